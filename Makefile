@@ -1,0 +1,28 @@
+# Everything a fresh machine needs is Python >= 3.10 and make; the rest goes into .venv, from the package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip leaves a half-made environment when it is interrupted: only the stamp says that it is whole.
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint clean
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; set PYTHON=…")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,grounded-sam]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/autodistill-seg demo --output runs/demo --resume
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,238 @@
+"""Every option of a pipeline, with its default: the only place defaults live. The CLI and the docs read them here.
+
+`load(path)` parses a pipeline's YAML once into `PipelineConfig`; an unknown key is refused and the nearest known one
+suggested. Relative paths in a file are relative to that file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import DataError, MissingInputError, UnknownNameError, UsageError
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
+
+
+class Options(BaseModel):
+    """Base of all option groups: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class BaseConfig(Options):
+    """Which base labels: a registered name or `package.module:Class`, and its constructor's arguments."""
+
+    name: str = "grounded-sam"
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class RefineConfig(Options):
+    """The rules between what the base said and what the dataset keeps. Applied at build, never at labelling.
+
+    An area limit is in pixels, or a share of the image where it is under 1 (written `0.001`). NMS is on masks;
+    `*_iom` is the intersection over the smaller mask, which catches one mask nested in another.
+    """
+
+    confidence: Share | dict[str, Share] = 0.0
+    nms_iou: Share | None = 0.6
+    nms_iom: Share | None = 0.9
+    agnostic_nms_iou: Share | None = 0.8
+    agnostic_nms_iom: Share | None = None
+    min_area: Annotated[float, Field(ge=0)] = 0
+    max_area: Annotated[float, Field(gt=0)] | None = None
+    island_area: Annotated[float, Field(ge=0)] = 0
+    hole_area: Annotated[float, Field(ge=0)] = 0
+    max_instances: Annotated[int, Field(ge=1)] | None = None
+
+
+class SplitConfig(Options):
+    """Shares of the splits; each image's place comes from a hash of its content, so adding images moves none."""
+
+    train: Share = 0.8
+    valid: Share = 0.1
+    test: Share = 0.1
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> SplitConfig:
+        if abs(self.train + self.valid + self.test - 1) > 1e-6:
+            raise ValueError(f"the shares of train, valid and test add up to {self.train + self.valid + self.test:g}")
+        if self.train <= 0:
+            raise ValueError("the share of train must be above 0")
+        return self
+
+
+class DatasetConfig(Options):
+    """How the COCO-seg dataset is written."""
+
+    segmentation: Literal["rle", "polygon"] = "rle"
+
+
+class TargetConfig(Options):
+    """The target: its size, rfdetr's model options and training options.
+
+    `model` takes what rfdetr's model configuration takes (`resolution`, `num_queries`, `pretrain_weights` …), `train`
+    what rfdetr's `TrainConfig` takes beyond the options named here. `epochs`, `batch_size` and `grad_accum_steps` are
+    always explicit: rfdetr changed its own defaults between releases.
+    """
+
+    size: Size = "nano"
+    epochs: Annotated[int, Field(ge=1)] = 50
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 4
+    grad_accum_steps: Annotated[int, Field(ge=1)] = 4
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    device: str = "auto"
+    seed: int = 0
+    model: dict[str, Any] = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluationConfig(Options):
+    """Against what, and how, base and target are scored.
+
+    `gold` lists COCO files (or folders that hold `_annotations.coco.json`) made by people. Images whose content is in
+    the train or valid split are left out. Predictions are gathered above `score_floor`, never at a display threshold.
+    `area_from` says where an object's size class comes from: the file's own `area` (as pycocotools does) or the mask.
+    """
+
+    gold: list[str] = Field(default_factory=list)
+    score_floor: Share = 0.01
+    max_detections: Annotated[int, Field(ge=1)] = 100
+    area_from: Literal["file", "mask"] = "file"
+    samples: Annotated[int, Field(ge=0)] = 12
+
+
+class PipelineConfig(Options):
+    """One whole run: images in, evaluated model and report out."""
+
+    images: str
+    ontology: dict[str, str]
+    output: str | None = None
+    base: BaseConfig = Field(default_factory=BaseConfig)
+    refine: RefineConfig = Field(default_factory=RefineConfig)
+    split: SplitConfig = Field(default_factory=SplitConfig)
+    dataset: DatasetConfig = Field(default_factory=DatasetConfig)
+    target: TargetConfig = Field(default_factory=TargetConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+
+
+def parse(data: Mapping[str, Any], where: str = "the configuration") -> PipelineConfig:
+    """The validated configuration of a mapping.
+
+    Raises:
+        UsageError: a key is unknown (the nearest known one is suggested) or a value is of the wrong kind.
+    """
+    try:
+        return PipelineConfig.model_validate(data)
+    except ValidationError as error:
+        raise _translate(error, PipelineConfig, where) from error
+
+
+def options(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
+    """One validated option group, such as `RefineConfig`, with the same errors as `parse`."""
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise _translate(error, model, where) from error
+
+
+def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
+    """The configuration of a YAML file, `overrides` ("target.epochs": 3) put over it.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it is not YAML, or not a mapping.
+        UsageError: as `parse`.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no pipeline file {path}.", "Ready ones are in the folder `pipelines/`.")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path} holds no mapping of options.", "It needs at least `images:` and `ontology:`.")
+    for key, value in (overrides or {}).items():
+        _put(data, key.split("."), value)
+    config = parse(data, str(path))
+    return _relative_to(config, path.parent)
+
+
+def dump(config: PipelineConfig) -> str:
+    """The resolved configuration as YAML, every default written out."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def parse_ontology(text: str) -> dict[str, str]:
+    """An ontology from JSON text, or from the JSON or YAML file that `@file` names.
+
+    Raises:
+        UsageError: it is not a non-empty mapping of text to text.
+        MissingInputError: the file is not there.
+    """
+    source = "The ontology"
+    if text.startswith("@"):
+        path = Path(text[1:])
+        source = f"The ontology file {path}"
+        if not path.is_file():
+            raise MissingInputError(f"There is no ontology file {path}.")
+        text = path.read_text(encoding="utf-8")
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"{source} is neither JSON nor YAML: {' '.join(str(error).split())}.") from error
+    else:
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UsageError(
+                f"{source} is not JSON ({error.msg} at character {error.pos}): {text!r}.",
+                """Write it as '{"a dog": "dog"}', as @file, or give --class "a dog=dog".""",
+            ) from error
+    if not isinstance(data, dict) or not data:
+        raise UsageError(f"{source} is not a mapping of prompts to classes.", """Write it as '{"a dog": "dog"}'.""")
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in data.items()):
+        raise UsageError(f"{source} maps something other than text to text.", """Write it as '{"a dog": "dog"}'.""")
+    return data
+
+
+def _put(data: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    for key in keys[:-1]:
+        child = data.setdefault(key, {})
+        if not isinstance(child, dict):
+            raise UsageError(f"Option {'.'.join(keys)!r} cannot be set: {key!r} holds a value, not a group.")
+        data = child
+    data[keys[-1]] = value
+
+
+def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
+    """The configuration with its input paths made absolute, relative ones counted from `folder`."""
+
+    def absolute(path: str) -> str:
+        return str((folder / Path(path).expanduser()).resolve())
+
+    evaluation = config.evaluation.model_copy(update={"gold": [absolute(p) for p in config.evaluation.gold]})
+    return config.model_copy(update={"images": absolute(config.images), "evaluation": evaluation})
+
+
+def _translate(error: ValidationError, model: type[BaseModel], where: str) -> UsageError:
+    """pydantic's first complaint as one sentence; an unknown key gets the nearest known one."""
+    first = error.errors()[0]
+    keys = [str(part) for part in first["loc"]]
+    dotted = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        owner: Any = model
+        for key in keys[:-1]:
+            owner = owner.model_fields[key].annotation
+        return UnknownNameError(f"option in {where}:", dotted.rpartition(".")[2], owner.model_fields)
+    if first["type"] == "missing":
+        return UsageError(f"The option {dotted!r} is missing from {where}.")
+    message = first["msg"].removeprefix("Value error, ")
+    return UsageError(f"Option {dotted!r} in {where}: {message[0].lower()}{message[1:]} (got {first.get('input')!r}).")

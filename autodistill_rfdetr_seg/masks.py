@@ -1,0 +1,109 @@
+"""Pure mask functions: RLE ↔ bool, area, box, IoU, holes, islands.
+
+A dense mask is HW bool, row-major in memory; an `Rle` is COCO's compressed encoding, column-major. Boxes say their
+convention in their name: `bbox_xywh` is COCO's [x, y, width, height] in pixels, `xyxy` is [x0, y0, x1, y1] with the far
+edge exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .records import Rle
+
+BoolMask = npt.NDArray[np.bool_]
+
+
+def encode(mask: npt.NDArray[Any]) -> Rle:
+    """The RLE of a dense HW mask (bool, or any number where non-zero is inside)."""
+    from pycocotools import mask as coco_mask
+
+    if mask.ndim != 2:
+        raise ValueError(f"A mask has 2 axes (height, width), not {mask.ndim}.")
+    raw = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
+    return Rle(int(mask.shape[0]), int(mask.shape[1]), raw["counts"])
+
+
+def decode(rle: Rle) -> BoolMask:
+    """The dense HW bool mask of an RLE."""
+    from pycocotools import mask as coco_mask
+
+    return np.ascontiguousarray(coco_mask.decode(to_coco(rle))).astype(bool)
+
+
+def to_coco(rle: Rle) -> dict[str, Any]:
+    """pycocotools' form of an RLE, its counts as bytes."""
+    return {"size": [rle.height, rle.width], "counts": rle.counts}
+
+
+def area(rle: Rle) -> int:
+    """The number of pixels inside."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(to_coco(rle)))
+
+
+def bbox_xywh(rle: Rle) -> tuple[float, float, float, float]:
+    """The tight box of the mask, [x, y, width, height] in pixels; zeros for an empty mask."""
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = coco_mask.toBbox(to_coco(rle)).tolist()
+    return (x, y, width, height)
+
+
+def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """Mask IoU of every pair, shape (len(first), len(second)), float64 in 0..1."""
+    from pycocotools import mask as coco_mask
+
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    one, two = [to_coco(r) for r in first], [to_coco(r) for r in second]
+    result: npt.NDArray[np.float64] = np.asarray(coco_mask.iou(one, two, [0] * len(two)), dtype=np.float64)
+    return result
+
+
+def intersection_over_minimum(iou: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Intersection over the smaller mask, from the IoU matrix (N, N) and areas (N,): 1 where one mask is nested."""
+    total = areas[:, None] + areas[None, :]
+    intersection = iou * total / (1.0 + iou)
+    smaller = np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-9)
+    result: npt.NDArray[np.float64] = np.minimum(intersection / smaller, 1.0)
+    return result
+
+
+def remove_islands(mask: BoolMask, min_area: float) -> BoolMask:
+    """The mask without its connected parts (8-connected) under `min_area` pixels; the largest part always stays."""
+    import cv2
+
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    keep = areas >= min_area
+    keep[int(areas.argmax())] = True
+    kept: BoolMask = np.concatenate([[False], keep])[parts]
+    return kept
+
+
+def fill_holes(mask: BoolMask, max_area: float) -> BoolMask:
+    """The mask with its holes (4-connected, not touching the border) of up to `max_area` pixels filled."""
+    import cv2
+
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    if count <= 1:
+        return mask
+    height, width = mask.shape
+    touches = (
+        (stats[:, cv2.CC_STAT_LEFT] == 0)
+        | (stats[:, cv2.CC_STAT_TOP] == 0)
+        | (stats[:, cv2.CC_STAT_LEFT] + stats[:, cv2.CC_STAT_WIDTH] == width)
+        | (stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT] == height)
+    )
+    fill = ~touches & (stats[:, cv2.CC_STAT_AREA] <= max_area)
+    fill[0] = False
+    filled: BoolMask = mask | fill[parts]
+    return filled

@@ -1,0 +1,174 @@
+"""The types that flow between the stages. Frozen, no I/O, no third-party import.
+
+Classes are 0-based indices everywhere in the package; a COCO `category_id` exists in `coco.py` alone. A mask is COCO
+run-length encoded (column-major); its box and area are derived from it (`masks.py`), never kept beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """A binary mask of `height` x `width` pixels as COCO's compressed run lengths (column-major)."""
+
+    height: int
+    width: int
+    counts: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of the user's folder.
+
+    `id` comes from the content and the relative path, never from a counter; `path` is POSIX and relative to the folder
+    that was given; `height` and `width` are pixels after EXIF orientation; `sha256` is of the file's bytes.
+    """
+
+    id: str
+    path: str
+    height: int
+    width: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object: its class, mask and score (0..1), and what later stages need to judge it.
+
+    `mask_score` is the segmenter's own score where the base has one, `prompt_index` the prompt that found it, `source`
+    one of `base`, `human`, `imported`.
+    """
+
+    class_index: int
+    rle: Rle
+    score: float
+    mask_score: float | None = None
+    prompt_index: int | None = None
+    source: str = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An instance that `refine` took away, and the rule that did (`reason` is a short key such as `mask_nms`)."""
+
+    instance: Instance
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLabels:
+    """What is known of one image. Empty `instances` means looked at and nothing found: a negative."""
+
+    image: ImageRecord
+    instances: tuple[Instance, ...]
+    rejected: tuple[Rejected, ...] = ()
+    source: str = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Class `names`, and for each prompt the index of the class it finds; several prompts may find one class."""
+
+    names: tuple[str, ...]
+    prompts: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def from_ontology(cls, ontology: Mapping[str, str]) -> Classes:
+        """Classes of a prompt → class name mapping, in the order in which the names first appear.
+
+        Raises:
+            UsageError: the mapping is empty, or a prompt or name is not a non-empty string.
+        """
+        if not ontology:
+            raise UsageError("The ontology is empty.", 'Give at least one prompt, such as {"a dog": "dog"}.')
+        for prompt, name in ontology.items():
+            if not all(isinstance(part, str) and part.strip() for part in (prompt, name)):
+                raise UsageError(
+                    f"The ontology maps {prompt!r} to {name!r}; both must be non-empty text.",
+                    'An ontology looks like {"a dog": "dog"}: prompt, then class.',
+                )
+        names = tuple(dict.fromkeys(ontology.values()))
+        return cls(names, tuple((prompt, names.index(name)) for prompt, name in ontology.items()))
+
+    @property
+    def ontology(self) -> dict[str, str]:
+        """The prompt → class name mapping this was made from."""
+        return {prompt: self.names[index] for prompt, index in self.prompts}
+
+
+@dataclass(frozen=True, slots=True)
+class SegDataset:
+    """A COCO-seg dataset on disk: `root/{train,valid,test}/_annotations.coco.json` beside the images.
+
+    `counts` is {split: {"images": n, "instances": n, "negatives": n}}; `fingerprint` names the content.
+    """
+
+    root: Path
+    classes: Classes
+    counts: Mapping[str, Mapping[str, int]]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What made a model: the resolved configuration, fingerprints, versions, the checkpoint and its SHA-256."""
+
+    root: Path
+    config: Mapping[str, Any]
+    dataset_fingerprint: str
+    versions: Mapping[str, str]
+    checkpoint: Path
+    checkpoint_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePredictions:
+    """The instances a model (or a base) gives for one image, gathered at a low score floor."""
+
+    image_id: str
+    instances: tuple[Instance, ...]
+    milliseconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruthInstance:
+    """One object of the human gold set.
+
+    A crowd region is neither a miss nor a false alarm. `area` (pixels) and `bbox_xywh` are what the file states, None
+    where it states none; they decide the size range and the box the object is scored with.
+    """
+
+    class_index: int
+    rle: Rle
+    crowd: bool = False
+    area: float | None = None
+    bbox_xywh: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruthImage:
+    """One image of the gold set; `image_id` is its file name in the COCO file, `path` where it lies."""
+
+    image_id: str
+    path: Path
+    height: int
+    width: int
+    instances: tuple[TruthInstance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """A gold set: its classes and images; `fingerprint` names the content."""
+
+    classes: Classes
+    images: tuple[TruthImage, ...]
+    fingerprint: str
