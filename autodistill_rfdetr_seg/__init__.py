@@ -1,1 +1,92 @@
-"""Point it at a folder of unlabelled images and a few words; get a real-time instance-segmentation model, and proof."""
+"""Point it at a folder of unlabelled images and a few words; get a real-time instance-segmentation model, and proof.
+
+Names are imported when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .bases.registry import create_base, register_base
+    from .bases.threshold import ThresholdBase
+    from .coco import read as read_coco
+    from .coco_validate import validate as validate_coco
+    from .config import PipelineConfig
+    from .errors import AutodistillSegError
+    from .evaluation import Report, evaluate
+    from .pipeline import label, run
+    from .records import SegDataset
+    from .target import (
+        RFDETRSeg,
+        RFDETRSeg2XLarge,
+        RFDETRSegLarge,
+        RFDETRSegMedium,
+        RFDETRSegNano,
+        RFDETRSegPreview,
+        RFDETRSegSmall,
+        RFDETRSegXLarge,
+    )
+
+_HOMES = {
+    "AutodistillSegError": ("errors", "AutodistillSegError"),
+    "PipelineConfig": ("config", "PipelineConfig"),
+    "RFDETRSeg": ("target", "RFDETRSeg"),
+    "RFDETRSeg2XLarge": ("target", "RFDETRSeg2XLarge"),
+    "RFDETRSegLarge": ("target", "RFDETRSegLarge"),
+    "RFDETRSegMedium": ("target", "RFDETRSegMedium"),
+    "RFDETRSegNano": ("target", "RFDETRSegNano"),
+    "RFDETRSegPreview": ("target", "RFDETRSegPreview"),
+    "RFDETRSegSmall": ("target", "RFDETRSegSmall"),
+    "RFDETRSegXLarge": ("target", "RFDETRSegXLarge"),
+    "Report": ("evaluation", "Report"),
+    "SegDataset": ("records", "SegDataset"),
+    "ThresholdBase": ("bases.threshold", "ThresholdBase"),
+    "create_base": ("bases.registry", "create_base"),
+    "evaluate": ("evaluation", "evaluate"),
+    "label": ("pipeline", "label"),
+    "read_coco": ("coco", "read"),
+    "register_base": ("bases.registry", "register_base"),
+    "run": ("pipeline", "run"),
+    "validate_coco": ("coco_validate", "validate"),
+}
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AutodistillSegError",
+    "PipelineConfig",
+    "RFDETRSeg",
+    "RFDETRSeg2XLarge",
+    "RFDETRSegLarge",
+    "RFDETRSegMedium",
+    "RFDETRSegNano",
+    "RFDETRSegPreview",
+    "RFDETRSegSmall",
+    "RFDETRSegXLarge",
+    "Report",
+    "SegDataset",
+    "ThresholdBase",
+    "create_base",
+    "evaluate",
+    "label",
+    "read_coco",
+    "register_base",
+    "run",
+    "validate_coco",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    # `from . import label` must not find a submodule of another name later: keep what was asked for.
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

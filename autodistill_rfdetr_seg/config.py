@@ -100,6 +100,8 @@ class EvaluationConfig(Options):
     `gold` lists COCO files (or folders that hold `_annotations.coco.json`) made by people. Images whose content is in
     the train or valid split are left out. Predictions are gathered above `score_floor`, never at a display threshold.
     `area_from` says where an object's size class comes from: the file's own `area` (as pycocotools does) or the mask.
+    `gates` maps a metric such as `target.mask.ap50` to the least value it must reach; the run ends with exit code 5
+    where one does not.
     """
 
     gold: list[str] = Field(default_factory=list)
@@ -107,6 +109,7 @@ class EvaluationConfig(Options):
     max_detections: Annotated[int, Field(ge=1)] = 100
     area_from: Literal["file", "mask"] = "file"
     samples: Annotated[int, Field(ge=0)] = 12
+    gates: dict[str, float] = Field(default_factory=dict)
 
 
 class PipelineConfig(Options):

@@ -1,0 +1,310 @@
+"""What must be known of rfdetr, and worked around in it. Only this module imports it, for `target.py`.
+
+What rfdetr and Lightning do that a library should not, and that is undone here: log to stdout, warn about what is
+meant, seed the process for good, set environment variables and the matmul precision, turn Ctrl-C into `SystemExit`
+with SIGINT ignored from then on, keep four to six copies of the weights, and predict the no-object class.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+SIZES = {
+    "preview": "RFDETRSegPreview",
+    "nano": "RFDETRSegNano",
+    "small": "RFDETRSegSmall",
+    "medium": "RFDETRSegMedium",
+    "large": "RFDETRSegLarge",
+    "xlarge": "RFDETRSegXLarge",
+    "2xlarge": "RFDETRSeg2XLarge",
+}
+CHECKPOINT = "checkpoint_best_total.pth"
+LAST = "last.ckpt"
+SUPPORTED = (1, 11)
+
+# Given by train()'s own arguments, or without a meaning here.
+_OURS = {"dataset_dir", "dataset_file", "output_dir", "resume", "class_names", "accelerator", "clearml", "fp16_eval"}
+_LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric")
+VENDOR_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AssertionError)
+_log = logging.getLogger(__name__)
+
+
+def check_version(version: str) -> None:
+    """Refuse a version of rfdetr that this package was not made for.
+
+    Raises:
+        DependencyError: `version` is not of the supported minor release.
+    """
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if parts != SUPPORTED:
+        wanted = ".".join(map(str, SUPPORTED))
+        raise DependencyError(
+            f"rfdetr {version} is installed; this package works with {wanted}.",
+            f'Install it with: pip install "rfdetr[train]=={wanted}.*"',
+        )
+
+
+def vendor(module: str = "rfdetr") -> Any:
+    """The module of rfdetr of that name, imported quietly.
+
+    Raises:
+        DependencyError: rfdetr, or what it trains with, is not installed, or is of another version.
+    """
+    try:
+        check_version(metadata.version("rfdetr"))
+        with quiet():
+            return importlib.import_module(module)
+    except (ImportError, metadata.PackageNotFoundError) as error:
+        raise DependencyError(
+            f"rfdetr cannot be imported ({error}).", 'Install it with: pip install "rfdetr[train]"'
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, what rfdetr and Lightning log, warn or print goes to this module's logger at DEBUG (errors as errors).
+
+    rfdetr sets torch's matmul precision when it is imported and when it trains; it is put back.
+    """
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            level = record.levelno if record.levelno >= logging.ERROR else logging.DEBUG
+            _log.log(level, "%s: %s", record.name, record.getMessage())
+
+    def forward(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        _log.debug("%s: %s", category.__name__, message)
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    precision = _matmul_precision()
+    printed = io.StringIO()
+    with contextlib.ExitStack() as stack:
+        # Importing rfdetr adds handlers to its logger. Where it is not imported yet, a Forward that is there first
+        # keeps it from doing so, and with it from writing to stdout ever after.
+        for logger in loggers:
+            stack.callback(_restore, logger, logger.handlers, logger.propagate)
+            logger.handlers, logger.propagate = [Forward()], False
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default")
+        warnings.showwarning = forward
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        try:
+            yield
+        finally:
+            if precision != _matmul_precision():
+                import torch
+
+                torch.set_float32_matmul_precision(precision or "highest")
+            if printed.getvalue().strip():
+                _log.debug("printed: %s", printed.getvalue().strip())
+
+
+def _restore(logger: logging.Logger, handlers: list[logging.Handler], propagate: bool) -> None:
+    logger.handlers, logger.propagate = handlers, propagate
+
+
+def _matmul_precision() -> str | None:
+    torch = sys.modules.get("torch")
+    return torch.get_float32_matmul_precision() if torch is not None else None
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, Python's, numpy's and torch's generators start from `seed`; after, all is as it was before.
+
+    A model built from scratch draws its weights at once, so building belongs inside as well.
+    """
+    import torch
+
+    keys = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    environment = {key: os.environ.get(key) for key in keys}
+    python, legacy = random.getstate(), np.random.get_state()
+    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    # rfdetr's mask losses are scripted: torch would run them one way at first and another way once it has seen them,
+    # and a second training in the same process would end in other weights than the first.
+    with torch.random.fork_rng(devices=devices), torch.jit.optimized_execution(False):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)
+            for key, value in environment.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value
+
+
+def resolve_device(device: str) -> str:
+    """The torch device that "auto", "cpu", "cuda", "cuda:1" … stands for on this machine.
+
+    Raises:
+        UsageError: there is no such kind of device, or none on this machine.
+    """
+    import torch
+
+    if device == "auto":
+        return str(vendor("rfdetr.config").DEVICE)
+    try:
+        kind = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"There is no device {device!r}.", "Use auto, cpu, cuda or cuda:N.") from error
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"Device {device!r} was asked for; torch sees {torch.cuda.device_count()} CUDA devices.", "Use auto or cpu."
+        )
+    return device
+
+
+def model_config(size: str, options: Mapping[str, Any]) -> Any:
+    """rfdetr's model configuration of that size, its values checked.
+
+    rfdetr sets `positional_encoding_size` from `resolution` itself, and interpolates pretrained encodings to it.
+
+    Raises:
+        UnknownNameError: there is no such option.
+        UsageError: a value is of the wrong kind, or the resolution does not fit the patches.
+    """
+    kind = getattr(vendor("rfdetr.config"), SIZES[size] + "Config")
+    for name in options:
+        if name not in kind.model_fields:
+            raise UnknownNameError("model option", name, kind.model_fields)
+    config = _validated(kind, options, f"RF-DETR Seg {size}")
+    step = config.patch_size * config.num_windows
+    if config.resolution % step:
+        below = max(step, config.resolution // step * step)
+        raise UsageError(
+            f"Resolution {config.resolution} does not fit size {size!r}: it must be a multiple of {step}.",
+            f"Use {below} or {below + step}.",
+        )
+    return config
+
+
+def train_config(options: Mapping[str, Any]) -> Any:
+    """rfdetr's training configuration, its values checked; errors as in `model_config`."""
+    config = vendor("rfdetr.config")
+    known = set(config.SegmentationTrainConfig.model_fields) - _OURS
+    for name in options:
+        if name in config.RFDETRSegNanoConfig.model_fields and name not in known:
+            raise UsageError(f"{name!r} is an option of the model, not of train().", f"Use RFDETRSeg(size, {name}=…).")
+        if name not in known | {"dataset_dir", "dataset_file", "output_dir", "resume", "accelerator"}:
+            raise UnknownNameError("train option", name, known)
+    return _validated(config.SegmentationTrainConfig, options, "training")
+
+
+def check_train_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is no training option of rfdetr, or is one that train()'s own arguments give."""
+    for name in _OURS & set(options):
+        raise UsageError(f"{name!r} cannot be given to train(); its own arguments set it.")
+    train_config({"dataset_dir": None, **options})
+
+
+def _validated(kind: Any, options: Mapping[str, Any], where: str) -> Any:
+    from pydantic import ValidationError
+
+    with quiet():
+        try:
+            return kind(**options)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "the options"
+            raise UsageError(f"{name!r} of {where}: {first['msg']} (got {first.get('input')!r}).") from error
+
+
+def build(size: str, options: Mapping[str, Any]) -> Any:
+    """rfdetr's model of that size, its published weights fetched on first use unless `pretrain_weights` says else."""
+    model_config(size, options)
+    try:
+        with quiet():
+            return getattr(vendor(), SIZES[size])(**options)
+    except VENDOR_ERRORS as error:
+        raise TrainingError(
+            f"The RF-DETR Seg {size} model could not be built: {first_line(error)}",
+            "Without network, give a checkpoint as pretrain_weights, or pretrain_weights=None to start from scratch.",
+        ) from error
+
+
+def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
+    """rfdetr's model from a checkpoint, read without running code that the file may hold unless `trust` is set.
+
+    Raises:
+        MissingInputError: there is no such file.
+        TrainingError: it is no checkpoint of a RF-DETR segmentation model, or a damaged one.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"There is no checkpoint {path}.")
+    # A bare name would mean a file in rfdetr's own cache.
+    full = str(path.resolve())
+    try:
+        with quiet():
+            detector = vendor().RFDETR.from_checkpoint(full, trust_checkpoint=trust, device=resolve_device(device))
+    except VENDOR_ERRORS as error:
+        hint = None if trust else "If it is an old checkpoint from a source that you trust, pass trust=True."
+        raise TrainingError(f"{path} cannot be read as an RF-DETR checkpoint: {first_line(error)}", hint) from error
+    if not detector.model_config.segmentation_head:
+        raise TrainingError(f"{path} holds {type(detector).__name__}, which gives boxes and no masks.")
+    return detector
+
+
+def size_of(detector: Any) -> str:
+    """Our name of the size of one of rfdetr's segmentation models."""
+    return str(detector.size).removeprefix("rfdetr-seg-")
+
+
+def detect(detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: float) -> list[sv.Detections]:
+    """Instances of RGB HWC uint8 images, each with its mask at image size and a 0-based class_id into `class_names`.
+
+    rfdetr also gives the no-object slot (one above the last class) and, with published weights, COCO's category ids:
+    the first is dropped, the second are turned into indices.
+    """
+    import supervision as sv
+
+    with quiet():
+        found = detector.predict(list(images), threshold=confidence, include_source_image=False)
+    index = {name: place for place, name in reversed(list(enumerate(detector.class_names)))}
+    classes = len(detector.class_names)
+    published = detector.model_config.num_classes > classes
+    result = []
+    for one in found:
+        names = one.data.get("class_name", np.empty(0, dtype=object))
+        ids = [index.get(name, classes) for name in names] if published else one.class_id
+        ids = np.asarray(ids, dtype=int)
+        keep = ids < classes
+        named = np.array([detector.class_names[i] for i in ids[keep]], dtype=object)
+        result.append(
+            sv.Detections(
+                xyxy=one.xyxy[keep],
+                mask=one.mask[keep],
+                confidence=one.confidence[keep],
+                class_id=ids[keep],
+                data={"class_name": named},
+            )
+        )
+    return result
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

@@ -1,0 +1,122 @@
+"""One training run with rfdetr's own parts: its class count, its device, its progress, and how it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._rfdetr import VENDOR_ERRORS, first_line, quiet, train_config, vendor
+from .errors import TrainingError, UsageError
+
+_log = logging.getLogger(__name__)
+
+
+def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:
+    """Train from what `detector` was built from, and leave `checkpoint_best_total.pth` in `options["output_dir"]`.
+
+    Uses rfdetr's documented parts (data module, model module, trainer) in place of its `train()`, which takes no
+    callback; its class count comes from the dataset as there. On success the other copies of the weights are removed.
+
+    Raises:
+        TrainingError: rfdetr or Lightning failed; the cause is attached.
+    """
+    kind, _, index = device.partition(":")
+    accelerator = {"cuda": "gpu"}.get(kind, kind)
+    placement: dict[str, Any] = {"devices": [int(index)]} if index else {}
+    config = train_config({**options, "accelerator": accelerator, "resume": str(resume) if resume else None})
+    training = vendor("rfdetr.training")
+    try:
+        with quiet(), _interruptible():
+            data = training.RFDETRDataModule(detector.model_config, config)
+            data.setup("fit")
+            _set_class_count(detector, len(data.class_names))
+            detector.model_config.model_name = type(detector).__name__
+            if config.batch_size == "auto":
+                _set_batch_size(detector, config, placement.get("devices"))
+                data = training.RFDETRDataModule(detector.model_config, config)
+            module = training.RFDETRModelModule(detector.model_config, config)
+            trainer = training.build_trainer(
+                config, detector.model_config, accelerator=accelerator, enable_model_summary=False, **placement
+            )
+            trainer.callbacks.insert(0, _progress(config.epochs, progress and not config.progress_bar))
+            trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
+    except VENDOR_ERRORS as error:
+        hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
+        raise TrainingError(f"Training failed: {first_line(error)}", hint) from error
+
+
+def _set_class_count(detector: Any, count: int) -> None:
+    config = detector.model_config
+    if "num_classes" in config.model_fields_set and config.num_classes < count:
+        raise UsageError(
+            f"The model was given num_classes={config.num_classes}; the dataset has {count}.",
+            "Leave num_classes out: it is taken from the dataset.",
+        )
+    if "num_classes" not in config.model_fields_set:
+        config.num_classes = count
+
+
+def _set_batch_size(detector: Any, config: Any, devices: list[int] | None) -> None:
+    result = vendor("rfdetr.training.auto_batch").resolve_auto_batch_config(
+        model_context=detector.model, model_config=detector.model_config, train_config=config, devices=devices
+    )
+    config.batch_size, config.grad_accum_steps = result.safe_micro_batch, result.recommended_grad_accum_steps
+
+
+def _progress(epochs: int, shown: bool) -> Any:
+    """A Lightning callback: one bar on stderr (none where that is no terminal), and a line per epoch to the log."""
+    from pytorch_lightning import Callback
+    from tqdm import tqdm
+
+    class Progress(Callback):
+        bar: Any = None
+
+        def on_train_start(self, trainer: Any, *_: Any) -> None:
+            steps = trainer.num_training_batches
+            start = trainer.current_epoch * steps
+            hidden = None if shown else True
+            self.bar = tqdm(total=epochs * steps, initial=start, file=sys.stderr, disable=hidden, unit="batch")
+
+        def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{epochs}")
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.bar.update()
+
+        def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+            found = {"loss": "train/loss", "mask AP": "val/segm_mAP_50_95"}
+            metrics = trainer.callback_metrics
+            values = {name: f"{float(metrics[key]):.3f}" for name, key in found.items() if key in metrics}
+            self.bar.set_postfix(values)
+            text = ", ".join(f"{name} {value}" for name, value in values.items())
+            _log.info("epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
+
+        def teardown(self, *_: Any, **__: Any) -> None:
+            if self.bar is not None:
+                self.bar.close()
+
+        on_exception = teardown
+
+    return Progress()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C leaves as `KeyboardInterrupt`: Lightning ignores SIGINT from then on and calls `sys.exit(1)`."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from leaving
+        raise
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)

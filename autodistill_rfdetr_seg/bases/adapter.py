@@ -1,0 +1,134 @@
+"""The seam between any autodistill base and this package: an RGB image in, scored instances out.
+
+What bases of the ecosystem do that a script would trip over is put right or refused here, in one place: `None` or empty
+detections, no scores, `class_id` of None or beyond the ontology, masks of the wrong size, boxes without masks.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import masks
+from ..errors import AutodistillSegError, BaseModelError
+from ..images import RgbImage, write_png
+from ..records import Instance
+from .registry import BASES, ImageInput
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a base said of one image: instances whose `class_index` is the index of their prompt, the number of
+    detections dropped by reason, and the base's own seconds."""
+
+    instances: tuple[Instance, ...]
+    dropped: Mapping[str, int]
+    seconds: float
+
+
+class BaseAdapter:
+    """Asks `model` (any `DetectionBaseModel`) about images, and brings its answers into one form."""
+
+    def __init__(self, model: Any, prompts: int, image_input: ImageInput = "bgr") -> None:
+        self.model = model
+        self.prompts = prompts
+        self.image_input = image_input
+
+    def ask(self, pixels: RgbImage) -> Answer:
+        """The instances in one image, HWC uint8 RGB, orientation applied.
+
+        Raises:
+            BaseModelError: the base failed, or its answer cannot be used; the message says why.
+        """
+        started = time.perf_counter()
+        try:
+            detections = self._predict(pixels)
+        except AutodistillSegError:
+            raise
+        except Exception as error:
+            raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
+        seconds = time.perf_counter() - started
+        dropped: Counter[str] = Counter()
+        instances = instances_of(detections, pixels.shape[:2], self.prompts, dropped)
+        return Answer(tuple(instances), dict(dropped), seconds)
+
+    def _predict(self, pixels: RgbImage) -> Any:
+        if self.image_input == "pil":
+            from PIL import Image
+
+            return self.model.predict(Image.fromarray(pixels))
+        if self.image_input == "path":
+            # Not the user's file: the base would read it unrotated, and masks would lie on other pixels than ours.
+            with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
+                path = Path(folder, "image.png")
+                write_png(path, pixels)
+                return self.model.predict(str(path))
+        return self.model.predict(np.ascontiguousarray(pixels[:, :, ::-1]))
+
+
+def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:
+    """The usable instances of an `sv.Detections` (or None), best effort told in `dropped` (reason → number).
+
+    Raises:
+        BaseModelError: it has boxes without masks, or masks that do not have the image's height and width.
+    """
+    count = 0 if detections is None else len(detections)
+    if count == 0:
+        return []
+    found = _masks(detections, count, shape)
+    scores = _scores(detections, count)
+    class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
+    instances: list[Instance] = []
+    for at in range(count):
+        prompt = _prompt_index(class_ids[at], prompts)
+        mask = np.asarray(found[at])
+        if prompt is None:
+            dropped["unknown_class"] += 1
+        elif scores[at] is None:
+            dropped["no_finite_score"] += 1
+        elif not mask.any():
+            dropped["empty_mask"] += 1
+        else:
+            instances.append(Instance(prompt, masks.encode(mask), float(scores[at]), prompt_index=prompt))  # type: ignore[arg-type]
+    return instances
+
+
+def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    found = detections.mask
+    # GroundedSAM answers "no mask" with an array of shape (0,), which is as good as None.
+    if found is None or len(found) == 0:
+        raise BaseModelError(
+            f"The base gives boxes without masks ({count} on this image).",
+            f"Bases with masks: {', '.join(sorted(BASES))}.",
+        )
+    if len(found) != count:
+        raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")
+    if tuple(found.shape[1:]) != tuple(shape):
+        raise BaseModelError(
+            f"The base gives masks of {'x'.join(map(str, found.shape[1:]))} (height x width) for an image of "
+            f"{shape[0]}x{shape[1]}.",
+            "A base must answer in the pixels of the image it was given.",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _scores(detections: Any, count: int) -> list[float | None]:
+    """Each score within 0..1; 1 where the base gives none at all, None where one is not a finite number."""
+    if detections.confidence is None:
+        return [1.0] * count
+    return [min(max(float(s), 0.0), 1.0) if math.isfinite(s) else None for s in detections.confidence]
+
+
+def _prompt_index(class_id: Any, prompts: int) -> int | None:
+    if class_id is None or not (0 <= class_id < prompts):
+        return None
+    return int(class_id)

@@ -1,0 +1,131 @@
+"""Bases by name: `threshold`, `grounded-sam`, or any class as `package.module:Class` or `path/to/file.py:Class`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
+from ..records import Classes
+
+ImageInput = Literal["bgr", "path", "pil"]
+
+
+@dataclass(frozen=True)
+class BaseEntry:
+    """Where a base's class is, how it wants its images, and what its absence is cured by.
+
+    `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB).
+    """
+
+    target: str
+    summary: str
+    image_input: ImageInput = "bgr"
+    extra: str | None = None
+
+
+BASES: dict[str, BaseEntry] = {
+    "threshold": BaseEntry(
+        "autodistill_rfdetr_seg.bases.threshold:ThresholdBase",
+        "embedded, no weights: bright, dark or coloured objects on a plain ground",
+    ),
+    "grounded-sam": BaseEntry(
+        "autodistill_grounded_sam:GroundedSAM",
+        "Grounding DINO boxes into SAM masks; free-text prompts; a GPU is advised",
+        extra="grounded-sam",
+    ),
+}
+
+
+def register_base(name: str, target: str, summary: str = "", image_input: ImageInput = "bgr") -> None:
+    """Makes `package.module:Class` known under `name`, for `label(base=name)` in this process."""
+    BASES[name] = BaseEntry(target, summary, image_input)
+
+
+def find_base(name: str) -> BaseEntry:
+    """The entry of a registered name, or of a `module:Class` as it is.
+
+    Raises:
+        UnknownNameError: neither; the nearest registered name is suggested.
+    """
+    if name in BASES:
+        return BASES[name]
+    if ":" in name:
+        return BaseEntry(name, "")
+    raise UnknownNameError(
+        "base", name, BASES, f"Known: {', '.join(sorted(BASES))}, or any class as package.module:Class."
+    )
+
+
+def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = None) -> Any:
+    """A base of that name over the ontology of `classes`, its constructor given `args`.
+
+    Raises:
+        UnknownNameError: the name, or an argument of a registered base, is not known.
+        DependencyError: the package it is in is not installed.
+        BaseModelError: its constructor failed.
+    """
+    cls = _import(find_base(name), name)
+    args = dict(args or {})
+    _check_arguments(cls, name, args)
+    from autodistill.detection import CaptionOntology
+
+    try:
+        return cls(ontology=CaptionOntology(classes.ontology), **args)
+    except AutodistillSegError:
+        raise
+    except Exception as error:
+        raise BaseModelError(f"The base {name!r} could not be built: {type(error).__name__}: {error}.") from error
+
+
+def _check_arguments(cls: Any, name: str, args: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [p for p in parameters if p != "ontology"]
+    for argument in args:
+        if argument not in known:
+            raise UnknownNameError(f"argument of base {name!r}:", argument, known)
+
+
+def _import(entry: BaseEntry, name: str) -> Any:
+    module_name, _, attribute = entry.target.rpartition(":")
+    found: Any = _module(module_name, entry)
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError as error:
+        raise UsageError(
+            f"There is no {attribute!r} in {module_name!r}.", "Write it as package.module:Class."
+        ) from error
+    if not inspect.isclass(found) or not callable(getattr(found, "predict", None)):
+        raise UsageError(f"The base {name!r} is not a class with a `predict` method.")
+    return found
+
+
+def _module(name: str, entry: BaseEntry) -> Any:
+    try:
+        return _module_of_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        hint = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else f"Install {missing!r} first."
+        raise DependencyError(f"The base needs the package {missing!r}, which is not installed.", hint) from error
+    except ImportError as error:
+        raise DependencyError(f"The module {name!r} cannot be imported: {error}.") from error
+
+
+def _module_of_file(path: Path) -> Any:
+    """The module of a Python file, without a change to `sys.path`."""
+    if not path.is_file():
+        raise UsageError(f"There is no Python file {path}.", "Write a base as path/to/file.py:Class.")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python module.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,359 @@
+"""The embedded base: bright, dark or coloured objects on a plain ground, by thresholds and a watershed; no weights.
+
+An image goes through four steps: a *signal* for each prompt (0 on the ground, 1 on an object, whatever the lighting), a
+mask where the signal is above its threshold, the mask parted into objects (`_part`), and a score for each (`_measure`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from autodistill.detection import CaptionOntology, DetectionBaseModel
+
+from ..errors import UnknownNameError, UsageError
+from ..images import open_rgb
+from ..masks import BoolMask, fill_holes
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int32]
+
+# Delta E a colour prompt reaches; found on coloured parts under changing light, and half way to a grey ground.
+DEFAULT_TOLERANCE = 20.0
+# Lightness says little about a saturated object's colour (shading, uneven lamps), all about a grey one's.
+LIGHTNESS_WEIGHT = 0.35
+SATURATED = 20.0
+# The least step between objects and ground that is taken for more than a shade of the ground, in Lab units.
+MIN_CONTRAST = 10.0
+# Means of the two Otsu classes apart, in standard deviations within them: Gaussian noise 2.6, an even ramp 3.5.
+MIN_SEPARATION = 2.8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A parsed prompt: `lab` is the colour looked for (L 0..100, a, b), None for `bright` (`sign` 1) and `dark` (-1)."""
+
+    sign: int = 0
+    lab: tuple[float, float, float] | None = None
+    tolerance: float | None = None
+
+
+class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
+    """Labels objects that differ from a plain ground in lightness or colour: cells, parts on a belt, fruit.
+
+    A prompt is `bright`, `dark`, a CSS colour name (`red`, `steelblue`) or `#rrggbb`, each with a tolerance after a
+    colon where wanted: `red:25` takes colours within 25 Lab Delta E units of red (lightness counts little for a
+    saturated colour), `bright:20` what is at least 20 units of L lighter than the ground. Without one, a colour takes
+    `tolerance`, `bright` and `dark` take Otsu's threshold. A pixel belongs to the nearest of the colours asked for, and
+    colours win over `bright` and `dark`. The nearer a colour prompt is to the real object, the better.
+
+    Args:
+        ontology: prompt → class, a `CaptionOntology` or a plain mapping.
+        tolerance: Delta E of colour prompts that give none.
+        min_area, max_area: limits of an object, in pixels, or a share of the image where under 1 (at most 1 for
+            `max_area`). None for `min_area`: 5e-5 of the image, at least 16 pixels.
+        opening: diameter in pixels of what is too thin to be kept; 0 keeps all.
+        split: a neck narrower than this share of the thinner side's width parts two objects; 0 parts nothing.
+
+    Raises:
+        UnknownNameError: a prompt is neither a known word nor a colour; the nearest is suggested.
+        UsageError: the ontology is empty, or an option or tolerance is out of range.
+    """
+
+    ontology: CaptionOntology
+
+    def __init__(
+        self,
+        ontology: CaptionOntology | Mapping[str, str],
+        *,
+        tolerance: float = DEFAULT_TOLERANCE,
+        min_area: float | None = None,
+        max_area: float = 0.5,
+        opening: int = 3,
+        split: float = 0.85,
+    ) -> None:
+        if isinstance(ontology, Mapping):
+            if not ontology:
+                raise UsageError("The ontology is empty.", 'Give at least one prompt, such as {"bright": "cell"}.')
+            ontology = CaptionOntology(dict(ontology))
+        if tolerance <= 0 or (min_area or 0) < 0 or max_area <= 0 or opening < 0 or not 0 <= split < 1:
+            raise UsageError("An option of the threshold base is out of range.", "split is 0..1, the rest 0 or more.")
+        self.ontology = ontology
+        self.tolerance, self.min_area, self.max_area = tolerance, min_area, max_area
+        self.opening, self.split = opening, split
+        self._prompts = [parse_prompt(prompt) for prompt in ontology.prompts()]
+
+    def predict(self, input: str | Path | npt.NDArray[np.uint8] | Any) -> sv.Detections:
+        """Objects in one image: an HWC uint8 BGR array, a path, or a PIL image.
+
+        Returns `xyxy` (N, 4), `mask` (N, H, W) bool, `confidence` (N,) float32 in 0..1, and `class_id` (N,): the index
+        of the prompt, not of the class, as autodistill has it. Best first. Nothing found gives a `mask` of (0, H, W).
+
+        Raises:
+            UsageError: an array of another shape or dtype.
+            DataError: the file is not an image; MissingInputError: there is none.
+        """
+        import cv2
+        import supervision as sv
+
+        bgr = _bgr(input)
+        height, width = bgr.shape[:2]
+        # The median takes single wrong pixels away and leaves edges where they are.
+        lab = cv2.cvtColor(cv2.medianBlur(bgr, 3).astype(np.float32) / 255, cv2.COLOR_BGR2Lab)
+        found: list[_Object] = []
+        for index, signal, mask in self._signals(cv2.GaussianBlur(lab, (0, 0), 0.6)):
+            found.extend(self._objects(index, signal, mask))
+        found.sort(key=lambda o: (-o.score, o.prompt, o.top, o.left))
+        masks = np.zeros((len(found), height, width), dtype=bool)
+        boxes = np.zeros((len(found), 4), dtype=np.float32)
+        for out, box, o in zip(masks, boxes, found, strict=True):
+            rows, columns = o.mask.shape
+            out[o.top : o.top + rows, o.left : o.left + columns] = o.mask
+            box[:] = o.left, o.top, o.left + columns, o.top + rows
+        return sv.Detections(
+            xyxy=boxes,
+            mask=masks,
+            confidence=np.array([o.score for o in found], dtype=np.float32),
+            class_id=np.array([o.prompt for o in found], dtype=int),
+        )
+
+    def _signals(self, lab: Floats) -> Iterator[tuple[int, Floats, BoolMask]]:
+        """Of each prompt that finds something: its index, its signal and its mask."""
+        colours = {i: p for i, p in enumerate(self._prompts) if p.lab is not None}
+        taken = np.zeros(lab.shape[:2], dtype=bool)
+        for index, signal, mask in _colour_signals(lab, colours, self.tolerance):
+            taken |= mask
+            yield index, signal, mask
+        for index, prompt in enumerate(self._prompts):
+            if prompt.lab is None:
+                result = _lightness_signal(prompt.sign * lab[..., 0], prompt.tolerance)
+                if result is not None:
+                    yield index, result[0], result[1] & ~taken
+
+    def _objects(self, prompt: int, signal: Floats, mask: BoolMask) -> Iterator[_Object]:
+        import cv2
+        from scipy.ndimage import find_objects
+
+        pixels = mask.size
+        smallest = max(16.0, 5e-5 * pixels) if self.min_area is None else _limit(self.min_area, pixels)
+        largest = self.max_area * pixels if self.max_area <= 1 else self.max_area
+        if self.opening > 1:
+            disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (self.opening, self.opening))
+            mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(bool)
+        mask = fill_holes(mask, smallest)
+        labels = _part(signal, mask, self.split, 2 * smallest)
+        for label, place in enumerate(find_objects(labels), start=1):
+            if place is not None:
+                measured = _measure(prompt, labels, label, place, signal, mask)
+                if measured is not None and smallest <= int(measured.mask.sum()) <= largest:
+                    yield measured
+
+
+def parse_prompt(text: str) -> Prompt:
+    """A prompt such as `bright`, `red`, `#c02020:15`; the syntax is in `ThresholdBase`.
+
+    Raises:
+        UnknownNameError: not a known word or colour. UsageError: the tolerance is not a number above 0.
+    """
+    import cv2
+    from PIL import ImageColor
+
+    name, _, after = (part.strip() for part in text.partition(":"))
+    tolerance = None
+    if ":" in text:
+        try:
+            tolerance = float(after)
+        except ValueError:
+            tolerance = 0.0
+        if not 0 < tolerance < 200:
+            raise UsageError(f"The tolerance of prompt {text!r} is not a number from 0 to 200.", "Write it as red:25.")
+    word = name.lower()
+    if word in ("bright", "dark"):
+        return Prompt(1 if word == "bright" else -1, None, tolerance)
+    if word not in ImageColor.colormap and not (word.startswith("#") and len(word) == 7 and _is_hex(word[1:])):
+        raise UnknownNameError(
+            "prompt",
+            name,
+            ["bright", "dark", *ImageColor.colormap],
+            "The threshold base takes bright, dark, a CSS colour name or #rrggbb, as in {'red': 'bolt'} or {'red:25': "
+            "'bolt'}; for free text use a base such as grounded-sam.",
+        )
+    rgb = np.array(ImageColor.getrgb(word)[:3], dtype=np.float32).reshape(1, 1, 3) / 255
+    lightness, a, b = cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab)[0, 0].tolist()
+    return Prompt(0, (lightness, a, b), tolerance)
+
+
+def _is_hex(digits: str) -> bool:
+    return all(d in "0123456789abcdef" for d in digits)
+
+
+def _limit(value: float, pixels: int) -> float:
+    return value * pixels if value < 1 else value
+
+
+def _bgr(given: Any) -> npt.NDArray[np.uint8]:
+    if isinstance(given, str | Path):
+        return np.ascontiguousarray(open_rgb(Path(given))[:, :, ::-1])
+    if isinstance(given, np.ndarray):
+        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8:
+            raise UsageError(
+                f"The image is {given.dtype} of shape {given.shape}, not uint8 (height, width, 3).",
+                "Give an HWC uint8 BGR array, a path or a PIL image.",
+            )
+        return np.ascontiguousarray(given)
+    from PIL import ImageOps
+
+    return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(given).convert("RGB"))[:, :, ::-1])
+
+
+def _ground(values: Floats, keep: BoolMask) -> Floats:
+    """The ground under the objects: a quadratic surface through the channels of `values` (H, W, C) where `keep`."""
+    height, width = keep.shape
+    step = max(1, min(height, width) // 96)
+    rows, columns = (np.vander(np.linspace(-1, 1, n, dtype=np.float32), 3, increasing=True) for n in keep.shape)
+    i, j = np.nonzero(keep[::step, ::step])
+    if i.size < 50:
+        i, j = np.nonzero(np.ones_like(keep[::step, ::step]))
+    i, j = i * step, j * step
+    terms = [(p, q) for p in range(3) for q in range(3 - p)]
+    design = np.stack([rows[i, p] * columns[j, q] for p, q in terms], axis=1)
+    solution = np.linalg.lstsq(design, values[i, j], rcond=None)[0]
+    powers = np.zeros((3, 3, values.shape[2]), dtype=np.float32)
+    for (p, q), weights in zip(terms, solution, strict=True):
+        powers[p, q] = weights
+    surface: Floats = np.stack([rows @ powers[..., c] @ columns.T for c in range(values.shape[2])], axis=2)
+    return surface
+
+
+def _lightness_signal(lightness: Floats, tolerance: float | None) -> tuple[Floats, BoolMask] | None:
+    """Signal and mask of what is lighter than the ground; None where there is nothing but ground."""
+    from skimage.filters import threshold_otsu
+
+    level, mask = lightness, np.zeros(lightness.shape, dtype=bool)
+    cut = 0.0
+    for _ in range(3):
+        level = lightness - _ground(lightness[..., None], ~mask)[..., 0]
+        if np.ptp(level) < MIN_CONTRAST:
+            return None
+        cut = float(threshold_otsu(level))
+        mask = level > cut
+    low, high = float(level[~mask].mean()), float(level[mask].mean())
+    spread = float(np.sqrt((level[mask].var() * mask.sum() + level[~mask].var() * (~mask).sum()) / mask.size))
+    if tolerance is not None:
+        cut = low + tolerance
+        mask = level > cut
+    elif high - low < max(MIN_CONTRAST, MIN_SEPARATION * spread):
+        return None
+    # 0 on the ground, 1 on an object, 0.5 at the threshold.
+    return ((level - cut) / max(high - low, 1.0) + 0.5).astype(np.float32), mask
+
+
+def _distance(lab: Floats, colour: tuple[float, float, float]) -> Floats:
+    """Delta E of `lab` (H, W, 3) to a colour under any light.
+
+    Light that grows or fades moves a colour along the ray from (L, a, b) = (-16, 0, 0) through it (L* + 16, a*, b* all
+    scale by the cube root of the intensity, CIE 15), so a saturated colour is a stretch of its ray, down to a chroma of
+    30 at most, with lightness weighted low. A grey has no such ray and is a point.
+    """
+    lightness, a, b = colour
+    chroma = float(np.hypot(a, b))
+    if chroma < SATURATED:
+        away: Floats = np.sqrt(((lab - np.array(colour, np.float32)) ** 2).sum(axis=2))
+        return away
+    ray = np.array([LIGHTNESS_WEIGHT * (lightness + 16), a, b], dtype=np.float32)
+    point = (lab + np.array([16, 0, 0], np.float32)) * np.array([LIGHTNESS_WEIGHT, 1, 1], np.float32)
+    along = np.clip(point @ ray / float(ray @ ray), min(0.5, 30 / chroma), 1.5)
+    return np.sqrt(((point - along[..., None] * ray) ** 2).sum(axis=2))
+
+
+def _colour_signals(
+    lab: Floats, prompts: Mapping[int, Prompt], tolerance: float
+) -> Iterator[tuple[int, Floats, BoolMask]]:
+    """Index, signal and mask of each colour; a mask's edge lies half way between the found colour and the ground."""
+    if not prompts:
+        return
+    import cv2
+
+    distances = np.stack([_distance(lab, p.lab) for p in prompts.values() if p.lab is not None])
+    nearest = distances.argmin(axis=0)
+    limits = [p.tolerance or tolerance for p in prompts.values()]
+    seeds = [(nearest == k) & (distances[k] < limit) for k, limit in enumerate(limits)]
+    objects = np.any(seeds, axis=0).astype(np.uint8)
+    ground = _ground(lab, ~cv2.dilate(objects, np.ones((7, 7), np.uint8)).astype(bool))
+    weights = np.array([LIGHTNESS_WEIGHT, 1, 1], np.float32)
+    for k, index in enumerate(prompts):
+        core = cv2.erode(seeds[k].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        if not core.any():
+            continue
+        step = (np.median(lab[core] - ground[core], axis=0)) * weights
+        size = float(np.linalg.norm(step))
+        if size < MIN_CONTRAST:
+            continue
+        signal = ((lab - ground) * weights) @ (step / size**2).astype(np.float32)
+        yield index, signal, (signal > 0.5) & (nearest == k) & (distances[k] < 2 * limits[k])
+
+
+def _part(signal: Floats, mask: BoolMask, split: float, speck: float) -> Labels:
+    """The mask's objects, touching ones parted where they are narrow or where a dim seam runs; 0 is the ground.
+
+    Markers are the maxima of log(distance to the edge or a seam): a depth in the log is a *ratio* of widths, so an even
+    bar, ring or elbow stays whole however long, and small objects part like large ones.
+    """
+    import cv2
+    from skimage.morphology import h_maxima
+    from skimage.segmentation import watershed
+
+    if not split:
+        return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1], dtype=np.int32)
+    smooth = cv2.GaussianBlur(signal, (0, 0), 1.0)
+    dip = cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11)))
+    seam = dip > max(0.06, 3 * float(np.median(dip[mask])) if mask.any() else 0.0)
+    core = fill_holes(mask & ~seam, speck) & mask
+    depth = cv2.GaussianBlur(cv2.distanceTransform(core.astype(np.uint8), cv2.DIST_L2, 5), (0, 0), 1.0)
+    # Two pixels more: a ragged edge moves the width of a thin part by a pixel, which is no neck.
+    depth = np.where(mask, np.log(depth + 2), np.float32(np.log(2))).astype(np.float32)
+    maxima = h_maxima(depth, -np.log(split)).astype(np.uint8)
+    markers = cv2.connectedComponents(maxima * mask.astype(np.uint8), connectivity=8)[1]
+    labels: Labels = watershed(-depth, markers, mask=mask).astype(np.int32)
+    return labels
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    prompt: int
+    top: int
+    left: int
+    mask: BoolMask
+    score: float
+
+
+def _measure(
+    prompt: int, labels: Labels, label: int, place: tuple[slice, slice], signal: Floats, mask: BoolMask
+) -> _Object | None:
+    """One object cut out of the label image, scored by contrast, edge and shape."""
+    import cv2
+
+    rows, columns = place
+    top, left = max(rows.start - 3, 0), max(columns.start - 3, 0)
+    window = (slice(top, rows.stop + 3), slice(left, columns.stop + 3))
+    inside = labels[window] == label
+    inside = fill_holes(inside, 0.04 * float(inside.sum()))
+    outline = inside.astype(np.uint8)
+    contours, _ = cv2.findContours(outline, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contour = max(contours, key=len)
+    solidity = (cv2.contourArea(contour) + 1) / (cv2.contourArea(cv2.convexHull(contour)) + 1)
+    ring = (cv2.dilate(outline, np.ones((5, 5), np.uint8)) > 0) & ~inside
+    around = signal[window][ring]
+    level = float(signal[window][inside].mean())
+    contrast = level - float(np.minimum(around, level).mean()) if around.size else 0.0
+    area = float(inside.sum())
+    score = min(max(contrast, 0.0), 1.0) * min(max((solidity - 0.5) / 0.45, 0.05), 1.0) * (1 - np.exp(-area / 100))
+    tight = inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    return _Object(prompt, rows.start, columns.start, tight, float(score))

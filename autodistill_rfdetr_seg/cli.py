@@ -1,0 +1,202 @@
+"""`autodistill-seg COMMAND`: the parser, and the only place that turns an error into output and an exit code.
+
+Results go to stdout, logs and progress to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 missing input, 4 finished but
+some images failed, 5 a gate was not met, 130 interrupted. What each command does is in `commands`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import __version__
+from .cli_options import (
+    BUILD_OPTIONS,
+    EVALUATE_OPTIONS,
+    LABEL_OPTIONS,
+    TRAIN_OPTIONS,
+    Option,
+    add_options,
+    overrides,
+)
+from .errors import AutodistillSegError, UnknownNameError
+
+INTERRUPTED = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our form of message: one sentence, a hint, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        if "invalid choice" in message and "argument command" in message:
+            name = message.split("'")[1]
+            raise UnknownNameError("command", name, COMMANDS)
+        raise _usage(message, self.prog)
+
+
+def _usage(message: str, prog: str) -> AutodistillSegError:
+    from .errors import UsageError
+
+    return UsageError(f"{message[0].upper()}{message[1:]}.", f"See `{prog} --help`.")
+
+
+COMMANDS: dict[str, str] = {
+    "demo": "make images, label them, train a tiny target and evaluate both; no GPU, no download",
+    "label": "label a folder with a base and build the dataset",
+    "build": "build the dataset again with other thresholds; the base is not run",
+    "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",
+    "evaluate": "score base and target against a human gold set, or a file of predictions",
+    "predict": "find instances in images with a trained target",
+    "run": "run a whole pipeline from a YAML file",
+    "report": "write a run's report page again",
+    "validate": "list every problem of a COCO file",
+    "doctor": "tell what this machine can do",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    parser = _Parser(
+        prog="autodistill-seg",
+        description="Unlabelled images and a few words in; a real-time instance-segmentation model and its proof out.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"autodistill-seg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    made = {
+        name: commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
+        for name, text in COMMANDS.items()
+    }
+    _demo(made["demo"])
+    _label(made["label"])
+    _stage(made["build"], BUILD_OPTIONS)
+    _train(made["train"])
+    _evaluate(made["evaluate"])
+    _predict(made["predict"])
+    _run(made["run"])
+    made["report"].add_argument("run", metavar="RUN", help="a run's folder")
+    made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
+    made["validate"].add_argument("dataset", metavar="COCO", help="a COCO JSON file, or a folder that holds one")
+    for sub in made.values():
+        _common(sub)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print the result as JSON")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings and errors only")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def _claims(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--resume", action="store_true", help="go on in an output folder that is not empty")
+    choice.add_argument("--overwrite", action="store_true", help="begin anew in an output folder that is not empty")
+
+
+def _demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", metavar="RUN", default="runs/demo", help="the run's folder (default: %(default)s)")
+    _claims(parser)
+
+
+def _label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", metavar="IMAGES", help="the folder of images, searched recursively, never written to")
+    parser.add_argument("--output", metavar="RUN", required=True, help="the run's folder")
+    parser.add_argument("--ontology", metavar="JSON|@FILE", help="""prompts and classes: '{"a dog": "dog"}'""")
+    parser.add_argument(
+        "--class", dest="classes", metavar="PROMPT[=CLASS]", action="append", help="one prompt and its class; repeat it"
+    )
+    add_options(parser, LABEL_OPTIONS + BUILD_OPTIONS)
+    _claims(parser)
+
+
+def _stage(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    add_options(parser, options)
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="RUN|DATASET", help="a run's folder, a dataset folder or a data.yaml")
+    parser.add_argument("--output", metavar="FOLDER", help="where the checkpoint goes; only for a dataset")
+    add_options(parser, TRAIN_OPTIONS)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", nargs="?", help="a run's folder; left out with --predictions")
+    parser.add_argument("--predictions", metavar="FILE", help="COCO results to score against --gold, without a run")
+    add_options(parser, EVALUATE_OPTIONS)
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
+    parser.add_argument("source", metavar="IMAGE|FOLDER", help="an image, or a folder of them")
+    parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
+    parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
+    _claims(parser)
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="PIPELINE", help="a pipeline's YAML file; ready ones are in pipelines/")
+    parser.add_argument("--output", metavar="RUN", help="the run's folder (default: `output` in the file)")
+    add_options(parser, ())
+    _claims(parser)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    try:
+        parsed = build_parser().parse_args(arguments)
+        _configure_logging(parsed)
+        from . import commands
+
+        command: Any = getattr(commands, parsed.command)
+        code: int = command(parsed, overrides(parsed))
+        sys.stdout.flush()
+        return code
+    except AutodistillSegError as error:
+        if debug:
+            raise
+        print(f"Error: {error.message}", file=sys.stderr)  # noqa: T201
+        if error.hint:
+            print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is kept, --resume goes on from there.", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: no error, and nothing more to say at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        print(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)  # noqa: T201
+        return 1
+    except Exception as error:  # the last resort: still one sentence
+        if debug:
+            raise
+        print(f"Error: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        print("Hint: this was not foreseen; run it again with --debug and report the traceback.", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _configure_logging(parsed: argparse.Namespace) -> None:
+    level = logging.DEBUG if parsed.debug else logging.WARNING if parsed.quiet else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger(__package__)
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

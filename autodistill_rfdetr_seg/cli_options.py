@@ -1,0 +1,190 @@
+"""Options of the command line that stand for options of the configuration. Their defaults are read from there."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .config import PipelineConfig
+from .errors import UsageError
+
+
+@dataclass(frozen=True)
+class Option:
+    """A flag that sets `key` ("refine.min_area") of the configuration; `many` may be repeated and gives a list."""
+
+    flag: str
+    key: str
+    kind: Callable[[str], Any]
+    help: str
+    metavar: str | None = None
+    many: bool = False
+
+
+def yaml_value(text: str) -> Any:
+    """A value as YAML reads it: 3, 0.5, true, [1, 2], text."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a value") from error
+
+
+def integer_or_auto(text: str) -> int | str:
+    """A number, or the word auto."""
+    return text if text == "auto" else int(text)
+
+
+def shares(text: str) -> dict[str, float]:
+    """`0.8,0.1,0.1` as the shares of train, valid and test."""
+    parts = text.replace("/", ",").split(",")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is not three shares such as 0.8,0.1,0.1")
+    return dict(zip(("train", "valid", "test"), map(float, parts), strict=True))
+
+
+def absolute_path(text: str) -> str:
+    """A path made absolute, as it is kept in the run's folder."""
+    return str(Path(text).expanduser().resolve())
+
+
+LABEL_OPTIONS = (
+    Option("--base", "base.name", str, "what labels: a name or package.module:Class", "NAME"),
+    Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
+)
+
+BUILD_OPTIONS = (
+    Option("--confidence", "refine.confidence", str, "drop labels scoring less; repeat for classes", "X|CLASS=X", True),
+    Option("--nms-iou", "refine.nms_iou", yaml_value, "mask NMS within a class, by IoU", "X"),
+    Option("--nms-iom", "refine.nms_iom", yaml_value, "the same for nested masks, by share of the smaller", "X"),
+    Option("--agnostic-nms-iou", "refine.agnostic_nms_iou", yaml_value, "mask NMS across classes, by IoU", "X"),
+    Option("--agnostic-nms-iom", "refine.agnostic_nms_iom", yaml_value, "the same for nested masks", "X"),
+    Option("--min-area", "refine.min_area", float, "least mask area: pixels, or a share of the image under 1", "A"),
+    Option("--max-area", "refine.max_area", yaml_value, "largest mask area, likewise", "A"),
+    Option("--island-area", "refine.island_area", float, "remove a mask's loose parts under this area", "A"),
+    Option("--hole-area", "refine.hole_area", float, "fill a mask's holes up to this area", "A"),
+    Option("--max-instances", "refine.max_instances", yaml_value, "at most so many instances an image", "N"),
+    Option("--split", "split", shares, "shares of train, valid and test", "T,V,T"),
+    Option("--split-seed", "split.seed", int, "another split of the same images", "N"),
+    Option("--format", "dataset.segmentation", str, "how masks are written: rle or polygon", "FORMAT"),
+)
+
+TRAIN_OPTIONS = (
+    Option("--size", "target.size", str, "preview, nano, small, medium, large, xlarge or 2xlarge", "SIZE"),
+    Option("--epochs", "target.epochs", int, "passes over the training images", "N"),
+    Option("--batch-size", "target.batch_size", integer_or_auto, "images a step, or auto", "N"),
+    Option("--grad-accum-steps", "target.grad_accum_steps", int, "steps an update", "N"),
+    Option("--lr", "target.lr", float, "learning rate", "X"),
+    Option("--device", "target.device", str, "auto, cpu, cuda, cuda:1 …", "DEVICE"),
+    Option("--seed", "target.seed", int, "seed of weights and shuffling", "N"),
+)
+
+EVALUATE_OPTIONS = (
+    Option("--gold", "evaluation.gold", absolute_path, "a COCO file made by people; repeat it", "COCO", True),
+    Option("--max-detections", "evaluation.max_detections", int, "best detections an image that count", "N"),
+    Option("--score-floor", "evaluation.score_floor", float, "gather predictions over this score", "X"),
+    Option("--area-from", "evaluation.area_from", str, "size classes by the file's area or the mask's", "file|mask"),
+    Option("--gate", "evaluation.gates", str, "exit with 5 where a metric is less; repeat it", "METRIC=X", True),
+)
+
+ALL_OPTIONS = LABEL_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
+
+
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+    """Adds the flags, each help text ending with the configuration's default, and `--set` for all the rest."""
+    group = parser.add_argument_group("options (kept in RUN/pipeline.yaml)")
+    for option in options:
+        group.add_argument(
+            option.flag,
+            dest=option.key,
+            type=option.kind,
+            action="append" if option.many else "store",
+            metavar=option.metavar,
+            help=f"{option.help} (default: {default(option.key)})".replace("%", "%%"),
+        )
+    group.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="any option of a pipeline file, such as target.model.resolution=312; repeat it",
+    )
+
+
+def default(key: str) -> str:
+    """The configuration's default of a dotted key, as text."""
+    value: Any = PipelineConfig.model_construct()
+    for part in key.split("."):
+        value = getattr(value, part)
+    if key == "split":
+        return f"{value.train:g},{value.valid:g},{value.test:g}"
+    return "none" if value is None or value == {} or value == [] else str(value)
+
+
+def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The configuration's keys that the command line sets: dotted key → value.
+
+    Raises:
+        UsageError: a `NAME=VALUE` is not one.
+    """
+    given = vars(parsed)
+    found: dict[str, Any] = {}
+    for option in ALL_OPTIONS:
+        value = given.get(option.key)
+        if value is None:
+            continue
+        if option.key in ("base.args", "evaluation.gates"):
+            found[option.key] = pairs(value, option.flag)
+        elif option.key == "refine.confidence":
+            found[option.key] = _confidence(value, option.flag)
+        elif option.key == "split":
+            found.update({f"split.{name}": share for name, share in value.items()})
+        else:
+            found[option.key] = value
+    found.update(pairs(given.get("set") or (), "--set"))
+    return found
+
+
+def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    """`NAME=VALUE` texts as a mapping, values read as YAML."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{flag} {text!r} is not of the form NAME=VALUE.")
+        found[name.strip()] = yaml_value(value)
+    return found
+
+
+def _confidence(texts: Sequence[str], flag: str) -> float | Mapping[str, Any]:
+    if len(texts) == 1 and "=" not in texts[0]:
+        try:
+            return float(texts[0])
+        except ValueError as error:
+            raise UsageError(f"{flag} {texts[0]!r} is neither a number nor CLASS=NUMBER.") from error
+    return pairs(texts, flag)
+
+
+def ontology(parsed: argparse.Namespace) -> dict[str, str]:
+    """The ontology of `--ontology` or of repeated `--class PROMPT[=CLASS]`.
+
+    Raises:
+        UsageError: neither or both are given, or it is not an ontology.
+    """
+    from .config import parse_ontology
+
+    if bool(parsed.ontology) == bool(parsed.classes):
+        raise UsageError(
+            "Say what to label with either --ontology or --class.",
+            """--ontology '{"a dog": "dog"}', --ontology @file.json, or --class "a dog=dog" --class cat.""",
+        )
+    if parsed.ontology:
+        return parse_ontology(parsed.ontology)
+    found = {}
+    for text in parsed.classes:
+        prompt, equals, name = text.partition("=")
+        found[prompt.strip()] = name.strip() if equals else prompt.strip()
+    return found

@@ -1,0 +1,76 @@
+"""What can be wrong with a COCO file: `Problem`, and `Teller`, which tells the problems of one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a COCO file; the ids are the file's own. What a `warning` is about is read, perhaps not as meant."""
+
+    severity: Severity
+    message: str
+    file: Path
+    image_id: int | None = None
+    annotation_id: int | None = None
+
+    @property
+    def place(self) -> str:
+        """The file and, where known, the image and annotation."""
+        ids = (("image id", self.image_id), ("annotation id", self.annotation_id))
+        return ", ".join([str(self.file), *(f"{name} {value}" for name, value in ids if value is not None)])
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.place}: {self.message}"
+
+
+Note = Callable[[Problem], None]
+
+
+class Teller:
+    """Tells `note` the problems of one place; `sound` until the first error."""
+
+    def __init__(self, note: Note, file: Path, image_id: int | None = None, annotation_id: int | None = None) -> None:
+        self.sound = True
+        self._note = note
+        self._place = (file, image_id, annotation_id)
+
+    def error(self, message: str) -> None:
+        """Tell what makes the row unusable."""
+        self.sound = False
+        self._note(Problem("error", message, *self._place))
+
+    def warning(self, message: str) -> None:
+        """Tell what may be read otherwise than it is meant."""
+        self._note(Problem("warning", message, *self._place))
+
+
+def as_number(value: object) -> float | None:
+    """The finite number that a JSON value is, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shown(value: object) -> str:
+    """A foreign JSON value, short enough for a message."""
+    if isinstance(value, (list, dict)):
+        flat = isinstance(value, list) and len(value) <= 8 and not any(isinstance(item, (list, dict)) for item in value)
+        return f"[{', '.join(map(shown, value))}]" if flat else f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a huge integer"
+    if value is None:
+        return "nothing"
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,208 @@
+"""A foreign COCO `segmentation` → a checked `Rle`, and a mask → a polygon.
+
+pycocotools' C code trusts what it is given: run lengths that do not add up, a missing terminator or a polygon far
+outside of the image read or write past the end of an array. Everything is therefore checked in numpy before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import masks
+from .coco_problem import shown
+from .records import Rle
+
+MAX_SIDE = 2**15  # pixels of an image's height or width: the C code counts an image's pixels in 31 bits
+_MAX_PERIMETER = 4e6  # pixels; the C code keeps 5 points a pixel of a polygon's outline
+_MAX_CHARACTERS = 7  # of one run length: 35 bits, where MAX_SIDE squared needs 31
+_MIN_POLYGON_IOU = 0.95
+_SIMPLIFY_PIXELS = 0.5
+
+Runs = npt.NDArray[np.int64]
+
+
+def parse(segmentation: object, height: int, width: int) -> Rle:
+    """The mask of polygons, an uncompressed or a compressed RLE, in an image of `height` x `width` pixels.
+
+    Raises:
+        ValueError: it is none of these, or not one of this image; the message says what is wrong.
+    """
+    if isinstance(segmentation, dict):
+        return _parse_rle(segmentation, height, width)
+    if isinstance(segmentation, list):
+        return _parse_polygons(polygons(segmentation), height, width)
+    raise ValueError(f"`segmentation` must be a list of polygons or an RLE, not {shown(segmentation)}")
+
+
+def polygons(segmentation: Sequence[Any]) -> list[npt.NDArray[np.float64]]:
+    """The polygons of a `segmentation` list, each (N, 2) float64 [x, y] pixels.
+
+    Raises:
+        ValueError: the list is empty, or a polygon is not at least three pairs of finite numbers.
+    """
+    if not segmentation:
+        raise ValueError("`segmentation` is empty: there is no mask")
+    if not all(isinstance(part, list) for part in segmentation):
+        raise ValueError("`segmentation` must be a list of polygons, each itself a list of x, y pairs")
+    return [_polygon(part) for part in segmentation]
+
+
+def leaves(segmentation: Sequence[Any], height: int, width: int) -> bool:
+    """Whether a polygon of a sound `segmentation` reaches over 1 pixel out of the image."""
+    far = np.array([width, height]) + 1
+    return any(bool((points < -1).any() or (points > far).any()) for points in polygons(segmentation))
+
+
+def check(rle: Rle) -> None:
+    """Nothing, where the run lengths of `rle` are sound.
+
+    Raises:
+        ValueError: they are not.
+    """
+    _check_runs(_runs_of_string(rle.counts), rle.height, rle.width)
+
+
+def to_json(rle: Rle) -> dict[str, Any]:
+    """The compressed RLE as it stands in a JSON file: `size` [height, width], `counts` a string."""
+    return {"counts": rle.counts.decode("ascii"), "size": [rle.height, rle.width]}
+
+
+def to_polygon(rle: Rle) -> list[list[float]] | None:
+    """COCO's form of the mask as one polygon, or None where that would not give the mask back.
+
+    None for several parts or holes, and where pycocotools' rasterisation has an IoU under 0.95 with the mask.
+    """
+    import cv2
+
+    x, y, box_width, box_height = (int(side) for side in masks.bbox_xywh(rle))
+    crop = masks.decode(rle)[y : y + box_height, x : x + box_width].astype(np.uint8)
+    if crop.size == 0:
+        return None
+    parts, _ = cv2.findContours(crop, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    if len(parts) != 1:
+        return None
+    outline = _outline(crop) + np.array([x, y])
+    for simplify in (_SIMPLIFY_PIXELS, 0.0):
+        points = cv2.approxPolyDP(outline.astype(np.float32), simplify, True)[:, 0] if simplify else outline
+        flat = [round(float(value), 2) for value in points.ravel()]
+        if len(flat) >= 6:
+            drawn = _rasterise([np.asarray(flat).reshape(-1, 2)], rle.height, rle.width)
+            if masks.iou_matrix([drawn], [rle])[0, 0] >= _MIN_POLYGON_IOU:
+                return [flat]
+    return None
+
+
+def _outline(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """The outline between inside and outside of a one-part mask, (N, 2) [x, y] with pixel 0 spanning 0..1."""
+    from skimage.measure import find_contours
+
+    lines = find_contours(np.pad(crop, 1).astype(np.float64), 0.5, fully_connected="high")
+    longest: npt.NDArray[np.float64] = max(lines, key=len)
+    return longest[:-1, ::-1] - 0.5  # (row, column) of a pixel's centre in the padded crop → x, y of its corner
+
+
+def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)):
+        raise ValueError(f"the RLE's `size` must be [height, width], not {shown(size)}")
+    if size != [height, width]:
+        raise ValueError(f"the RLE's `size` is {shown(size)}, but the image is [{height}, {width}]")
+    if isinstance(counts, str):
+        try:
+            raw = counts.encode("ascii")
+        except UnicodeEncodeError:
+            raise ValueError("the RLE's `counts` hold characters that no RLE has") from None
+        runs = _runs_of_string(raw)
+        _check_runs(runs, height, width)
+        # A run of zero pixels inside is legal, but pycocotools' IoU may stop at one.
+        return Rle(height, width, raw) if np.all(runs[1:] > 0) else _encode_runs(runs, height, width)
+    if isinstance(counts, list):
+        if not all(type(run) is int and 0 <= run <= MAX_SIDE**2 for run in counts):
+            raise ValueError("the RLE's `counts` must be integers of at least 0")
+        runs = np.asarray(counts, dtype=np.int64)
+        _check_runs(runs, height, width)
+        return _encode_runs(runs, height, width)
+    raise ValueError(f"the RLE's `counts` must be text or a list, not {shown(counts)}")
+
+
+def _runs_of_string(counts: bytes) -> Runs:
+    """The run lengths of compressed counts: 5 bits a character, the sixth says that more follow, from 48 on.
+
+    From the third on, a length is kept as its difference to the one two before. Source: rleFrString of maskApi.c.
+    """
+    values = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
+    if not len(values):
+        return values
+    if values.min() < 0 or values.max() > 63:
+        raise ValueError("the RLE's `counts` hold characters that no RLE has")
+    ends = np.flatnonzero((values & 0x20) == 0)
+    if not len(ends) or ends[-1] != len(values) - 1:
+        raise ValueError("the RLE's `counts` end in the middle of a number")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_CHARACTERS:
+        raise ValueError("the RLE's `counts` hold a number too large for any image")
+    place = np.arange(len(values)) - np.repeat(starts, lengths)
+    numbers: Runs = np.add.reduceat((values & 0x1F) << (5 * place), starts)
+    numbers -= np.where(values[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _check_runs(runs: Runs, height: int, width: int) -> None:
+    if len(runs) and runs.min() < 0:
+        raise ValueError("the RLE's `counts` hold a negative run length")
+    if int(runs.sum()) != height * width:
+        raise ValueError(f"the RLE's `counts` add up to {int(runs.sum())} pixels, but the image has {height * width}")
+
+
+def _encode_runs(runs: Runs, height: int, width: int) -> Rle:
+    """The RLE of checked run lengths, runs of zero pixels inside joined away."""
+    from pycocotools import mask as coco_mask
+
+    inside = np.arange(len(runs)) % 2
+    kept = runs > 0
+    runs, inside = runs[kept], inside[kept]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1])
+    joined = np.add.reduceat(runs, starts).tolist()
+    if inside[0]:
+        joined.insert(0, 0)
+    return Rle(
+        height, width, coco_mask.frPyObjects({"counts": joined, "size": [height, width]}, height, width)["counts"]
+    )
+
+
+def _polygon(part: list[Any]) -> npt.NDArray[np.float64]:
+    if len(part) < 6 or len(part) % 2:
+        raise ValueError(f"a polygon needs at least 3 x, y pairs, and one has {len(part)} numbers")
+    if not all(type(value) in (int, float) for value in part):
+        raise ValueError("a polygon holds something that is not a number")
+    try:
+        points = np.asarray(part, dtype=np.float64)
+    except OverflowError:
+        points = np.full(2, np.inf)
+    if not np.isfinite(points).all():
+        raise ValueError("a polygon holds a number that is not finite")
+    return points.reshape(-1, 2)
+
+
+def _parse_polygons(parts: list[npt.NDArray[np.float64]], height: int, width: int) -> Rle:
+    size = np.array([width, height])
+    for points in parts:
+        if (points < -size).any() or (points > 2 * size).any():
+            raise ValueError(f"a polygon lies far outside of the image of {width} x {height} pixels")
+        if np.abs(np.diff(points, axis=0)).max(axis=1).sum() > _MAX_PERIMETER:
+            raise ValueError("a polygon's outline is too long")
+    return _rasterise(parts, height, width)
+
+
+def _rasterise(parts: list[npt.NDArray[np.float64]], height: int, width: int) -> Rle:
+    from pycocotools import mask as coco_mask
+
+    drawn = coco_mask.frPyObjects([points.ravel().tolist() for points in parts], height, width)
+    return Rle(height, width, (drawn[0] if len(drawn) == 1 else coco_mask.merge(drawn))["counts"])

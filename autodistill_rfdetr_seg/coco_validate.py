@@ -1,0 +1,112 @@
+"""Every problem of a COCO file, ours or a user's, told at once."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from . import masks
+from .coco_annotation import Annotation, Image
+from .coco_parse import CocoFile, locate, parse
+from .coco_problem import Note, Problem, Teller
+from .errors import MissingInputError
+
+_ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2-8 are mirrored or turned
+_BOX_SLACK = (
+    2.0,
+    0.05,
+)  # an edge may be off by 2 pixels and 5 % of the longer side: a sliver of a polygon has no pixel
+_AREA_SLACK = (12.0, 0.12)  # pixels, share of the mask: a polygon's exact area differs from its pixels'
+
+
+def validate(source: str | Path, check_images: bool = True) -> list[Problem]:
+    """All problems of the COCO file `source` (a JSON file, or a folder with `_annotations.coco.json`).
+
+    An "error" is what `read` refuses, or what makes another reader fail or see something else; a "warning" may not
+    be what was meant. `check_images` opens each image's header. Never raises for what a file holds.
+    """
+    problems: list[Problem] = []
+    try:
+        path = locate(source)
+    except MissingInputError as error:
+        return [Problem("error", error.message, Path(source))]
+    file = parse(path, problems.append)
+    for annotation in file.annotations:
+        _check_mask(annotation, path, problems.append)
+    if check_images:
+        for image in file.images.values():
+            _check_image(image, path, problems.append)
+    _check_names(file, problems.append)
+    return problems
+
+
+def _check_mask(annotation: Annotation, path: Path, note: Note) -> None:
+    """Hold what the row states against its mask."""
+    place = Teller(note, path, annotation.image_id, annotation.id)
+    area = masks.area(annotation.rle)
+    if not area:
+        place.warning("the mask covers no pixel")
+        return
+    pixels, share = _AREA_SLACK
+    if annotation.area is not None and abs(annotation.area - area) > pixels + share * area:
+        place.warning(f"`area` is {annotation.area:g}, but the mask covers {area} pixels")
+    if annotation.bbox_xywh is None:
+        place.warning("`bbox` is missing; most readers need it")
+        return
+    drawn = masks.bbox_xywh(annotation.rle)
+    pixels, share = _BOX_SLACK
+    if _edge_distance(annotation.bbox_xywh, drawn) > pixels + share * max(drawn[2:]):
+        place.error(f"`bbox` is {_listed(annotation.bbox_xywh)}, but the mask's box is {_listed(drawn)}")
+
+
+def _edge_distance(
+    first_xywh: tuple[float, float, float, float], second_xywh: tuple[float, float, float, float]
+) -> float:
+    """How many pixels the farthest pair of like edges is apart."""
+    starts = zip(first_xywh[:2], second_xywh[:2], strict=True)
+    (x, y, width, height), (x2, y2, width2, height2) = first_xywh, second_xywh
+    ends = ((x + width, x2 + width2), (y + height, y2 + height2))
+    return max(abs(one - two) for one, two in (*starts, *ends))
+
+
+def _check_image(image: Image, path: Path, note: Note) -> None:
+    """Hold the stated size against the image file, whose header alone is read."""
+    from PIL import Image as Pillow
+
+    place = Teller(note, path, image.id)
+    file = path.parent / image.file_name
+    try:
+        with Pillow.open(file) as opened:
+            width, height = opened.size
+            orientation = opened.getexif().get(_ORIENTATION, 1)
+    except FileNotFoundError:
+        place.error(f"the image file {image.file_name!r} is not there")
+        return
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError) as error:
+        place.error(f"the image file {image.file_name!r} cannot be opened ({error})")
+        return
+    turned = orientation in (5, 6, 7, 8)
+    stated = (image.width, image.height)
+    if orientation in (2, 3, 4, 5, 6, 7, 8):
+        place.warning(
+            f"{image.file_name!r} has EXIF orientation {orientation}: a reader that applies it and one that does not "
+            "(RF-DETR) see different images; save it upright"
+        )
+    if stated != (width, height) and not (turned and stated == (height, width)):
+        place.error(f"the file says {stated[0]} x {stated[1]} pixels, but {image.file_name!r} is {width} x {height}")
+
+
+def _check_names(file: CocoFile, note: Note) -> None:
+    first: dict[str, str] = {}
+    for category in file.categories.values():
+        other = first.setdefault(" ".join(category.name.casefold().split()), category.name)
+        if other != category.name:
+            note(
+                Problem(
+                    "warning", f"categories {other!r} and {category.name!r} differ in case or space alone", file.path
+                )
+            )
+
+
+def _listed(box_xywh: tuple[float, float, float, float]) -> str:
+    return "[" + ", ".join(f"{side:g}" for side in box_xywh) + "]"

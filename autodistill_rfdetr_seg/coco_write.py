@@ -1,0 +1,125 @@
+"""Writes COCO instance segmentation, one annotation at a time, byte for byte the same for the same input."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryFile
+from typing import IO, Any, Literal
+
+from . import coco_segmentation, masks
+from .coco_parse import unsafe_file_name
+from .errors import DataError
+from .files import replacing
+from .records import Classes, ImageLabels, Instance
+
+
+def write(
+    path: Path,
+    entries: Iterable[tuple[str, ImageLabels]],
+    classes: Classes,
+    info: Mapping[str, Any],
+    segmentation: Literal["rle", "polygon"] = "rle",
+) -> dict[str, int]:
+    """Write the COCO file `path` from (file name inside its folder, labels) pairs, and count what it holds.
+
+    Ids of images, annotations and categories count from 1, in the order given. Masks are compressed RLE; with
+    "polygon" one without holes and in one part becomes a polygon where that is accurate. `iscrowd` is always 0: a
+    reader such as RF-DETR drops crowds. An instance whose mask has no pixel is left out. Memory grows with the number
+    of images alone.
+
+    Returns:
+        {"images": n, "instances": n, "negatives": n}.
+
+    Raises:
+        DataError: a file name leaves the folder or comes twice, a class index is not in `classes`, a mask is not of
+            its image's size, or a score is not a number.
+    """
+    if len(set(classes.names)) != len(classes.names):
+        raise DataError(f"{path} cannot be written: two classes share a name in {list(classes.names)}.")
+    with (
+        replacing(path) as partial,
+        TemporaryFile("w+", encoding="ascii", newline="\n", dir=path.parent) as images,
+        partial.open("w", encoding="ascii", newline="\n") as main,
+    ):
+        counts = _write_parts(main, images, path, entries, classes, segmentation)
+        _finish(main, images, classes, info)
+    return counts
+
+
+def dumps(value: object) -> str:
+    """Compact JSON in ASCII with sorted keys: some readers open a COCO file in the machine's own encoding."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def category_rows(classes: Classes) -> list[dict[str, Any]]:
+    """The `categories` of a COCO file, ids from 1 in the classes' order."""
+    return [{"id": i, "name": name, "supercategory": "none"} for i, name in enumerate(classes.names, start=1)]
+
+
+def _write_parts(
+    main: IO[str],
+    images: IO[str],
+    path: Path,
+    entries: Iterable[tuple[str, ImageLabels]],
+    classes: Classes,
+    segmentation: str,
+) -> dict[str, int]:
+    """Stream annotations to `main` and images to `images`: sorted keys put the annotations first."""
+    counts = {"images": 0, "instances": 0, "negatives": 0}
+    names: set[PurePosixPath] = set()
+    main.write('{"annotations":[')
+    for file_name, labels in entries:
+        reason = unsafe_file_name(file_name)
+        if reason or PurePosixPath(file_name) in names:
+            raise DataError(f"{path} cannot be written: {reason or f'the image {file_name!r} comes twice'}.")
+        names.add(PurePosixPath(file_name))
+        before = counts["instances"]
+        for row in _annotation_rows(labels, classes, segmentation, f"{path}, image {file_name!r}"):
+            main.write(",\n" if counts["instances"] else "\n")
+            counts["instances"] += 1
+            main.write(dumps({"id": counts["instances"], "image_id": counts["images"] + 1, **row}))
+        images.write(",\n" if counts["images"] else "\n")
+        counts["images"] += 1
+        counts["negatives"] += counts["instances"] == before
+        size = {"height": labels.image.height, "width": labels.image.width}
+        images.write(dumps({"id": counts["images"], "file_name": file_name, **size}))
+    return counts
+
+
+def _annotation_rows(labels: ImageLabels, classes: Classes, segmentation: str, where: str) -> Iterator[dict[str, Any]]:
+    for instance in labels.instances:
+        _check_instance(instance, labels, classes, where)
+        area = masks.area(instance.rle)
+        if not area:
+            continue
+        polygon = coco_segmentation.to_polygon(instance.rle) if segmentation == "polygon" else None
+        yield {
+            "area": area,
+            "bbox": list(masks.bbox_xywh(instance.rle)),
+            "category_id": instance.class_index + 1,
+            "iscrowd": 0,
+            "score": round(float(instance.score), 6),
+            "segmentation": polygon or coco_segmentation.to_json(instance.rle),
+            "source": instance.source,
+        }
+
+
+def _check_instance(instance: Instance, labels: ImageLabels, classes: Classes, where: str) -> None:
+    size, expected = (instance.rle.height, instance.rle.width), (labels.image.height, labels.image.width)
+    if size != expected:
+        raise DataError(f"{where}: a mask is {size[1]} x {size[0]} pixels, the image {expected[1]} x {expected[0]}.")
+    if not 0 <= instance.class_index < len(classes.names):
+        raise DataError(f"{where}: there is no class {instance.class_index} among {list(classes.names)}.")
+    if not math.isfinite(instance.score):
+        raise DataError(f"{where}: an instance's score is {instance.score}.")
+
+
+def _finish(main: IO[str], images: IO[str], classes: Classes, info: Mapping[str, Any]) -> None:
+    main.write(f'\n],"categories":{dumps(category_rows(classes))},"images":[')
+    images.seek(0)
+    shutil.copyfileobj(images, main)
+    main.write(f'\n],"info":{dumps(dict(info))}}}\n')

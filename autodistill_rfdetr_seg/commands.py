@@ -1,0 +1,304 @@
+"""What each command of the command line does: options in, stages run, results printed, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .config import PipelineConfig, TargetConfig, load, options, parse
+from .errors import MissingInputError, UsageError
+from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
+from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
+from .tables import metrics_table, one_table
+
+OK = 0
+SOME_FAILED = 4
+
+_log = logging.getLogger(__name__)
+
+
+def say(text: str) -> None:
+    """Prints a result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(data: Any) -> None:
+    """Prints a result as JSON."""
+    say(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Labels a folder and builds the dataset."""
+    from .cli_options import ontology
+
+    data = {"images": str(Path(args.images).resolve()), "ontology": ontology(args)}
+    config = _changed(data, changes)
+    run = RunFolder(Path(args.output))
+    _look_first(config)
+    prepare(config, run, resume=args.resume, overwrite=args.overwrite)
+    summary = label_stage(config, run, progress=not args.quiet)
+    _log.info("%s", describe_labels(summary))
+    dataset, worked = build_stage(config, run, progress=not args.quiet)
+    _log.info("%s", describe_dataset(dataset, worked))
+    _say_dataset(args, run, summary.failures)
+    return SOME_FAILED if summary.failures else OK
+
+
+def build(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Builds a run's dataset again."""
+    run = RunFolder(Path(args.run))
+    config = _of_run(run, changes)
+    dataset, worked = build_stage(config, run, progress=not args.quiet)
+    run.save_config(config)
+    _log.info("%s", describe_dataset(dataset, worked))
+    _say_dataset(args, run, ())
+    return OK
+
+
+def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Trains on a run's dataset, or on any dataset."""
+    source = Path(args.dataset)
+    if (source / "pipeline.yaml").is_file():
+        if args.output:
+            raise UsageError("A run's checkpoint goes into the run's folder; --output is for a dataset.")
+        run = RunFolder(source)
+        config = _of_run(run, changes)
+        result, worked = train_stage(config, run, progress=not args.quiet)
+        run.save_config(config)
+        if not worked:
+            _log.info("train: the checkpoint is there, from the same dataset and options (nothing to do)")
+    else:
+        from .target import RFDETRSeg
+
+        keys = {key.removeprefix("target."): value for key, value in changes.items()}
+        target = options(TargetConfig, _nested(keys), "the options")
+        result = RFDETRSeg(target.size, device=target.device, **target.model).train(
+            source,
+            target.epochs,
+            batch_size=target.batch_size,
+            grad_accum_steps=target.grad_accum_steps,
+            lr=target.lr,
+            seed=target.seed,
+            output=Path(args.output) if args.output else None,
+            progress=not args.quiet,
+            **target.train,
+        )
+    if args.json:
+        say_json({"checkpoint": str(result.checkpoint), "checkpoint_sha256": result.checkpoint_sha256})
+    else:
+        say(f"checkpoint  {result.checkpoint}")
+    return OK
+
+
+def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Scores a run's base and target, or a file of predictions."""
+    if args.predictions:
+        return _evaluate_file(args, changes)
+    if not args.run:
+        raise UsageError("There is nothing to evaluate.", "Give a run's folder, or --predictions with --gold.")
+    from .scoring import evaluate_stage
+
+    run = RunFolder(Path(args.run))
+    config = _of_run(run, changes)
+    metrics, worked = evaluate_stage(config, run, progress=not args.quiet)
+    run.save_config(config)
+    if not worked:
+        _log.info("evaluate: the same checkpoint has been scored on the same images (nothing to do)")
+    _say_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
+    check_gates(config, metrics)
+    return OK
+
+
+def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    from . import coco
+    from .config import EvaluationConfig
+    from .evaluation import evaluate as score
+
+    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
+    config = options(EvaluationConfig, _nested(keys), "the options")
+    if len(config.gold) != 1 or args.run:
+        raise UsageError("--predictions wants exactly one --gold and no run.")
+    truth = coco.read(Path(config.gold[0]))
+    found = coco.read_results(Path(args.predictions), truth)
+    report = score(truth, found, max_detections=config.max_detections, area_from=config.area_from)
+    if args.json:
+        say_json(report.to_dict())
+    else:
+        say(one_table(report.to_dict()))
+    return OK
+
+
+def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Finds instances in images."""
+    from .predicting import checkpoint_of, predict_images
+
+    if not 0 <= args.confidence <= 1:
+        raise UsageError(f"--confidence is {args.confidence:g}; it lies between 0 and 1.")
+    output = Path(args.output) if args.output else None
+    result = predict_images(
+        checkpoint_of(Path(args.model)),
+        Path(args.source),
+        output,
+        confidence=args.confidence,
+        device=args.device,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
+    if args.json:
+        say_json(result.as_json())
+    else:
+        for name, counts in result.counts.items():
+            found = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
+            say(f"{name}: {found or 'nothing'}")
+        if output:
+            say(f"written to {output}")
+    return SOME_FAILED if result.failures else OK
+
+
+def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Runs a whole pipeline."""
+    config = load(Path(args.config), changes)
+    output = args.output or config.output
+    if output is None:
+        raise UsageError("There is no output folder.", "Give --output RUN, or `output:` in the pipeline.")
+    return _run_config(args, config, RunFolder(Path(output)))
+
+
+def demo(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Makes images and runs the whole pipeline on them."""
+    from .demo import pipeline, write_scenes
+    from .files import claim_output
+
+    folder = RunFolder(Path(args.output))
+    scenes = folder.root / "scenes"
+    if not args.resume or not scenes.is_dir():
+        claim_output(folder.root, resume=args.resume, overwrite=args.overwrite)
+        write_scenes(scenes)
+    return _run_config(args, pipeline(scenes), folder, claimed=True)
+
+
+def _run_config(args: argparse.Namespace, config: PipelineConfig, folder: RunFolder, *, claimed: bool = False) -> int:
+    from .files import read_json
+    from .labeling import read_failures
+
+    _look_first(config)
+    prepare(config, folder, resume=args.resume or claimed, overwrite=args.overwrite)
+    for result in run_stages(config, folder, progress=not args.quiet):
+        _log.info("%s", result)
+    metrics = read_json(folder.evaluation / "metrics.json")
+    places = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
+    _say_metrics(args, metrics, {**places, "checkpoint": folder.training / "checkpoint_best_total.pth"})
+    check_gates(config, metrics)
+    return SOME_FAILED if read_failures(folder.labels) else OK
+
+
+def report(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Writes a run's report page."""
+    from .reporting import report_stage
+
+    folder = RunFolder(Path(args.run))
+    page = Path(args.output) if args.output else folder.report
+    if not report_stage(folder.config(), folder, page, progress=not args.quiet):
+        _log.info("report: it is up to date (nothing to do)")
+    if args.json:
+        say_json({"report": str(page), "picture": str(folder.picture)})
+    else:
+        say(f"report   {page}\npicture  {folder.picture}")
+    return OK
+
+
+def validate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Lists every problem of a COCO file."""
+    from .coco_validate import validate as problems_of
+
+    source = Path(args.dataset)
+    if not source.exists():
+        raise MissingInputError(f"There is no {source}.", "Give a COCO JSON file or a folder that holds one.")
+    problems = problems_of(source)
+    errors = sum(problem.severity == "error" for problem in problems)
+    if args.json:
+        say_json([dataclasses.asdict(problem) for problem in problems])
+    else:
+        for problem in problems:
+            say(str(problem))
+        say(f"{errors} errors, {len(problems) - errors} warnings")
+    return 1 if errors else OK
+
+
+def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Tells what this machine can do."""
+    from .doctor import examine
+    from .tables import doctor_table
+
+    found = examine()
+    if args.json:
+        say_json(found)
+    else:
+        say(doctor_table(found))
+    return OK
+
+
+def _of_run(run: RunFolder, changes: Mapping[str, Any]) -> PipelineConfig:
+    run.config()
+    return load(run.config_file, changes)
+
+
+def _changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> PipelineConfig:
+    return parse({**data, **_nested(changes)}, "the options")
+
+
+def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings."""
+    nested: dict[str, Any] = {}
+    for key, value in changes.items():
+        at = nested
+        *groups, last = key.split(".")
+        for group in groups:
+            at = at.setdefault(group, {})
+        at[last] = value
+    return nested
+
+
+def _look_first(config: PipelineConfig) -> None:
+    """Finds what is wrong with the inputs before the output folder is touched."""
+    from .images import discover
+
+    source_of(config)
+    discover(Path(config.images))
+    for gold in config.evaluation.gold:
+        if not Path(gold).exists():
+            raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
+
+
+def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None:
+    from .files import read_json
+
+    index = read_json(run.dataset / "dataset.json")
+    data = {"dataset": str(run.dataset), **{key: index[key] for key in ("counts", "kept", "rejected", "per_class")}}
+    if args.json:
+        say_json({**data, "failures": list(failures)})
+        return
+    for name, count in index["counts"].items():
+        sizes = f"{count['images']:>6} images  {count['instances']:>7} instances  {count['negatives']:>5} negatives"
+        say(f"{name:<6} {sizes}")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in index["rejected"].items())
+    say(f"kept {index['kept']} labels, rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}")
+    for failure in failures:
+        say(f"failed  {failure['path']}: {failure['reason']}")
+    say(f"dataset  {run.dataset}")
+
+
+def _say_metrics(args: argparse.Namespace, metrics: Mapping[str, Any], places: Mapping[str, Path]) -> None:
+    if args.json:
+        say_json({**metrics, "files": {name: str(path) for name, path in places.items()}})
+        return
+    say(metrics_table(metrics))
+    for name, path in places.items():
+        say(f"{name:<11}{path}")

@@ -1,0 +1,239 @@
+"""Store → refine → split → COCO folders: everything that can be decided again without running the base.
+
+The dataset is built beside its place and takes it when it is whole. The same labels and options give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import coco
+from .config import DatasetConfig, RefineConfig, SplitConfig
+from .errors import DataError
+from .files import fingerprint, link_or_copy, read_json, replacing_folder, write_json
+from .images import file_sha256, open_image, write_png
+from .labeling import LabelAccount, read_account
+from .records import SPLITS, Classes, ImageLabels, SegDataset
+from .refine import refine
+from .split import assign
+from .store import Key, LabelStore, StoredLabels
+
+INDEX = "dataset.json"
+_LONGEST_NAME = 180
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What decides a dataset, beside the labels."""
+
+    refine: RefineConfig = dataclasses.field(default_factory=RefineConfig)
+    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
+
+    def as_json(self) -> dict[str, Any]:
+        """The options as JSON-ready data."""
+        return {
+            "refine": self.refine.model_dump(mode="json"),
+            "split": self.split.model_dump(mode="json"),
+            "dataset": self.dataset.model_dump(mode="json"),
+        }
+
+
+def build(
+    labels: Path, images: Path, folder: Path, options: BuildOptions, *, progress: bool = True
+) -> tuple[SegDataset, bool]:
+    """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
+
+    Returns:
+        The dataset, and whether it was built: False where it is there already, from the same labels and options.
+
+    Raises:
+        DataError: no finished labels; a split would be empty; an image has changed since it was labelled.
+        UnknownNameError: a threshold names an unknown class.
+    """
+    account = read_account(labels)
+    store = LabelStore(labels)
+    names = set(account.images)
+    keys = {path: key for path, key in store.keys(account.fingerprint).items() if path in names}
+    if not keys:
+        raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
+    inputs = _inputs_fingerprint(account, keys, options)
+    built = read_dataset(folder) if (folder / INDEX).is_file() else None
+    if built is not None and read_json(folder / INDEX)["inputs"] == inputs:
+        return built, False
+    places = _places(keys, options.split, folder)
+    file_names = _file_names(keys)
+    with replacing_folder(folder) as partial:
+        index = _write(partial, store, keys, images, account, options, places, file_names, progress)
+        index = {"inputs": inputs, "options": options.as_json(), **index}
+        write_json(partial / INDEX, index)
+    return read_dataset(folder), True
+
+
+def read_dataset(folder: Path) -> SegDataset:
+    """The dataset that `build` made in `folder`.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not (folder / INDEX).is_file():
+        raise DataError(f"There is no dataset in {folder}.", "Run `autodistill-seg build` first.")
+    index = read_json(folder / INDEX)
+    return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], index["fingerprint"])
+
+
+def split_of_content(folder: Path) -> dict[str, str]:
+    """SHA-256 of each original image → its split, where the folder is a dataset that `build` made; else empty."""
+    if not (folder / INDEX).is_file():
+        return {}
+    return {entry["sha256"]: entry["split"] for entry in read_json(folder / INDEX)["images"].values()}
+
+
+def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
+    # A shard's name is drawn anew for each write, so it changes with what was written.
+    rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
+    return fingerprint(rows, account.classes.ontology, options.as_json())
+
+
+def _places(keys: Mapping[str, Key], split: SplitConfig, folder: Path) -> dict[str, str]:
+    """The split of each image by path. One group is one content: copies of a file never stand on both sides."""
+    shares = {name: getattr(split, name) for name in SPLITS}
+    groups = Counter(key.sha256 for key in keys.values())
+    previous = {}
+    if (folder / INDEX).is_file() and read_json(folder / INDEX)["options"]["split"] == split.model_dump(mode="json"):
+        previous = split_of_content(folder)
+    of_group = assign(groups, shares, split.seed, previous)
+    used = Counter(of_group.values())
+    empty = [name for name in SPLITS if shares[name] > 0 and not used[name]]
+    if empty:
+        raise DataError(
+            f"The split {empty[0]!r} would be empty: there are {len(groups)} different labelled images.",
+            f"Label more images, or set the share of {empty[0]!r} to 0 (--split 0.8,0.2,0).",
+        )
+    return {path: of_group[key.sha256] for path, key in keys.items()}
+
+
+def _file_names(keys: Mapping[str, Key]) -> dict[str, str]:
+    """The stem of each image in the dataset, by path: folders joined by `__`, unique whatever the suffix or case."""
+    stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in keys}
+    uses = Counter(stem.casefold() for stem in stems.values())
+    for path, stem in stems.items():
+        if uses[stem.casefold()] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+            short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
+            stems[path] = f"{short}_{keys[path].image_id[:8]}"
+    return stems
+
+
+def _write(
+    partial: Path,
+    store: LabelStore,
+    keys: Mapping[str, Key],
+    images: Path,
+    account: LabelAccount,
+    options: BuildOptions,
+    places: Mapping[str, str],
+    stems: Mapping[str, str],
+    progress: bool,
+) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    tally = _Tally(account.classes)
+    index: dict[str, dict[str, str]] = {}
+    counts: dict[str, Mapping[str, int]] = {}
+    bar = tqdm(total=len(keys), desc="Building", unit="image", disable=not progress)
+
+    def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
+        for row in store.read_all({path: key for path, key in keys.items() if places[path] == split}):
+            path = row.image.path
+            name = _place_image(images / path, row, partial / split, stems[path])
+            labels = refine(row.with_classes(account.classes), options.refine, account.classes)
+            tally.add(labels, row)
+            index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
+            bar.update()
+            yield name, labels
+
+    with bar:
+        for split in SPLITS:
+            if any(place == split for place in places.values()):
+                (partial / split).mkdir()
+                info = _info(account, options)
+                path = partial / split / coco.ANNOTATIONS
+                counts[split] = coco.write(path, entries(split), account.classes, info, options.dataset.segmentation)
+    digest = fingerprint({split: file_sha256(partial / split / coco.ANNOTATIONS) for split in counts})
+    return {
+        "fingerprint": digest,
+        "classes": list(account.classes.names),
+        "counts": counts,
+        **tally.as_json(),
+        "images": {path: index[path] for path in sorted(index)},
+    }
+
+
+def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
+    """Provenance for the COCO file's `info`; no time of day, so that the same input gives the same bytes."""
+    return {
+        "description": "Labelled by a model with autodistill-rfdetr-seg; not checked by a person.",
+        "version": "1.0",
+        "base": account.base,
+        "base_args": dict(account.args),
+        "ontology": account.classes.ontology,
+        "versions": dict(account.versions),
+        "options": options.as_json(),
+    }
+
+
+def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str) -> str:
+    """Links the user's file into the dataset, or writes its pixels anew where readers would see others than we did."""
+    stat = _stat(source)
+    unchanged = stat is not None and (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.mtime_ns)
+    if not unchanged and (stat is None or file_sha256(source) != row.image.sha256):
+        raise DataError(
+            f"The image {source} has {'gone' if stat is None else 'changed'} since it was labelled.",
+            "Run `label --resume` again to bring the labels up to date.",
+        )
+    if row.link_suffix is not None:
+        name = stem + row.link_suffix
+        link_or_copy(source, folder / name)
+    else:
+        name = f"{stem}.png"
+        write_png(folder / name, open_image(source).pixels)
+    return name
+
+
+def _stat(path: Path) -> Any:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+class _Tally:
+    """Counts of labels kept and rejected, for the summary and the report."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._names = classes.names
+        self._kept: Counter[int] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._by_class: dict[int, Counter[str]] = defaultdict(Counter)
+
+    def add(self, labels: ImageLabels, row: StoredLabels) -> None:
+        self._kept.update(instance.class_index for instance in labels.instances)
+        self._rejected.update(rejected.reason for rejected in labels.rejected)
+        self._rejected.update(row.dropped)
+        for rejected in labels.rejected:
+            self._by_class[rejected.instance.class_index][rejected.reason] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kept": sum(self._kept.values()),
+            "rejected": dict(sorted(self._rejected.items())),
+            "per_class": {
+                name: {"kept": self._kept[index], "rejected": dict(sorted(self._by_class[index].items()))}
+                for index, name in enumerate(self._names)
+            },
+        }

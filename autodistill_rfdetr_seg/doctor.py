@@ -1,0 +1,93 @@
+"""What this machine can do: device, memory, versions, and the optional parts that are present or missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .bases.registry import BASES
+from .versions import versions
+
+
+@dataclass(frozen=True)
+class Part:
+    """An optional part: whether it is here, what for, and how to get it."""
+
+    name: str
+    present: bool
+    purpose: str
+    install: str
+
+
+def optional_parts() -> list[Part]:
+    """Every optional part, present or missing; nothing is imported."""
+    parts = [
+        Part(
+            f"base {name}",
+            _importable(entry.target.partition(":")[0]),
+            entry.summary,
+            f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else "",
+        )
+        for name, entry in sorted(BASES.items())
+    ]
+    others = [
+        ("onnx", "ONNX export", "pip install 'rfdetr[onnx]'"),
+        ("onnxruntime", "running an exported model without torch", "pip install onnxruntime"),
+        ("tensorrt", "TensorRT export on an NVIDIA GPU", "pip install tensorrt"),
+        ("openvino", "OpenVINO export", "pip install openvino"),
+        ("pillow_heif", "HEIC photos", "pip install pillow-heif"),
+    ]
+    return parts + [Part(name, _importable(name), purpose, install) for name, purpose, install in others]
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def device() -> dict[str, Any]:
+    """The device that `auto` would choose: its kind, name and memory in GB. Imports torch."""
+    try:
+        import torch
+    except ImportError as error:
+        return {"kind": "none", "name": f"torch cannot be imported: {error}", "memory_gb": None}
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        gb = round(properties.total_memory / 2**30, 1)
+        return {"kind": "cuda", "name": properties.name, "memory_gb": gb, "count": torch.cuda.device_count()}
+    if torch.backends.mps.is_available():
+        return {"kind": "mps", "name": platform.processor() or "Apple GPU", "memory_gb": None}
+    return {"kind": "cpu", "name": f"{os.cpu_count()} cores (training real sizes wants a GPU)", "memory_gb": None}
+
+
+def memory_gb() -> dict[str, float | None]:
+    """Total and available main memory in GB; None where the system does not say."""
+    found: dict[str, float | None] = {"total": None, "available": None}
+    path = Path("/proc/meminfo")
+    if path.is_file():
+        lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines())
+        for key, name in (("total", "MemTotal"), ("available", "MemAvailable")):
+            found[key] = round(int(lines[name].split()[0]) / 2**20, 1)
+    elif hasattr(os, "sysconf"):
+        found["total"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return found
+
+
+def examine() -> dict[str, Any]:
+    """Everything `doctor` shows, JSON-ready."""
+    return {
+        "platform": platform.platform(),
+        "device": device(),
+        "memory_gb": memory_gb(),
+        "disk_free_gb": round(shutil.disk_usage(".").free / 2**30, 1),
+        "versions": versions(),
+        "parts": [asdict(part) for part in optional_parts()],
+        "keys": {"ROBOFLOW_API_KEY": "ROBOFLOW_API_KEY" in os.environ},
+    }

@@ -1,0 +1,185 @@
+"""One evaluator for labels and predictions alike: a gold set and predictions → `Report`.
+
+Every number is pycocotools' own (COCOeval), read from its arrays because its `summarize` only knows 100 detections.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from . import coco, coco_segmentation
+from .config import EvaluationConfig
+from .errors import DataError
+from .evaluation_metrics import (
+    CocoArrays,
+    Matches,
+    best_operating_point,
+    class_summary,
+    curves,
+    image_counts,
+    run_coco,
+    score_histogram,
+    summary,
+)
+from .records import Classes, GroundTruth, ImagePredictions, TruthImage
+
+_DEFAULTS = EvaluationConfig()
+
+
+@dataclass(frozen=True)
+class Report:
+    """How good predictions are against a gold set. Metrics are 0..1, None where undefined, never -1.
+
+    `mask` and `box` hold COCO's twelve: `ap` (IoU 0.50:0.95), `ap50`, `ap75`, `ap_small|medium|large`, `ar_1`,
+    `ar_10`, `ar` (at `max_detections`), `ar_small|medium|large`. `per_class` is by name, on masks, {ap, ap50, ap75, ar,
+    instances, best_confidence, best_f1, precision, recall}: the last four at the confidence threshold with the best F1
+    at IoU 0.5. `best_confidence` and `best_f1` count all classes together, those without gold left out as in AP.
+    `instances` counts no crowds. `milliseconds` is the median of the predictions'.
+
+    `details` is for the report's pictures:
+      pr: {class name: {"iou50", "iou75": 101 precisions, or None}}, the mean over classes under "all"
+      recall: the 101 recalls of these
+      score_histogram: {"edges": 21, "matched": 20, "unmatched": 20}
+      images: {image id: {"matched", "missed", "false_alarms", "f1"}} at `best_confidence`
+    """
+
+    mask: Mapping[str, float | None]
+    box: Mapping[str, float | None]
+    per_class: Mapping[str, Mapping[str, float | int | None]]
+    best_confidence: float | None
+    best_f1: float | None
+    images: int
+    instances: int
+    max_detections: int
+    milliseconds: float | None
+    gold_fingerprint: str
+    details: Mapping[str, Any] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but `details`, ready for JSON."""
+        values = asdict(self)
+        del values["details"]
+        return values
+
+
+def evaluate(
+    gold: GroundTruth | str | Path,
+    predictions: Sequence[ImagePredictions],
+    *,
+    classes: Classes | None = None,
+    max_detections: int = _DEFAULTS.max_detections,
+    area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
+) -> Report:
+    """Score predictions against a gold set (or the COCO file or folder that holds it).
+
+    `classes` says what the predictions' class indices mean, where not the gold set's own classes; the gold set is
+    aligned to it by name. An image without an entry has no detections. `max_detections` is per image and class.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: the gold set is wrong or empty, or a prediction is of an unknown image or class, comes twice, has a
+            mask that is not of its image's size, or a score outside of 0..1.
+    """
+    truth = gold if isinstance(gold, GroundTruth) else coco.read(gold)
+    fingerprint = truth.fingerprint
+    if classes is not None:
+        truth = coco.align(truth, classes)
+    if not truth.images:
+        raise DataError("The gold set has no image.")
+    _check(predictions, truth)
+    dataset = coco.to_dataset(truth, area_from)
+    results = coco.to_results(predictions, truth)
+    mask = run_coco(dataset, results, "segm", max_detections)
+    box = run_coco(dataset, results, "bbox", max_detections)
+    scored = mask.matches.of(mask.matches.gold.sum(axis=1) > 0)
+    best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
+    times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
+    return Report(
+        mask=summary(mask),
+        box=summary(box),
+        per_class={name: _class_row(mask, index) for index, name in enumerate(truth.classes.names)},
+        best_confidence=best.confidence,
+        best_f1=best.f1,
+        images=len(truth.images),
+        instances=int(scored.gold.sum()),
+        max_detections=max_detections,
+        milliseconds=statistics.median(times) if times else None,
+        gold_fingerprint=fingerprint,
+        details=_details(truth, mask, scored, best.confidence),
+    )
+
+
+def recovery(base: Report, target: Report) -> float | None:
+    """The share of the base's mask AP that the target reaches; None where either is undefined or the base's is 0."""
+    reached, possible = target.mask["ap"], base.mask["ap"]
+    return reached / possible if reached is not None and possible else None
+
+
+def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
+    """Refuse what COCOeval would take silently, or crash on."""
+    images = {image.image_id: image for image in truth.images}
+    seen: set[str] = set()
+    for prediction in predictions:
+        image = images.get(prediction.image_id)
+        if image is None:
+            raise DataError(f"Image {prediction.image_id!r} of the predictions is not in the gold set.")
+        if prediction.image_id in seen:
+            raise DataError(f"Image {prediction.image_id!r} comes twice in the predictions.")
+        seen.add(prediction.image_id)
+        _check_instances(prediction, image, truth.classes)
+
+
+def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: Classes) -> None:
+    where = f"Image {prediction.image_id!r}: a prediction"
+    for instance in prediction.instances:
+        rle = instance.rle
+        if not 0 <= instance.class_index < len(classes.names):
+            raise DataError(f"{where} has class index {instance.class_index}; the classes are {list(classes.names)}.")
+        if not 0 <= instance.score <= 1:
+            raise DataError(f"{where} has score {instance.score}, which is not in 0..1.")
+        if (rle.height, rle.width) != (image.height, image.width):
+            raise DataError(
+                f"{where}'s mask is {rle.width} x {rle.height} pixels, the image {image.width} x {image.height}.",
+                "Predict on the image as it is stored, without rotating or resizing it.",
+            )
+        try:
+            coco_segmentation.check(rle)
+        except ValueError as error:
+            raise DataError(f"{where}'s mask is broken: {error}.") from error
+
+
+def _class_row(arrays: CocoArrays, index: int) -> dict[str, float | int | None]:
+    matches = arrays.matches
+    own = matches.classes == index
+    instances = int(matches.gold[index].sum())
+    best = best_operating_point(matches.scores[own], matches.matched[own], instances)
+    return {
+        **class_summary(arrays, index),
+        "instances": instances,
+        "best_confidence": best.confidence,
+        "best_f1": best.f1,
+        "precision": best.precision,
+        "recall": best.recall,
+    }
+
+
+def _details(truth: GroundTruth, arrays: CocoArrays, scored: Matches, confidence: float | None) -> dict[str, Any]:
+    lines = {name: curves(arrays, index) for index, name in enumerate(truth.classes.names)}
+    counts = image_counts(scored, 0.0 if confidence is None else confidence)
+    images = {}
+    for at, image in enumerate(truth.images):
+        row: dict[str, float | int | None] = {name: int(values[at]) for name, values in counts.items()}
+        matched, wrong = int(counts["matched"][at]), int(counts["missed"][at] + counts["false_alarms"][at])
+        images[image.image_id] = {**row, "f1": 2 * matched / (2 * matched + wrong) if matched + wrong else None}
+    return {
+        "pr": {**lines, "all": curves(arrays, None)},
+        "recall": np.asarray(arrays.recall_thresholds).tolist(),
+        "score_histogram": score_histogram(scored),
+        "images": images,
+    }

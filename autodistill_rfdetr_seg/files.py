@@ -1,0 +1,94 @@
+"""Writing so that nothing is ever half-written: beside its place, flushed to disk, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, OutputExistsError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed onto it when the block ends well, removed when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes indented JSON in one step; NaN and infinity are refused."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content; raises DataError where it is unreadable or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that name JSON-ready content, whatever the order of its keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-links `source` as `target`, or copies it where the file system cannot link."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new empty folder beside `folder`; takes its place when the block ends well, is removed when not."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Makes `folder` ours to write to.
+
+    Raises:
+        OutputExistsError: it holds something, and neither `resume` nor `overwrite` was asked for.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
+    if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
+        raise OutputExistsError(
+            f"The output folder {folder} is not empty.",
+            "Add --resume to go on where it stopped, --overwrite to begin anew, or give another --output.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)

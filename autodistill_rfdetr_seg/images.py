@@ -1,0 +1,225 @@
+"""Finding, opening and hashing images. RGB, HWC uint8, EXIF orientation baked in: the one reader of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import DataError, MissingInputError
+from .records import ImageRecord
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+RgbImage = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "jpg",
+        "jpeg",
+        "jpe",
+        "jfif",
+        "png",
+        "webp",
+        "tif",
+        "tiff",
+        "bmp",
+        "dib",
+        "gif",
+        "avif",
+        "heic",
+        "heif",
+    )
+)
+_MAGIC = (
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"BM",
+    b"II*\x00",
+    b"MM\x00*",
+    b"II+\x00",
+    b"MM\x00+",
+)
+_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"heif")
+# What RF-DETR, pycocotools' users and CVAT all read the way we do; anything else is written as PNG into the dataset.
+_LINKABLE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """A decoded image.
+
+    `pixels` is HWC uint8 RGB with EXIF orientation applied. `link_suffix` is the suffix under which the file itself can
+    stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare format).
+    """
+
+    record: ImageRecord
+    pixels: RgbImage
+    link_suffix: str | None
+    file_bytes: int
+    mtime_ns: int
+
+
+def discover(folder: Path) -> list[Path]:
+    """Every image file under `folder`, sorted by relative POSIX path; hidden files and folders are passed over.
+
+    A file counts by its content; one that has an image's suffix but not an image's content counts too, so that opening
+    it tells what is wrong with it. Linked folders are not followed.
+
+    Raises:
+        MissingInputError: the folder is not there, or holds no image.
+    """
+    if not folder.exists():
+        raise MissingInputError(f"There is no folder {folder}.", "Give the folder that holds the images.")
+    if not folder.is_dir():
+        raise MissingInputError(f"{folder} is not a folder.", "Give the folder that holds the images.")
+    found = [path for path in _files(folder) if path.suffix.lower() in SUFFIXES or _looks_like_image(path)]
+    if not found:
+        raise MissingInputError(f"There is no image in {folder}.", f"Known formats: {', '.join(sorted(SUFFIXES))}.")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            path = Path(root, name)
+            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
+                yield path
+
+
+def _looks_like_image(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    if head.startswith(b"BM"):
+        # Two letters are a weak sign: plain text may start so. A bitmap's header has zeros in its reserved words.
+        return head[6:10] == bytes(4)
+    return (
+        head.startswith(_MAGIC)
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:12] in _BRANDS)
+    )
+
+
+def image_id(relative_path: str, sha256: str) -> str:
+    """16 hex digits from the content and the relative path: the same file in two folders is two images."""
+    return hashlib.sha256(f"{sha256}\0{relative_path}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
+    """Reads, hashes and decodes one file; its bytes are read once.
+
+    Raises:
+        DataError: it cannot be read or decoded, or would decode to more pixels than Pillow's own bomb limit.
+    """
+    relative_path = path.name if relative_path is None else relative_path
+    try:
+        stat = path.stat()
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    pixels, link_suffix = decode(data, str(path))
+    sha256 = hashlib.sha256(data).hexdigest()
+    record = ImageRecord(image_id(relative_path, sha256), relative_path, pixels.shape[0], pixels.shape[1], sha256)
+    return OpenedImage(record, pixels, link_suffix, len(data), stat.st_mtime_ns)
+
+
+def open_rgb(path: Path) -> RgbImage:
+    """The pixels of one file, HWC uint8 RGB, orientation applied; raises as `open_image`."""
+    return open_image(path).pixels
+
+
+def decode(data: bytes, name: str) -> tuple[RgbImage, str | None]:
+    """The pixels of an encoded image, and the suffix under which the very bytes can stand in a dataset (or None)."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise DataError(f"{name} is empty (0 bytes).")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name} is not an image in a known format.") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name} would decode to too many pixels to be safe ({error}).") from error
+    # Pillow's decoders raise whatever their format's parser stumbles over.
+    except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise DataError(f"{name} cannot be decoded: {error}.") from error
+    except (MemoryError, OverflowError, ZeroDivisionError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be decoded: {type(error).__name__} {error}.") from error
+
+
+def _to_rgb(image: Image.Image) -> tuple[RgbImage, str | None]:
+    from PIL import ImageOps
+
+    orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    plain = image.mode in ("RGB", "L") and getattr(image, "n_frames", 1) == 1 and orientation in (0, 1)
+    link_suffix = _LINKABLE.get(image.format or "") if plain else None
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        pixels = _grey_to_rgb(np.asarray(image))
+        if orientation not in (0, 1):
+            turned = ImageOps.exif_transpose(_with_exif(pixels, image))
+            pixels = np.asarray(turned)
+        return np.ascontiguousarray(pixels), None
+    image = ImageOps.exif_transpose(image)
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA").convert("RGB")
+    return np.ascontiguousarray(image.convert("RGB"), dtype=np.uint8), link_suffix
+
+
+def _grey_to_rgb(grey: npt.NDArray[np.generic]) -> RgbImage:
+    """16-bit (or wider) grey as RGB: its high byte where it is 16-bit, its range stretched where it is wider."""
+    values = grey.astype(np.float64)
+    top = 65535.0 if values.size == 0 or (values.min() >= 0 and 255 < values.max() <= 65535) else float(values.max())
+    scaled = np.clip(values * (255.0 / top if top > 255 else 1.0), 0, 255).astype(np.uint8)
+    return np.repeat(scaled[:, :, None], 3, axis=2)
+
+
+def _with_exif(pixels: RgbImage, source: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.getexif()[_ORIENTATION_TAG] = source.getexif()[_ORIENTATION_TAG]
+    return image
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, hex; raises DataError where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest()
+
+
+def relative_paths(paths: Iterable[Path], root: Path) -> list[tuple[Path, str]]:
+    """Each path with its POSIX path relative to `root`."""
+    return [(path, path.relative_to(root).as_posix()) for path in paths]
+
+
+def write_png(path: Path, pixels: RgbImage) -> None:
+    """Writes HWC uint8 RGB losslessly."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=1)

@@ -1,0 +1,172 @@
+"""Whole runs over the stages, and the functions a script calls: `label`, `run`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .bases.registry import ImageInput
+from .config import BaseConfig, PipelineConfig, parse
+from .errors import GateError, UsageError
+from .files import claim_output
+from .labeling import BaseSource, LabelSummary
+from .records import SegDataset
+from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One stage of a run: whether it had something to do, and its outcome in a few words."""
+
+    stage: str
+    worked: bool
+    summary: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.summary}{'' if self.worked else ' (nothing to do)'}"
+
+
+def label(
+    base: Any,
+    images: str | Path,
+    output: str | Path,
+    ontology: Mapping[str, str] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    image_input: ImageInput = "bgr",
+    progress: bool = True,
+    **options: Any,
+) -> SegDataset:
+    """Labels a folder with a base and builds `output/dataset`, as autodistill's `label` does in one go.
+
+    Args:
+        base: any autodistill `DetectionBaseModel`, or a name such as "grounded-sam" or "package.module:Class".
+        images: the folder of images, searched recursively; never written to.
+        output: the run's folder.
+        ontology: prompt → class name; left out where `base` is a model, which has its own.
+        resume: go on where an earlier call stopped; overwrite: begin anew.
+        image_input: how a `base` model wants images: "bgr" (HWC uint8 array), "path" or "pil".
+        options: groups of `PipelineConfig`: `refine={...}`, `split={...}`, `dataset={...}`, …
+
+    Returns:
+        The dataset: `dataset.root` holds train/, valid/ and test/ with `_annotations.coco.json` each. Images that could
+        not be labelled are in `output/labels/failures.jsonl`.
+
+    Raises:
+        AutodistillSegError: see `errors`; one sentence, with a hint.
+    """
+    source = None
+    if not isinstance(base, (str, BaseConfig)):
+        source = BaseSource.of_model(base, image_input)
+        ontology = source.classes.ontology
+        base = BaseConfig(name=source.provenance.base, args=dict(source.provenance.args))
+    if ontology is None:
+        raise UsageError("A base given by name needs an ontology.", 'Pass ontology={"a dog": "dog"}.')
+    named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
+    config = parse(
+        {
+            "images": str(Path(images).resolve()),
+            "ontology": dict(ontology),
+            "base": named.model_dump(),
+            **options,
+        }
+    )
+    run = RunFolder(Path(output))
+    prepare(config, run, resume=resume, overwrite=overwrite)
+    label_stage(config, run, source, progress=progress)
+    return build_stage(config, run, progress=progress)[0]
+
+
+def prepare(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> None:
+    """Claims the run's folder and saves the configuration in it; refuses before anything is written.
+
+    Raises:
+        OutputExistsError: it is not empty, and neither `resume` nor `overwrite` is set.
+        UsageError: the images lie in the output folder's own stages, or the output in the images' folder.
+    """
+    images, root = Path(config.images).resolve(), run.root.resolve()
+    if root == images or root.is_relative_to(images):
+        raise UsageError(
+            f"The output {root} lies in the images' folder {images}.",
+            "Your folder is never written to: choose another.",
+        )
+    claim_output(run.root, resume=resume, overwrite=overwrite)
+    if overwrite:
+        run.clear()
+    run.save_config(config)
+
+
+def run_stages(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Iterator[StageResult]:
+    """Runs label, build, train, evaluate and report in turn, each only where its inputs have changed."""
+    from .reporting import report_stage
+    from .scoring import evaluate_stage
+
+    yield describe_labels(label_stage(config, run, source_of(config), progress=progress))
+    dataset, worked = build_stage(config, run, progress=progress)
+    yield describe_dataset(dataset, worked)
+    trained, worked = train_stage(config, run, progress=progress)
+    yield StageResult("train", worked, f"checkpoint {trained.checkpoint}")
+    metrics, worked = evaluate_stage(config, run, progress=progress)
+    yield StageResult("evaluate", worked, f"{metrics['images']} images against {metrics['reference']}")
+    yield StageResult("report", report_stage(config, run, progress=progress), str(run.report))
+
+
+def describe_labels(summary: LabelSummary) -> StageResult:
+    """What a labelling did, in a line."""
+    words = f"{summary.labelled} images labelled, {summary.stored} were already"
+    if summary.failures:
+        words += f", {len(summary.failures)} failed"
+    return StageResult("label", summary.labelled > 0, words)
+
+
+def describe_dataset(dataset: SegDataset, worked: bool) -> StageResult:
+    """A dataset's sizes, in a line."""
+    sizes = ", ".join(f"{name} {c['images']} images {c['instances']} instances" for name, c in dataset.counts.items())
+    return StageResult("build", worked, sizes)
+
+
+def run(
+    config: PipelineConfig | Mapping[str, Any],
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Runs a whole pipeline and returns what `evaluation/metrics.json` holds.
+
+    Raises:
+        GateError: a metric did not reach its gate; the run is complete and its report written.
+        AutodistillSegError: see `errors`.
+    """
+    from .files import read_json
+
+    config = config if isinstance(config, PipelineConfig) else parse(config)
+    if output is None and config.output is None:
+        raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
+    folder = RunFolder(Path(output if output is not None else str(config.output)))
+    prepare(config, folder, resume=resume, overwrite=overwrite)
+    for result in run_stages(config, folder, progress=progress):
+        _log.info("%s", result)
+    metrics: dict[str, Any] = read_json(folder.evaluation / "metrics.json")
+    check_gates(config, metrics)
+    return metrics
+
+
+def check_gates(config: PipelineConfig, metrics: Mapping[str, Any]) -> None:
+    """Raises GateError for the first gate that is not met; an undefined metric meets none."""
+    for name, least in config.evaluation.gates.items():
+        value: Any = metrics
+        for key in name.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                raise UsageError(f"The gate {name!r} names no metric.", "Write it like target.mask.ap50.")
+            value = value[key]
+        if not isinstance(value, (int, float)) or value < least:
+            shown = f"{value:.3f}" if isinstance(value, (int, float)) else "undefined"
+            raise GateError(f"The gate {name} >= {least:g} was not met: it is {shown}.")

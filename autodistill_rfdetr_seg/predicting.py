@@ -1,0 +1,120 @@
+"""Predicting a folder: images → target → a COCO file and pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import coco
+from .bases.adapter import instances_of
+from .errors import AutodistillSegError, MissingInputError
+from .files import claim_output, replacing
+from .images import OpenedImage, discover, open_image, relative_paths, write_png
+from .records import Classes, ImageLabels
+from .report import draw_instances
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Predicted:
+    """What predicting found: instances by class of each image, and the images that failed with the reason."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"images": self.counts, "failures": self.failures}
+
+
+def checkpoint_of(model: Path) -> Path:
+    """The checkpoint of a run's folder (or of its `training`), or the file itself.
+
+    Raises:
+        MissingInputError: there is none.
+    """
+    if model.is_file():
+        return model
+    for folder in (model / "training", model):
+        if (folder / "checkpoint_best_total.pth").is_file():
+            return folder / "checkpoint_best_total.pth"
+    raise MissingInputError(f"There is no checkpoint in {model}.", "Train first, or give the checkpoint's file.")
+
+
+def predict_images(
+    checkpoint: Path,
+    source: Path,
+    output: Path | None,
+    *,
+    confidence: float,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Predicted:
+    """Finds instances in one image, or in every image of a folder.
+
+    Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
+    each image in `output/pictures/`. An image that cannot be read is a failure with a reason; the rest is predicted.
+
+    Raises:
+        MissingInputError: there is no such source.
+        OutputExistsError: `output` is not empty.
+    """
+    from tqdm import tqdm
+
+    from .target import RFDETRSeg
+
+    images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
+    if output is not None:
+        claim_output(output, resume=resume, overwrite=overwrite)
+    model = RFDETRSeg.from_checkpoint(checkpoint, device=device)
+    classes = Classes(tuple(model.class_names))
+    result = Predicted()
+
+    def entries() -> Iterator[tuple[str, ImageLabels]]:
+        for path, name in tqdm(images, desc="Predicting", unit="image", disable=not progress or len(images) == 1):
+            try:
+                image = open_image(path, name)
+            except AutodistillSegError as error:
+                result.failures[name] = error.message
+                _log.warning("%s", error)
+                continue
+            labels = _labels(model, image, classes, confidence)
+            found = Counter(instance.class_index for instance in labels.instances)
+            result.counts[name] = {label: found[index] for index, label in enumerate(classes.names)}
+            if output is not None:
+                _write_picture(output / "pictures", image, labels, classes)
+            yield name, labels
+
+    if output is None:
+        for _ in entries():
+            pass
+    else:
+        coco.write(output / "predictions.json", entries(), classes, _info(checkpoint, confidence))
+    return result
+
+
+def _labels(model: Any, image: OpenedImage, classes: Classes, confidence: float) -> ImageLabels:
+    detections = model.predict_batch([image.pixels], confidence)[0]
+    found = instances_of(detections, image.pixels.shape[:2], len(classes.names), Counter())
+    return ImageLabels(image.record, tuple(found), source="target")
+
+
+def _write_picture(folder: Path, image: OpenedImage, labels: ImageLabels, classes: Classes) -> None:
+    path = folder / Path(image.record.path).with_suffix(".png")
+    with replacing(path) as temporary:
+        write_png(temporary, draw_instances(image.pixels, labels.instances, classes))
+
+
+def _info(checkpoint: Path, confidence: float) -> Mapping[str, Any]:
+    return {
+        "description": "Predicted by a model with autodistill-rfdetr-seg.",
+        "checkpoint": checkpoint.name,
+        "confidence": confidence,
+    }

@@ -1,0 +1,163 @@
+"""Numbers and sentences of the report: what a reader sees of a metric, and what the run comes to in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import yaml
+
+UNDEFINED = "–"
+_SIZES = {"xlarge": "XLarge", "2xlarge": "2XLarge"}
+_REASONS = {
+    "confidence": "confidence under the threshold",
+    "empty": "empty mask",
+    "too_small": "mask too small",
+    "too_large": "mask too large",
+    "mask_nms": "same object labelled twice (mask NMS)",
+    "nested": "lies inside another mask of its class",
+    "agnostic_nms": "same object labelled as two classes (mask NMS)",
+    "agnostic_nested": "lies inside a mask of another class",
+    "max_instances": "over the limit of instances an image",
+}
+
+
+def known(value: Any) -> TypeGuard[float]:
+    """Whether a metric has a value: a finite number of 0 or more (pycocotools writes -1 for an undefined one)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def score(value: Any) -> str:
+    """A metric of 0..1 with three decimals."""
+    return f"{value:.3f}" if known(value) else UNDEFINED
+
+
+def difference(target: Any, base: Any) -> str:
+    """Target minus base with a sign and three decimals."""
+    if not (known(target) and known(base)):
+        return UNDEFINED
+    text = f"{target - base:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")
+
+
+def percent(value: Any) -> str:
+    """A share in percent; a decimal where the whole number would claim equality."""
+    if not known(value):
+        return UNDEFINED
+    if 0 < value < 0.001:
+        return "<0.1%"
+    return f"{value:.1%}" if f"{value:.0%}" in ("0%", "100%") and value not in (0, 1) else f"{value:.0%}"
+
+
+def milliseconds(value: Any) -> str:
+    """A time an image with two or three significant digits."""
+    if not known(value):
+        return UNDEFINED
+    return f"{value:,.0f}\N{NO-BREAK SPACE}ms" if value >= 100 else f"{value:.1f}\N{NO-BREAK SPACE}ms"
+
+
+def count(value: Any) -> str:
+    """A whole number with commas."""
+    return f"{value:,.0f}" if known(value) else UNDEFINED
+
+
+def many(number: Any, one: str, more: str | None = None) -> str:
+    """`1 image`, `2 images`, `1,204 images`."""
+    return f"{count(number)} {one if number == 1 else more or one + 's'}"
+
+
+def reason(key: str) -> str:
+    """What a rule's key means; the key itself where it is not one of the package's own."""
+    return _REASONS.get(key, key.replace("_", " "))
+
+
+def model_names(config_text: str) -> tuple[str, str]:
+    """What to call target and base, from the configuration's `target.size` and `base.name`."""
+    try:
+        config = yaml.safe_load(config_text)
+    except yaml.YAMLError:
+        config = None
+    size, name = _entry(config, "target", "size").lower(), _entry(config, "base", "name").rpartition(":")[2]
+    return f"RF-DETR Seg {_SIZES.get(size, size.capitalize())}".strip(), name
+
+
+def _entry(config: Any, group: str, key: str) -> str:
+    options = config.get(group) if isinstance(config, dict) else None
+    return str(options.get(key) or "") if isinstance(options, dict) else ""
+
+
+def has_gold(metrics: Mapping[str, Any]) -> bool:
+    """Whether people made the reference; otherwise the target was held against the base's own labels."""
+    return metrics.get("reference") != "base labels"
+
+
+def headline(metrics: Mapping[str, Any], target_name: str) -> str:
+    """The run in one short sentence for a reader who knows no metric."""
+    target, base, recovery = _mask_ap(metrics, "target"), _mask_ap(metrics, "base"), metrics.get("recovery")
+    if target is None:
+        return "Nothing was scored in this run." if base is None else f"The teacher reaches a mask AP of {score(base)}."
+    if not has_gold(metrics):
+        return f"The {target_name} student agrees with its teacher at a mask AP of {score(target)}."
+    if base is None or not known(recovery):
+        return f"The {target_name} student reaches a mask AP of {score(target)}."
+    if recovery >= 1.005:
+        return f"The {target_name} student does better than its teacher: {percent(recovery)} of its quality."
+    return f"The {target_name} student reaches {percent(recovery)} of its teacher's quality."
+
+
+def remarks(metrics: Mapping[str, Any], base_name: str) -> tuple[str, ...]:
+    """What else a reader should know first: the evidence, speed, the confidence to use, the weakest classes."""
+    target, base = metrics.get("target") or {}, metrics.get("base") or {}
+    found = [_evidence(metrics, base_name), _speed(target.get("milliseconds"), base.get("milliseconds"))]
+    found.append(confidence_sentence(target))
+    scored = [(row["ap"], name) for name, row in (target.get("per_class") or {}).items() if known(row.get("ap"))]
+    if len(scored) > 3:
+        weakest = ", ".join(f"{name} ({score(ap)})" for ap, name in sorted(scored)[:3])
+        found.append(f"The weakest classes are {weakest}.")
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
+    """What the headline rests on: both scores, and how many images of whose labels."""
+    target, base = _mask_ap(metrics, "target"), _mask_ap(metrics, "base")
+    images = many(metrics.get("images"), "image")
+    if target is None and base is None:
+        return ""
+    if not has_gold(metrics):
+        return f"Measured on {images} with the labels of the teacher{', ' + base_name if base_name else ''}."
+    if target is None or base is None:
+        return f"Measured on {images} labelled by people."
+    teacher = f"the teacher, {base_name}" if base_name else "the teacher"
+    return f"Its mask AP is {score(target)}, against {score(base)} for {teacher}, on {images} labelled by people."
+
+
+def confidence_sentence(evaluation: Mapping[str, Any]) -> str:
+    """Which confidence threshold gives the best F1."""
+    if not known(evaluation.get("best_confidence")):
+        return ""
+    best = f" ({score(evaluation['best_f1'])})" if known(evaluation.get("best_f1")) else ""
+    return f"A confidence threshold of {evaluation['best_confidence']:.2f} gives the best F1{best}."
+
+
+def speed_factor(target: Any, base: Any) -> str:
+    """`40 times as fast`, or nothing where a time is missing or the two are within a tenth."""
+    if not (known(target) and known(base) and target > 0 and base > 0) or 0.9 < base / target < 1.1:
+        return ""
+    factor, word = (base / target, "fast") if base > target else (target / base, "slow")
+    return f"{factor:,.0f} times as {word}" if factor >= 10 else f"{factor:.1f} times as {word}"
+
+
+def _speed(target: Any, base: Any) -> str:
+    if not known(target):
+        return ""
+    if not known(base):
+        return f"The student takes {milliseconds(target)} an image."
+    factor = speed_factor(target, base)
+    end = f": {factor}" if factor else ""
+    return f"The student takes {milliseconds(target)} an image where the teacher takes {milliseconds(base)}{end}."
+
+
+def _mask_ap(metrics: Mapping[str, Any], model: str) -> float | None:
+    value = ((metrics.get(model) or {}).get("mask") or {}).get("ap")
+    return float(value) if known(value) else None

@@ -1,0 +1,138 @@
+"""The report stage: a run's files in, `report.html` and `samples.png` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import coco
+from .config import PipelineConfig, dump
+from .errors import DataError
+from .files import fingerprint, read_json, replacing
+from .images import open_rgb, write_png
+from .labeling import read_failures
+from .records import GroundTruth, ImagePredictions, Instance, TruthImage
+from .report import PageData, Sample, contact_sheet, draw_instances, write_page
+from .scoring import read_gold
+from .stages import RunFolder
+
+_ROWS_IN_PICTURE = 4
+
+
+def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = None, *, progress: bool = True) -> bool:
+    """Writes the page and the picture; returns whether there was something to do.
+
+    Raises:
+        DataError: the run has not been evaluated.
+    """
+    metrics_file = run.evaluation / "metrics.json"
+    if not metrics_file.is_file():
+        raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
+    page = output or run.report
+    metrics = read_json(metrics_file)
+    stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
+    if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
+        return False
+    details = read_json(run.evaluation / "details.json")
+    gold = read_gold(config, run)
+    predictions = {
+        who: _best(coco.read_results(run.evaluation / f"{who}.json", gold.truth), metrics[who])
+        for who in ("base", "target")
+        if metrics[who] is not None
+    }
+    worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
+    samples = _Samples(worst, predictions, details, gold.human)
+    index = read_json(run.dataset / "dataset.json")
+    training = read_json(run.training / "run.json")
+    write_page(
+        page,
+        PageData(
+            title=run.root.resolve().name,
+            metrics=metrics,
+            details=details,
+            samples=samples,
+            classes=gold.truth.classes,
+            dataset={key: index[key] for key in ("counts", "kept", "rejected", "per_class")},
+            versions={**metrics["versions"], **training.get("versions", {})},
+            config_text=dump(config),
+            failures=read_failures(run.labels),
+        ),
+    )
+    with replacing(run.picture) as temporary:
+        rows = (_panels(sample, gold.truth) for sample in samples[:_ROWS_IN_PICTURE])
+        write_png(temporary, contact_sheet(rows))
+    # The stamp goes last: a page without it was not finished, or was made of other files.
+    with page.open("a", encoding="utf-8") as file:
+        file.write(f"\n{stamp}\n")
+    return True
+
+
+def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:
+    """The images in rising order of the target's F1 on them; those without one (nothing there or found) last."""
+
+    def rank(image: TruthImage) -> tuple[float, str]:
+        f1 = details["images"].get(image.image_id, {}).get("f1")
+        return (2.0 if f1 is None else f1, image.image_id)
+
+    return sorted(truth.images, key=rank)
+
+
+def _best(predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]) -> dict[str, tuple[Instance, ...]]:
+    """The instances to show of each image: those over the confidence that gives the best F1."""
+    least = scores.get("best_confidence") or 0.5
+    return {p.image_id: tuple(i for i in p.instances if i.score >= least) for p in predictions}
+
+
+class _Samples(Sequence[Sample]):
+    """Samples made when asked for, so that one image at a time is in memory."""
+
+    def __init__(
+        self,
+        images: Sequence[TruthImage],
+        predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
+        details: Mapping[str, Any],
+        human: bool,
+    ) -> None:
+        self._images = images
+        self._predictions = predictions
+        self._details = details
+        self._human = human
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self[index] for index in range(*at.indices(len(self)))]
+        image = self._images[at]
+        return Sample(
+            title=image.image_id,
+            image=image.path,
+            gold=image.instances,
+            base=self._of("base", image),
+            target=self._of("target", image),
+            note=self._note(image.image_id),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[at] for at in range(len(self)))
+
+    def _of(self, who: str, image: TruthImage) -> tuple[Instance, ...] | None:
+        return self._predictions[who].get(image.image_id, ()) if who in self._predictions else None
+
+    def _note(self, image_id: str) -> str:
+        counts = self._details["target"]["images"].get(image_id)
+        if not counts:
+            return ""
+        return f"target: {counts['matched']} matched, {counts['missed']} missed, {counts['false_alarms']} false alarms"
+
+
+def _panels(sample: Sample, truth: GroundTruth) -> list[tuple[str, Any]]:
+    pixels = open_rgb(Path(str(sample.image)))
+    shown = (("gold", sample.gold), ("base", sample.base), ("target", sample.target))
+    return [
+        (f"{caption}: {sample.title}" if at == 0 else caption, draw_instances(pixels, instances, truth.classes))
+        for at, (caption, instances) in enumerate(shown)
+        if instances is not None
+    ]

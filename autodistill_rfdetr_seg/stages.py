@@ -1,0 +1,166 @@
+"""The stages of a run over its folder: label, build, train. Each reads files, writes files, and skips finished work.
+
+RUN/pipeline.yaml   the resolved configuration; every stage alone reads its options here
+RUN/labels/         raw base output
+RUN/dataset/        train/ valid/ test/
+RUN/training/       checkpoint and run.json
+RUN/evaluation/     metrics.json, predictions
+RUN/report.html
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import PipelineConfig, dump, load
+from .dataset import BuildOptions, build, read_dataset
+from .errors import DataError, MissingInputError
+from .files import fingerprint, read_json, write_json, write_text
+from .images import discover, relative_paths
+from .labeling import BaseSource, LabelSummary, label_images
+from .records import Classes, Run, SegDataset
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in a run's folder."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.root / "pipeline.yaml"
+
+    @property
+    def labels(self) -> Path:
+        """The label store."""
+        return self.root / "labels"
+
+    @property
+    def dataset(self) -> Path:
+        """The COCO-seg dataset."""
+        return self.root / "dataset"
+
+    @property
+    def training(self) -> Path:
+        """What the target's trainer writes."""
+        return self.root / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics and predictions."""
+        return self.root / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.root / "report.html"
+
+    @property
+    def picture(self) -> Path:
+        """The picture of labels and predictions."""
+        return self.root / "samples.png"
+
+    def config(self) -> PipelineConfig:
+        """The configuration this run was made with.
+
+        Raises:
+            MissingInputError: the folder is not a run's.
+        """
+        if not self.config_file.is_file():
+            raise MissingInputError(
+                f"{self.root} is not a run's folder: there is no pipeline.yaml in it.",
+                "Begin with `autodistill-seg label IMAGES … --output RUN` or `autodistill-seg run PIPELINE`.",
+            )
+        return load(self.config_file)
+
+    def save_config(self, config: PipelineConfig) -> None:
+        """Writes the resolved configuration, `output` left out: it is where the file stands."""
+        write_text(self.config_file, dump(config.model_copy(update={"output": None})))
+
+    def clear(self) -> None:
+        """Removes what stages wrote, and nothing else that the user may keep here."""
+        for folder in (self.labels, self.dataset, self.training, self.evaluation):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.config_file, self.report, self.picture):
+            file.unlink(missing_ok=True)
+
+
+def source_of(config: PipelineConfig) -> BaseSource:
+    """The base that the configuration names; raises UnknownNameError or UsageError where it names none."""
+    return BaseSource.named(config.base, Classes.from_ontology(config.ontology))
+
+
+def label_stage(
+    config: PipelineConfig, run: RunFolder, source: BaseSource | None = None, *, progress: bool = True
+) -> LabelSummary:
+    """Labels the images that are not labelled yet."""
+    folder = Path(config.images)
+    images = relative_paths(discover(folder), folder)
+    summary = label_images(source or source_of(config), images, run.labels, progress=progress)
+    if len(summary.failures) == len(images):
+        first = summary.failures[0]
+        raise DataError(
+            f"None of the {len(images)} images could be labelled; the first, {first['path']}: {first['reason']}",
+            f"All reasons are in {run.labels / 'failures.jsonl'}.",
+        )
+    return summary
+
+
+def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
+    """Builds the dataset; the second value tells whether there was something to do."""
+    options = BuildOptions(config.refine, config.split, config.dataset)
+    return build(run.labels, Path(config.images), run.dataset, options, progress=progress)
+
+
+def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:
+    """Trains the target; the second value tells whether there was something to do."""
+    dataset = read_dataset(run.dataset)
+    inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json"))
+    stamp = run.training / "inputs.json"
+    from .target import read_run
+
+    if stamp.is_file() and read_json(stamp)["inputs"] == inputs:
+        return read_run(run.training), False
+    _refuse_untrainable(run.dataset)
+    from .target import RFDETRSeg
+
+    # Never two models' files side by side: a crash in the middle must not leave an old checkpoint that looks new.
+    shutil.rmtree(run.training, ignore_errors=True)
+    target = config.target
+    model = RFDETRSeg(target.size, device=target.device, **target.model)
+    result = model.train(
+        dataset,
+        target.epochs,
+        batch_size=target.batch_size,
+        grad_accum_steps=target.grad_accum_steps,
+        lr=target.lr,
+        seed=target.seed,
+        output=run.training,
+        progress=progress,
+        **target.train,
+    )
+    write_json(stamp, {"inputs": inputs})
+    return result, True
+
+
+def _refuse_untrainable(folder: Path) -> None:
+    """Refuses a dataset without an instance, naming the rule that took the most."""
+    index: dict[str, Any] = read_json(folder / "dataset.json")
+    if index["kept"]:
+        return
+    rejected = sorted(index["rejected"].items(), key=lambda item: -item[1])
+    if not rejected:
+        raise DataError("The base found no instance of any class in any image.", "Try other prompts or another base.")
+    took = ", ".join(f"{reason} {count}" for reason, count in rejected)
+    raise DataError(
+        f"The dataset holds no instance of any class: the filters took all of them ({took}).",
+        f"Loosen {rejected[0][0]!r} first: `autodistill-seg build {folder.parent} …`.",
+    )

@@ -1,0 +1,260 @@
+"""The label store: what the base said, append-only, so that the teacher is never run twice on an image.
+
+A store is a folder of Parquet shards, one row an image: the image's record, every instance as RLE with its score and
+the index of the prompt that found it, and what made them (base, parameters, prompts, versions). A shard is written
+beside its place and renamed into it, so that a kill loses at most the rows not yet flushed and leaves no half shard.
+Thresholds are applied later, at build; classes too: a row knows prompts, so renaming a class costs no labelling.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import DataError
+from .files import fingerprint, replacing
+from .records import Classes, ImageLabels, ImageRecord, Instance, Rle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS_PER_SHARD = 128
+SECONDS_PER_SHARD = 20.0
+_CACHED_SHARDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What made a row: the base's name and parameters, its prompts in order, and package versions.
+
+    `fingerprint` covers name, parameters and prompts: what decides the base's answer. Versions are kept, not compared:
+    an upgrade alone does not make 50,000 labels worthless.
+    """
+
+    base: str
+    args: Mapping[str, Any]
+    prompts: tuple[str, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits."""
+        return fingerprint(self.base, dict(self.args), list(self.prompts))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabels:
+    """One row. `class_index` of its instances is the prompt's index: see `with_classes`.
+
+    `dropped` counts what the base said and the contract had no place for (reason → number); `seconds` is the base's own
+    time; the file's size and time tell later, without reading it, that it is still the same.
+    """
+
+    image: ImageRecord
+    instances: tuple[Instance, ...]
+    link_suffix: str | None
+    file_bytes: int
+    mtime_ns: int
+    seconds: float
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def with_classes(self, classes: Classes) -> ImageLabels:
+        """The row as labels of `classes`, prompts mapped to the classes they find."""
+        of_prompt = [index for _, index in classes.prompts]
+        instances = tuple(
+            Instance(of_prompt[i.class_index], i.rle, i.score, i.mask_score, i.class_index, i.source)
+            for i in self.instances
+        )
+        return ImageLabels(self.image, instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a row lies, and what tells whether it still holds for a file."""
+
+    image_id: str
+    path: str
+    file_bytes: int
+    mtime_ns: int
+    sha256: str
+    shard: str
+    row: int
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    word = pa.dictionary(pa.int32(), pa.string())
+    instance = pa.struct(
+        [
+            ("counts", pa.binary()),
+            ("score", pa.float64()),
+            ("mask_score", pa.float64()),
+            ("prompt_index", pa.int32()),
+            ("source", pa.string()),
+        ]
+    )
+    return pa.schema(
+        [
+            ("image_id", pa.string()),
+            ("path", pa.string()),
+            ("height", pa.int32()),
+            ("width", pa.int32()),
+            ("sha256", pa.string()),
+            ("file_bytes", pa.int64()),
+            ("mtime_ns", pa.int64()),
+            ("link_suffix", pa.string()),
+            ("seconds", pa.float64()),
+            ("instances", pa.list_(instance)),
+            ("dropped", pa.string()),
+            ("base", word),
+            ("base_args", word),
+            ("base_fingerprint", word),
+            ("prompts", word),
+            ("versions", word),
+        ]
+    )
+
+
+class LabelStore:
+    """The shards in `folder`. One writer at a time; readers may come and go.
+
+    Use it as a context manager: leaving it flushes, whatever ended the block.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._rows: list[dict[str, Any]] = []
+        self._since = 0.0
+        self._cache: OrderedDict[str, pa.Table] = OrderedDict()
+
+    def __enter__(self) -> LabelStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def append(self, labels: StoredLabels, provenance: Provenance) -> None:
+        """Adds one row; it is on disk after `flush`, which comes by itself every so many rows or seconds."""
+        if not self._rows:
+            self._since = time.monotonic()
+        self._rows.append(_to_row(labels, provenance))
+        if len(self._rows) >= ROWS_PER_SHARD or time.monotonic() - self._since >= SECONDS_PER_SHARD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was added since the last time as a shard of its own."""
+        if not self._rows:
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist(self._rows, schema=_schema())
+        number = len(list(self.folder.glob("part-*.parquet")))
+        with replacing(self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        self._rows = []
+
+    def keys(self, base_fingerprint: str) -> dict[str, Key]:
+        """The newest row of each relative path that this base made: path → key. Reads no instance.
+
+        Raises:
+            DataError: a shard cannot be read; it is named, and deleting it only means labelling its images again.
+        """
+        keys: dict[str, Key] = {}
+        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "base_fingerprint"]
+        for shard in sorted(self.folder.glob("part-*.parquet")):
+            for row, entry in enumerate(self._read(shard, columns).to_pylist()):
+                if entry.pop("base_fingerprint") == base_fingerprint:
+                    keys[entry["path"]] = Key(**entry, shard=shard.name, row=row)
+        return keys
+
+    def read(self, key: Key) -> StoredLabels:
+        """The row that `key` names. Keys in path order read each shard about once."""
+        table = self._cache.get(key.shard)
+        if table is None:
+            table = self._cache[key.shard] = self._read(self.folder / key.shard)
+            if len(self._cache) > _CACHED_SHARDS:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(key.shard)
+        return _from_row(table.slice(key.row, 1).to_pylist()[0])
+
+    def read_all(self, keys: Mapping[str, Key]) -> Iterator[StoredLabels]:
+        """The rows of `keys`, in the order of their paths, a few shards in memory at a time."""
+        for path in sorted(keys):
+            yield self.read(keys[path])
+
+    def _read(self, shard: Path, columns: list[str] | None = None) -> pa.Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(shard, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"The label shard {shard} cannot be read ({str(error).splitlines()[0]}).",
+                "Delete it and run `label --resume`: only its images are labelled again.",
+            ) from error
+
+
+def _to_row(labels: StoredLabels, provenance: Provenance) -> dict[str, Any]:
+    image = labels.image
+    return {
+        "image_id": image.id,
+        "path": image.path,
+        "height": image.height,
+        "width": image.width,
+        "sha256": image.sha256,
+        "file_bytes": labels.file_bytes,
+        "mtime_ns": labels.mtime_ns,
+        "link_suffix": labels.link_suffix,
+        "seconds": labels.seconds,
+        "instances": [
+            {
+                "counts": i.rle.counts,
+                "score": i.score,
+                "mask_score": i.mask_score,
+                "prompt_index": i.class_index,
+                "source": i.source,
+            }
+            for i in labels.instances
+        ],
+        "dropped": json.dumps(dict(labels.dropped), sort_keys=True),
+        "base": provenance.base,
+        "base_args": json.dumps(dict(provenance.args), sort_keys=True, default=str),
+        "base_fingerprint": provenance.fingerprint,
+        "prompts": json.dumps(list(provenance.prompts), ensure_ascii=False),
+        "versions": json.dumps(dict(provenance.versions), sort_keys=True),
+    }
+
+
+def _from_row(row: dict[str, Any]) -> StoredLabels:
+    height, width = row["height"], row["width"]
+    image = ImageRecord(row["image_id"], row["path"], height, width, row["sha256"])
+    instances = tuple(
+        Instance(
+            i["prompt_index"],
+            Rle(height, width, i["counts"]),
+            i["score"],
+            i["mask_score"],
+            i["prompt_index"],
+            i["source"],
+        )
+        for i in row["instances"]
+    )
+    return StoredLabels(
+        image,
+        instances,
+        row["link_suffix"],
+        row["file_bytes"],
+        row["mtime_ns"],
+        row["seconds"],
+        json.loads(row["dropped"]),
+    )

@@ -1,0 +1,91 @@
+"""Results as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number, or a dash where it is undefined."""
+    return "–" if value is None else format(value, form)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to their widest cell, the first to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        return "  ".join([cells[0].ljust(len(first)), *rest]).rstrip()
+
+    return "\n".join(line(row) for row in (head, *rows))
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
+    mask, box = scores["mask"], scores["box"]
+    return [
+        name,
+        number(mask["ap"]),
+        number(mask["ap50"]),
+        number(mask["ap75"]),
+        number(box["ap"]),
+        number(scores["best_f1"]),
+        number(scores["best_confidence"], ".2f"),
+        number(scores["milliseconds"], ".1f"),
+    ]
+
+
+_HEAD = ["", "mask AP", "AP50", "AP75", "box AP", "best F1", "at conf", "ms/image"]
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Base and target side by side, and what that means in a sentence."""
+    sets = {"": metrics, **{f" {name}": found for name, found in metrics.get("sets", {}).items()}}
+    rows = [
+        _row(f"{who}{name}", found[who]) for name, found in sets.items() for who in ("base", "target") if found[who]
+    ]
+    lines = [table(_HEAD, rows)]
+    if metrics["reference"] == "gold":
+        lines.append(
+            f"recovery {number(metrics['recovery'], '.0%')} (target / base mask AP) on {metrics['images']} held-out "
+            f"images, {metrics['instances']} instances, against the gold masks"
+        )
+    else:
+        lines.append(
+            f"against the base's own labels of {metrics['images']} test images: agreement, not truth "
+            "(give --gold COCO.json for that)"
+        )
+    return "\n".join(lines)
+
+
+def one_table(scores: Mapping[str, Any]) -> str:
+    """One set of predictions: all classes, then each."""
+    rows = [
+        [name, number(c["ap"]), number(c["ap50"]), number(c["ap75"]), str(c["instances"]), number(c["best_f1"])]
+        for name, c in scores["per_class"].items()
+    ]
+    head = table(_HEAD, [_row("all", scores)])
+    return head + "\n\n" + table(["class", "mask AP", "AP50", "AP75", "instances", "best F1"], rows)
+
+
+def doctor_table(found: Mapping[str, Any]) -> str:
+    """What `doctor` found, for reading."""
+    device, memory = found["device"], found["memory_gb"]
+    on_device = f", {device['memory_gb']} GB" if device["memory_gb"] else ""
+    lines = [
+        f"platform  {found['platform']}",
+        f"device    {device['kind']}: {device['name']}{on_device}",
+        f"memory    {number(memory['total'], '.1f')} GB, {number(memory['available'], '.1f')} GB available",
+        f"disk      {found['disk_free_gb']} GB free here",
+        "",
+        *(f"{name:<26}{version}" for name, version in found["versions"].items()),
+        "",
+    ]
+    for part in found["parts"]:
+        state = "present" if part["present"] else "missing"
+        how = f"  → {part['install']}" if part["install"] and not part["present"] else ""
+        lines.append(f"{part['name']:<20}{state:<9}{part['purpose']}{how}")
+    for name, present in found["keys"].items():
+        lines.append(f"{name:<20}{'set' if present else 'not set'}")
+    return "\n".join(lines)

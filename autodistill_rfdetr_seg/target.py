@@ -1,0 +1,360 @@
+"""RF-DETR Seg as autodistill targets: train on a labelled dataset, predict masks.
+
+    target = RFDETRSegNano()
+    target.train("./images_labeled/data.yaml", epochs=50)
+    target.predict("image.jpg")
+
+Nothing of rfdetr is imported before it is needed, and only `_rfdetr.py` imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+from autodistill.detection import DetectionTargetModel
+
+from . import _rfdetr, _rfdetr_fit
+from .config import TargetConfig
+from .config import options as parse_options
+from .errors import DataError, MissingInputError, OutputExistsError, TrainingError, UnknownNameError, UsageError
+from .files import claim_output, read_json, write_json
+from .images import RgbImage, file_sha256, open_rgb
+from .records import Run, SegDataset
+from .training_data import find_dataset
+from .versions import versions
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from PIL import Image
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Image.Image"
+
+_PREDICT_BATCH = 8
+_RUN_FILE = "run.json"
+# What rfdetr and Lightning write into an output folder, and what of it is a second copy of the weights.
+_WRITTEN = ("*.ckpt", "*.pth", "metrics.csv", "hparams.yaml", "training_config.json", "events.out.tfevents.*")
+_COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", _rfdetr.LAST)
+
+
+class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
+    """RF-DETR Seg of one size: "preview", "nano", "small", "medium", "large", "xlarge" or "2xlarge".
+
+    `device` is "auto", "cpu", "cuda" or "cuda:N"; `model_options` are rfdetr's model options (`resolution`,
+    `num_queries`, `pretrain_weights` …). The model is built on the first `train` or `predict`; rfdetr then fetches the
+    published weights, unless `pretrain_weights` names a checkpoint or is None (from scratch).
+
+    Raises:
+        UnknownNameError: there is no such size or option.
+        UsageError: an option's value does not fit.
+    """
+
+    _fixed_size: ClassVar[str | None] = None
+
+    def __init__(self, size: str = "nano", *, device: str | None = None, **model_options: Any) -> None:
+        if size not in _rfdetr.SIZES:
+            raise UnknownNameError("size", size, _rfdetr.SIZES)
+        if model_options:
+            _rfdetr.model_config(size, model_options)
+        self.size = size
+        self._device = device or TargetConfig().device
+        self._options = dict(model_options)
+        self._detector: Any = None
+        self._checkpoint: Path | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str], trust: bool = False, device: str | None = None) -> RFDETRSeg:
+        """A target with the weights, architecture and class names of a checkpoint; its size is the file's.
+
+        The file is read without running code that it may hold; `trust=True` allows that, for old checkpoints only.
+
+        Raises:
+            MissingInputError: there is no such file.
+            TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
+            UsageError: it is of another size than this class.
+        """
+        place = _rfdetr.resolve_device(device or TargetConfig().device)
+        detector = _rfdetr.load_checkpoint(Path(path), trust, place)
+        size = _rfdetr.size_of(detector)
+        if cls._fixed_size not in (None, size):
+            raise UsageError(f"{path} is of size {size!r}, not {cls._fixed_size!r}.", "Use RFDETRSeg.from_checkpoint.")
+        target: RFDETRSeg = _BY_SIZE[size](device=device)
+        saved = detector.model_config.model_dump(exclude={"num_classes", "model_name", "device"})
+        target._options = {**saved, "pretrain_weights": str(Path(path).resolve())}
+        target._detector, target._checkpoint = detector, Path(path)
+        return target
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of `class_id`. Published weights know COCO's 80; builds the model if need be."""
+        return tuple(self._model().class_names)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that predictions are made with, None before any training."""
+        return self._checkpoint
+
+    def train(
+        self,
+        dataset: str | os.PathLike[str] | SegDataset,
+        epochs: int | None = None,
+        *,
+        batch_size: int | Literal["auto"] | None = None,
+        grad_accum_steps: int | None = None,
+        lr: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        output: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | bool | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+        **train_options: Any,
+    ) -> Run:
+        """Train on a dataset; afterwards this target predicts with the best checkpoint.
+
+        Training starts from what the target was made of (published weights, a checkpoint, or nothing), also when it is
+        called again; the same call on the same CPU gives the same weights. What is None has the default of
+        `config.TargetConfig`.
+
+        Args:
+            dataset: a folder with `train/_annotations.coco.json` and `valid/_annotations.coco.json`; a YOLO-seg
+                `data.yaml`, as autodistill's `label()` writes it, or its folder; or a `SegDataset`.
+            epochs: passes over the train split.
+            batch_size: images a step, "auto" to probe a GPU's memory.
+            grad_accum_steps: steps that are added up before the weights change.
+            lr: learning rate of everything but the encoder (`lr_encoder` is a train option).
+            seed: of weights, order and augmentation.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            output: where to write; `training` beside the dataset's folder by default.
+            resume: the `last.ckpt` of an interrupted run; True for the one in `output`, or a new start without one.
+            overwrite: replace an earlier run in `output`.
+            progress: one bar on stderr, where that is a terminal.
+            train_options: options of rfdetr's `TrainConfig` (`num_workers`, `multi_scale`, `early_stopping` …).
+
+        Returns:
+            The run, also written to `output/run.json`, its checkpoint beside it.
+
+        Raises:
+            UsageError: an option is unknown or wrong, or the output folder holds an earlier run.
+            MissingInputError: there is no such dataset or checkpoint.
+            DataError: the dataset's files are wrong.
+            TrainingError: there is nothing to learn from or to choose by, or training failed.
+        """
+        given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
+        given |= {"lr": lr, "seed": seed, "device": device or self._device}
+        config: TargetConfig = parse_options(
+            TargetConfig,
+            {"size": self.size, "model": self._options, "train": train_options}
+            | {name: value for name, value in given.items() if value is not None},
+            "train()",
+        )
+        place = _rfdetr.resolve_device(config.device)
+        _rfdetr.check_train_options(train_options)
+        data = find_dataset(dataset)
+        folder = Path(output) if output is not None else data.root.parent / "training"
+        last = _prepare_output(folder, resume, overwrite)
+
+        # A CPU has no time to spare for workers: on 2 cores they halve the speed of 256-pixel images.
+        own = {"num_workers": 0} if place == "cpu" else {}
+        own |= {"tensorboard": False, "checkpoint_interval": config.epochs + 1}
+        named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed"})
+        fixed = {"dataset_dir": str(data.root), "dataset_file": data.reader, "output_dir": str(folder)}
+        with _rfdetr.seeded(config.seed):
+            detector = _rfdetr.build(self.size, {**self._options, "device": place})
+            _rfdetr_fit.fit(detector, {**own, **train_options, **named, **fixed}, place, last, progress)
+        best = folder / _rfdetr.CHECKPOINT
+        if not best.is_file():
+            raise TrainingError(
+                f"No checkpoint was chosen in {folder}.", "Validate within epochs: see skip_best_epochs."
+            )
+        for name in _COPIES:
+            (folder / name).unlink(missing_ok=True)
+        self._detector, self._checkpoint = _rfdetr.load_checkpoint(best, False, place), best
+        resolved = config.model_copy(update={"device": place, "train": {**own, **train_options}})
+        return _record(folder, resolved, data.fingerprint, self.class_names)
+
+    @overload
+    def predict(
+        self, input: ImageInput, confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+    ) -> sv.Detections: ...
+
+    @overload
+    def predict(
+        self, input: list[ImageInput], confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+    ) -> list[sv.Detections]: ...
+
+    def predict(
+        self, input: ImageInput | list[ImageInput], confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+    ) -> sv.Detections | list[sv.Detections]:
+        """The instances of one image, or of each of a list, scored above `confidence`, best first.
+
+        Args:
+            input: a path (its EXIF orientation is applied), an HWC uint8 array, a PIL image (taken as it is), or a
+                list of these.
+            confidence: 0..1; an instance must score above it.
+            color: channel order of arrays: "bgr" as everywhere in autodistill, or "rgb".
+
+        Returns:
+            Detections with `mask` (N, H, W) bool at image size, `xyxy` (N, 4) pixels, `confidence` (N,), `class_id`
+            (N,) 0-based and `data["class_name"]`. A list gives a list.
+
+        Raises:
+            UsageError: the input is a URL or no image, or `color` is unknown.
+            MissingInputError: there is no such file.
+            DataError: a file is no image that can be read, or too large to be one.
+        """
+        if color not in ("bgr", "rgb"):
+            raise UnknownNameError("color", str(color), ("bgr", "rgb"))
+        if not isinstance(input, list):
+            return self.predict_batch([_open_image(input, color)], confidence)[0]
+        found: list[sv.Detections] = []
+        for start in range(0, len(input), _PREDICT_BATCH):
+            images = [_open_image(one, color) for one in input[start : start + _PREDICT_BATCH]]
+            found += self.predict_batch(images, confidence)
+        return found
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+        """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
+        return _rfdetr.detect(self._model(), images, confidence) if len(images) else []
+
+    def _model(self) -> Any:
+        if self._detector is None:
+            place = _rfdetr.resolve_device(self._device)
+            self._detector = _rfdetr.build(self.size, {**self._options, "device": place})
+        return self._detector
+
+
+class _Sized(RFDETRSeg):
+    def __init__(self, *, device: str | None = None, **model_options: Any) -> None:
+        super().__init__(self._fixed_size or "nano", device=device, **model_options)
+
+
+class RFDETRSegPreview(_Sized):
+    """RF-DETR Seg Preview, 432 pixels; rfdetr calls it deprecated."""
+
+    _fixed_size = "preview"
+
+
+class RFDETRSegNano(_Sized):
+    """RF-DETR Seg Nano, 312 pixels."""
+
+    _fixed_size = "nano"
+
+
+class RFDETRSegSmall(_Sized):
+    """RF-DETR Seg Small, 384 pixels."""
+
+    _fixed_size = "small"
+
+
+class RFDETRSegMedium(_Sized):
+    """RF-DETR Seg Medium, 432 pixels."""
+
+    _fixed_size = "medium"
+
+
+class RFDETRSegLarge(_Sized):
+    """RF-DETR Seg Large, 504 pixels."""
+
+    _fixed_size = "large"
+
+
+class RFDETRSegXLarge(_Sized):
+    """RF-DETR Seg XLarge, 624 pixels."""
+
+    _fixed_size = "xlarge"
+
+
+class RFDETRSeg2XLarge(_Sized):
+    """RF-DETR Seg 2XLarge, 768 pixels."""
+
+    _fixed_size = "2xlarge"
+
+
+_BY_SIZE = {str(kind._fixed_size): kind for kind in _Sized.__subclasses__()}
+
+
+def read_run(folder: Path) -> Run:
+    """The finished run in a training folder.
+
+    Raises:
+        MissingInputError: there is none.
+        DataError: its `run.json` is damaged.
+    """
+    file = folder / _RUN_FILE
+    if not file.is_file():
+        raise MissingInputError(f"There is no finished training run in {folder}.")
+    data = read_json(file)
+    try:
+        return Run(
+            root=folder,
+            config=data["config"],
+            dataset_fingerprint=data["dataset_fingerprint"],
+            versions=data["versions"],
+            checkpoint=folder / data["checkpoint"],
+            checkpoint_sha256=data["checkpoint_sha256"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file} is not the record of a training run ({error!r}).") from error
+
+
+def _record(folder: Path, config: TargetConfig, dataset_fingerprint: str, class_names: Sequence[str]) -> Run:
+    written: Mapping[str, Any] = {
+        "config": config.model_dump(mode="json", fallback=str),
+        "dataset_fingerprint": dataset_fingerprint,
+        "class_names": list(class_names),
+        "versions": versions(),
+        "checkpoint": _rfdetr.CHECKPOINT,
+        "checkpoint_sha256": file_sha256(folder / _rfdetr.CHECKPOINT),
+    }
+    write_json(folder / _RUN_FILE, written)
+    return read_run(folder)
+
+
+def _prepare_output(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> Path | None:
+    """The checkpoint to go on from, None to start anew; refuses a folder that holds something."""
+    if resume and resume is not True:
+        last = Path(resume)
+        if not last.is_file():
+            raise MissingInputError(f"There is no checkpoint {last} to resume from.")
+        folder.mkdir(parents=True, exist_ok=True)
+        return last
+    claim_output(folder, resume=bool(resume), overwrite=overwrite)
+    if resume:
+        if (folder / _RUN_FILE).is_file():
+            best = str(folder / _rfdetr.CHECKPOINT)
+            raise OutputExistsError(
+                f"The training in {folder} is finished.", f"Train on with RFDETRSeg.from_checkpoint({best!r})."
+            )
+        if (folder / _rfdetr.LAST).is_file():
+            return folder / _rfdetr.LAST
+    # rfdetr would take an old best checkpoint for its own where the new run's mask AP stays 0.
+    for pattern in (*_WRITTEN, _RUN_FILE):
+        for path in folder.glob(pattern):
+            path.unlink()
+    return None
+
+
+def _open_image(source: ImageInput, color: str) -> RgbImage:
+    """The image as RGB HWC uint8."""
+    from PIL import Image
+
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
+            raise UsageError(f"An image must be (height, width, 3) uint8, not {source.shape} {source.dtype}.")
+        return np.ascontiguousarray(source[..., ::-1] if color == "bgr" else source)
+    if isinstance(source, Image.Image):
+        return np.array(source.convert("RGB"))
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(f"An image must be a path, an array or a PIL image, not {type(source).__name__}.")
+    if isinstance(source, str) and re.match(r"[a-z]+://", source, re.IGNORECASE):
+        raise UsageError(f"{source} is a URL.", "Download it first, and give the file's path.")
+    path = Path(source)
+    if not path.is_file():
+        raise MissingInputError(f"There is no image {path}.")
+    return open_rgb(path)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision as sv
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the shared real images are not here")
+    return SHARED_DATA
+
+
+def disc(height: int, width: int, x: int, y: int, radius: int) -> np.ndarray:
+    rows, columns = np.mgrid[:height, :width]
+    return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+
+
+def detections(masks: np.ndarray, class_id: list[int], confidence: list[float] | None = None) -> sv.Detections:
+    return sv.Detections(
+        xyxy=sv.mask_to_xyxy(masks).astype(float),
+        mask=masks,
+        class_id=np.array(class_id),
+        confidence=None if confidence is None else np.array(confidence),
+    )

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+from conftest import detections, disc
+
+from autodistill_rfdetr_seg import masks
+from autodistill_rfdetr_seg.bases import BaseAdapter, create_base, register_base
+from autodistill_rfdetr_seg.bases.adapter import instances_of
+from autodistill_rfdetr_seg.bases.registry import BASES, find_base
+from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.records import Classes
+
+SHAPE = (40, 60)
+TWO = np.stack([disc(40, 60, 15, 15, 8), disc(40, 60, 40, 20, 8)])
+CLASSES = Classes.from_ontology({"bright": "lamp"})
+
+
+class Says:
+    """A base that answers what it was made with, and remembers what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.asked: Any = None
+
+    def predict(self, image: Any) -> Any:
+        self.asked = image
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def ask(answer: Any, prompts: int = 2) -> Any:
+    return BaseAdapter(Says(answer), prompts).ask(np.zeros((*SHAPE, 3), np.uint8))
+
+
+def test_masks_scores_and_prompts() -> None:
+    answer = ask(detections(TWO, [1, 0], [0.25, 0.75]))
+    assert [(i.class_index, i.score) for i in answer.instances] == [(1, 0.25), (0, 0.75)]
+    assert np.array_equal(masks.decode(answer.instances[1].rle), TWO[1])
+
+
+@pytest.mark.parametrize("nothing", [None, sv.Detections.empty()])
+def test_nothing_found(nothing: Any) -> None:
+    assert ask(nothing).instances == ()
+
+
+def test_missing_scores_count_as_sure() -> None:
+    assert [i.score for i in ask(detections(TWO, [0, 1])).instances] == [1.0, 1.0]
+
+
+def test_classes_beyond_the_ontology_and_bad_scores_are_dropped_and_counted() -> None:
+    dropped: Counter[str] = Counter()
+    found = detections(TWO, [0, 2], [0.5, 0.5])
+    assert len(instances_of(found, SHAPE, 2, dropped)) == 1
+    found = detections(TWO, [0, -1], [float("nan"), 0.5])
+    assert instances_of(found, SHAPE, 2, dropped) == []
+    found = sv.Detections(xyxy=np.zeros((2, 4)), mask=TWO, class_id=np.array([None, 1], object), confidence=np.ones(2))
+    assert [i.class_index for i in instances_of(found, SHAPE, 2, dropped)] == [1]
+    assert dropped == {"unknown_class": 3, "no_finite_score": 1}
+
+
+def test_empty_masks_are_dropped() -> None:
+    answer = ask(sv.Detections(xyxy=np.zeros((1, 4)), mask=np.zeros((1, *SHAPE), bool), class_id=np.array([0])))
+    assert (answer.instances, answer.dropped) == ((), {"empty_mask": 1})
+
+
+def test_boxes_without_masks_name_bases_with_masks() -> None:
+    with pytest.raises(BaseModelError) as error:
+        ask(sv.Detections(xyxy=np.ones((1, 4)), class_id=np.array([0])))
+    assert "without masks" in error.value.message
+    assert "threshold" in str(error.value.hint)
+
+
+def test_masks_of_the_wrong_size_say_both_sizes() -> None:
+    with pytest.raises(BaseModelError, match=r"60x40 .* 40x60"):
+        ask(sv.Detections(xyxy=np.ones((1, 4)), mask=np.ones((1, 60, 40), bool), class_id=np.array([0])))
+
+
+def test_a_base_that_raises_is_named() -> None:
+    with pytest.raises(BaseModelError, match="ZeroDivisionError: oops"):
+        ask(ZeroDivisionError("oops"))
+
+
+def test_what_a_base_is_given() -> None:
+    rgb = np.zeros((*SHAPE, 3), np.uint8)
+    rgb[..., 0] = 200
+    model = Says(None)
+    BaseAdapter(model, 1).ask(rgb)
+    assert model.asked[0, 0].tolist() == [0, 0, 200]
+    assert model.asked.flags["C_CONTIGUOUS"]
+    BaseAdapter(model, 1, "pil").ask(rgb)
+    assert model.asked.getpixel((0, 0)) == (200, 0, 0)
+
+    class Reads(Says):
+        def predict(self, image: Any) -> Any:
+            from PIL import Image
+
+            self.asked = Image.open(image).getpixel((0, 0))
+
+    reader = Reads(None)
+    BaseAdapter(reader, 1, "path").ask(rgb)
+    assert reader.asked == (200, 0, 0)
+
+
+def test_names() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'threshold'"):
+        find_base("treshold")
+    with pytest.raises(UnknownNameError, match="argument"):
+        create_base("threshold", CLASSES, {"opennig": 3})
+    with pytest.raises(DependencyError, match="no_such_package"):
+        create_base("no_such_package:Base", CLASSES)
+    with pytest.raises(UsageError, match="no 'Nothing'"):
+        create_base("autodistill_rfdetr_seg.records:Nothing", CLASSES)
+    with pytest.raises(UsageError, match="predict"):
+        create_base("autodistill_rfdetr_seg.records:Classes", CLASSES)
+
+
+FILE_BASE = """
+from autodistill.detection import DetectionBaseModel
+import supervision as sv
+
+class Blind(DetectionBaseModel):
+    def __init__(self, ontology, level=1):
+        self.ontology, self.level = ontology, level
+
+    def predict(self, input):
+        return sv.Detections.empty()
+"""
+
+
+def test_any_class_by_module_or_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FILE_BASE)
+    base = create_base(f"{tmp_path / 'mine.py'}:Blind", CLASSES, {"level": 7})
+    assert (base.level, base.ontology.prompts()) == (7, ["bright"])
+    register_base("mine", "autodistill_rfdetr_seg.bases.threshold:ThresholdBase")
+    try:
+        assert create_base("mine", CLASSES).ontology.classes() == ["lamp"]
+    finally:
+        del BASES["mine"]

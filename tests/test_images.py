@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from autodistill_rfdetr_seg.errors import DataError, MissingInputError
+from autodistill_rfdetr_seg.images import decode, discover, image_id, open_image, open_rgb
+
+CORNERS = np.zeros((4, 6, 3), np.uint8)
+CORNERS[0, 0] = (255, 0, 0)
+CORNERS[0, -1] = (0, 255, 0)
+CORNERS[-1, 0] = (0, 0, 255)
+
+
+def saved(path: Path, mode: str = "RGB", **options: object) -> Path:
+    Image.fromarray(CORNERS).convert(mode).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    # The picture as it should be seen, stored the way a camera held in that orientation stores it.
+    undo = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned.png"
+    Image.fromarray(np.ascontiguousarray(undo[orientation](CORNERS))).save(path, exif=exif)
+    opened = open_image(path)
+    assert np.array_equal(opened.pixels, CORNERS)
+    assert (opened.record.height, opened.record.width) == (4, 6)
+    assert (opened.link_suffix == ".png") == (orientation == 1)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "links"),
+    [("RGB", ".png", True), ("L", ".png", True), ("RGBA", ".png", False), ("P", ".png", False), ("RGB", ".bmp", True)],
+)
+def test_modes(tmp_path: Path, mode: str, suffix: str, links: bool) -> None:
+    opened = open_image(saved(tmp_path / f"image{suffix}", mode))
+    expected = np.asarray(Image.fromarray(CORNERS).convert(mode).convert("RGB"))
+    assert np.array_equal(opened.pixels, expected)
+    assert (opened.link_suffix is not None) == links
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    grey = np.array([[0, 256, 65535]], np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    assert open_rgb(tmp_path / "deep.png")[0, :, 0].tolist() == [0, 0, 255]
+
+
+def test_wrong_suffix_is_put_right(tmp_path: Path) -> None:
+    Image.fromarray(CORNERS).save(tmp_path / "photo.jpg", format="PNG")
+    assert open_image(tmp_path / "photo.jpg").link_suffix == ".png"
+
+
+def test_discover(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for name in ("b/x.png", "a.PNG", "no_suffix", ".hidden/y.png", "Ünï cödé.png"):
+        saved(tmp_path / name, format="PNG")
+    (tmp_path / "notes.txt").write_text("BMW is not a bitmap")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in discover(tmp_path)]
+    assert found == ["a.PNG", "b/x.png", "empty.jpg", "no_suffix", "Ünï cödé.png"]
+
+
+@pytest.mark.parametrize("make", [lambda p: p / "gone", lambda p: p])
+def test_discover_nothing(tmp_path: Path, make: object) -> None:
+    with pytest.raises(MissingInputError) as error:
+        discover(make(tmp_path))  # type: ignore[operator]
+    assert error.value.hint
+
+
+def test_refusals_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not an image")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "torn.png").write_bytes(whole[: len(whole) // 2])
+    for name, words in (("empty", "empty"), ("text", "known format"), ("torn", "decoded")):
+        path = next(tmp_path.glob(f"{name}.*"))
+        with pytest.raises(DataError, match=words) as error:
+            open_rgb(path)
+        assert str(path) in error.value.message
+
+
+def test_decompression_bomb_is_refused() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(DataError, match="too many pixels"):
+        decode(bomb, "bomb.png")
+
+
+def test_id_comes_from_content_and_path() -> None:
+    assert image_id("a/x.png", "00") != image_id("b/x.png", "00")
+    assert image_id("a/x.png", "00") != image_id("a/x.png", "01")
+    assert image_id("a/x.png", "00") == image_id("a/x.png", "00")
+
+
+def _samples() -> list[bytes]:
+    import io
+
+    found = []
+    for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
+        buffer = io.BytesIO()
+        Image.fromarray(np.arange(432, dtype=np.uint8).reshape(12, 12, 3)).save(buffer, form)
+        found.append(buffer.getvalue())
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(_samples()),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8),
+    st.floats(0.2, 1),
+)
+def test_any_damage_is_a_data_error(whole: bytes, damage: list[tuple[float, int]], length: float) -> None:
+    data = bytearray(whole)
+    for at, value in damage:
+        data[min(int(at * len(data)), len(data) - 1)] = value
+    try:
+        pixels, _ = decode(bytes(data[: int(length * len(data))]), "fuzz")
+    except DataError:
+        return
+    assert pixels.ndim == 3
+    assert pixels.dtype == np.uint8

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import disc
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from autodistill_rfdetr_seg import masks
+
+MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(MASKS)
+def test_round_trip_area_and_box(mask: np.ndarray) -> None:
+    rle = masks.encode(mask)
+    assert np.array_equal(masks.decode(rle), mask)
+    assert masks.area(rle) == mask.sum()
+    if mask.any():
+        ys, xs = np.nonzero(mask)
+        expected = (xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1)
+        assert masks.bbox_xywh(rle) == expected
+
+
+def test_iou_and_nesting() -> None:
+    big, small, apart = disc(60, 60, 25, 25, 20), disc(60, 60, 25, 25, 8), disc(60, 60, 55, 55, 3)
+    rles = [masks.encode(m) for m in (big, small, apart)]
+    iou = masks.iou_matrix(rles, rles)
+    assert iou[0, 1] == pytest.approx((big & small).sum() / (big | small).sum())
+    assert iou[0, 2] == 0
+    nested = masks.intersection_over_minimum(iou, np.array([m.sum() for m in (big, small, apart)], float))
+    assert nested[0, 1] == pytest.approx(1)
+    assert nested[1, 0] == pytest.approx(1)
+    assert nested[0, 2] == 0
+
+
+def test_islands() -> None:
+    mask = disc(50, 50, 20, 20, 10) | disc(50, 50, 45, 45, 1)
+    assert np.array_equal(masks.remove_islands(mask, 10), disc(50, 50, 20, 20, 10))
+    assert np.array_equal(masks.remove_islands(mask, 2), mask)
+    assert masks.remove_islands(disc(50, 50, 45, 45, 1), 10_000).sum() == 5
+
+
+def test_holes_but_not_bays() -> None:
+    ring = disc(50, 50, 20, 20, 10) & ~disc(50, 50, 20, 20, 3)
+    assert np.array_equal(masks.fill_holes(ring, 100), disc(50, 50, 20, 20, 10))
+    assert np.array_equal(masks.fill_holes(ring, 5), ring)
+    frame = np.ones((10, 10), bool)
+    frame[0:3, 4] = False
+    assert np.array_equal(masks.fill_holes(frame, 100), frame)
+
+
+def test_only_two_axes() -> None:
+    with pytest.raises(ValueError, match="2 axes"):
+        masks.encode(np.zeros((3, 4, 5), bool))
