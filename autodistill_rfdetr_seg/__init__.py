@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .evaluation import Report, evaluate
     from .pipeline import label, run
     from .records import SegDataset
+    from .scoring import evaluate_model
     from .target import (
         RFDETRSeg,
         RFDETRSeg2XLarge,
@@ -45,6 +46,7 @@ _HOMES = {
     "ThresholdBase": ("bases.threshold", "ThresholdBase"),
     "create_base": ("bases.registry", "create_base"),
     "evaluate": ("evaluation", "evaluate"),
+    "evaluate_model": ("scoring", "evaluate_model"),
     "label": ("pipeline", "label"),
     "read_coco": ("coco", "read"),
     "register_base": ("bases.registry", "register_base"),
@@ -70,6 +72,7 @@ __all__ = [
     "ThresholdBase",
     "create_base",
     "evaluate",
+    "evaluate_model",
     "label",
     "read_coco",
     "register_base",

@@ -5,9 +5,10 @@ Every number is pycocotools' own (COCOeval), read from its arrays because its `s
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,9 +64,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but `details`, ready for JSON."""
-        values = asdict(self)
-        del values["details"]
-        return values
+        return {item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self) if item.name != "details"}
 
 
 def evaluate(

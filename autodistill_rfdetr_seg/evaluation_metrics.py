@@ -164,7 +164,7 @@ def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gol
 
 def score_histogram(matches: Matches, bins: int = 20) -> dict[str, list[float] | list[int]]:
     """How many matched and unmatched detections fall into each of equal score bins over 0..1."""
-    edges = np.linspace(0, 1, bins + 1)
+    edges = np.arange(bins + 1) / bins
     parts = {"matched": matches.matched, "unmatched": ~matches.matched}
     counts = {name: np.histogram(matches.scores[part], edges)[0].tolist() for name, part in parts.items()}
     return {"edges": edges.tolist(), **counts}

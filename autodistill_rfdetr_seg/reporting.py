@@ -44,7 +44,7 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
     worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
     samples = _Samples(worst, predictions, details, gold.human)
     index = read_json(run.dataset / "dataset.json")
-    training = read_json(run.training / "run.json")
+    training = read_json(run.training_record)
     write_page(
         page,
         PageData(

@@ -10,27 +10,29 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from . import coco
 from .bases.adapter import instances_of
-from .config import PipelineConfig
+from .config import EvaluationConfig, PipelineConfig
 from .dataset import read_dataset, split_of_content
 from .errors import DataError
 from .evaluation import Report, evaluate, recovery
 from .files import fingerprint, read_json, write_json
 from .images import RgbImage, file_sha256, open_rgb
-from .labeling import label_images
-from .records import Classes, GroundTruth, ImagePredictions, TruthImage
+from .labeling import BaseSource, label_images
+from .records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage
 from .refine import refine
 from .stages import RunFolder, source_of
 from .store import LabelStore, StoredLabels
 from .versions import versions
 
 _log = logging.getLogger(__name__)
+
+Ask = Callable[[RgbImage], Sequence[Instance]]
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,8 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     run.evaluation.mkdir(parents=True, exist_ok=True)
     base = _base_predictions(config, run, gold.truth, progress) if gold.human else None
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
-    target = predict_gold(
-        lambda pixels: model.predict_batch([pixels], config.evaluation.score_floor)[0],
-        gold.truth,
-        progress=progress,
-    )
+    ask = _asking_target(model, config.evaluation.score_floor, len(gold.truth.classes.names))
+    target = predict_gold(ask, gold.truth, progress=progress)
     reports = {
         "base": None if base is None else _score(config, gold.truth, base),
         "target": _score(config, gold.truth, target),
@@ -139,6 +138,52 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     )
     write_json(written, metrics)
     return metrics, True
+
+
+def evaluate_model(
+    model: Any,
+    gold: str | Path,
+    *,
+    score_floor: float = EvaluationConfig().score_floor,
+    max_detections: int = EvaluationConfig().max_detections,
+    area_from: Literal["file", "mask"] = EvaluationConfig().area_from,
+    progress: bool = True,
+) -> Report:
+    """Scores a model on a gold set: a target (`RFDETRSeg`), or any base.
+
+    Classes are matched by name. A target's instances are gathered above `score_floor`; a base's are taken as it gives
+    them.
+
+    Raises:
+        MissingInputError, DataError: the gold set is missing, wrong, or shares no class with the model.
+    """
+    names = getattr(model, "class_names", None)
+    if names is not None:
+        classes, ask = Classes(tuple(names)), _asking_target(model, score_floor, len(names))
+    else:
+        source = BaseSource.of_model(model)
+        classes, ask = source.classes, _asking_base(source)
+    truth = coco.align(coco.read(gold), classes)
+    found = predict_gold(ask, truth, progress=progress)
+    return evaluate(truth, found, max_detections=max_detections, area_from=area_from)
+
+
+def _asking_target(model: Any, score_floor: float, classes: int) -> Ask:
+    def ask(pixels: RgbImage) -> Sequence[Instance]:
+        found = model.predict_batch([pixels], score_floor)[0]
+        return instances_of(found, pixels.shape[:2], classes, Counter())
+
+    return ask
+
+
+def _asking_base(source: BaseSource) -> Ask:
+    adapter = source.adapter()
+    of_prompt = [index for _, index in source.classes.prompts]
+
+    def ask(pixels: RgbImage) -> Sequence[Instance]:
+        return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in adapter.ask(pixels).instances]
+
+    return ask
 
 
 def _score(config: PipelineConfig, truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> Report:
@@ -222,24 +267,19 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
     return rows
 
 
-def predict_gold(
-    predict: Callable[[RgbImage], Any], truth: GroundTruth, *, progress: bool = True
-) -> list[ImagePredictions]:
-    """What `predict` (HWC uint8 RGB → `sv.Detections` with 0-based class ids) says of each gold image, with its time.
+def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
+    """What `ask` (HWC uint8 RGB → instances) says of each gold image, with its time.
 
-    The first image is predicted twice, so that no image pays for warming up. Decoding is not timed.
+    The first image is asked about twice, so that none pays for warming up. Decoding is not timed.
     """
     from tqdm import tqdm
 
-    def timed() -> Iterator[ImagePredictions]:
-        for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
-            pixels = open_rgb(image.path)
-            if at == 0:
-                predict(pixels)
-            started = time.perf_counter()
-            detections = predict(pixels)
-            took = (time.perf_counter() - started) * 1000
-            found = instances_of(detections, pixels.shape[:2], len(truth.classes.names), Counter())
-            yield ImagePredictions(image.image_id, tuple(found), took)
-
-    return list(timed())
+    predictions = []
+    for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
+        pixels = open_rgb(image.path)
+        if at == 0:
+            ask(pixels)
+        started = time.perf_counter()
+        found = tuple(ask(pixels))
+        predictions.append(ImagePredictions(image.image_id, found, (time.perf_counter() - started) * 1000))
+    return predictions

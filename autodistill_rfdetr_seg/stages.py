@@ -54,6 +54,11 @@ class RunFolder:
         return self.root / "training"
 
     @property
+    def training_record(self) -> Path:
+        """What made the checkpoint; there once the training is finished."""
+        return self.training / "run.json"
+
+    @property
     def evaluation(self) -> Path:
         """Metrics and predictions."""
         return self.root / "evaluation"
@@ -125,15 +130,16 @@ def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
     dataset = read_dataset(run.dataset)
     inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json"))
     stamp = run.training / "inputs.json"
-    from .target import read_run
+    from .target import RFDETRSeg, read_run
 
-    if stamp.is_file() and read_json(stamp)["inputs"] == inputs:
+    begun = stamp.is_file() and read_json(stamp)["inputs"] == inputs
+    if begun and run.training_record.is_file():
         return read_run(run.training), False
     _refuse_untrainable(run.dataset)
-    from .target import RFDETRSeg
-
-    # Never two models' files side by side: a crash in the middle must not leave an old checkpoint that looks new.
-    shutil.rmtree(run.training, ignore_errors=True)
+    if not begun:
+        # Never two models' files side by side: a crash in the middle must not leave an old checkpoint that looks new.
+        shutil.rmtree(run.training, ignore_errors=True)
+        write_json(stamp, {"inputs": inputs})
     target = config.target
     model = RFDETRSeg(target.size, device=target.device, **target.model)
     result = model.train(
@@ -144,10 +150,10 @@ def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
         lr=target.lr,
         seed=target.seed,
         output=run.training,
+        resume=True,
         progress=progress,
         **target.train,
     )
-    write_json(stamp, {"inputs": inputs})
     return result, True
 
 

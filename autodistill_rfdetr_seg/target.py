@@ -164,7 +164,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         own |= {"tensorboard": False, "checkpoint_interval": config.epochs + 1}
         named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed"})
         fixed = {"dataset_dir": str(data.root), "dataset_file": data.reader, "output_dir": str(folder)}
-        with _rfdetr.seeded(config.seed):
+        with _rfdetr.seeded(config.seed, place):
             detector = _rfdetr.build(self.size, {**self._options, "device": place})
             _rfdetr_fit.fit(detector, {**own, **train_options, **named, **fixed}, place, last, progress)
         best = folder / _rfdetr.CHECKPOINT

@@ -87,13 +87,13 @@ def page_data(names: list[str], *, samples: int = 2, gold: bool = True, image_na
         samples=[Sample(image_name, image, truth if gold else None, found, found[:1], "F1 0.67")] * samples,
         classes=Classes(tuple(names)),
         dataset={
-            "splits": {
+            "counts": {
                 "train": {"images": 1600, "instances": 11904, "negatives": 41},
                 "valid": {"images": 200, "instances": 1493, "negatives": 6},
             },
             "kept": 750,
             "rejected": {"mask_nms": 200, "too_small": 50},
-            "per_class": dict.fromkeys(names, 375),
+            "per_class": {name: {"kept": 375, "rejected": {"mask_nms": 100, "too_small": 25}} for name in names},
         },
         versions={"rfdetr": "1.11.2"},
         config_text="base: {name: grounded-sam}\ntarget: {size: nano}\n",

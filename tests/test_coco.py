@@ -136,7 +136,7 @@ def test_the_fingerprint_names_the_content_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_a_missing_input(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="_annotations.coco.json"):
+    with pytest.raises(MissingInputError, match=r"_annotations\.coco\.json"):
         coco.read(tmp_path)
     assert errors(coco.validate(tmp_path)) == [f"There is no COCO file {tmp_path / coco.ANNOTATIONS}."]
 
@@ -327,13 +327,10 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         write_three(tmp_path / name / coco.ANNOTATIONS)
         contents.append((tmp_path / name / coco.ANNOTATIONS).read_bytes())
     assert contents[0] == contents[1]
-    assert (
-        contents[0]
-        == json.dumps(json.loads(contents[0]), sort_keys=True, separators=(",", ":"))
-        .encode()
-        .replace(b'[{"area', b'[\n{"area')
-        or b'"annotations":[\n{"area"' in contents[0]
-    )
+    lines = contents[0].decode("ascii").splitlines()
+    assert len(lines) == 4 + 3 + 3  # a row a line, and three lines around them
+    rows = [json.loads(line.rstrip(",")) for line in lines if line.startswith('{"area"')]
+    assert len(rows) == 4 and all(list(row) == sorted(row) for row in rows)
 
 
 def test_a_polygon_is_written_only_where_it_gives_the_mask_back(shared_data: Path) -> None:
@@ -583,7 +580,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key in keys for place in places(value[key], (*path, key)))]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(places(BASE)), JUNK, st.booleans()), min_size=1, max_size=4))
 def test_a_mutated_file_reads_or_is_a_data_error(
     tmp_path: Path, mutations: list[tuple[tuple[Any, ...], Any, bool]]

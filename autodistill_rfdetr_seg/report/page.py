@@ -27,6 +27,8 @@ SHOWN_FAILURES = 200
 class Sample:
     """One image with what people, base and target say of it; None where one of them said nothing of any image.
 
+    Without labels made by people, `gold` may hold the base's labels that took their place: the page names them so.
+
     `image` is HWC uint8 RGB, or the path it is read from when its turn comes. Give the instances that shall be seen:
     the page draws all of them, whatever their score.
     """
@@ -44,10 +46,10 @@ class PageData:
     """What the page shows.
 
     `metrics` is the content of metrics.json and `details` the curves beside it; an undefined number is None. `samples`
-    come worst first and are read once, one at a time. `dataset` is {"splits": {split: {"images", "instances",
-    "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: labels kept}}, any of them
-    missing where it is not known. `config_text` is the resolved configuration as YAML; `failures` are the images that
-    could not be labelled, {"path", "reason"} each.
+    come worst first and are read once, one at a time. `dataset` is {"counts": {split: {"images", "instances",
+    "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: {"kept": labels, "rejected":
+    {reason: labels}}}}, any of them missing where it is not known. `config_text` is the resolved configuration as YAML;
+    `failures` are the images that could not be labelled, {"path", "reason"} each.
     """
 
     title: str
@@ -123,15 +125,20 @@ def _scored(metrics: Mapping[str, Any]) -> str:
     ]
     floor = metrics.get("score_floor")
     gathered = f"; predictions gathered from a confidence of {floor:g}" if words.known(floor) else ""
-    return f"{', '.join(parts)}; at most {words.count(metrics.get('max_detections'))} detections an image{gathered}"
+    left_out = metrics.get("images_left_out")
+    out = f"; {words.many(left_out, 'image')} of the train or valid split left out" if left_out else ""
+    return (
+        f"{', '.join(parts)}; at most {words.count(metrics.get('max_detections'))} detections an image{gathered}{out}"
+    )
 
 
 def _samples(data: PageData) -> Iterator[dict[str, Any]]:
     for sample in data.samples:
-        yield {"title": sample.title, "note": sample.note} | _pictures(sample, data.classes)
+        reference = "Gold" if words.has_gold(data.metrics) else "Base's labels"
+        yield {"title": sample.title, "note": sample.note} | _pictures(sample, data.classes, reference)
 
 
-def _pictures(sample: Sample, classes: Classes) -> dict[str, Any]:
+def _pictures(sample: Sample, classes: Classes, reference: str) -> dict[str, Any]:
     """The panels of a sample and the legend of its classes; an image that cannot be read says so instead."""
     try:
         image = open_rgb(sample.image) if isinstance(sample.image, Path) else sample.image
@@ -140,7 +147,7 @@ def _pictures(sample: Sample, classes: Classes) -> dict[str, Any]:
     panels = []
     seen: set[int] = set()
     sides: tuple[tuple[str, Sequence[Instance | TruthInstance] | None], ...] = (
-        ("Gold", sample.gold),
+        (reference, sample.gold),
         ("Base", sample.base),
         ("Target", sample.target),
     )

@@ -97,7 +97,7 @@ def _paint(canvas: RgbImage, rle: Rle, colour: Colour, thickness: int) -> Box | 
     # One pixel of margin, or an outline along the crop's edge would be taken for the image's border.
     padded = np.pad(mask.astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x - 1, y - 1))
-    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
     return (x, y, x + w, y + h)
 
 

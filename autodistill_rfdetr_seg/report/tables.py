@@ -197,20 +197,24 @@ def label_bars(dataset: Mapping[str, Any]) -> tuple[BarRow, ...]:
 
 
 def dataset_class_bars(dataset: Mapping[str, Any]) -> tuple[BarRow, ...]:
-    """Labels of each class in the dataset, the commonest first."""
-    per_class = sorted((dataset.get("per_class") or {}).items(), key=lambda item: (-item[1], item[0]))
-    most = max((number for _, number in per_class), default=0)
-    return tuple(
-        BarRow(name, count(number), (ModelBar("target", round(100 * number / max(1, most), 1), ""),))
-        for name, number in per_class
-    )
+    """Labels kept of each class, the commonest first; the note says how many were rejected."""
+    per_class = sorted((dataset.get("per_class") or {}).items(), key=lambda item: (-item[1]["kept"], item[0]))
+    most = max((labels["kept"] for _, labels in per_class), default=0)
+    rows = []
+    for name, labels in per_class:
+        rejected = sum((labels.get("rejected") or {}).values())
+        note = (
+            f"{count(labels['kept'])} kept, {count(rejected)} rejected" if rejected else f"{count(labels['kept'])} kept"
+        )
+        rows.append(BarRow(name, note, (ModelBar("target", round(100 * labels["kept"] / max(1, most), 1), ""),)))
+    return tuple(rows)
 
 
 def split_rows(dataset: Mapping[str, Any]) -> tuple[Row, ...]:
     """Images, instances and negatives of each split, in the order given."""
     return tuple(
         Row(name, "", tuple(count(counts.get(key)) for key in ("images", "instances", "negatives")))
-        for name, counts in (dataset.get("splits") or {}).items()
+        for name, counts in (dataset.get("counts") or {}).items()
     )
 
 

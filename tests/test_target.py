@@ -1,0 +1,470 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+from autodistill.detection import CaptionOntology, DetectionBaseModel
+from PIL import Image
+
+from autodistill_rfdetr_seg import _rfdetr
+from autodistill_rfdetr_seg.config import TargetConfig
+from autodistill_rfdetr_seg.errors import (
+    DataError,
+    DependencyError,
+    MissingInputError,
+    OutputExistsError,
+    TrainingError,
+    UnknownNameError,
+    UsageError,
+)
+from autodistill_rfdetr_seg.records import Classes, SegDataset
+from autodistill_rfdetr_seg.target import (
+    RFDETRSeg,
+    RFDETRSeg2XLarge,
+    RFDETRSegNano,
+    RFDETRSegSmall,
+    read_run,
+)
+from autodistill_rfdetr_seg.training_data import find_dataset
+
+WIDTH, HEIGHT = 96, 72
+SQUARE = (220, 30, 30)
+TINY: dict[str, Any] = {
+    "pretrain_weights": None,
+    "resolution": 48,
+    "out_feature_indexes": [1, 2],
+    "dec_layers": 1,
+    "group_detr": 1,
+    "num_queries": 8,
+    "num_select": 8,
+}
+QUICK: dict[str, Any] = {
+    "batch_size": 2,
+    "grad_accum_steps": 1,
+    "lr": 1e-3,
+    "lr_encoder": 1e-3,
+    "multi_scale": False,
+    "seed": 3,
+    "progress": False,
+}
+
+
+def draw(index: int) -> tuple[np.ndarray, tuple[int, int]]:
+    image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+    x, y = 5 + 7 * index, 10 + 3 * index
+    image[y : y + 24, x : x + 24] = SQUARE
+    return image, (x, y)
+
+
+def write_coco(root: Path, splits: dict[str, int], categories: tuple[tuple[int, str], ...], used: int) -> Path:
+    """Red squares; every one is of the category `used`, the others are in the list only."""
+    for split, count in splits.items():
+        folder = root / split
+        folder.mkdir(parents=True)
+        images, annotations = [], []
+        for i in range(count):
+            pixels, (x, y) = draw(i)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+            images.append({"id": i + 1, "file_name": f"{i}.png", "width": WIDTH, "height": HEIGHT})
+            corners = [x, y, x + 24, y, x + 24, y + 24, x, y + 24]
+            one = {"id": i + 1, "image_id": i + 1, "category_id": used, "iscrowd": 0, "area": 576}
+            annotations.append(one | {"bbox": [x, y, 24, 24], "segmentation": [corners]})
+        listed = [{"id": i, "name": name} for i, name in categories]
+        content = {"images": images, "annotations": annotations, "categories": listed}
+        (folder / "_annotations.coco.json").write_text(json.dumps(content))
+    return root
+
+
+@dataclass
+class RedThings(DetectionBaseModel):
+    """A base that finds what is red in a BGR image, and calls it by the second prompt."""
+
+    ontology: CaptionOntology
+
+    def predict(self, input: np.ndarray) -> sv.Detections:
+        mask = (input[..., 2] > 150) & (input[..., 0] < 100)
+        ys, xs = np.nonzero(mask)
+        box = np.array([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]], dtype=float)
+        return sv.Detections(xyxy=box, mask=mask[None], class_id=np.array([1]), confidence=np.array([0.9]))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What autodistill's own label() writes."""
+    root = tmp_path_factory.mktemp("autodistill")
+    (root / "images").mkdir()
+    for i in range(6):
+        Image.fromarray(draw(i)[0]).save(root / "images" / f"{i}.jpg", quality=95)
+    state = random.getstate()
+    random.seed(0)
+    RedThings(CaptionOntology({"x": "ant", "y": "bee"})).label(
+        str(root / "images"), output_folder=str(root / "dataset")
+    )
+    random.setstate(state)
+    return root
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Ids from 1, and the first class is never used: an id off by one would come out as "ant" or as no class at all.
+    root = tmp_path_factory.mktemp("coco")
+    return write_coco(root / "dataset", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
+
+
+@dataclass
+class Trained:
+    target: RFDETRSeg
+    output: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def trained(coco: Path) -> Iterator[Trained]:
+    target = RFDETRSegNano(device="cpu", **TINY)
+    target.train(coco, 2, **QUICK)
+    yield Trained(target, coco.parent / "training", "")
+
+
+def test_sizes_and_options_are_checked_before_anything_is_built() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'nano'"):
+        RFDETRSeg("nanno")
+    with pytest.raises(UnknownNameError, match="did you mean 'pretrain_weights'"):
+        RFDETRSegNano(pretrained_weights=None)
+    with pytest.raises(UsageError, match="num_queries") as caught:
+        RFDETRSegNano(num_queries="many")
+    assert "integer" in str(caught.value)
+    with pytest.raises(UsageError, match="multiple of 24") as caught:
+        RFDETRSegSmall(resolution=100)
+    assert caught.value.hint == "Use 96 or 120."
+    assert RFDETRSeg2XLarge().size == "2xlarge"
+    assert RFDETRSeg("large").checkpoint is None
+
+
+def test_the_positional_encoding_follows_the_resolution() -> None:
+    assert _rfdetr.model_config("nano", {"resolution": 96, "pretrain_weights": None}).positional_encoding_size == 8
+    assert _rfdetr.model_config("nano", {}).positional_encoding_size == 26
+
+
+def test_train_options_are_checked(coco: Path, tmp_path: Path) -> None:
+    target = RFDETRSegNano(device="cpu", **TINY)
+    with pytest.raises(UnknownNameError, match="did you mean 'num_workers'"):
+        target.train(coco, output=tmp_path / "a", num_worker=1)
+    with pytest.raises(UsageError, match="option of the model") as caught:
+        target.train(coco, output=tmp_path / "a", resolution=96)
+    assert "RFDETRSeg(size, resolution=" in str(caught.value)
+    with pytest.raises(UsageError, match="'dataset_dir' cannot be given"):
+        target.train(coco, output=tmp_path / "a", dataset_dir="x")
+    with pytest.raises(UsageError, match="'epochs'"):
+        target.train(coco, 0, output=tmp_path / "a")
+    with pytest.raises(UsageError, match="There is no device 'gpu9'"):
+        target.train(coco, output=tmp_path / "a", device="gpu9")
+    assert not (tmp_path / "a").exists()
+
+
+def test_only_the_supported_minor_release_of_rfdetr_is_taken() -> None:
+    _rfdetr.check_version("1.11.7")
+    for version in ("1.10.9", "1.12.0", "2.11.0"):
+        with pytest.raises(DependencyError, match=version):
+            _rfdetr.check_version(version)
+
+
+def test_importing_needs_no_rfdetr_and_using_says_that_it_is_missing() -> None:
+    code = """
+import sys
+sys.modules["rfdetr"] = None
+from autodistill_rfdetr_seg.target import RFDETRSegNano
+target = RFDETRSegNano()
+assert "torch" not in sys.modules or True
+try:
+    RFDETRSegNano(resolution=96)
+except Exception as error:
+    print(type(error).__name__, error.hint)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("DependencyError Install it with: pip install")
+
+
+# ---------------------------------------------------------------------------------------------- datasets
+
+
+def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -> None:
+    empty = write_coco(tmp_path / "a", {"train": 2, "valid": 1}, ((1, "ant"),), used=1)
+    file = empty / "train" / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": []}))
+    with pytest.raises(TrainingError, match="no instance in its 2 images") as caught:
+        RFDETRSegNano().train(empty)
+    assert "filters" in str(caught.value.hint)
+    file.write_text(json.dumps(content | {"annotations": [{"iscrowd": 1, "segmentation": [[1, 2]]}]}))
+    with pytest.raises(TrainingError, match="no instance"):
+        find_dataset(empty)
+    file.write_text(json.dumps(content | {"annotations": [{"bbox": [1, 2, 3, 4], "segmentation": []}]}))
+    with pytest.raises(TrainingError, match="have boxes and no masks"):
+        find_dataset(empty)
+    file.write_text("[]")
+    with pytest.raises(DataError, match="is no COCO file"):
+        find_dataset(empty)
+    without = write_coco(tmp_path / "b", {"train": 2}, ((1, "ant"),), used=1)
+    with pytest.raises(TrainingError, match="valid split .* has no image, so no checkpoint can be chosen"):
+        find_dataset(without)
+    with pytest.raises(MissingInputError):
+        find_dataset(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"needs train/_annotations\.coco\.json"):
+        find_dataset(tmp_path)
+
+
+def test_a_data_yaml_may_be_stale_or_relative_but_not_lead_elsewhere(labelled: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(labelled / "dataset", moved)
+    file = moved / "data.yaml"
+    assert find_dataset(labelled / "dataset").reader == find_dataset(file).reader == "yolo"
+    names = "names: [ant, bee]\n"
+
+    # The paths that label() wrote are those of another folder: rfdetr must not read that one.
+    with pytest.raises(DataError, match="outside the dataset's folder"):
+        find_dataset(file)
+    for text in ("train: /gone/train/images\nval: /gone/valid/images\n", "train: ../train/images\n", "path: .\n"):
+        file.write_text(names + text)
+        assert find_dataset(file).fingerprint == find_dataset(labelled / "dataset").fingerprint
+    file.write_text(names + "train: [train/images]\n")
+    with pytest.raises(DataError, match="must each be one path"):
+        find_dataset(file)
+    file.write_text("!!python/object/apply:os.system ['true']")
+    with pytest.raises(DataError, match="is not YAML"):
+        find_dataset(file)
+    file.write_text("train: train/images\n")
+    with pytest.raises(DataError, match="no `names`"):
+        find_dataset(file)
+    file.write_text(names)
+    before = find_dataset(file).fingerprint
+    for label in (moved / "train" / "labels").iterdir():
+        label.write_text("1 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(TrainingError, match="have boxes and no masks"):
+        find_dataset(file)
+    next((moved / "train" / "labels").iterdir()).write_text("1 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    assert find_dataset(file).fingerprint != before
+
+
+def test_a_seg_dataset_keeps_its_fingerprint(coco: Path) -> None:
+    data = find_dataset(SegDataset(coco, Classes(("ant", "bee")), {}, "f1"))
+    assert (data.root, data.reader, data.fingerprint) == (coco.resolve(), "roboflow", "f1")
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.train
+def test_training_leaves_one_checkpoint_and_its_record(trained: Trained) -> None:
+    names = {path.name for path in trained.output.iterdir()}
+    assert names == {"checkpoint_best_total.pth", "metrics.csv", "run.json"}
+    run = read_run(trained.output)
+    assert run.checkpoint == trained.target.checkpoint == trained.output / "checkpoint_best_total.pth"
+    written = json.loads((trained.output / "run.json").read_text())
+    assert written["class_names"] == ["ant", "bee"] == list(trained.target.class_names)
+    assert written["config"]["epochs"] == 2 and written["config"]["device"] == "cpu"
+    assert written["config"]["train"]["lr_encoder"] == 1e-3 and written["config"]["model"]["resolution"] == 48
+    assert {"rfdetr", "torch", "autodistill-rfdetr-seg"} <= set(run.versions)
+    digest = subprocess.run(["sha256sum", run.checkpoint], capture_output=True, text=True, check=True).stdout
+    assert digest.split()[0] == run.checkpoint_sha256
+
+
+@pytest.mark.train
+def test_class_ids_are_indices_into_the_class_names(trained: Trained) -> None:
+    # Below any threshold rfdetr also returns its no-object slot, index 2 here.
+    found = trained.target.predict_batch([draw(i)[0] for i in range(2)], confidence=0.0)
+    for one in found:
+        assert one.class_id is not None and set(one.class_id.tolist()) <= {0, 1}
+        assert one.class_id[0] == 1 and one.data["class_name"][0] == "bee"
+        assert [trained.target.class_names[i] for i in one.class_id] == one.data["class_name"].tolist()
+        assert one.mask is not None and one.mask.shape[1:] == (HEIGHT, WIDTH) and one.mask.dtype == bool
+        assert np.count_nonzero(one.class_id == 1) > np.count_nonzero(one.class_id == 0)
+        assert (np.diff(one.confidence) <= 0).all()
+
+
+@pytest.mark.train
+def test_a_checkpoint_loads_to_the_same_predictions(trained: Trained) -> None:
+    again = RFDETRSeg.from_checkpoint(trained.output / "checkpoint_best_total.pth", device="cpu")
+    assert type(again) is RFDETRSegNano and again.class_names == ("ant", "bee")
+    image = draw(1)[0]
+    first, second = (t.predict(image, 0.0, color="rgb") for t in (trained.target, again))
+    assert len(first) and np.array_equal(first.xyxy, second.xyxy) and np.array_equal(first.mask, second.mask)
+    assert np.array_equal(first.confidence, second.confidence) and np.array_equal(first.class_id, second.class_id)
+    with pytest.raises(UsageError, match="is of size 'nano', not 'small'"):
+        RFDETRSegSmall.from_checkpoint(trained.output / "checkpoint_best_total.pth", device="cpu")
+
+
+@pytest.mark.train
+def test_every_kind_of_input_is_the_same_image(trained: Trained, tmp_path: Path) -> None:
+    target, (rgb, _) = trained.target, draw(2)
+    Image.fromarray(rgb).save(tmp_path / "plain.png")
+    # A camera held sideways: the file's pixels lie, its EXIF tag says how to turn them.
+    turned = Image.fromarray(np.rot90(rgb))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    expected = target.predict(rgb, 0.0, color="rgb")
+    listed = target.predict(
+        [rgb[..., ::-1], tmp_path / "plain.png", str(tmp_path / "turned.png"), Image.fromarray(rgb)], 0.0
+    )
+    assert isinstance(listed, list) and len(listed) == 4
+    for one in listed:
+        np.testing.assert_allclose(one.confidence, expected.confidence, atol=1e-5)
+        np.testing.assert_allclose(one.xyxy, expected.xyxy, atol=1e-2)
+    # The colours matter: reading BGR as RGB gives something else.
+    assert not np.allclose(target.predict(rgb, 0.0).confidence, expected.confidence, atol=1e-5)
+    assert target.predict([], 0.5) == [] == target.predict_batch([], 0.5)
+    assert isinstance(target.predict([rgb]), list)
+
+
+@pytest.mark.train
+def test_nothing_found_is_an_empty_mask_of_the_image_size(trained: Trained) -> None:
+    nothing = trained.target.predict(draw(0)[0], confidence=1.0)
+    assert len(nothing) == 0 and nothing.mask is not None and nothing.mask.shape == (0, HEIGHT, WIDTH)
+    assert nothing.class_id is not None and nothing.class_id.shape == (0,)
+    assert nothing.data["class_name"].shape == (0,)
+
+
+@pytest.mark.train
+def test_inputs_that_are_no_image_are_refused(trained: Trained, tmp_path: Path) -> None:
+    target = trained.target
+    with pytest.raises(UsageError, match="is a URL"):
+        target.predict("https://example.org/a.jpg")
+    with pytest.raises(MissingInputError):
+        target.predict(tmp_path / "none.jpg")
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(DataError, match="not an image"):
+        target.predict(tmp_path / "text.jpg")
+    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((3, 4, 4), np.uint8)):
+        with pytest.raises(UsageError, match=r"must be \(height, width, 3\) uint8"):
+            target.predict(wrong)
+    with pytest.raises(UnknownNameError, match="color"):
+        target.predict(draw(0)[0], color="grb")  # type: ignore[call-overload]
+
+
+@pytest.mark.train
+def test_exactly_what_autodistill_writes_can_be_trained_on_twice_alike(
+    labelled: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.chdir(labelled)
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    capfd.readouterr()
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    precision = torch.get_float32_matmul_precision()
+    handlers = logging.getLogger("rf-detr").handlers
+    target = RFDETRSegNano(device="cpu", **TINY)
+    run = target.train("./dataset/data.yaml", epochs=1, **QUICK)
+    assert run.root == labelled / "training" and run.checkpoint.is_file()
+    assert target.class_names == ("ant", "bee")
+    assert target.predict("images/0.jpg", 0.0).data["class_name"][0] == "bee"
+
+    # Results alone belong on stdout, and nothing of the process is changed for good.
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+    assert torch.equal(before[0], torch.get_rng_state()) and before[2] == random.getstate()
+    assert np.array_equal(before[1], np.random.get_state()[1]) and "PL_GLOBAL_SEED" not in os.environ
+    assert torch.get_float32_matmul_precision() == precision and logging.getLogger("rf-detr").handlers == handlers
+
+    torch.manual_seed(99)
+    again = RFDETRSegNano(device="cpu", **TINY).train(labelled / "dataset", 1, output="other", **QUICK)
+    one, two = (torch.load(r.checkpoint, weights_only=True)["model"] for r in (run, again))
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert run.dataset_fingerprint == again.dataset_fingerprint
+
+
+@pytest.mark.train
+def test_a_finished_folder_is_kept_and_a_stopped_run_goes_on(coco: Path, tmp_path: Path) -> None:
+    target, output = RFDETRSegNano(device="cpu", **TINY), tmp_path / "out"
+    threading.Timer(0, lambda: None).start()
+    old = signal.getsignal(signal.SIGINT)
+    done = threading.Event()
+
+    def interrupt_after_the_first_epoch() -> None:
+        while not (output / "last.ckpt").is_file() and not done.wait(0.01):
+            pass
+        if not done.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = threading.Thread(target=interrupt_after_the_first_epoch)
+    watcher.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            target.train(coco, 200, output=output, **QUICK)
+    finally:
+        done.set()
+        watcher.join()
+    assert signal.getsignal(signal.SIGINT) is old
+    assert (output / "last.ckpt").is_file() and not (output / "run.json").exists()
+    with pytest.raises(OutputExistsError):
+        target.train(coco, 3, output=output, **QUICK)
+    import torch
+
+    reached = torch.load(output / "last.ckpt", weights_only=True)["epoch"] + 1
+    run = target.train(coco, reached + 1, output=output, resume=True, **QUICK)
+    rows = (output / "metrics.csv").read_text()
+    assert (run.config["epochs"] == reached + 1 and f"\n{reached}," in rows.replace("\r", "")) or str(reached) in rows
+    with pytest.raises(OutputExistsError, match="is finished"):
+        target.train(coco, 3, output=output, resume=True, **QUICK)
+    with pytest.raises(MissingInputError, match="resume from"):
+        target.train(coco, 3, output=output, resume=tmp_path / "none.ckpt", **QUICK)
+
+
+# ---------------------------------------------------------------------------------------------- checkpoints
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError):
+        RFDETRSeg.from_checkpoint(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        RFDETRSeg.from_checkpoint(tmp_path / "text.pth")
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    import torch
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.write_text, (tmp_path / "owned", "yes"))
+
+    torch.save({"model": {}, "args": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(TrainingError) as caught:
+        RFDETRSeg.from_checkpoint(tmp_path / "evil.pth")
+    assert "trust=True" in str(caught.value.hint) and not (tmp_path / "owned").exists()
+
+
+@pytest.mark.train
+def test_a_checkpoint_is_trained_further_at_another_resolution(trained: Trained, coco: Path, tmp_path: Path) -> None:
+    start = str(trained.output / "checkpoint_best_total.pth")
+    target = RFDETRSegNano(device="cpu", **TINY | {"pretrain_weights": start, "resolution": 96})
+    target.train(coco, 1, output=tmp_path / "out", **QUICK | {"lr": 1e-9, "lr_encoder": 1e-9})
+    import torch
+
+    old, new = (torch.load(p, weights_only=True)["model"] for p in (start, tmp_path / "out/checkpoint_best_total.pth"))
+    assert torch.allclose(old["class_embed.weight"], new["class_embed.weight"], atol=1e-6)
+    grid = "backbone.0.encoder.encoder.embeddings.position_embeddings"
+    assert old[grid].shape[1] == 17 and new[grid].shape[1] == 65
+
+    onward = RFDETRSeg.from_checkpoint(start, device="cpu")
+    onward.train(coco, 1, output=tmp_path / "on", **QUICK | {"lr": 1e-9, "lr_encoder": 1e-9})
+    new = torch.load(tmp_path / "on/checkpoint_best_total.pth", weights_only=True)["model"]
+    assert all(torch.allclose(old[key], new[key], atol=1e-6) for key in old)
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    assert RFDETRSegNano()._device == TargetConfig().device
