@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .bases.registry import create_base, register_base
     from .bases.threshold import ThresholdBase
     from .coco import read as read_coco
-    from .coco_validate import validate as validate_coco
+    from .coco import validate as validate_coco
     from .config import PipelineConfig
     from .errors import AutodistillSegError
     from .evaluation import Report, evaluate
@@ -51,7 +51,7 @@ _HOMES = {
     "read_coco": ("coco", "read"),
     "register_base": ("bases.registry", "register_base"),
     "run": ("pipeline", "run"),
-    "validate_coco": ("coco_validate", "validate"),
+    "validate_coco": ("coco", "validate"),
 }
 
 __version__ = "0.1.0"

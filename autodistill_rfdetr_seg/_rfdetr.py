@@ -238,7 +238,8 @@ def build(size: str, options: Mapping[str, Any]) -> Any:
     """rfdetr's model of that size, its published weights fetched on first use unless `pretrain_weights` says else."""
     model_config(size, options)
     try:
-        with quiet():
+        # Building draws random weights, even where a checkpoint then replaces them.
+        with quiet(), seeded(0, "cpu"):
             return getattr(vendor(), SIZES[size])(**options)
     except VENDOR_ERRORS as error:
         raise TrainingError(
@@ -259,7 +260,7 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
     # A bare name would mean a file in rfdetr's own cache.
     full = str(path.resolve())
     try:
-        with quiet():
+        with quiet(), seeded(0, "cpu"):
             detector = vendor().RFDETR.from_checkpoint(full, trust_checkpoint=trust, device=resolve_device(device))
     except VENDOR_ERRORS as error:
         hint = None if trust else "If it is an old checkpoint from a source that you trust, pass trust=True."

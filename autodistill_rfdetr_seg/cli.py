@@ -32,9 +32,8 @@ class _Parser(argparse.ArgumentParser):
     """argparse with our form of message: one sentence, a hint, exit code 2."""
 
     def error(self, message: str) -> NoReturn:
-        if "invalid choice" in message and "argument command" in message:
-            name = message.split("'")[1]
-            raise UnknownNameError("command", name, COMMANDS)
+        if message.startswith("argument COMMAND: invalid choice"):
+            raise UnknownNameError("command", message.split("'")[1], COMMANDS)
         raise _usage(message, self.prog)
 
 

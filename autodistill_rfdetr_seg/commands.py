@@ -40,9 +40,8 @@ def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     data = {"images": str(Path(args.images).resolve()), "ontology": ontology(args)}
     config = _changed(data, changes)
     run = RunFolder(Path(args.output))
-    _look_first(config)
-    prepare(config, run, resume=args.resume, overwrite=args.overwrite)
-    summary = label_stage(config, run, progress=not args.quiet)
+    source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
+    summary = label_stage(config, run, source, progress=not args.quiet)
     _log.info("%s", describe_labels(summary))
     dataset, worked = build_stage(config, run, progress=not args.quiet)
     _log.info("%s", describe_dataset(dataset, worked))
@@ -188,9 +187,9 @@ def _run_config(args: argparse.Namespace, config: PipelineConfig, folder: RunFol
     from .files import read_json
     from .labeling import read_failures
 
-    _look_first(config)
-    prepare(config, folder, resume=args.resume or claimed, overwrite=args.overwrite)
-    for result in run_stages(config, folder, progress=not args.quiet):
+    source = source_of(config)
+    source = prepare(config, folder, source, resume=args.resume or claimed, overwrite=args.overwrite)
+    for result in run_stages(config, folder, source, progress=not args.quiet):
         _log.info("%s", result)
     metrics = read_json(folder.evaluation / "metrics.json")
     places = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
@@ -216,7 +215,7 @@ def report(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 def validate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Lists every problem of a COCO file."""
-    from .coco_validate import validate as problems_of
+    from .coco import validate as problems_of
 
     source = Path(args.dataset)
     if not source.exists():
@@ -264,17 +263,6 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
             at = at.setdefault(group, {})
         at[last] = value
     return nested
-
-
-def _look_first(config: PipelineConfig) -> None:
-    """Finds what is wrong with the inputs before the output folder is touched."""
-    from .images import discover
-
-    source_of(config)
-    discover(Path(config.images))
-    for gold in config.evaluation.gold:
-        if not Path(gold).exists():
-            raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
 
 
 def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None:

@@ -227,7 +227,8 @@ def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
 def _translate(error: ValidationError, model: type[BaseModel], where: str) -> UsageError:
     """pydantic's first complaint as one sentence; an unknown key gets the nearest known one."""
-    first = error.errors()[0]
+    # A key that is unknown is likely the misspelt form of one that is missing: it says more, so it goes first.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     keys = [str(part) for part in first["loc"]]
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":

@@ -78,8 +78,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Makes `folder` ours to write to.
+def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuses a folder that is not ours to write to.
 
     Raises:
         OutputExistsError: it holds something, and neither `resume` nor `overwrite` was asked for.
@@ -91,4 +91,9 @@ def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
             f"The output folder {folder} is not empty.",
             "Add --resume to go on where it stopped, --overwrite to begin anew, or give another --output.",
         )
+
+
+def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Makes `folder`, unless `check_output` refuses it."""
+    check_output(folder, resume=resume, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections import Counter
@@ -55,13 +56,19 @@ class BaseSource:
         name = f"{kind.__module__}:{kind.__qualname__}"
         return cls(classes, Provenance(name, args, prompts, versions()), None, model, image_input)
 
+    def built(self) -> BaseSource:
+        """The same with its base at hand, built now if it is not.
+
+        Raises:
+            UnknownNameError, UsageError, DependencyError, BaseModelError: it cannot be built.
+        """
+        if self.model is not None or self.config is None:
+            return self
+        return dataclasses.replace(self, model=create_base(self.config.name, self.classes, self.config.args))
+
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it is not at hand."""
-        model = self.model
-        if model is None:
-            assert self.config is not None
-            model = create_base(self.config.name, self.classes, self.config.args)
-        return BaseAdapter(model, len(self.classes.prompts), self.image_input)
+        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input)
 
 
 @dataclass(frozen=True)

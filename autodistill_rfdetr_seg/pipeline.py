@@ -10,8 +10,9 @@ from typing import Any
 
 from .bases.registry import ImageInput
 from .config import BaseConfig, PipelineConfig, parse
-from .errors import GateError, UsageError
-from .files import claim_output
+from .errors import GateError, MissingInputError, UsageError
+from .files import check_output, claim_output, read_json
+from .images import discover
 from .labeling import BaseSource, LabelSummary
 from .records import SegDataset
 from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
@@ -78,36 +79,47 @@ def label(
         }
     )
     run = RunFolder(Path(output))
-    prepare(config, run, resume=resume, overwrite=overwrite)
+    source = prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite)
     label_stage(config, run, source, progress=progress)
     return build_stage(config, run, progress=progress)[0]
 
 
-def prepare(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> None:
-    """Claims the run's folder and saves the configuration in it; refuses before anything is written.
+def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool) -> BaseSource:
+    """Looks at all inputs, claims the run's folder and saves the configuration in it; what is wrong is refused before
+    anything is written. Returns the source, its base built unless this is a resumption, which may not need it.
 
     Raises:
-        OutputExistsError: it is not empty, and neither `resume` nor `overwrite` is set.
-        UsageError: the images lie in the output folder's own stages, or the output in the images' folder.
+        MissingInputError: there are no images, or no gold set where one is named.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set.
+        UsageError: the output lies in the images' folder, or the base does not take its arguments or prompts.
     """
     images, root = Path(config.images).resolve(), run.root.resolve()
+    discover(images)
     if root == images or root.is_relative_to(images):
         raise UsageError(
             f"The output {root} lies in the images' folder {images}.",
             "Your folder is never written to: choose another.",
         )
+    for gold in config.evaluation.gold:
+        if not Path(gold).exists():
+            raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
+    check_output(run.root, resume=resume, overwrite=overwrite)
+    source = source if resume else source.built()
     claim_output(run.root, resume=resume, overwrite=overwrite)
     if overwrite:
         run.clear()
     run.save_config(config)
+    return source
 
 
-def run_stages(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Iterator[StageResult]:
+def run_stages(
+    config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True
+) -> Iterator[StageResult]:
     """Runs label, build, train, evaluate and report in turn, each only where its inputs have changed."""
     from .reporting import report_stage
     from .scoring import evaluate_stage
 
-    yield describe_labels(label_stage(config, run, source_of(config), progress=progress))
+    yield describe_labels(label_stage(config, run, source, progress=progress))
     dataset, worked = build_stage(config, run, progress=progress)
     yield describe_dataset(dataset, worked)
     trained, worked = train_stage(config, run, progress=progress)
@@ -145,14 +157,12 @@ def run(
         GateError: a metric did not reach its gate; the run is complete and its report written.
         AutodistillSegError: see `errors`.
     """
-    from .files import read_json
-
     config = config if isinstance(config, PipelineConfig) else parse(config)
     if output is None and config.output is None:
         raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
     folder = RunFolder(Path(output if output is not None else str(config.output)))
-    prepare(config, folder, resume=resume, overwrite=overwrite)
-    for result in run_stages(config, folder, progress=progress):
+    source = prepare(config, folder, source_of(config), resume=resume, overwrite=overwrite)
+    for result in run_stages(config, folder, source, progress=progress):
         _log.info("%s", result)
     metrics: dict[str, Any] = read_json(folder.evaluation / "metrics.json")
     check_gates(config, metrics)

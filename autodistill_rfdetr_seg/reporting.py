@@ -14,7 +14,7 @@ from .images import open_rgb, write_png
 from .labeling import read_failures
 from .records import GroundTruth, ImagePredictions, Instance, TruthImage
 from .report import PageData, Sample, contact_sheet, draw_instances, write_page
-from .scoring import read_gold
+from .scoring import Gold, read_gold
 from .stages import RunFolder
 
 _ROWS_IN_PICTURE = 4
@@ -42,7 +42,7 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
         if metrics[who] is not None
     }
     worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
-    samples = _Samples(worst, predictions, details, gold.human)
+    samples = _Samples(worst, predictions, details)
     index = read_json(run.dataset / "dataset.json")
     training = read_json(run.training_record)
     write_page(
@@ -60,7 +60,7 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
         ),
     )
     with replacing(run.picture) as temporary:
-        rows = (_panels(sample, gold.truth) for sample in samples[:_ROWS_IN_PICTURE])
+        rows = (_panels(samples[at], gold) for at in range(min(_ROWS_IN_PICTURE, len(samples))))
         write_png(temporary, contact_sheet(rows))
     # The stamp goes last: a page without it was not finished, or was made of other files.
     with page.open("a", encoding="utf-8") as file:
@@ -92,19 +92,15 @@ class _Samples(Sequence[Sample]):
         images: Sequence[TruthImage],
         predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
         details: Mapping[str, Any],
-        human: bool,
     ) -> None:
         self._images = images
         self._predictions = predictions
         self._details = details
-        self._human = human
 
     def __len__(self) -> int:
         return len(self._images)
 
     def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return [self[index] for index in range(*at.indices(len(self)))]
         image = self._images[at]
         return Sample(
             title=image.image_id,
@@ -128,11 +124,11 @@ class _Samples(Sequence[Sample]):
         return f"target: {counts['matched']} matched, {counts['missed']} missed, {counts['false_alarms']} false alarms"
 
 
-def _panels(sample: Sample, truth: GroundTruth) -> list[tuple[str, Any]]:
+def _panels(sample: Sample, gold: Gold) -> list[tuple[str, Any]]:
     pixels = open_rgb(Path(str(sample.image)))
-    shown = (("gold", sample.gold), ("base", sample.base), ("target", sample.target))
+    shown = (("gold" if gold.human else "base's labels", sample.gold), ("base", sample.base), ("target", sample.target))
     return [
-        (f"{caption}: {sample.title}" if at == 0 else caption, draw_instances(pixels, instances, truth.classes))
+        (f"{caption}: {sample.title}" if at == 0 else caption, draw_instances(pixels, instances, gold.truth.classes))
         for at, (caption, instances) in enumerate(shown)
         if instances is not None
     ]

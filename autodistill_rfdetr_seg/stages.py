@@ -103,13 +103,11 @@ def source_of(config: PipelineConfig) -> BaseSource:
     return BaseSource.named(config.base, Classes.from_ontology(config.ontology))
 
 
-def label_stage(
-    config: PipelineConfig, run: RunFolder, source: BaseSource | None = None, *, progress: bool = True
-) -> LabelSummary:
+def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True) -> LabelSummary:
     """Labels the images that are not labelled yet."""
     folder = Path(config.images)
     images = relative_paths(discover(folder), folder)
-    summary = label_images(source or source_of(config), images, run.labels, progress=progress)
+    summary = label_images(source, images, run.labels, progress=progress)
     if len(summary.failures) == len(images):
         first = summary.failures[0]
         raise DataError(

@@ -16,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from autodistill_rfdetr_seg import coco, coco_segmentation, masks
+from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg.coco import segmentation as segmentations
 from autodistill_rfdetr_seg.errors import DataError, MissingInputError
 from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImagePredictions, ImageRecord, Instance, Rle
 
@@ -97,8 +98,8 @@ def test_every_form_of_mask_reads_as_the_same_pixels(tmp_path: Path) -> None:
 
 
 def test_zero_runs_inside_do_not_upset_the_iou() -> None:
-    full = coco_segmentation.parse({"size": [4, 5], "counts": [0, 0, 0, 20]}, 4, 5)
-    other = coco_segmentation.parse({"size": [4, 5], "counts": [0, 10, 0, 0, 0, 10]}, 4, 5)
+    full = segmentations.parse({"size": [4, 5], "counts": [0, 0, 0, 20]}, 4, 5)
+    other = segmentations.parse({"size": [4, 5], "counts": [0, 10, 0, 0, 0, 10]}, 4, 5)
     assert masks.iou_matrix([full], [other])[0, 0] == 1.0
 
 
@@ -338,15 +339,15 @@ def test_a_polygon_is_written_only_where_it_gives_the_mask_back(shared_data: Pat
     polygons = 0
     for image in truth.images:
         for instance in image.instances:
-            polygon = coco_segmentation.to_polygon(instance.rle)
+            polygon = segmentations.to_polygon(instance.rle)
             if polygon is not None:
                 polygons += 1
                 drawn = coco_mask.frPyObjects(polygon, image.height, image.width)
                 assert coco_mask.iou(drawn, [masks.to_coco(instance.rle)], [0])[0, 0] >= 0.95
     assert polygons > 250  # of 335, 42 in several parts
-    assert coco_segmentation.to_polygon(masks.encode(RING)) is None
-    assert coco_segmentation.to_polygon(masks.encode(PARTS)) is None
-    assert coco_segmentation.to_polygon(masks.encode(np.zeros((5, 5), dtype=bool))) is None
+    assert segmentations.to_polygon(masks.encode(RING)) is None
+    assert segmentations.to_polygon(masks.encode(PARTS)) is None
+    assert segmentations.to_polygon(masks.encode(np.zeros((5, 5), dtype=bool))) is None
 
 
 def test_an_instance_without_pixels_is_left_out(tmp_path: Path) -> None:
@@ -539,12 +540,12 @@ def test_area_from_the_mask_or_from_the_file(tmp_path: Path) -> None:
 )
 def test_run_lengths_decode_as_pycocotools_or_are_refused(counts: bytes) -> None:
     try:
-        runs = coco_segmentation._runs_of_string(counts)
+        runs = segmentations._runs_of_string(counts)
     except ValueError:
         return
     if len(runs) and runs.min() >= 0 and 0 < runs.sum() < 10**6:
         height = int(runs.sum())
-        coco_segmentation.check(Rle(height, 1, counts))
+        segmentations.check(Rle(height, 1, counts))
         dense = coco_mask.decode({"size": [height, 1], "counts": counts})[:, 0]
         assert np.array_equal(dense, np.repeat(np.arange(len(runs)) % 2, runs))
 
@@ -556,7 +557,7 @@ def test_every_mask_comes_through_each_encoding(height: int, width: int, data: s
     mask = np.array(bits).reshape(height, width)
     rle = masks.encode(mask)
     for counts in (runs_of(mask), rle.counts.decode()):
-        assert coco_segmentation.parse({"size": [height, width], "counts": counts}, height, width) == rle
+        assert segmentations.parse({"size": [height, width], "counts": counts}, height, width) == rle
 
 
 SCALARS = (

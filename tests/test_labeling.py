@@ -13,7 +13,7 @@ from conftest import detections
 from PIL import Image
 
 from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.coco_validate import validate
+from autodistill_rfdetr_seg.coco import validate
 from autodistill_rfdetr_seg.config import DatasetConfig, RefineConfig, SplitConfig
 from autodistill_rfdetr_seg.dataset import BuildOptions, build, read_dataset, split_of_content
 from autodistill_rfdetr_seg.errors import DataError, OutputExistsError, UsageError

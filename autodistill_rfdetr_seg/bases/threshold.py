@@ -7,7 +7,7 @@ mask where the signal is above its threshold, the mask parted into objects (`_pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,17 @@ LIGHTNESS_WEIGHT = 0.35
 SATURATED = 20.0
 # The least step between objects and ground that is taken for more than a shade of the ground, in Lab units.
 MIN_CONTRAST = 10.0
+# Depth of a dip in the signal that is the seam between two touching objects. Lightness shows seams well; in a coloured
+# part threads, bevels and scratches look the same, so only a deep one counts there.
+LIGHTNESS_SEAM = 0.06
+COLOUR_SEAM = 0.3
 # Means of the two Otsu classes apart, in standard deviations within them: Gaussian noise 2.6, an even ramp 3.5.
 MIN_SEPARATION = 2.8
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A parsed prompt: `lab` is the colour looked for (L 0..100, a, b), None for `bright` (`sign` 1) and `dark` (-1)."""
+    """A parsed prompt: `lab` is its colour (L 0..100, a, b), None for `bright` (`sign` 1) and `dark` (-1)."""
 
     sign: int = 0
     lab: tuple[float, float, float] | None = None
@@ -137,9 +141,9 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
                 if result is not None:
                     yield index, result[0], result[1] & ~taken
 
-    def _objects(self, prompt: int, signal: Floats, mask: BoolMask) -> Iterator[_Object]:
+    def _objects(self, prompt: int, signal: Floats, mask: BoolMask) -> list[_Object]:
         import cv2
-        from scipy.ndimage import find_objects
+        from skimage.measure import regionprops
 
         pixels = mask.size
         smallest = max(16.0, 5e-5 * pixels) if self.min_area is None else _limit(self.min_area, pixels)
@@ -148,12 +152,17 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
             disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (self.opening, self.opening))
             mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(bool)
         mask = fill_holes(mask, smallest)
-        labels = _part(signal, mask, self.split, 2 * smallest)
-        for label, place in enumerate(find_objects(labels), start=1):
-            if place is not None:
-                measured = _measure(prompt, labels, label, place, signal, mask)
-                if measured is not None and smallest <= int(measured.mask.sum()) <= largest:
-                    yield measured
+        seam = LIGHTNESS_SEAM if self._prompts[prompt].lab is None else COLOUR_SEAM
+        labels = _part(signal, mask, self.split, seam, 2 * smallest)
+        found = []
+        for region in regionprops(labels):
+            one = _measure(prompt, labels, region.label, region.slice, signal)
+            if smallest <= one.area <= largest:
+                found.append(one)
+        # Crumbs beside large objects are mostly pieces of something. The area an average object pixel lives in is not
+        # moved by how many crumbs there are.
+        typical = sum(o.area**2 for o in found) / max(sum(o.area for o in found), 1)
+        return [replace(o, score=o.score * o.area / (o.area + 0.2 * typical)) for o in found]
 
 
 def parse_prompt(text: str) -> Prompt:
@@ -263,14 +272,18 @@ def _distance(lab: Floats, colour: tuple[float, float, float]) -> Floats:
     30 at most, with lightness weighted low. A grey has no such ray and is a point.
     """
     lightness, a, b = colour
-    chroma = float(np.hypot(a, b))
-    if chroma < SATURATED:
+    if not _saturated(colour):
         away: Floats = np.sqrt(((lab - np.array(colour, np.float32)) ** 2).sum(axis=2))
         return away
     ray = np.array([LIGHTNESS_WEIGHT * (lightness + 16), a, b], dtype=np.float32)
     point = (lab + np.array([16, 0, 0], np.float32)) * np.array([LIGHTNESS_WEIGHT, 1, 1], np.float32)
-    along = np.clip(point @ ray / float(ray @ ray), min(0.5, 30 / chroma), 1.5)
-    return np.sqrt(((point - along[..., None] * ray) ** 2).sum(axis=2))
+    along = np.clip(point @ ray / float(ray @ ray), min(0.5, 30 / float(np.hypot(a, b))), 1.5)
+    away = np.sqrt(((point - along[..., None] * ray) ** 2).sum(axis=2))
+    return away
+
+
+def _saturated(colour: tuple[float, float, float] | None) -> bool:
+    return colour is not None and float(np.hypot(colour[1], colour[2])) >= SATURATED
 
 
 def _colour_signals(
@@ -284,7 +297,12 @@ def _colour_signals(
     distances = np.stack([_distance(lab, p.lab) for p in prompts.values() if p.lab is not None])
     nearest = distances.argmin(axis=0)
     limits = [p.tolerance or tolerance for p in prompts.values()]
-    seeds = [(nearest == k) & (distances[k] < limit) for k, limit in enumerate(limits)]
+    # Grey is nobody's red: a pixel nearer to the grey axis than to a saturated colour is not of that colour.
+    greyness = np.hypot(lab[..., 1], lab[..., 2])
+    seeds = [
+        (nearest == k) & (distances[k] < limits[k]) & ((distances[k] < greyness) | (not _saturated(p.lab)))
+        for k, p in enumerate(prompts.values())
+    ]
     objects = np.any(seeds, axis=0).astype(np.uint8)
     ground = _ground(lab, ~cv2.dilate(objects, np.ones((7, 7), np.uint8)).astype(bool))
     weights = np.array([LIGHTNESS_WEIGHT, 1, 1], np.float32)
@@ -300,8 +318,8 @@ def _colour_signals(
         yield index, signal, (signal > 0.5) & (nearest == k) & (distances[k] < 2 * limits[k])
 
 
-def _part(signal: Floats, mask: BoolMask, split: float, speck: float) -> Labels:
-    """The mask's objects, touching ones parted where they are narrow or where a dim seam runs; 0 is the ground.
+def _part(signal: Floats, mask: BoolMask, split: float, seam: float, speck: float) -> Labels:
+    """The mask's objects, touching ones parted where they are narrow or where a seam runs; 0 is the ground.
 
     Markers are the maxima of log(distance to the edge or a seam): a depth in the log is a *ratio* of widths, so an even
     bar, ring or elbow stays whole however long, and small objects part like large ones.
@@ -314,46 +332,68 @@ def _part(signal: Floats, mask: BoolMask, split: float, speck: float) -> Labels:
         return np.asarray(cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[1], dtype=np.int32)
     smooth = cv2.GaussianBlur(signal, (0, 0), 1.0)
     dip = cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (11, 11)))
-    seam = dip > max(0.06, 3 * float(np.median(dip[mask])) if mask.any() else 0.0)
-    core = fill_holes(mask & ~seam, speck) & mask
+    solid = _fill_bores(mask)
+    core = _fill_bores(fill_holes(solid & (dip <= seam), speck))
     depth = cv2.GaussianBlur(cv2.distanceTransform(core.astype(np.uint8), cv2.DIST_L2, 5), (0, 0), 1.0)
     # Two pixels more: a ragged edge moves the width of a thin part by a pixel, which is no neck.
-    depth = np.where(mask, np.log(depth + 2), np.float32(np.log(2))).astype(np.float32)
-    maxima = h_maxima(depth, -np.log(split)).astype(np.uint8)
-    markers = cv2.connectedComponents(maxima * mask.astype(np.uint8), connectivity=8)[1]
-    labels: Labels = watershed(-depth, markers, mask=mask).astype(np.int32)
+    depth = np.log(np.where(solid, depth, 0) + 2).astype(np.float32)
+    maxima = h_maxima(depth, -np.log(split)).astype(bool) & solid
+    markers = cv2.connectedComponents(maxima.astype(np.uint8), connectivity=8)[1]
+    labels: Labels = (watershed(-depth, markers, mask=solid) * mask).astype(np.int32)
     return labels
+
+
+def _fill_bores(mask: BoolMask) -> BoolMask:
+    """The mask with its compact convex holes filled: the bore of a ring belongs to one object, while the gap between
+    touching round objects has hollow sides."""
+    import cv2
+
+    filled: BoolMask = mask.copy()
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    for part in range(1, count):
+        x, y, width, height, area = stats[part].tolist()
+        inner = x > 0 and y > 0 and x + width < mask.shape[1] and y + height < mask.shape[0]
+        if not inner or area < 0.5 * width * height or max(width, height) > 2 * min(width, height):
+            continue
+        hole = parts[y : y + height, x : x + width] == part
+        hull = np.zeros(hole.shape, dtype=np.uint8)
+        points = cv2.findNonZero(hole.astype(np.uint8))
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+        if area > 0.9 * np.count_nonzero(hull):
+            filled[y : y + height, x : x + width] |= hole
+    return filled
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
+    """One object: its mask cropped to its box, whose first row and column are `top` and `left`."""
+
     prompt: int
     top: int
     left: int
     mask: BoolMask
+    area: int
     score: float
 
 
-def _measure(
-    prompt: int, labels: Labels, label: int, place: tuple[slice, slice], signal: Floats, mask: BoolMask
-) -> _Object | None:
-    """One object cut out of the label image, scored by contrast, edge and shape."""
+def _measure(prompt: int, labels: Labels, label: int, place: tuple[slice, slice], signal: Floats) -> _Object:
+    """One object cut out of the label image, scored by its contrast to what surrounds it, its shape and its size."""
     import cv2
 
     rows, columns = place
     top, left = max(rows.start - 3, 0), max(columns.start - 3, 0)
     window = (slice(top, rows.stop + 3), slice(left, columns.stop + 3))
     inside = labels[window] == label
+    # Glints and dark spots are part of the object; the bore of a ring is larger.
     inside = fill_holes(inside, 0.04 * float(inside.sum()))
-    outline = inside.astype(np.uint8)
-    contours, _ = cv2.findContours(outline, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    contour = max(contours, key=len)
-    solidity = (cv2.contourArea(contour) + 1) / (cv2.contourArea(cv2.convexHull(contour)) + 1)
+    outline, area = inside.astype(np.uint8), int(inside.sum())
+    contour = max(cv2.findContours(outline, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)
+    solidity = min((cv2.contourArea(contour) + 1) / (cv2.contourArea(cv2.convexHull(contour)) + 1), 1.0)
     ring = (cv2.dilate(outline, np.ones((5, 5), np.uint8)) > 0) & ~inside
-    around = signal[window][ring]
     level = float(signal[window][inside].mean())
-    contrast = level - float(np.minimum(around, level).mean()) if around.size else 0.0
-    area = float(inside.sum())
-    score = min(max(contrast, 0.0), 1.0) * min(max((solidity - 0.5) / 0.45, 0.05), 1.0) * (1 - np.exp(-area / 100))
+    # A neighbour that is brighter says nothing against an object.
+    contrast = level - float(np.minimum(signal[window][ring], level).mean()) if ring.any() else 0.0
+    shape = min(max((solidity - 0.5) / 0.45, 0.05), 1.0) ** 0.7
+    score = min(max(contrast, 0.0), 1.0) * shape * (1 - float(np.exp(-area / 100)))
     tight = inside[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    return _Object(prompt, rows.start, columns.start, tight, float(score))
+    return _Object(prompt, rows.start, columns.start, tight, area, score)

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import coco, coco_segmentation
-from .config import EvaluationConfig
-from .errors import DataError
-from .evaluation_metrics import (
+from .. import coco
+from ..coco.segmentation import check
+from ..config import EvaluationConfig
+from ..errors import DataError
+from ..records import Classes, GroundTruth, ImagePredictions, TruthImage
+from .metrics import (
     CocoArrays,
     Matches,
     best_operating_point,
@@ -28,7 +30,6 @@ from .evaluation_metrics import (
     score_histogram,
     summary,
 )
-from .records import Classes, GroundTruth, ImagePredictions, TruthImage
 
 _DEFAULTS = EvaluationConfig()
 
@@ -148,7 +149,7 @@ def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: C
                 "Predict on the image as it is stored, without rotating or resizing it.",
             )
         try:
-            coco_segmentation.check(rle)
+            check(rle)
         except ValueError as error:
             raise DataError(f"{where}'s mask is broken: {error}.") from error
 

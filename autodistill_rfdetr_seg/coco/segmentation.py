@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import masks
-from .coco_problem import shown
-from .records import Rle
+from .. import masks
+from ..records import Rle
+from .problem import shown
 
 MAX_SIDE = 2**15  # pixels of an image's height or width: the C code counts an image's pixels in 31 bits
 _MAX_PERIMETER = 4e6  # pixels; the C code keeps 5 points a pixel of a polygon's outline

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
-from . import coco_segmentation
-from .coco_annotation import Annotation, Image, Row, read_annotation
-from .coco_problem import Note, Problem, Teller, shown
-from .errors import MissingInputError
+from ..errors import MissingInputError
+from . import segmentation as segmentations
+from .annotation import Annotation, Image, Row, read_annotation
+from .problem import Note, Problem, Teller, shown
 
 ANNOTATIONS = "_annotations.coco.json"
 _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
@@ -152,8 +152,8 @@ def _image(row: Row, note: Note, path: Path) -> Image | None:
     for key, side in (("height", height), ("width", width)):
         if type(side) is not int or side < 1:
             place.error(f"`{key}` must be an integer of at least 1, not {shown(side)}")
-        elif side > coco_segmentation.MAX_SIDE:
-            place.error(f"`{key}` {shown(side)} is over {coco_segmentation.MAX_SIDE} pixels")
+        elif side > segmentations.MAX_SIDE:
+            place.error(f"`{key}` {shown(side)} is over {segmentations.MAX_SIDE} pixels")
     if not (place.sound and isinstance(name, str) and isinstance(height, int) and isinstance(width, int)):
         return None
     return Image(row["id"], name, height, width)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import coco_segmentation
-from .coco_problem import Note, Teller, as_number, shown
-from .records import Rle
+from ..records import Rle
+from . import segmentation as segmentations
+from .problem import Note, Teller, as_number, shown
 
 Row = dict[str, Any]
 
@@ -92,10 +92,10 @@ def _mask(row: Row, image: Image | None, place: Teller) -> Rle | None:
         return None
     segmentation = row.get("segmentation")
     try:
-        rle = coco_segmentation.parse(segmentation, image.height, image.width)
+        rle = segmentations.parse(segmentation, image.height, image.width)
     except ValueError as error:
         place.error(str(error))
         return None
-    if isinstance(segmentation, list) and coco_segmentation.leaves(segmentation, image.height, image.width):
+    if isinstance(segmentation, list) and segmentations.leaves(segmentation, image.height, image.width):
         place.warning("a polygon reaches outside of the image; the part outside is cut off")
     return rle

@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from . import masks
-from .coco_annotation import Annotation, Image
-from .coco_parse import CocoFile, locate, parse
-from .coco_problem import Note, Problem, Teller
-from .errors import MissingInputError
+from .. import masks
+from ..errors import MissingInputError
+from .annotation import Annotation, Image
+from .parsing import CocoFile, locate, parse
+from .problem import Note, Problem, Teller
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2-8 are mirrored or turned
 _BOX_SLACK = (

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .evaluation_matching import match_image
+from .matching import match_image
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -143,7 +143,7 @@ def curves(arrays: CocoArrays, index: int | None) -> dict[str, list[float] | Non
 def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gold: int) -> Operating:
     """The threshold that maximises F1 over detections (N,) and `gold` instances; of equals the highest.
 
-    It lies halfway to the next lower score, so that `>` and `>=` keep the same detections.
+    It lies halfway to the next lower score (or 0), so that `>` and `>=` keep the same detections.
     """
     if not gold:
         return Operating(None, None, None, None)

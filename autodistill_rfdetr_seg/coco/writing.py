@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 
-from . import coco_segmentation, masks
-from .coco_parse import unsafe_file_name
-from .errors import DataError
-from .files import replacing
-from .records import Classes, ImageLabels, Instance
+from .. import masks
+from ..errors import DataError
+from ..files import replacing
+from ..records import Classes, ImageLabels, Instance
+from . import segmentation as segmentations
+from .parsing import unsafe_file_name
 
 
 def write(
@@ -96,14 +97,14 @@ def _annotation_rows(labels: ImageLabels, classes: Classes, segmentation: str, w
         area = masks.area(instance.rle)
         if not area:
             continue
-        polygon = coco_segmentation.to_polygon(instance.rle) if segmentation == "polygon" else None
+        polygon = segmentations.to_polygon(instance.rle) if segmentation == "polygon" else None
         yield {
             "area": area,
             "bbox": list(masks.bbox_xywh(instance.rle)),
             "category_id": instance.class_index + 1,
             "iscrowd": 0,
             "score": round(float(instance.score), 6),
-            "segmentation": polygon or coco_segmentation.to_json(instance.rle),
+            "segmentation": polygon or segmentations.to_json(instance.rle),
             "source": instance.source,
         }
 

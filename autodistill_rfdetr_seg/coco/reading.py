@@ -1,8 +1,4 @@
-"""COCO instance segmentation: read, align, write, validate, and pycocotools' own dictionaries.
-
-This module, with its parts `coco_parse`, `coco_segmentation`, `coco_validate` and `coco_write`, is the only place that
-knows a category id; everywhere else a class is a 0-based index.
-"""
+"""COCO files as gold sets, and gold sets and predictions as pycocotools' own dictionaries."""
 
 from __future__ import annotations
 
@@ -11,28 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from . import coco_segmentation, masks
-from .coco_annotation import Annotation
-from .coco_parse import ANNOTATIONS, load, locate, parse
-from .coco_problem import Problem, as_number
-from .coco_validate import validate
-from .coco_write import category_rows, dumps, write
-from .errors import DataError
-from .files import fingerprint, write_text
-from .records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage, TruthInstance
-
-__all__ = [
-    "ANNOTATIONS",
-    "Problem",
-    "align",
-    "read",
-    "read_results",
-    "to_dataset",
-    "to_results",
-    "validate",
-    "write",
-    "write_results",
-]
+from .. import masks
+from ..errors import DataError
+from ..files import fingerprint, write_text
+from ..records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage, TruthInstance
+from . import segmentation as segmentations
+from .annotation import Annotation
+from .parsing import load, locate, parse
+from .problem import Problem, as_number
+from .writing import category_rows, dumps
 
 
 def read(source: str | Path) -> GroundTruth:
@@ -100,7 +83,7 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file") 
                     "id": len(annotations) + 1,
                     "image_id": image_id,
                     "category_id": instance.class_index + 1,
-                    "segmentation": coco_segmentation.to_json(instance.rle),
+                    "segmentation": segmentations.to_json(instance.rle),
                     "area": masks.area(instance.rle) if stated is None else stated,
                     "bbox": list(instance.bbox_xywh or masks.bbox_xywh(instance.rle)),
                     "iscrowd": int(instance.crowd),
@@ -133,7 +116,7 @@ def to_results(predictions: Sequence[ImagePredictions], gold: GroundTruth | str 
                 {
                     "image_id": ids.images[prediction.image_id][0],
                     "category_id": ids.categories[instance.class_index],
-                    "segmentation": coco_segmentation.to_json(instance.rle),
+                    "segmentation": segmentations.to_json(instance.rle),
                     "score": float(instance.score),
                 }
             )
@@ -177,7 +160,7 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
             raise DataError(f"{path}, image id {image_id}: `score` of result {number} must be a number.")
         name, height, width = sizes[image_id]
         try:
-            rle = coco_segmentation.parse(row.get("segmentation"), height, width)
+            rle = segmentations.parse(row.get("segmentation"), height, width)
         except ValueError as error:
             raise DataError(f"{path}, image id {image_id}, result {number}: {error}.") from error
         found[name].append(Instance(index[category_id], rle, score))

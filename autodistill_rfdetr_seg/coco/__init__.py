@@ -1,0 +1,23 @@
+"""COCO instance segmentation: read, align, write, validate, and pycocotools' own dictionaries.
+
+This package is the only place that knows a category id; everywhere else a class is a 0-based index.
+"""
+
+from .parsing import ANNOTATIONS
+from .problem import Problem
+from .reading import align, read, read_results, to_dataset, to_results, write_results
+from .validation import validate
+from .writing import write
+
+__all__ = [
+    "ANNOTATIONS",
+    "Problem",
+    "align",
+    "read",
+    "read_results",
+    "to_dataset",
+    "to_results",
+    "validate",
+    "write",
+    "write_results",
+]

@@ -1,0 +1,108 @@
+"""An import points down the list of layers only, and heavy vendors are imported where they are used."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "autodistill_rfdetr_seg"
+FLOORS = (
+    ("errors",),
+    ("records", "files", "versions"),
+    ("config", "masks"),
+    ("images", "split"),
+    ("refine", "store", "coco"),
+    ("bases",),
+    ("labeling",),
+    ("dataset",),
+    ("target",),
+    ("evaluation",),
+    ("stages",),
+    ("scoring",),
+    ("report",),
+    ("reporting", "predicting"),
+    ("pipeline", "demo", "doctor"),
+    ("tables", "cli_options"),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+HEAVY = {"torch", "torchvision", "rfdetr", "transformers", "cv2", "skimage", "pycocotools", "supervision", "pyarrow"}
+MAY_IMPORT_RFDETR = {"target"}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> list[tuple[str, bool, bool]]:
+    """(module, late, relative) of each import: late is in a function or for types only."""
+    found = []
+
+    def walk(node: ast.AST, late: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            checking = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, late, False) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.level:
+                base = path.parents[child.level - 1].relative_to(PACKAGE).parts
+                names = [child.module] if child.module else [alias.name for alias in child.names]
+                found.extend((".".join((*base, name)), late, True) for name in names if name != "__version__")
+            elif isinstance(child, ast.ImportFrom):
+                found.append((child.module or "", late, False))
+            walk(child, late or checking or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+    walk(ast.parse(path.read_text(encoding="utf-8")), late=False)
+    return found
+
+
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
+def test_imports_point_down(path: Path) -> None:
+    here = room_of(path)
+    for module, late, relative in imports(path):
+        top = module.split(".")[0]
+        if relative and top and top != here:
+            assert FLOOR[top] < FLOOR[here], f"{path.name} imports {module}"
+        if not relative and top in HEAVY:
+            assert late, f"{path.name} imports {module} when it is imported"
+        if top == "rfdetr":
+            assert here in MAY_IMPORT_RFDETR
+
+
+def test_evaluation_never_sees_the_target() -> None:
+    assert FLOOR["target"] < FLOOR["evaluation"]
+    for path in (PACKAGE / "evaluation").rglob("*.py"):
+        assert not any(module.split(".")[0] == "target" for module, _, relative in imports(path) if relative)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import autodistill_rfdetr_seg",
+        "from autodistill_rfdetr_seg import cli; cli.build_parser()",
+        "from autodistill_rfdetr_seg.config import load; import autodistill_rfdetr_seg.commands",
+    ],
+)
+def test_light_to_start(code: str) -> None:
+    heavy = sorted(HEAVY | {"autodistill", "sklearn", "pandas", "PIL"})
+    probe = f"import sys; {code}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    import autodistill_rfdetr_seg as package
+
+    assert sorted(package.__all__) == sorted(package._HOMES)
+    for name in package.__all__:
+        assert getattr(package, name).__name__ in (name, name.removesuffix("_coco"))
+    with pytest.raises(AttributeError, match="no attribute 'labell'"):
+        package.labell  # noqa: B018
