@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from autodistill_rfdetr_seg.bases.threshold import ThresholdBase, parse_prompt
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.errors import DataError, UnknownNameError, UsageError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 COLOURS = {"red": (40, 45, 190), "green": (60, 150, 40), "blue": (190, 80, 40)}  # BGR of the painted parts
@@ -157,8 +157,9 @@ def test_bright_and_dark_under_uneven_light(prompt: str, value: int) -> None:
     detections = ThresholdBase({prompt: "cell"}).predict(light(image))
     assert len(detections) == 4
     assert np.mean([best_iou(m, detections.mask) for m in masks]) > 0.93
+    # The ground itself is the darker (lighter) half of the frame: asked for, it is found, but never trusted.
     other = ThresholdBase({"dark" if prompt == "bright" else "bright": "cell"}).predict(light(image))
-    assert all((other.mask & m).sum() == 0 for m in masks)
+    assert other.confidence.max(initial=0) < 0.6 * detections.confidence.min()
 
 
 def empty_frames() -> dict[str, np.ndarray]:
@@ -177,7 +178,7 @@ def empty_frames() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", list(empty_frames()))
 def test_nothing_gives_nothing(name: str) -> None:
     frame = empty_frames()[name]
-    prompts = {p: "part" for p in ("bright", "dark", "red", "green", "blue", "yellow", "orange:40")}
+    prompts = dict.fromkeys(("bright", "dark", "red", "green", "blue", "yellow", "orange:40"), "part")
     detections = ThresholdBase(prompts).predict(frame)
     assert len(detections) == 0
     assert detections.mask.shape == (0, *frame.shape[:2]) and detections.mask.dtype == bool
@@ -271,7 +272,7 @@ def test_wrong_options_and_images_are_refused(tmp_path: Path) -> None:
     for wrong in (np.zeros((9, 9), np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3), np.float32)):
         with pytest.raises(UsageError, match="uint8"):
             base.predict(wrong)
-    with pytest.raises(MissingInputError):
+    with pytest.raises(DataError):
         base.predict(tmp_path / "absent.png")
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(DataError):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
-# Delta E a colour prompt reaches; found on coloured parts under changing light, and half way to a grey ground.
+# Delta E a colour prompt reaches. 15 to 40 do alike on coloured parts on a grey belt.
 DEFAULT_TOLERANCE = 20.0
 # Lightness says little about a saturated object's colour (shading, uneven lamps), all about a grey one's.
 LIGHTNESS_WEIGHT = 0.35
@@ -35,7 +35,7 @@ MIN_CONTRAST = 10.0
 # Depth of a dip in the signal that is the seam between two touching objects. Lightness shows seams well; in a coloured
 # part threads, bevels and scratches look the same, so only a deep one counts there.
 LIGHTNESS_SEAM = 0.06
-COLOUR_SEAM = 0.3
+COLOUR_SEAM = 0.25
 # Means of the two Otsu classes apart, in standard deviations within them: Gaussian noise 2.6, an even ramp 3.5.
 MIN_SEPARATION = 2.8
 
@@ -102,7 +102,7 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
 
         Raises:
             UsageError: an array of another shape or dtype.
-            DataError: the file is not an image; MissingInputError: there is none.
+            DataError: the file cannot be read or is not an image.
         """
         import cv2
         import supervision as sv

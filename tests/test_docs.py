@@ -1,0 +1,103 @@
+"""What the documents say is what the program does: commands exist, run, and are all named."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from test_cli import photo
+from test_pipeline import TINY, scenes
+
+from autodistill_rfdetr_seg import __version__
+from autodistill_rfdetr_seg.cli import COMMANDS, build_parser, main
+from autodistill_rfdetr_seg.config import parse
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    """Every command of our own in the README's shell blocks."""
+    lines = [line for block in blocks("bash") + blocks("console") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("autodistill-seg ")]
+
+
+def test_the_table_of_commands_is_the_parsers() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|$", README, re.MULTILINE))
+    assert {name: rows.get(name) for name in COMMANDS} == COMMANDS
+
+
+@pytest.mark.parametrize("args", commands(), ids=" ".join)
+def test_every_command_parses(args: list[str]) -> None:
+    build_parser().parse_args(args)
+
+
+def tiny_options() -> list[str]:
+    """A tiny target in place of the published weights, which cannot be had everywhere."""
+    tiny = [f"--set=target.{key}={yaml.safe_dump(TINY[key], default_flow_style=True)}" for key in ("model", "train")]
+    return [*tiny, "--batch-size=4", "--grad-accum-steps=1"]
+
+
+@pytest.mark.train
+def test_the_commands_run_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenes(tmp_path / "made", 12)
+    (tmp_path / "made" / "images").rename(tmp_path / "photos")
+    (tmp_path / "gold" / "images").mkdir(parents=True)
+    for i in range(2):
+        photo(tmp_path / "gold" / "images" / f"{i}.png", 3 + i)
+    gold = (tmp_path / "made" / "gold.json").read_text().replace("Square ", "washer")
+    data = yaml.safe_load(gold)
+    data["images"] = data["images"][:2]
+    data["annotations"] = [a for a in data["annotations"] if a["image_id"] <= 2]
+    # Not the very files that are labelled: those could be in the train split, and would be left out.
+    for i in range(2):
+        path = tmp_path / "gold" / "images" / f"{i}.png"
+        path.write_bytes(path.read_bytes() + b"\0")
+    (tmp_path / "gold" / "_annotations.coco.json").write_text(
+        yaml.safe_dump(data, default_flow_style=True, width=10**9)
+    )
+    story = [args for args in commands() if args[0] not in ("doctor", "run")]
+    assert [args[0] for args in story] == ["label", "build", "train", "evaluate", "report", "predict"]
+    for args in story:
+        extra = [*tiny_options(), "--epochs=1"] if args[0] == "train" else []
+        assert main([*args, *extra, "-q"]) == 0, capsys.readouterr().err
+    assert (tmp_path / "runs" / "parts" / "report.html").is_file()
+    assert (tmp_path / "found" / "predictions.json").is_file()
+
+
+def test_the_pipeline_file_is_valid() -> None:
+    for block in blocks("yaml"):
+        assert parse(yaml.safe_load(block)).ontology["a puppy"] == "dog"
+
+
+def test_python_in_the_readme_compiles_and_imports() -> None:
+    for block in blocks("python"):
+        compile(block, "README", "exec")
+        for line in block.splitlines():
+            if line.startswith("from autodistill_rfdetr_seg"):
+                exec(line, {})
+
+
+def test_versions_agree() -> None:
+    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_contributing_names_every_room() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = ROOT / "autodistill_rfdetr_seg"
+    rooms = {
+        p.name.removesuffix(".py") for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()
+    }
+    missing = [room for room in sorted(rooms - {"__init__", "__main__"}) if not re.search(rf"`{room}/?`", text)]
+    assert missing == []

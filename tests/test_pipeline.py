@@ -1,0 +1,245 @@
+"""The stages together, on a tiny target trained for a handful of steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import disc
+from PIL import Image
+from test_cli import photo
+
+from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.config import parse
+from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
+from autodistill_rfdetr_seg.files import fingerprint
+from autodistill_rfdetr_seg.images import open_image
+from autodistill_rfdetr_seg.pipeline import check_gates
+from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.scoring import read_gold
+from autodistill_rfdetr_seg.stages import RunFolder, build_stage, label_stage, source_of
+
+TINY: dict[str, Any] = {
+    "size": "nano",
+    "epochs": 1,
+    "batch_size": 4,
+    "grad_accum_steps": 1,
+    "model": {
+        "pretrain_weights": None,
+        "resolution": 96,
+        "out_feature_indexes": [1, 2],
+        "dec_layers": 2,
+        "group_detr": 1,
+        "num_queries": 10,
+        "num_select": 10,
+    },
+    "train": {"multi_scale": False, "use_ema": False},
+}
+
+
+def scenes(folder: Path, count: int = 12) -> Path:
+    """Photos of one red square each, in `images`, and the exact masks of all of them in `gold.json` beside."""
+    entries = []
+    for i in range(count):
+        path = photo(folder / "images" / f"{i}.png", 3 + i)
+        record = open_image(path, f"images/{i}.png").record
+        mask = disc(64, 64, 0, 0, -1)
+        mask[3 + i : 23 + i, 3 + i : 19 + i] = True
+        entries.append((f"images/{i}.png", ImageLabels(record, (Instance(0, masks.encode(mask), 1.0),))))
+    coco.write(folder / "gold.json", entries, Classes(("Square ",)), {})
+    return folder
+
+
+def config_of(folder: Path, **options: Any) -> dict[str, Any]:
+    return {
+        "images": str(folder / "images"),
+        "ontology": {"red": "square"},
+        "base": {"name": "threshold"},
+        "split": {"train": 0.6, "valid": 0.2, "test": 0.2},
+        "target": TINY,
+        "evaluation": {"gold": [str(folder / "gold.json")]},
+        **options,
+    }
+
+
+def written(path: Path, data: Any) -> Path:
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run; tests that change something in it put it back or only add."""
+    folder = scenes(tmp_path_factory.mktemp("whole"))
+    path = written(folder / "pipeline.yaml", config_of(folder))
+    assert main(["run", str(path), "--output", str(folder / "run"), "-q"]) == 0
+    return folder
+
+
+def times(run: Path) -> dict[str, int]:
+    names = ("dataset/dataset.json", "training/run.json", "evaluation/metrics.json", "report.html")
+    return {name: (run / name).stat().st_mtime_ns for name in names}
+
+
+@pytest.mark.train
+def test_a_whole_run(finished: Path) -> None:
+    run = finished / "run"
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    # The gold set holds every image; only those of the test split may count.
+    assert (metrics["reference"], metrics["images"], metrics["images_left_out"]) == ("gold", 2, 10)
+    assert metrics["base"]["mask"]["ap50"] == pytest.approx(1)
+    assert metrics["recovery"] == pytest.approx(metrics["target"]["mask"]["ap"] / metrics["base"]["mask"]["ap"])
+    assert set(metrics["base"]["mask"]) >= {"ap", "ap50", "ap75"}
+    assert set(metrics["base"]["box"]) == set(metrics["base"]["mask"])
+    record = json.loads((run / "training" / "run.json").read_text())
+    assert record["checkpoint_sha256"] == metrics["fingerprints"]["checkpoint_sha256"]
+    assert record["class_names"] == ["square"]
+    page = (run / "report.html").read_text()
+    assert "square" in page
+    assert Image.open(run / "samples.png").size[0] > 200
+    # The run says what made it: the same file runs it again.
+    assert yaml.safe_load((run / "pipeline.yaml").read_text())["target"]["model"]["resolution"] == 96
+
+
+@pytest.mark.train
+def test_again_does_nothing_and_says_so(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = times(finished / "run")
+    assert main(["run", str(finished / "pipeline.yaml"), "--output", str(finished / "run"), "--resume"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("(nothing to do)") == 5
+    assert "base" in captured.out
+    assert times(finished / "run") == before
+
+
+@pytest.mark.train
+def test_a_changed_input_redoes_what_depends_on_it_and_no_more(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = finished / "run"
+    before = times(run)
+    args = ["run", str(finished / "pipeline.yaml"), "--output", str(run), "--resume"]
+    assert main([*args, "--set", "evaluation.max_detections=7"]) == 0
+    after = times(run)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"evaluation/metrics.json", "report.html"}
+    assert "train: checkpoint" in capsys.readouterr().err
+    assert main([*args, "-q"]) == 0
+
+
+@pytest.mark.train
+def test_stages_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = str(finished / "run")
+    assert main(["build", run]) == 0
+    assert main(["train", run]) == 0
+    assert main(["evaluate", run, "--json"]) == 0
+    assert main(["report", run]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("nothing to do") == 4
+    assert main(["evaluate", run, "--gate", "base.mask.ap50=0.9", "-q"]) == 0
+    assert main(["evaluate", run, "--gate", "target.mask.ap50=1.1", "-q"]) == 5
+    assert "was not met" in capsys.readouterr().err
+    assert main(["evaluate", run, "--set", "evaluation.gates={}", "-q"]) == 0
+
+
+@pytest.mark.train
+def test_predict_a_folder_and_an_image(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    photo(folder / "deep" / "a.png")
+    photo(folder / "b.jpg")
+    (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    args = ["predict", str(finished / "run"), str(folder), "--output", str(tmp_path / "out"), "--confidence", "0"]
+    assert main([*args, "--json", "-q"]) == 4
+    result = json.loads(capsys.readouterr().out)
+    assert sorted(result["images"]) == ["b.jpg", "deep/a.png"]
+    assert list(result["failures"]) == ["torn.jpg"]
+    data = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == ["b.jpg", "deep/a.png"]
+    assert len(data["annotations"]) == sum(counts["square"] for counts in result["images"].values())
+    assert (tmp_path / "out" / "pictures" / "deep" / "a.png").is_file()
+    assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "-q"]) == 0
+    assert capsys.readouterr().out.startswith("b.jpg: ")
+
+
+@pytest.mark.train
+def test_without_gold_it_is_agreement(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = scenes(tmp_path)
+    path = written(folder / "p.yaml", config_of(folder, evaluation={}))
+    assert main(["run", str(path), "--output", str(tmp_path / "run"), "-q"]) == 0
+    assert "agreement, not truth" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "run" / "evaluation" / "metrics.json").read_text())
+    assert (metrics["reference"], metrics["base"], metrics["recovery"]) == ("base labels", None, None)
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> tuple[Path, RunFolder]:
+    folder = scenes(tmp_path)
+    config, run = parse(config_of(folder)), RunFolder(tmp_path / "run")
+    label_stage(config, run, source_of(config), progress=False)
+    build_stage(config, run, progress=False)
+    return folder, run
+
+
+def test_gold_on_training_images_only_is_refused(built: tuple[Path, RunFolder], tmp_path: Path) -> None:
+    folder, run = built
+    seen = coco.read(run.dataset / "train")
+    entries = [
+        (f"images/{image.path.name}", ImageLabels(open_image(folder / "images" / image.path.name).record, ()))
+        for image in seen.images
+    ]
+    coco.write(folder / "leaky.json", entries, seen.classes, {})
+    data = json.loads((folder / "leaky.json").read_text())
+    data["annotations"] = [
+        {"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0, "bbox": [1, 1, 5, 5], "area": 25}
+        | {"segmentation": [[1, 1, 6, 1, 6, 6, 1, 6]]}
+    ]
+    (folder / "leaky.json").write_text(json.dumps(data))
+    config = parse(config_of(folder, evaluation={"gold": [str(folder / "leaky.json")]}))
+    with pytest.raises(DataError, match="held out: all 7"):
+        read_gold(config, run)
+
+
+def test_several_gold_sets_keep_their_names(built: tuple[Path, RunFolder]) -> None:
+    folder, run = built
+    (folder / "second.json").write_bytes((folder / "gold.json").read_bytes())
+    config = parse(config_of(folder, evaluation={"gold": [str(folder / "gold.json"), str(folder / "second.json")]}))
+    gold = read_gold(config, run)
+    assert gold.sets == ("gold", "second")
+    assert {image.image_id.split("/")[0] for image in gold.truth.images} == {"gold", "second"}
+    assert gold.left_out == 20
+
+
+def test_gates() -> None:
+    metrics = {"target": {"mask": {"ap50": 0.5, "ap_small": None}}}
+
+    def config(**gates: float) -> Any:
+        return parse({"images": "x", "ontology": {"a": "a"}, "evaluation": {"gates": gates}})
+
+    check_gates(config(**{"target.mask.ap50": 0.5}), metrics)
+    with pytest.raises(GateError, match=r"0\.500"):
+        check_gates(config(**{"target.mask.ap50": 0.51}), metrics)
+    with pytest.raises(GateError, match="undefined"):
+        check_gates(config(**{"target.mask.ap_small": 0.0}), metrics)
+    with pytest.raises(UsageError, match="names no metric"):
+        check_gates(config(**{"target.mask.app": 0.0}), metrics)
+
+
+def test_pipelines_in_the_repository_are_valid() -> None:
+    from autodistill_rfdetr_seg.config import load
+
+    found = sorted((Path(__file__).resolve().parents[1] / "pipelines").glob("*.yaml"))
+    assert found
+    for path in found:
+        config = load(path)
+        assert Path(config.images).is_absolute()
+        assert source_of(config).provenance.base == config.base.name
+
+
+def test_fingerprints_do_not_depend_on_key_order() -> None:
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": "1"})
+    assert dataclasses.is_dataclass(RunFolder)
