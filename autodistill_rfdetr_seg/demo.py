@@ -24,12 +24,15 @@ from .records import Classes, ImageLabels, Instance
 ONTOLOGY = {"red": "washer", "green": "bolt", "blue": "nut"}
 # RGB in 0..1, and the radius (of a bolt: half its length, nearly) in shares of the image.
 _COLOURS = {"washer": (0.76, 0.10, 0.08), "bolt": (0.07, 0.56, 0.18), "nut": (0.08, 0.22, 0.74)}
-_RADII = {"washer": (0.095, 0.13), "bolt": (0.125, 0.155), "nut": (0.095, 0.13)}
-_MOST_PARTS = 8
+_RADII = {"washer": (0.12, 0.16), "bolt": (0.15, 0.19), "nut": (0.12, 0.16)}
+_MOST_PARTS = 6
 # Every eleventh scene shows the bare belt: a model must also learn what to leave alone.
 _NEGATIVE_EVERY = 11
 # No part is laid down where it, or one under it, would keep less than this share of its pixels in sight.
 _LEAST_VISIBLE = 0.72
+# Parts of different kinds touch and overlap freely. Two of one kind come closer than this share of the image only now
+# and then: where they meet, no colour tells them apart.
+_APART, _MEET = 0.07, 0.1
 _TURN = 2 * np.pi
 
 Floats = npt.NDArray[np.float32]
@@ -127,10 +130,13 @@ class _Belt:
         gloss = rng.uniform(0.15, 0.5)
         distance, relief = _SHAPES[name](u, v, np.float32(radius))
         inside = distance <= 0
+        same = [number for number, other in enumerate(self.names, start=1) if other == name]
+        meets = bool(np.isin(self.owner[distance < _APART * size], same).any()) and rng.random() > _MEET
         owner = np.where(inside, len(self.names) + 1, self.owner)
         full = [*self._full, int(inside.sum())]
         seen = np.bincount(owner.ravel(), minlength=len(full) + 1)[1:]
-        if not all(0.08 * size <= at <= 0.92 * size for at in place) or (seen < _LEAST_VISIBLE * np.array(full)).any():
+        outside = not all(0.08 * size <= at <= 0.92 * size for at in place)
+        if outside or meets or (seen < _LEAST_VISIBLE * np.array(full)).any():
             return
         self.owner = owner
         self.names.append(name)

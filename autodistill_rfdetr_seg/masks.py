@@ -19,13 +19,42 @@ BoolMask = npt.NDArray[np.bool_]
 
 
 def encode(mask: npt.NDArray[Any]) -> Rle:
-    """The RLE of a dense HW mask (bool, or any number where non-zero is inside)."""
-    from pycocotools import mask as coco_mask
+    """The RLE of a dense HW mask (bool, or any number where non-zero is inside).
 
+    Only the mask's own box is looked at closely: for an object in a large frame that is many times faster than
+    pycocotools' encoder, and gives the same bytes.
+    """
     if mask.ndim != 2:
         raise ValueError(f"A mask has 2 axes (height, width), not {mask.ndim}.")
-    raw = coco_mask.encode(np.asfortranarray(mask != 0, dtype=np.uint8))
-    return Rle(int(mask.shape[0]), int(mask.shape[1]), raw["counts"])
+    inside = mask if mask.dtype == np.bool_ else mask != 0
+    height, width = inside.shape
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not len(rows):
+        return _compress([height * width], height, width)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(inside[top:bottom].any(axis=0))
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    # One empty row above and below each column, so that every run begins and ends within its column.
+    padded = np.zeros((right - left, bottom - top + 2), dtype=np.int8)
+    padded[:, 1:-1] = inside[top:bottom, left:right].T
+    column, edge = np.nonzero(np.diff(padded, axis=1))
+    at = (left + column) * height + top + edge
+    starts, ends = at[0::2], at[1::2]
+    # A run that ends a column goes on in the next where that begins inside.
+    apart = ends[:-1] != starts[1:]
+    starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
+    bounds = np.column_stack([starts, ends]).ravel()
+    counts = np.diff(bounds, prepend=0).tolist()
+    if ends[-1] != height * width:
+        counts.append(height * width - int(ends[-1]))
+    return _compress(counts, height, width)
+
+
+def _compress(counts: list[int], height: int, width: int) -> Rle:
+    from pycocotools import mask as coco_mask
+
+    raw = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return Rle(int(height), int(width), raw["counts"])
 
 
 def decode(rle: Rle) -> BoolMask:

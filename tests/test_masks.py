@@ -6,8 +6,10 @@ from conftest import disc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from pycocotools import mask as coco_mask
 
 from autodistill_rfdetr_seg import masks
+from autodistill_rfdetr_seg.records import Rle
 
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 
@@ -22,6 +24,21 @@ def test_round_trip_area_and_box(mask: np.ndarray) -> None:
         ys, xs = np.nonzero(mask)
         expected = (xs.min(), ys.min(), xs.max() - xs.min() + 1, ys.max() - ys.min() + 1)
         assert masks.bbox_xywh(rle) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(MASKS, st.sampled_from([bool, np.uint8, np.float32]))
+def test_encoding_is_pycocotools_own(mask: np.ndarray, kind: type) -> None:
+    expected = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    assert masks.encode(mask.astype(kind)) == Rle(*mask.shape, expected["counts"])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (7, 5)])
+@pytest.mark.parametrize("value", [False, True])
+def test_encoding_of_all_or_nothing(shape: tuple[int, int], value: bool) -> None:
+    mask = np.full(shape, value)
+    expected = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    assert masks.encode(mask).counts == expected["counts"]
 
 
 def test_iou_and_nesting() -> None:
