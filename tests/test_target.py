@@ -22,7 +22,6 @@ import supervision as sv
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 from PIL import Image
 
-from autodistill_rfdetr_seg import _rfdetr
 from autodistill_rfdetr_seg.config import TargetConfig
 from autodistill_rfdetr_seg.errors import (
     DataError,
@@ -40,8 +39,9 @@ from autodistill_rfdetr_seg.target import (
     RFDETRSegNano,
     RFDETRSegSmall,
     read_run,
+    vendor,
 )
-from autodistill_rfdetr_seg.training_data import find_dataset
+from autodistill_rfdetr_seg.target.data import find_dataset
 
 WIDTH, HEIGHT = 96, 72
 SQUARE = (220, 30, 30)
@@ -167,8 +167,8 @@ def test_sizes_and_options_are_checked_before_anything_is_built() -> None:
 
 
 def test_the_positional_encoding_follows_the_resolution() -> None:
-    assert _rfdetr.model_config("nano", {"resolution": 96, "pretrain_weights": None}).positional_encoding_size == 8
-    assert _rfdetr.model_config("nano", {}).positional_encoding_size == 26
+    assert vendor.model_config("nano", {"resolution": 96, "pretrain_weights": None}).positional_encoding_size == 8
+    assert vendor.model_config("nano", {}).positional_encoding_size == 26
 
 
 def test_train_options_are_checked(coco: Path, tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_train_options_are_checked(coco: Path, tmp_path: Path) -> None:
 
 
 def test_only_the_supported_minor_release_of_rfdetr_is_taken() -> None:
-    _rfdetr.check_version("1.11.7")
+    vendor.check_version("1.11.7")
     for version in ("1.10.9", "1.12.0", "2.11.0"):
         with pytest.raises(DependencyError, match=version):
-            _rfdetr.check_version(version)
+            vendor.check_version(version)
 
 
 def test_importing_needs_no_rfdetr_and_using_says_that_it_is_missing() -> None:

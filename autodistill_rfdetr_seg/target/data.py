@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from .dataset import INDEX, read_dataset
-from .errors import DataError, MissingInputError, TrainingError
-from .files import fingerprint
-from .images import file_sha256
-from .records import SegDataset
+from ..dataset import INDEX, read_dataset
+from ..errors import DataError, MissingInputError, TrainingError
+from ..files import fingerprint
+from ..images import file_sha256
+from ..records import SegDataset
 
 _COCO_FILE = "_annotations.coco.json"
 _YAML_NAMES = ("data.yaml", "data.yml")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+from ..errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -308,5 +308,6 @@ def detect(detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: f
 
 
 def first_line(error: BaseException) -> str:
+    """The first line of a vendor's message, as a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".") + "."

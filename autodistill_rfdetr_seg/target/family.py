@@ -4,14 +4,14 @@
     target.train("./images_labeled/data.yaml", epochs=50)
     target.predict("image.jpg")
 
-Nothing of rfdetr is imported before it is needed, and only `_rfdetr.py` imports it.
+Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports it.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
 
@@ -19,15 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from autodistill.detection import DetectionTargetModel
 
-from . import _rfdetr, _rfdetr_fit
-from .config import TargetConfig
-from .config import options as parse_options
-from .errors import DataError, MissingInputError, OutputExistsError, TrainingError, UnknownNameError, UsageError
-from .files import claim_output, read_json, write_json
-from .images import RgbImage, file_sha256, open_rgb
-from .records import Run, SegDataset
-from .training_data import find_dataset
-from .versions import versions
+from ..config import TargetConfig
+from ..config import options as parse_options
+from ..errors import MissingInputError, TrainingError, UnknownNameError, UsageError
+from ..images import RgbImage, open_rgb
+from ..records import Run, SegDataset
+from . import fitting, vendor
+from .data import find_dataset
+from .folder import prepare_output, record, remove_copies
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
 ImageInput: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Image.Image"
 
 _PREDICT_BATCH = 8
-_RUN_FILE = "run.json"
-# What rfdetr and Lightning write into an output folder, and what of it is a second copy of the weights.
-_WRITTEN = ("*.ckpt", "*.pth", "metrics.csv", "hparams.yaml", "training_config.json", "events.out.tfevents.*")
-_COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", _rfdetr.LAST)
 
 
 class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
@@ -57,10 +52,10 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     _fixed_size: ClassVar[str | None] = None
 
     def __init__(self, size: str = "nano", *, device: str | None = None, **model_options: Any) -> None:
-        if size not in _rfdetr.SIZES:
-            raise UnknownNameError("size", size, _rfdetr.SIZES)
+        if size not in vendor.SIZES:
+            raise UnknownNameError("size", size, vendor.SIZES)
         if model_options:
-            _rfdetr.model_config(size, model_options)
+            vendor.model_config(size, model_options)
         self.size = size
         self._device = device or TargetConfig().device
         self._options = dict(model_options)
@@ -78,9 +73,9 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
             UsageError: it is of another size than this class.
         """
-        place = _rfdetr.resolve_device(device or TargetConfig().device)
-        detector = _rfdetr.load_checkpoint(Path(path), trust, place)
-        size = _rfdetr.size_of(detector)
+        place = vendor.resolve_device(device or TargetConfig().device)
+        detector = vendor.load_checkpoint(Path(path), trust, place)
+        size = vendor.size_of(detector)
         if cls._fixed_size not in (None, size):
             raise UsageError(f"{path} is of size {size!r}, not {cls._fixed_size!r}.", "Use RFDETRSeg.from_checkpoint.")
         target: RFDETRSeg = _BY_SIZE[size](device=device)
@@ -153,30 +148,29 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             | {name: value for name, value in given.items() if value is not None},
             "train()",
         )
-        place = _rfdetr.resolve_device(config.device)
-        _rfdetr.check_train_options(train_options)
+        place = vendor.resolve_device(config.device)
+        vendor.check_train_options(train_options)
         data = find_dataset(dataset)
         folder = Path(output) if output is not None else data.root.parent / "training"
-        last = _prepare_output(folder, resume, overwrite)
+        last = prepare_output(folder, resume, overwrite)
 
         # On 2 cores 8 images of 256 pixels load in 0.05 s and train in 1.1 s: a CPU gains nothing from workers.
         own = {"num_workers": 0} if place == "cpu" else {}
         own |= {"tensorboard": False, "checkpoint_interval": config.epochs + 1}
         named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed"})
         fixed = {"dataset_dir": str(data.root), "dataset_file": data.reader, "output_dir": str(folder)}
-        with _rfdetr.seeded(config.seed, place):
-            detector = _rfdetr.build(self.size, {**self._options, "device": place})
-            _rfdetr_fit.fit(detector, {**own, **train_options, **named, **fixed}, place, last, progress)
-        best = folder / _rfdetr.CHECKPOINT
+        with vendor.seeded(config.seed, place):
+            detector = vendor.build(self.size, {**self._options, "device": place})
+            fitting.fit(detector, {**own, **train_options, **named, **fixed}, place, last, progress)
+        best = folder / vendor.CHECKPOINT
         if not best.is_file():
             raise TrainingError(
                 f"No checkpoint was chosen in {folder}.", "Validate within epochs: see skip_best_epochs."
             )
-        for name in _COPIES:
-            (folder / name).unlink(missing_ok=True)
-        self._detector, self._checkpoint = _rfdetr.load_checkpoint(best, False, place), best
+        remove_copies(folder)
+        self._detector, self._checkpoint = vendor.load_checkpoint(best, False, place), best
         resolved = config.model_copy(update={"device": place, "train": {**own, **train_options}})
-        return _record(folder, resolved, data.fingerprint, self.class_names)
+        return record(folder, resolved, data.fingerprint, self.class_names)
 
     @overload
     def predict(
@@ -220,12 +214,12 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
         """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
-        return _rfdetr.detect(self._model(), images, confidence) if len(images) else []
+        return vendor.detect(self._model(), images, confidence) if len(images) else []
 
     def _model(self) -> Any:
         if self._detector is None:
-            place = _rfdetr.resolve_device(self._device)
-            self._detector = _rfdetr.build(self.size, {**self._options, "device": place})
+            place = vendor.resolve_device(self._device)
+            self._detector = vendor.build(self.size, {**self._options, "device": place})
         return self._detector
 
 
@@ -277,67 +271,6 @@ class RFDETRSeg2XLarge(_Sized):
 
 
 _BY_SIZE = {str(kind._fixed_size): kind for kind in _Sized.__subclasses__()}
-
-
-def read_run(folder: Path) -> Run:
-    """The finished run in a training folder.
-
-    Raises:
-        MissingInputError: there is none.
-        DataError: its `run.json` is damaged.
-    """
-    file = folder / _RUN_FILE
-    if not file.is_file():
-        raise MissingInputError(f"There is no finished training run in {folder}.")
-    data = read_json(file)
-    try:
-        return Run(
-            root=folder,
-            config=data["config"],
-            dataset_fingerprint=data["dataset_fingerprint"],
-            versions=data["versions"],
-            checkpoint=folder / data["checkpoint"],
-            checkpoint_sha256=data["checkpoint_sha256"],
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{file} is not the record of a training run ({error!r}).") from error
-
-
-def _record(folder: Path, config: TargetConfig, dataset_fingerprint: str, class_names: Sequence[str]) -> Run:
-    written: Mapping[str, Any] = {
-        "config": config.model_dump(mode="json", fallback=str),
-        "dataset_fingerprint": dataset_fingerprint,
-        "class_names": list(class_names),
-        "versions": versions(),
-        "checkpoint": _rfdetr.CHECKPOINT,
-        "checkpoint_sha256": file_sha256(folder / _rfdetr.CHECKPOINT),
-    }
-    write_json(folder / _RUN_FILE, written)
-    return read_run(folder)
-
-
-def _prepare_output(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> Path | None:
-    """The checkpoint to go on from, None to start anew; refuses a folder that holds something."""
-    if resume and resume is not True:
-        last = Path(resume)
-        if not last.is_file():
-            raise MissingInputError(f"There is no checkpoint {last} to resume from.")
-        folder.mkdir(parents=True, exist_ok=True)
-        return last
-    claim_output(folder, resume=bool(resume), overwrite=overwrite)
-    if resume:
-        if (folder / _RUN_FILE).is_file():
-            best = str(folder / _rfdetr.CHECKPOINT)
-            raise OutputExistsError(
-                f"The training in {folder} is finished.", f"Train on with RFDETRSeg.from_checkpoint({best!r})."
-            )
-        if (folder / _rfdetr.LAST).is_file():
-            return folder / _rfdetr.LAST
-    # rfdetr would take an old best checkpoint for its own where the new run's mask AP stays 0.
-    for pattern in (*_WRITTEN, _RUN_FILE):
-        for path in folder.glob(pattern):
-            path.unlink()
-    return None
 
 
 def _open_image(source: ImageInput, color: str) -> RgbImage:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ._rfdetr import VENDOR_ERRORS, first_line, quiet, train_config, vendor
-from .errors import TrainingError, UsageError
+from ..errors import TrainingError, UsageError
+from .vendor import VENDOR_ERRORS, first_line, quiet, train_config, vendor
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,25 @@
+"""The target: RF-DETR Seg as autodistill `DetectionTargetModel`s. Only `vendor` and `fitting` import rfdetr."""
+
+from .family import (
+    RFDETRSeg,
+    RFDETRSeg2XLarge,
+    RFDETRSegLarge,
+    RFDETRSegMedium,
+    RFDETRSegNano,
+    RFDETRSegPreview,
+    RFDETRSegSmall,
+    RFDETRSegXLarge,
+)
+from .folder import read_run
+
+__all__ = [
+    "RFDETRSeg",
+    "RFDETRSeg2XLarge",
+    "RFDETRSegLarge",
+    "RFDETRSegMedium",
+    "RFDETRSegNano",
+    "RFDETRSegPreview",
+    "RFDETRSegSmall",
+    "RFDETRSegXLarge",
+    "read_run",
+]
