@@ -7,10 +7,13 @@ some images failed, 5 a gate was not met, 130 interrupted. What each command doe
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from . import __version__
@@ -18,6 +21,7 @@ from .cli_options import (
     BUILD_OPTIONS,
     EVALUATE_OPTIONS,
     LABEL_OPTIONS,
+    LABELING_OPTIONS,
     TRAIN_OPTIONS,
     Option,
     add_options,
@@ -110,7 +114,7 @@ def _label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--class", dest="classes", metavar="PROMPT[=CLASS]", action="append", help="one prompt and its class; repeat it"
     )
-    add_options(parser, LABEL_OPTIONS + BUILD_OPTIONS)
+    add_options(parser, LABEL_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS)
     _claims(parser)
 
 
@@ -153,11 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         parsed = build_parser().parse_args(arguments)
-        _configure_logging(parsed)
         from . import commands
 
         command: Any = getattr(commands, parsed.command)
-        code: int = command(parsed, overrides(parsed))
+        with _logging(parsed), _terminable():
+            code: int = command(parsed, overrides(parsed))
         sys.stdout.flush()
         return code
     except AutodistillSegError as error:
@@ -187,14 +191,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _configure_logging(parsed: argparse.Namespace) -> None:
+@contextlib.contextmanager
+def _logging(parsed: argparse.Namespace) -> Iterator[None]:
+    """The package's log on stderr while a command runs."""
     level = logging.DEBUG if parsed.debug else logging.WARNING if parsed.quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger(__package__)
-    logger.handlers = [handler]
+    logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does: what is finished is flushed first."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,14 @@ def shares(text: str) -> dict[str, float]:
     return dict(zip(("train", "valid", "test"), map(float, parts), strict=True))
 
 
+def share(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8)."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 1/4")
+    return int(index), int(count)
+
+
 def absolute_path(text: str) -> str:
     """A path made absolute, as it is kept in the run's folder."""
     return str(Path(text).expanduser().resolve())
@@ -55,6 +63,13 @@ def absolute_path(text: str) -> str:
 LABEL_OPTIONS = (
     Option("--base", "base.name", str, "what labels: a name or package.module:Class", "NAME"),
     Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
+)
+
+LABELING_OPTIONS = (
+    Option("--workers", "labeling.workers", int, "processes with a base each, one a GPU; 0 for none", "N"),
+    Option("--timeout-per-image", "labeling.timeout_per_image", float, "end a base that takes longer", "SECONDS"),
+    Option("--max-failures", "labeling.max_failures", int, "stop once more images than this have failed", "N"),
+    Option("--shard", "labeling.share", share, "label share I of N only, beside other processes", "I/N"),
 )
 
 BUILD_OPTIONS = (
@@ -91,7 +106,7 @@ EVALUATE_OPTIONS = (
     Option("--gate", "evaluation.gates", str, "exit with 5 where a metric is less; repeat it", "METRIC=X", True),
 )
 
-ALL_OPTIONS = LABEL_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
+ALL_OPTIONS = LABEL_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
 
 
 def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:

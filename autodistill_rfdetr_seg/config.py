@@ -33,6 +33,25 @@ class BaseConfig(Options):
     args: dict[str, Any] = Field(default_factory=dict)
 
 
+class LabelingConfig(Options):
+    """How labelling goes about it; none of this changes a label.
+
+    `workers` are processes with a base each (0: none, this process asks), one a GPU where there are several.
+    `timeout_per_image` (seconds) ends a base that hangs; `max_failures` stops early; `share` is (I, N) of the images.
+    """
+
+    workers: Annotated[int, Field(ge=0)] = 0
+    timeout_per_image: Annotated[float, Field(gt=0)] | None = None
+    max_failures: Annotated[int, Field(ge=0)] | None = None
+    share: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _share_is_one_of_its_number(self) -> LabelingConfig:
+        if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
+            raise ValueError(f"the share {self.share[0]}/{self.share[1]} is not one of 1/N to N/N")
+        return self
+
+
 class RefineConfig(Options):
     """The rules between what the base said and what the dataset keeps. Applied at build, never at labelling.
 
@@ -119,6 +138,7 @@ class PipelineConfig(Options):
     ontology: dict[str, str]
     output: str | None = None
     base: BaseConfig = Field(default_factory=BaseConfig)
+    labeling: LabelingConfig = Field(default_factory=LabelingConfig)
     refine: RefineConfig = Field(default_factory=RefineConfig)
     split: SplitConfig = Field(default_factory=SplitConfig)
     dataset: DatasetConfig = Field(default_factory=DatasetConfig)

@@ -78,6 +78,37 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def locked(folder: Path, share: tuple[int, int] | None = None) -> Iterator[None]:
+    """Holds the right to write to `folder`: alone, or as share I of N beside the others.
+
+    The lock is the operating system's, so that a crash leaves none behind. Where it knows none, nothing is locked.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        names = [(".lock", fcntl.LOCK_EX if share is None else fcntl.LOCK_SH)]
+        if share is not None:
+            names.append((f".lock-{share[0]}-of-{share[1]}", fcntl.LOCK_EX))
+        for name, kind in names:
+            file = stack.enter_context((folder / name).open("w"))
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+            except OSError as error:
+                raise DataError(
+                    f"Another process is writing to {folder}.",
+                    "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
+                ) from error
+        yield
+
+
 def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuses a folder that is not ours to write to.
 

@@ -56,6 +56,8 @@ _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"heif")
 # What RF-DETR, pycocotools' users and CVAT all read the way we do; anything else is written as PNG into the dataset.
 _LINKABLE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 _ORIENTATION_TAG = 0x0112
+# Pillow's own limit for an error, kept here because other packages switch Pillow's off for the whole process.
+MAX_PIXELS = 178_956_970
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,17 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
     """Reads, hashes and decodes one file; its bytes are read once.
 
     Raises:
-        DataError: it cannot be read or decoded, or would decode to more pixels than Pillow's own bomb limit.
+        DataError: it cannot be read or decoded, or would decode to more pixels than `MAX_PIXELS`.
     """
     relative_path = path.name if relative_path is None else relative_path
     try:
         stat = path.stat()
         data = path.read_bytes()
+        after = path.stat()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if (stat.st_size, stat.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != stat.st_size:
+        raise DataError(f"{path} changed while it was read.", "Label again with --resume once it is at rest.")
     pixels, link_suffix = decode(data, str(path))
     sha256 = hashlib.sha256(data).hexdigest()
     record = ImageRecord(image_id(relative_path, sha256), relative_path, pixels.shape[0], pixels.shape[1], sha256)
@@ -155,11 +160,13 @@ def decode(data: bytes, name: str) -> tuple[RgbImage, str | None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(f"{name} would decode to {image.width}x{image.height}: too many pixels to be safe.")
                 return _to_rgb(image)
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not an image in a known format.") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} would decode to too many pixels to be safe ({error}).") from error
+        raise DataError(f"{name} would decode to too many pixels to be safe: {error}.") from error
     # Pillow's decoders raise whatever their format's parser stumbles over.
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DataError(f"{name} cannot be decoded: {error}.") from error

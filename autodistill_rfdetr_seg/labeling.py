@@ -2,73 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .bases import BaseAdapter, create_base
-from .bases.registry import ImageInput, find_base
-from .config import BaseConfig
-from .errors import AutodistillSegError, DataError
-from .files import read_json, write_json, write_text
-from .images import OpenedImage, open_image
+from .bases.source import BaseSource, label_image
+from .bases.workers import Item, Outcome, asked_in_workers
+from .config import LabelingConfig
+from .errors import AutodistillSegError, BaseModelError, DataError
+from .files import locked, read_json, write_json, write_text
+from .images import OpenedImage, file_sha256, image_id, open_image
 from .records import Classes
-from .store import Key, LabelStore, Provenance, StoredLabels
-from .versions import versions
+from .store import Key, LabelStore, StoredLabels
 
 _log = logging.getLogger(__name__)
 _AHEAD = 4
-
-
-@dataclass(frozen=True)
-class BaseSource:
-    """A base that is built when the first image needs it, and what it writes beside its labels."""
-
-    classes: Classes
-    provenance: Provenance
-    config: BaseConfig | None = None
-    model: Any = None
-    image_input: ImageInput = "bgr"
-
-    @classmethod
-    def named(cls, config: BaseConfig, classes: Classes) -> BaseSource:
-        """A base of the registry; raises UnknownNameError for one that is not there."""
-        entry = find_base(config.name)
-        prompts = tuple(prompt for prompt, _ in classes.prompts)
-        return cls(classes, Provenance(config.name, config.args, prompts, versions()), config, None, entry.image_input)
-
-    @classmethod
-    def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
-        """A base that is at hand: any object with `ontology` and `predict`."""
-        classes = Classes.from_ontology(dict(model.ontology.promptMap))
-        kind = type(model)
-        # What its constructor was given, as far as it shows; a private attribute is state, which may change by itself.
-        shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
-        args = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
-        prompts = tuple(prompt for prompt, _ in classes.prompts)
-        name = f"{kind.__module__}:{kind.__qualname__}"
-        return cls(classes, Provenance(name, args, prompts, versions()), None, model, image_input)
-
-    def built(self) -> BaseSource:
-        """The same with its base at hand, built now if it is not.
-
-        Raises:
-            UnknownNameError, UsageError, DependencyError, BaseModelError: it cannot be built.
-        """
-        if self.model is not None or self.config is None:
-            return self
-        return dataclasses.replace(self, model=create_base(self.config.name, self.classes, self.config.args))
-
-    def adapter(self) -> BaseAdapter:
-        """The base behind its adapter; built now if it is not at hand."""
-        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input)
 
 
 @dataclass(frozen=True)
@@ -83,71 +37,148 @@ class LabelSummary:
 
 
 def label_images(
-    source: BaseSource, images: Sequence[tuple[Path, str]], folder: Path, *, progress: bool = True
+    source: BaseSource,
+    images: Sequence[Item],
+    folder: Path,
+    options: LabelingConfig | None = None,
+    *,
+    progress: bool = True,
 ) -> LabelSummary:
     """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
 
     Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
     ends. An image that cannot be read, or that the base fails on, is a failure with a reason; the rest is labelled.
+    Files with the same content are labelled once.
 
     Raises:
+        DataError: another process writes to the store, or more than `max_failures` images failed.
         AutodistillSegError: the base cannot be built.
     """
     from tqdm import tqdm
 
-    folder.mkdir(parents=True, exist_ok=True)
-    store = LabelStore(folder)
-    keys = store.keys(source.provenance.fingerprint)
-    todo = [(path, name) for path, name in images if not _is_stored(path, keys.get(name))]
-    failures: list[Mapping[str, str]] = []
-    dropped: Counter[str] = Counter()
-    labelled = 0
-    bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo), leave=True)
-    with bar, store:
-        adapter = source.adapter() if todo else None
-        for name, opened in _opened_ahead(todo):
-            bar.update()
-            try:
-                image = opened.result()
-                if _is_same(keys.get(name), image):
-                    continue
-                assert adapter is not None
-                answer = adapter.ask(image.pixels)
-            except AutodistillSegError as error:
-                failures.append({"path": name, "reason": error.message})
-                _log.warning("%s", error)
-                continue
-            dropped.update(answer.dropped)
-            store.append(_row(image, answer), source.provenance)
-            labelled += 1
-    _write_account(folder, source, [name for _, name in images], failures)
-    return LabelSummary(labelled, len(images) - len(todo), tuple(failures), dict(dropped))
+    options = options or LabelingConfig()
+    mine = [item for item in images if in_share(item[1], options.share)]
+    with locked(folder, options.share):
+        store = LabelStore(folder)
+        keys = store.keys(source.provenance.fingerprint, heal=True)
+        todo = [(path, name) for path, name in mine if not _is_stored(path, keys.get(name))]
+        firsts, copies = _without_copies(todo)
+        failures: list[Mapping[str, str]] = []
+        dropped: Counter[str] = Counter()
+        labelled = 0
+        bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
+        with bar, store:
+            for (_, name), outcome in _asked(source, firsts, keys, options):
+                twins = copies.get(name, ())
+                if isinstance(outcome, AutodistillSegError):
+                    failures += [{"path": one, "reason": outcome.message} for one in (name, *(t[1] for t in twins))]
+                    _log.warning("%s", outcome)
+                    _check_failures(failures, options.max_failures, folder)
+                elif outcome is not None:
+                    for row in (outcome, *(_copied(outcome, path, twin) for path, twin in twins)):
+                        dropped.update(row.dropped)
+                        store.append(row, source.provenance)
+                        labelled += 1
+                # Last, so that what the bar has counted is in the store's hands.
+                bar.update(1 + len(twins))
+        _write_account(folder, source, [name for _, name in images], failures, options.share)
+    return LabelSummary(labelled, len(mine) - len(todo), tuple(failures), dict(dropped))
 
 
-def _row(image: OpenedImage, answer: Any) -> StoredLabels:
-    return StoredLabels(
-        image.record,
-        answer.instances,
-        image.link_suffix,
-        image.file_bytes,
-        image.mtime_ns,
-        answer.seconds,
-        answer.dropped,
-    )
+def in_share(name: str, share: tuple[int, int] | None) -> bool:
+    """Whether an image belongs to share I of N (1-based), told by its name alone, so that shares never overlap."""
+    if share is None:
+        return True
+    index, count = share
+    return int(image_id(name, ""), 16) % count == index - 1
 
 
-def _opened_ahead(todo: Sequence[tuple[Path, str]]) -> Iterator[tuple[str, Future[OpenedImage]]]:
+def _asked(
+    source: BaseSource, items: Sequence[Item], keys: Mapping[str, Key], options: LabelingConfig
+) -> Iterator[tuple[Item, Outcome | None]]:
+    """Each item with its row, its error, or None where its content proves to be what is stored already."""
+    if options.workers or options.timeout_per_image:
+        yield from asked_in_workers(source, items, max(options.workers, 1), options.timeout_per_image)
+    elif items:
+        yield from _asked_here(source, items, keys)
+
+
+def _asked_here(
+    source: BaseSource, items: Sequence[Item], keys: Mapping[str, Key]
+) -> Iterator[tuple[Item, Outcome | None]]:
+    adapter = source.adapter()
+    for item, opened in _opened_ahead(items):
+        try:
+            image = opened.result()
+            key = keys.get(item[1])
+            yield item, None if key and key.sha256 == image.record.sha256 else label_image(adapter, image)
+        except AutodistillSegError as error:
+            yield item, error
+
+
+def _opened_ahead(items: Sequence[Item]) -> Iterator[tuple[Item, Future[OpenedImage]]]:
     """Each image with its decoding under way, a few ahead of the base, so that it does not wait for the disk."""
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
-        rest = iter(todo)
-        queue = [(name, pool.submit(open_image, path, name)) for path, name in islice(rest, _AHEAD)]
+        rest = iter(items)
+        queue = [(item, pool.submit(open_image, *item)) for item in islice(rest, _AHEAD)]
         try:
             while queue:
                 yield queue.pop(0)
-                queue += [(name, pool.submit(open_image, path, name)) for path, name in islice(rest, 1)]
+                queue += [(item, pool.submit(open_image, *item)) for item in islice(rest, 1)]
         finally:
             for _, future in queue:
                 future.cancel()
+
+
+def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[Item]]]:
+    """The first file of each content, and the further ones with the same content by the first's name.
+
+    Only files of equal size are read for it: most folders have few.
+    """
+    by_size: dict[int, list[Item]] = defaultdict(list)
+    for path, name in items:
+        by_size[_size(path)].append((path, name))
+    firsts: list[Item] = []
+    copies: dict[str, list[Item]] = {}
+    for size, same in by_size.items():
+        seen: dict[str, str] = {}
+        for path, name in same:
+            content = _content(path) if len(same) > 1 and size > 0 else None
+            if content is not None and content in seen:
+                copies.setdefault(seen[content], []).append((path, name))
+            else:
+                firsts.append((path, name))
+                if content is not None:
+                    seen[content] = name
+    return sorted(firsts, key=lambda item: item[1]), copies
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _content(path: Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except DataError:
+        return None
+
+
+def _copied(row: StoredLabels, path: Path, name: str) -> StoredLabels:
+    image = replace(row.image, id=image_id(name, row.image.sha256), path=name)
+    return replace(row, image=image, mtime_ns=path.stat().st_mtime_ns)
+
+
+def _check_failures(failures: Sequence[Mapping[str, str]], most: int | None, folder: Path) -> None:
+    if most is not None and len(failures) > most:
+        raise BaseModelError(
+            f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
+            f"{failures[-1]['reason']}",
+            f"What was labelled is kept in {folder}; go on with --resume.",
+        )
 
 
 def _is_stored(path: Path, key: Key | None) -> bool:
@@ -161,15 +192,18 @@ def _is_stored(path: Path, key: Key | None) -> bool:
     return (stat.st_size, stat.st_mtime_ns) == (key.file_bytes, key.mtime_ns)
 
 
-def _is_same(key: Key | None, image: OpenedImage) -> bool:
-    """Whether a file whose time changed still has the content that the store's row was made from."""
-    return key is not None and key.sha256 == image.record.sha256
-
-
 def _write_account(
-    folder: Path, source: BaseSource, names: Sequence[str], failures: Sequence[Mapping[str, str]]
+    folder: Path,
+    source: BaseSource,
+    names: Sequence[str],
+    failures: Sequence[Mapping[str, str]],
+    share: tuple[int, int] | None,
 ) -> None:
-    write_text(folder / "failures.jsonl", "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+    name = "failures.jsonl" if share is None else f"failures-{share[0]}-of-{share[1]}.jsonl"
+    if share is None:
+        for old in folder.glob("failures-*-of-*.jsonl"):
+            old.unlink()
+    write_text(folder / name, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
     provenance = source.provenance
     write_json(
         folder / "labels.json",
@@ -226,7 +260,9 @@ def read_account(folder: Path) -> LabelAccount:
 
 def read_failures(folder: Path) -> list[dict[str, str]]:
     """The images of the last labelling that could not be labelled: {path, reason} each."""
-    path = folder / "failures.jsonl"
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("failures*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line
+    ]

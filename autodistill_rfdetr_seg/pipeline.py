@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from .bases.registry import ImageInput
+from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, parse
 from .errors import GateError, MissingInputError, UsageError
 from .files import check_output, claim_output, read_json
 from .images import discover
-from .labeling import BaseSource, LabelSummary
+from .labeling import LabelSummary
 from .records import SegDataset
 from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
 

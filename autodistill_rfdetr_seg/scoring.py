@@ -17,13 +17,14 @@ from typing import Any, Literal
 
 from . import coco
 from .bases.adapter import instances_of
+from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig
 from .dataset import read_dataset, split_of_content
 from .errors import DataError
 from .evaluation import Report, evaluate, recovery
 from .files import fingerprint, read_json, write_json
 from .images import RgbImage, file_sha256, open_rgb
-from .labeling import BaseSource, label_images
+from .labeling import label_images
 from .records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage
 from .refine import refine
 from .stages import RunFolder, source_of

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .bases.source import BaseSource
 from .config import PipelineConfig, dump, load
 from .dataset import BuildOptions, build, read_dataset
 from .errors import DataError, MissingInputError
 from .files import fingerprint, read_json, write_json, write_text
 from .images import discover, relative_paths
-from .labeling import BaseSource, LabelSummary, label_images
+from .labeling import LabelSummary, label_images
 from .records import Classes, Run, SegDataset
 
 _log = logging.getLogger(__name__)
@@ -107,11 +108,11 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
     """Labels the images that are not labelled yet."""
     folder = Path(config.images)
     images = relative_paths(discover(folder), folder)
-    summary = label_images(source, images, run.labels, progress=progress)
-    if len(summary.failures) == len(images):
+    summary = label_images(source, images, run.labels, config.labeling, progress=progress)
+    if summary.failures and not (summary.labelled or summary.stored):
         first = summary.failures[0]
         raise DataError(
-            f"None of the {len(images)} images could be labelled; the first, {first['path']}: {first['reason']}",
+            f"None of {len(summary.failures)} images could be labelled; the first, {first['path']}: {first['reason']}",
             f"All reasons are in {run.labels / 'failures.jsonl'}.",
         )
     return summary

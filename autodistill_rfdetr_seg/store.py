@@ -9,6 +9,7 @@ Thresholds are applied later, at build; classes too: a row knows prompts, so ren
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from .records import Classes, ImageLabels, ImageRecord, Instance, Rle
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_log = logging.getLogger(__name__)
 
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
@@ -158,19 +161,31 @@ class LabelStore:
         table = pa.Table.from_pylist(self._rows, schema=_schema())
         number = len(list(self.folder.glob("part-*.parquet")))
         with replacing(self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self._rows = []
 
-    def keys(self, base_fingerprint: str) -> dict[str, Key]:
+    def keys(self, base_fingerprint: str, *, heal: bool = False) -> dict[str, Key]:
         """The newest row of each relative path that this base made: path → key. Reads no instance.
 
+        A damaged shard is told by its checksums. With `heal` it is put aside (`.torn`), so that its images count as not
+        labelled.
+
         Raises:
-            DataError: a shard cannot be read; it is named, and deleting it only means labelling its images again.
+            DataError: a shard is damaged, and `heal` is not set; it is named.
         """
         keys: dict[str, Key] = {}
         columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
-            for row, entry in enumerate(self._read(shard, columns).to_pylist()):
+            try:
+                # All of a shard is read where it may be healed: damage anywhere in it counts.
+                table = self._read(shard).select(columns) if heal else self._read(shard, columns)
+            except DataError as error:
+                if not heal:
+                    raise
+                _log.warning("%s It is put aside, and its images are labelled again.", error.message)
+                shard.rename(shard.with_suffix(".torn"))
+                continue
+            for row, entry in enumerate(table.to_pylist()):
                 if entry.pop("base_fingerprint") == base_fingerprint:
                     keys[entry["path"]] = Key(**entry, shard=shard.name, row=row)
         return keys
@@ -196,11 +211,11 @@ class LabelStore:
         import pyarrow.parquet as pq
 
         try:
-            return pq.read_table(shard, columns=columns)
+            return pq.read_table(shard, columns=columns, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             raise DataError(
                 f"The label shard {shard} cannot be read ({str(error).splitlines()[0]}).",
-                "Delete it and run `label --resume`: only its images are labelled again.",
+                "Run `label --resume`: it is put aside, and only its images are labelled again.",
             ) from error
 
 

@@ -13,12 +13,13 @@ from conftest import detections
 from PIL import Image
 
 from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg.bases.source import BaseSource
 from autodistill_rfdetr_seg.coco import validate
 from autodistill_rfdetr_seg.config import DatasetConfig, RefineConfig, SplitConfig
 from autodistill_rfdetr_seg.dataset import BuildOptions, build, read_dataset, split_of_content
 from autodistill_rfdetr_seg.errors import DataError, OutputExistsError, UsageError
 from autodistill_rfdetr_seg.images import discover, relative_paths
-from autodistill_rfdetr_seg.labeling import BaseSource, LabelSummary, label_images, read_account, read_failures
+from autodistill_rfdetr_seg.labeling import LabelSummary, label_images, read_account, read_failures
 from autodistill_rfdetr_seg.pipeline import label
 
 

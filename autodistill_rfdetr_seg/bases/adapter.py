@@ -72,7 +72,9 @@ class BaseAdapter:
                 path = Path(folder, "image.png")
                 write_png(path, pixels)
                 return self.model.predict(str(path))
-        return self.model.predict(np.ascontiguousarray(pixels[:, :, ::-1]))
+        import cv2
+
+        return self.model.predict(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
 
 
 def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:

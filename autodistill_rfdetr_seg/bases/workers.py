@@ -1,0 +1,178 @@
+"""Labelling in processes of their own: several bases at work, and a base that hangs can be ended without loss.
+
+The parent alone writes the store. A worker that dies or takes too long costs its image, which becomes a failure with a
+reason; another worker takes its place. Workers end by themselves when the parent is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ..errors import AutodistillSegError, BaseModelError, UsageError
+from ..images import open_image
+from ..store import StoredLabels
+from .source import BaseSource, label_image
+
+Item = tuple[Path, str]
+Outcome = StoredLabels | AutodistillSegError
+
+
+def asked_in_workers(
+    source: BaseSource, items: Sequence[Item], workers: int, timeout: float | None
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item with its row or its error, in the order in which they are done.
+
+    Raises:
+        UsageError: the base cannot be sent to another process.
+        AutodistillSegError: no worker could build it.
+    """
+    rest = iter(items)
+    crew = [_Worker(source, place) for place in range(min(workers, len(items)))]
+    try:
+        busy = {worker.connection: worker for worker in crew if worker.give(next(rest, None), timeout)}
+        while busy:
+            for worker in _finished(list(busy.values())):
+                del busy[worker.connection]
+                item, outcome = worker.item, worker.result()
+                assert item is not None
+                if worker.gone:
+                    worker.stop()
+                    crew.remove(worker)
+                    worker = _Worker(source, worker.place)
+                    crew.append(worker)
+                yield item, outcome
+                if worker.give(next(rest, None), timeout):
+                    busy[worker.connection] = worker
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
+    """The workers that have answered, died, or run out of time; waits until there is one."""
+    while True:
+        soonest = min(worker.deadline for worker in busy)
+        ready = wait([worker.connection for worker in busy], max(0.0, min(soonest - time.monotonic(), 3600.0)))
+        done = [w for w in busy if w.connection in ready or w.deadline <= time.monotonic()]
+        if done:
+            return done
+
+
+class _Worker:
+    """A process with a base in it, working on one item at a time."""
+
+    def __init__(self, source: BaseSource, place: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.place = place
+        self.item: Item | None = None
+        self.deadline = float("inf")
+        self.gone = False
+        self._timeout: float | None = None
+        self._process = context.Process(target=_work, args=(theirs, source, place), daemon=True)
+        try:
+            self._process.start()
+        except (TypeError, AttributeError, ImportError) as error:
+            raise UsageError(
+                f"The base cannot be sent to a worker process: {error}.",
+                "Give it by name (package.module:Class), or label without --workers and --timeout-per-image.",
+            ) from error
+        except OSError as error:
+            raise BaseModelError(f"A worker process could not be started: {error}.") from error
+        theirs.close()
+        ready = self._receive()
+        if isinstance(ready, AutodistillSegError):
+            raise ready
+
+    def give(self, item: Item | None, timeout: float | None) -> bool:
+        """Hands it an item to work on; False where there is none."""
+        self.item, self._timeout = item, timeout
+        if item is None:
+            return False
+        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        with contextlib.suppress(OSError):  # one that has died is found out by its closed end
+            self.connection.send(item)
+        return True
+
+    def result(self) -> Outcome:
+        """Its answer; an error where it died or took too long."""
+        if self.connection.poll():
+            answer: Outcome = self._receive()
+            return answer
+        self.gone = True
+        return BaseModelError(f"The base took longer than {self._timeout:g} s on {self.item[1] if self.item else ''}.")
+
+    def _receive(self) -> Any:
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.gone = True
+            self._process.join(5)
+            return BaseModelError(f"The base's worker process ended with exit code {self._process.exitcode}.")
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join(5)
+
+
+def _work(connection: Connection, source: BaseSource, place: int) -> None:
+    # Ctrl-C reaches the whole group; the parent decides when workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _take_gpu(place)
+    try:
+        adapter = source.adapter()
+    except AutodistillSegError as error:
+        connection.send(_sendable(error))
+        return
+    connection.send(None)
+    while True:
+        try:
+            path, name = connection.recv()
+        except EOFError:
+            return
+        try:
+            outcome: Outcome = label_image(adapter, open_image(path, name))
+        except AutodistillSegError as error:
+            outcome = _sendable(error)
+        connection.send(outcome)
+
+
+def _sendable(error: AutodistillSegError) -> AutodistillSegError:
+    """The same message in a class that survives pickling, whatever its own constructor takes."""
+    plain = BaseModelError(error.message, error.hint)
+    plain.exit_code = error.exit_code
+    return plain
+
+
+@dataclass(frozen=True)
+class _Gpus:
+    """The GPUs this process may use, by the number the driver gives them."""
+
+    ids: tuple[str, ...]
+
+    @classmethod
+    def visible(cls) -> _Gpus:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if given is not None:
+            return cls(tuple(part for part in given.split(",") if part.strip()))
+        found = sorted(path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*"))
+        return cls(tuple(found))
+
+
+def _take_gpu(place: int) -> None:
+    """One worker a GPU where there are several; must come before torch is imported."""
+    gpus = _Gpus.visible().ids
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
