@@ -13,6 +13,7 @@ from typing import Any
 
 from .config import PipelineConfig, TargetConfig, load, options, parse
 from .errors import MissingInputError, UsageError
+from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
 from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
 from .tables import metrics_table, one_table
@@ -43,6 +44,10 @@ def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
     summary = label_stage(config, run, source, progress=not args.quiet)
     _log.info("%s", describe_labels(summary))
+    if config.labeling.share is not None:
+        index, count = config.labeling.share
+        _say_share(args, run, summary, f"share {index} of {count}")
+        return SOME_FAILED if summary.failures else OK
     dataset, worked = build_stage(config, run, progress=not args.quiet)
     _log.info("%s", describe_dataset(dataset, worked))
     _say_dataset(args, run, summary.failures)
@@ -263,6 +268,13 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
             at = at.setdefault(group, {})
         at[last] = value
     return nested
+
+
+def _say_share(args: argparse.Namespace, run: RunFolder, summary: LabelSummary, share: str) -> None:
+    if args.json:
+        say_json(dataclasses.asdict(summary))
+    else:
+        say(f"{share} is labelled; when all are: autodistill-seg build {run.root}")
 
 
 def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None:

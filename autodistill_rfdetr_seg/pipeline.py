@@ -86,8 +86,10 @@ def label(
 
 
 def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool) -> BaseSource:
-    """Looks at all inputs, claims the run's folder and saves the configuration in it; what is wrong is refused before
-    anything is written. Returns the source, its base built unless this is a resumption, which may not need it.
+    """Looks at all inputs, claims the run's folder and saves the configuration in it.
+
+    What is wrong is refused before anything is written. Returns the source, its base built unless this is a resumption,
+    which may not need it, or workers build their own.
 
     Raises:
         MissingInputError: there are no images, or no gold set where one is named.
@@ -105,7 +107,8 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
         if not Path(gold).exists():
             raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
     check_output(run.root, resume=resume, overwrite=overwrite)
-    source = source if resume else source.built()
+    asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
+    source = source.built() if asked_here and not resume else source
     claim_output(run.root, resume=resume, overwrite=overwrite)
     if overwrite:
         run.clear()

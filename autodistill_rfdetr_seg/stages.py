@@ -88,8 +88,9 @@ class RunFolder:
         return load(self.config_file)
 
     def save_config(self, config: PipelineConfig) -> None:
-        """Writes the resolved configuration, `output` left out: it is where the file stands."""
-        write_text(self.config_file, dump(config.model_copy(update={"output": None})))
+        """Writes the resolved configuration, less what is of one call only: its output folder and its share."""
+        labeling = config.labeling.model_copy(update={"share": None})
+        write_text(self.config_file, dump(config.model_copy(update={"output": None, "labeling": labeling})))
 
     def clear(self) -> None:
         """Removes what stages wrote, and nothing else that the user may keep here."""

@@ -54,6 +54,10 @@ class BaseSource:
             return self
         return dataclasses.replace(self, model=create_base(self.config.name, self.classes, self.config.args))
 
+    def portable(self) -> BaseSource:
+        """The same as it is sent to another process: built there, where it can be, not sent."""
+        return self if self.config is None else dataclasses.replace(self, model=None)
+
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it is not at hand."""
         return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -78,10 +79,10 @@ class _Worker:
         self.deadline = float("inf")
         self.gone = False
         self._timeout: float | None = None
-        self._process = context.Process(target=_work, args=(theirs, source, place), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, source.portable(), place), daemon=True)
         try:
             self._process.start()
-        except (TypeError, AttributeError, ImportError) as error:
+        except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
             raise UsageError(
                 f"The base cannot be sent to a worker process: {error}.",
                 "Give it by name (package.module:Class), or label without --workers and --timeout-per-image.",
