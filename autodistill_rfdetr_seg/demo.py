@@ -264,7 +264,7 @@ def pipeline(folder: Path) -> PipelineConfig:
             "split": {"train": 0.79, "valid": 0.05, "test": 0.16},
             "target": {
                 "size": "nano",
-                "epochs": 30,
+                "epochs": 42,
                 "batch_size": 4,
                 "grad_accum_steps": 1,
                 "lr": 8e-4,

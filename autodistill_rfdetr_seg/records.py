@@ -132,11 +132,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ImagePredictions:
-    """The instances a model (or a base) gives for one image, gathered at a low score floor."""
+    """The instances a model (or a base) gives for one image, gathered at a low score floor.
+
+    `boxes_xywh` are the boxes a model gives beside its masks, one an instance, in pixels; None where the mask's own box
+    is to count.
+    """
 
     image_id: str
     instances: tuple[Instance, ...]
     milliseconds: float | None = None
+    boxes_xywh: tuple[tuple[float, float, float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

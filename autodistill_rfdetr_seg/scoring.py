@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import coco
-from .bases.adapter import instances_of
+from .bases.adapter import usable
 from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig
 from .dataset import read_dataset, split_of_content
@@ -33,7 +33,9 @@ from .versions import versions
 
 _log = logging.getLogger(__name__)
 
-Ask = Callable[[RgbImage], Sequence[Instance]]
+Box = tuple[float, float, float, float]
+# An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
+Ask = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
 
 
 @dataclass(frozen=True)
@@ -170,9 +172,11 @@ def evaluate_model(
 
 
 def _asking_target(model: Any, score_floor: float, classes: int) -> Ask:
-    def ask(pixels: RgbImage) -> Sequence[Instance]:
+    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
         found = model.predict_batch([pixels], score_floor)[0]
-        return instances_of(found, pixels.shape[:2], classes, Counter())
+        kept = usable(found, pixels.shape[:2], classes, Counter())
+        corners = [found.xyxy[at].tolist() for at, _ in kept]
+        return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
 
     return ask
 
@@ -181,8 +185,9 @@ def _asking_base(source: BaseSource) -> Ask:
     adapter = source.adapter()
     of_prompt = [index for _, index in source.classes.prompts]
 
-    def ask(pixels: RgbImage) -> Sequence[Instance]:
-        return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in adapter.ask(pixels).instances]
+    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], None]:
+        found = adapter.ask(pixels).instances
+        return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in found], None
 
     return ask
 
@@ -269,7 +274,7 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
 
 
 def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
-    """What `ask` (HWC uint8 RGB → instances) says of each gold image, with its time.
+    """What `ask` says of each gold image, with its time.
 
     The first image is asked about twice, so that none pays for warming up. Decoding is not timed.
     """
@@ -281,6 +286,9 @@ def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list
         if at == 0:
             ask(pixels)
         started = time.perf_counter()
-        found = tuple(ask(pixels))
-        predictions.append(ImagePredictions(image.image_id, found, (time.perf_counter() - started) * 1000))
+        found, boxes = ask(pixels)
+        took = (time.perf_counter() - started) * 1000
+        predictions.append(
+            ImagePredictions(image.image_id, tuple(found), took, None if boxes is None else tuple(boxes))
+        )
     return predictions

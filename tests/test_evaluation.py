@@ -372,3 +372,17 @@ def test_recovery_is_the_share_of_the_bases_ap() -> None:
     half, none = evaluate(TWO, predicted(FOUR)), evaluate(TWO, [])
     assert recovery(perfect, half) == pytest.approx(half.mask["ap"]) and recovery(half, none) == 0.0
     assert recovery(none, perfect) is None
+
+
+def test_a_models_own_boxes_count_where_it_gives_them() -> None:
+    truth = gold([TruthInstance(0, A)])
+    x, y, width, height = masks.bbox_xywh(A)
+    entry = predicted([Instance(0, A, 0.9)])[0]
+    assert evaluate(truth, [dataclasses.replace(entry, boxes_xywh=((x, y, width, height),))]).box[
+        "ap"
+    ] == pytest.approx(1)
+    report = evaluate(truth, [dataclasses.replace(entry, boxes_xywh=((x, y, width / 4, height),))])
+    assert report.box["ap50"] == 0
+    assert report.mask["ap"] == pytest.approx(1)
+    with pytest.raises(DataError, match="2 boxes for 1"):
+        evaluate(truth, [dataclasses.replace(entry, boxes_xywh=((x, y, width, height),) * 2)])

@@ -78,7 +78,16 @@ class BaseAdapter:
 
 
 def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:
-    """The usable instances of an `sv.Detections` (or None), best effort told in `dropped` (reason → number).
+    """The usable instances of an `sv.Detections` (or None); what is not is counted in `dropped` (reason → number).
+
+    Raises:
+        BaseModelError: as `usable`.
+    """
+    return [instance for _, instance in usable(detections, shape, prompts, dropped)]
+
+
+def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[tuple[int, Instance]]:
+    """As `instances_of`, each with its place in the detections.
 
     Raises:
         BaseModelError: it has boxes without masks, or masks that do not have the image's height and width.
@@ -89,7 +98,7 @@ def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped:
     found = _masks(detections, count, shape)
     scores = _scores(detections, count)
     class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
-    instances: list[Instance] = []
+    instances: list[tuple[int, Instance]] = []
     for at in range(count):
         prompt = _prompt_index(class_ids[at], prompts)
         mask = np.asarray(found[at])
@@ -100,7 +109,8 @@ def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped:
         elif not mask.any():
             dropped["empty_mask"] += 1
         else:
-            instances.append(Instance(prompt, masks.encode(mask), float(scores[at]), prompt_index=prompt))  # type: ignore[arg-type]
+            score = float(scores[at])  # type: ignore[arg-type]
+            instances.append((at, Instance(prompt, masks.encode(mask), score, prompt_index=prompt)))
     return instances
 
 

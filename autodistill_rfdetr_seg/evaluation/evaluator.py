@@ -96,7 +96,7 @@ def evaluate(
     dataset = coco.to_dataset(truth, area_from)
     results = coco.to_results(predictions, truth)
     mask = run_coco(dataset, results, "segm", max_detections)
-    box = run_coco(dataset, results, "bbox", max_detections)
+    box = run_coco(dataset, _with_boxes(results, predictions), "bbox", max_detections)
     scored = mask.matches.of(mask.matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
@@ -121,6 +121,14 @@ def recovery(base: Report, target: Report) -> float | None:
     return reached / possible if reached is not None and possible else None
 
 
+def _with_boxes(
+    results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]
+) -> list[Mapping[str, Any]]:
+    """The rows with the boxes that the model gave beside its masks; where it gave none the mask's own box counts."""
+    boxes = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
+    return [row if box is None else {**row, "bbox": list(box)} for row, box in zip(results, boxes, strict=True)]
+
+
 def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
     """Refuse what COCOeval would take silently, or crash on."""
     images = {image.image_id: image for image in truth.images}
@@ -137,6 +145,9 @@ def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
 
 def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: Classes) -> None:
     where = f"Image {prediction.image_id!r}: a prediction"
+    boxes = prediction.boxes_xywh
+    if boxes is not None and len(boxes) != len(prediction.instances):
+        raise DataError(f"Image {prediction.image_id!r}: {len(boxes)} boxes for {len(prediction.instances)} instances.")
     for instance in prediction.instances:
         rle = instance.rle
         if not 0 <= instance.class_index < len(classes.names):

@@ -195,7 +195,8 @@ def _detections(
     from pycocotools import mask as coco_mask
 
     rles = [row["segmentation"] for row in results]
-    boxes = coco_mask.toBbox(rles).tolist() if rles else []
+    own = coco_mask.toBbox(rles).tolist() if rles else []
+    boxes = [row.get("bbox", box) for row, box in zip(results, own, strict=True)]
     # One by one: for a list of over 255 masks `area` overflows a uint8 under numpy 2 (pycocotools 2.0.11).
     areas = [float(coco_mask.area(rle)) for rle in rles]
     if iou_type == "bbox":
