@@ -51,6 +51,7 @@ COMMANDS: dict[str, str] = {
     "demo": "make images, label them, train a tiny target and evaluate both; no GPU, no download",
     "label": "label a folder with a base and build the dataset",
     "build": "build the dataset again with other thresholds; the base is not run",
+    "import": "take a COCO file that people have edited back into a run; their work wins over any later label",
     "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",
     "evaluate": "score base and target against a human gold set, or a file of predictions",
     "predict": "find instances in images with a trained target",
@@ -83,6 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
     _run(made["run"])
     made["report"].add_argument("run", metavar="RUN", help="a run's folder")
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
+    made["import"].add_argument("run", metavar="RUN", help="a run's folder")
+    made["import"].add_argument("coco", metavar="COCO", help="the edited COCO file, or the folder that holds it")
+    made["import"].add_argument("--all", action="store_true", help="unchanged images were checked by a person too")
     made["validate"].add_argument("dataset", metavar="COCO", help="a COCO JSON file, or a folder that holds one")
     for sub in made.values():
         _common(sub)
@@ -159,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = build_parser().parse_args(arguments)
         from . import commands
 
-        command: Any = getattr(commands, parsed.command)
+        command: Any = commands.BY_NAME[parsed.command]
         with _logging(parsed), _terminable():
             code: int = command(parsed, overrides(parsed))
         sys.stdout.flush()

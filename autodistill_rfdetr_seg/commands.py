@@ -249,6 +249,38 @@ def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     return OK
 
 
+def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Takes a person's work into a run and builds its dataset again."""
+    from .importing import import_labels as import_from
+
+    run = RunFolder(Path(args.run))
+    config = run.config()
+    summary = import_from(run, Path(args.coco), everything=args.all)
+    build_stage(config, run, progress=not args.quiet)
+    if args.json:
+        say_json(dataclasses.asdict(summary))
+    else:
+        say(f"{summary.imported} images are now as people left them, {summary.unchanged} are as they were")
+        for name in summary.unknown:
+            say(f"not of this run  {name}")
+    return SOME_FAILED if summary.unknown else OK
+
+
+BY_NAME = {
+    "demo": demo,
+    "label": label,
+    "build": build,
+    "import": import_labels,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "run": run,
+    "report": report,
+    "validate": validate,
+    "doctor": doctor,
+}
+
+
 def _of_run(run: RunFolder, changes: Mapping[str, Any]) -> PipelineConfig:
     run.config()
     return load(run.config_file, changes)

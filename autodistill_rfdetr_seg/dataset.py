@@ -21,7 +21,7 @@ from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
 from .refine import refine
 from .split import assign
-from .store import Key, LabelStore, StoredLabels
+from .store import HUMAN, Key, LabelStore, StoredLabels
 
 INDEX = "dataset.json"
 _LONGEST_NAME = 180
@@ -44,10 +44,33 @@ class BuildOptions:
         }
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Where the row of each image lies: in the base's store, or, where a person has worked on it, in theirs."""
+
+    base: LabelStore
+    human: LabelStore
+    keys: Mapping[str, Key]
+    by_people: frozenset[str]
+
+    @classmethod
+    def of(cls, labels: Path, human: Path, account: LabelAccount) -> _Rows:
+        base, people = LabelStore(labels), LabelStore(human)
+        names = set(account.images)
+        theirs = {path: key for path, key in people.keys(HUMAN).items() if path in names}
+        keys = {path: key for path, key in base.keys(account.fingerprint).items() if path in names} | theirs
+        return cls(base, people, keys, frozenset(theirs))
+
+    def read(self, path: str) -> StoredLabels:
+        return (self.human if path in self.by_people else self.base).read(self.keys[path])
+
+
 def build(
-    labels: Path, images: Path, folder: Path, options: BuildOptions, *, progress: bool = True
+    labels: Path, images: Path, folder: Path, options: BuildOptions, *, human: Path | None = None, progress: bool = True
 ) -> tuple[SegDataset, bool]:
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
+
+    An image that a person has worked on (a row in the store `human`) is taken as they left it: no rule touches it.
 
     Returns:
         The dataset, and whether it was built: False where it is there already, from the same labels and options.
@@ -57,9 +80,8 @@ def build(
         UnknownNameError: a threshold names an unknown class.
     """
     account = read_account(labels)
-    store = LabelStore(labels)
-    names = set(account.images)
-    keys = {path: key for path, key in store.keys(account.fingerprint).items() if path in names}
+    rows = _Rows.of(labels, human or labels.parent / "human", account)
+    keys = rows.keys
     if not keys:
         raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
     inputs = _inputs_fingerprint(account, keys, options)
@@ -69,7 +91,7 @@ def build(
     places = _places(keys, options.split, folder)
     file_names = _file_names(keys)
     with replacing_folder(folder) as partial:
-        index = _write(partial, store, keys, images, account, options, places, file_names, progress)
+        index = _write(partial, rows, images, account, options, places, file_names, progress)
         index = {"inputs": inputs, "options": options.as_json(), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
@@ -81,10 +103,20 @@ def read_dataset(folder: Path) -> SegDataset:
     Raises:
         DataError: there is none.
     """
+    index = read_index(folder)
+    return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], index["fingerprint"])
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """What `build` wrote beside the dataset in `folder`: options, counts, and each image's place by its path.
+
+    Raises:
+        DataError: there is none.
+    """
     if not (folder / INDEX).is_file():
         raise DataError(f"There is no dataset in {folder}.", "Run `autodistill-seg build` first.")
-    index = read_json(folder / INDEX)
-    return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], index["fingerprint"])
+    index: dict[str, Any] = read_json(folder / INDEX)
+    return index
 
 
 def split_of_content(folder: Path) -> dict[str, str]:
@@ -131,8 +163,7 @@ def _file_names(keys: Mapping[str, Key]) -> dict[str, str]:
 
 def _write(
     partial: Path,
-    store: LabelStore,
-    keys: Mapping[str, Key],
+    rows: _Rows,
     images: Path,
     account: LabelAccount,
     options: BuildOptions,
@@ -145,13 +176,15 @@ def _write(
     tally = _Tally(account.classes)
     index: dict[str, dict[str, str]] = {}
     counts: dict[str, Mapping[str, int]] = {}
-    bar = tqdm(total=len(keys), desc="Building", unit="image", disable=not progress)
+    bar = tqdm(total=len(rows.keys), desc="Building", unit="image", disable=not progress)
 
     def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
-        for row in store.read_all({path: key for path, key in keys.items() if places[path] == split}):
-            path = row.image.path
+        for path in sorted(path for path, place in places.items() if place == split):
+            row = rows.read(path)
             name = _place_image(images / path, row, partial / split, stems[path])
-            labels = refine(row.with_classes(account.classes), options.refine, account.classes)
+            labels = row.with_classes(account.classes)
+            if path not in rows.by_people:
+                labels = refine(labels, options.refine, account.classes)
             tally.add(labels, row)
             index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
             bar.update()

@@ -18,6 +18,7 @@ from .errors import UnknownNameError
 from .records import Classes, ImageLabels, Instance, Rejected, Rle
 
 Kept = tuple[list[Instance], list[Rejected]]
+Rule = Callable[[list[Instance]], Kept]
 
 
 def refine(labels: ImageLabels, config: RefineConfig, classes: Classes) -> ImageLabels:
@@ -26,27 +27,43 @@ def refine(labels: ImageLabels, config: RefineConfig, classes: Classes) -> Image
     Raises:
         UnknownNameError: a confidence is given for a class that is not in `classes`.
     """
-    size = labels.image.height * labels.image.width
-    thresholds = class_thresholds(config, classes)
-    rules: list[Callable[[list[Instance]], Kept]] = [
-        lambda found: over_confidence(found, thresholds),
-        lambda found: cleaned(found, pixels(config.island_area, size), pixels(config.hole_area, size)),
-        lambda found: within_area(
-            found,
-            max(1.0, pixels(config.min_area, size)),
-            size if config.max_area is None else pixels(config.max_area, size),
-        ),
-        lambda found: nms(found, config.nms_iou, config.nms_iom, per_class=True),
-        lambda found: nms(found, config.agnostic_nms_iou, config.agnostic_nms_iom, per_class=False),
-        lambda found: best(found, config.max_instances),
-    ]
-    # The order decides which of two equal scores wins NMS: by score, then by what the base said first.
-    kept = sorted(labels.instances, key=lambda instance: -instance.score)
+    kept = ranked(labels.instances)
     rejected = list(labels.rejected)
-    for rule in rules:
+    for _, rule in rules(config, classes, labels.image.height * labels.image.width):
         kept, taken = rule(kept)
         rejected += taken
     return dataclasses.replace(labels, instances=tuple(kept), rejected=tuple(rejected))
+
+
+def ranked(instances: Sequence[Instance]) -> list[Instance]:
+    """The instances as the rules want them: by score, then by what the base said first.
+
+    The order decides which of two equal scores wins NMS.
+    """
+    return sorted(instances, key=lambda instance: -instance.score)
+
+
+def rules(config: RefineConfig, classes: Classes, size: int) -> list[tuple[str, Rule]]:
+    """The rules for an image of `size` pixels in the order they run, each with its name.
+
+    A rule that changes masks drops nothing, and one that drops hands on the very objects it keeps.
+
+    Raises:
+        UnknownNameError: as `refine`.
+    """
+    thresholds = class_thresholds(config, classes)
+    largest = size if config.max_area is None else pixels(config.max_area, size)
+    return [
+        ("confidence", lambda found: over_confidence(found, thresholds)),
+        ("clean", lambda found: cleaned(found, pixels(config.island_area, size), pixels(config.hole_area, size))),
+        ("area", lambda found: within_area(found, max(1.0, pixels(config.min_area, size)), largest)),
+        ("nms", lambda found: nms(found, config.nms_iou, config.nms_iom, per_class=True)),
+        (
+            "agnostic_nms",
+            lambda found: nms(found, config.agnostic_nms_iou, config.agnostic_nms_iom, per_class=False),
+        ),
+        ("max_instances", lambda found: best(found, config.max_instances)),
+    ]
 
 
 def pixels(limit: float, size: int) -> float:

@@ -45,6 +45,11 @@ class RunFolder:
         return self.root / "labels"
 
     @property
+    def human(self) -> Path:
+        """The work of people, imported; nothing here ever removes it."""
+        return self.root / "human"
+
+    @property
     def dataset(self) -> Path:
         """The COCO-seg dataset."""
         return self.root / "dataset"
@@ -93,7 +98,7 @@ class RunFolder:
         write_text(self.config_file, dump(config.model_copy(update={"output": None, "labeling": labeling})))
 
     def clear(self) -> None:
-        """Removes what stages wrote, and nothing else that the user may keep here."""
+        """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here."""
         for folder in (self.labels, self.dataset, self.training, self.evaluation):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.config_file, self.report, self.picture):

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+HUMAN = "human"
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
 _CACHED_SHARDS = 8
@@ -47,7 +48,9 @@ class Provenance:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits."""
+        """16 hex digits; the word `human` for the work of people, which no change of base makes stale."""
+        if self.base == HUMAN:
+            return HUMAN
         return fingerprint(self.base, dict(self.args), list(self.prompts))
 
 
@@ -56,7 +59,8 @@ class StoredLabels:
     """One row. `class_index` of its instances is the prompt's index: see `with_classes`.
 
     `dropped` counts what the base said and the contract had no place for (reason → number); `seconds` is the base's own
-    time; the file's size and time tell later, without reading it, that it is still the same.
+    time; the file's size and time tell later, without reading it, that it is still the same. In a person's row `names`
+    are the class names that its instances' indices stand for.
     """
 
     image: ImageRecord
@@ -66,9 +70,16 @@ class StoredLabels:
     mtime_ns: int
     seconds: float
     dropped: Mapping[str, int] = field(default_factory=dict)
+    names: tuple[str, ...] | None = None
 
     def with_classes(self, classes: Classes) -> ImageLabels:
-        """The row as labels of `classes`, prompts mapped to the classes they find."""
+        """The row as labels of `classes`: prompts mapped to the classes they find, a person's class names to theirs."""
+        if self.names is not None:
+            at = {name: index for index, name in enumerate(classes.names)}
+            instances = tuple(
+                replace(i, class_index=at[self.names[i.class_index]], prompt_index=None) for i in self.instances
+            )
+            return ImageLabels(self.image, instances, source=HUMAN)
         of_prompt = [index for _, index in classes.prompts]
         instances = tuple(
             Instance(of_prompt[i.class_index], i.rle, i.score, i.mask_score, i.class_index, i.source)
@@ -272,4 +283,5 @@ def _from_row(row: dict[str, Any]) -> StoredLabels:
         row["mtime_ns"],
         row["seconds"],
         json.loads(row["dropped"]),
+        tuple(json.loads(row["prompts"])) if row["base"] == HUMAN else None,
     )
