@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ def near_duplicates(hashes: Mapping[str, int | None], distance: int) -> list[tup
         value = hashes[name]
         if value is not None:
             named[value].append(name)
-    pairs = [pair for chain in named.values() for pair in zip(chain, chain[1:], strict=False)]
+    pairs = [pair for chain in named.values() for pair in pairwise(chain)]
     firsts = [chain[0] for chain in named.values()]
     left, right = _near(np.array(list(named), dtype=np.uint64), distance)
     # `firsts` is in the order of names, because `named` was filled in it.
@@ -117,7 +118,7 @@ def _segments(distance: int) -> list[int]:
     if count > BITS:
         return []
     edges = [BITS * index // count for index in range(count + 1)]
-    return [(1 << high) - (1 << low) for low, high in zip(edges, edges[1:], strict=False)]
+    return [(1 << high) - (1 << low) for low, high in pairwise(edges)]
 
 
 class _Search:
@@ -150,9 +151,12 @@ class _Search:
                 yield self._order[near], self._order[near + step]
 
 
-def _bit_count(values: _Hashes) -> npt.NDArray[np.integer]:
+def _bit_count(values: _Hashes) -> npt.NDArray[np.uint8]:
     """The number of ones in each value."""
     if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(values)  # type: ignore[no-any-return]
+        ones: npt.NDArray[np.uint8] = np.bitwise_count(values)
+        return ones
     # numpy before 2.0
-    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
+    bits = np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1)
+    ones = bits.sum(axis=1, dtype=np.uint8)
+    return ones

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,26 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset(f".{name}" for name in "3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv".split(" "))
+SUFFIXES = frozenset(
+    f".{name}"
+    for name in (
+        "3gp",
+        "avi",
+        "flv",
+        "m2ts",
+        "m4v",
+        "mkv",
+        "mov",
+        "mp4",
+        "mpeg",
+        "mpg",
+        "mts",
+        "ogv",
+        "ts",
+        "webm",
+        "wmv",
+    )
+)
 RECORD = "extraction.json"
 DEFAULT_FPS = 1.0
 _THUMBNAIL = 16
@@ -180,17 +199,15 @@ def _change(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> 
 
 def _windows(video: Path, every: int | None, fps: float | None, progress: bool) -> Iterator[_Window]:
     """Each frame as (window, index, frame): windows are of `every` frames, or of the frames nearest to a due time."""
+    rate = Fraction(str(fps or DEFAULT_FPS))
     with contextlib.closing(_decoded(video, progress)) as frames:
         for index, seconds, half, frame in frames:
-            if every is not None:
-                window = index // every
-            else:
-                window = math.floor((seconds + half) * Fraction(str(fps)))
+            window = index // every if every is not None else math.floor((seconds + half) * rate)
             if not frame.is_corrupt:
                 yield window, index, frame
 
 
-def _decoded(video: Path, progress: bool) -> Iterator[tuple[int, Fraction, Fraction, VideoFrame]]:
+def _decoded(video: Path, progress: bool) -> Generator[tuple[int, Fraction, Fraction, VideoFrame], None, None]:
     """Each frame as (index, seconds since the first, half of a frame's usual duration in seconds, frame).
 
     Raises:
@@ -217,8 +234,8 @@ def _decoded(video: Path, progress: bool) -> Iterator[tuple[int, Fraction, Fract
                     time = None if frame.pts is None or not frame.time_base else frame.pts * Fraction(frame.time_base)
                     if count:
                         # Joined recordings may jump back in time, and some frames have none.
-                        forward = time is not None and before is not None and time > before
-                        seconds += time - before if forward else usual  # type: ignore[operator]
+                        known = time is not None and before is not None and time > before
+                        seconds += time - before if known else usual  # type: ignore[operator]
                     before = time
                     yield count, seconds, usual / 2, frame
                     count += 1
@@ -233,8 +250,8 @@ def _decoded(video: Path, progress: bool) -> Iterator[tuple[int, Fraction, Fract
 
 def _upright(frame: VideoFrame) -> RgbImage:
     """The frame as HWC uint8 RGB, turned and mirrored as its display matrix says (by quarter turns)."""
-    pixels = frame.to_ndarray(format="rgb24")
-    side_data = frame.side_data.get("DISPLAYMATRIX")
+    pixels: RgbImage = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    side_data: Any = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:
         return pixels
     # Rows (a b u), (c d v), (x y w): x' = a x + c y, y' = b x + d y; 16.16 fixed point, native byte order.

@@ -113,7 +113,7 @@ def test_the_text_says_what_the_run_came_to(tmp_path: Path) -> None:
     shown = page(tmp_path, page_data(["date", "fig"]))
     text = shown.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "The RF-DETR Seg Nano student reaches 93% of its teacher's quality." in text
-    assert "Its mask AP is 0.383, against 0.412 for the teacher, grounded-sam, on 7 images labelled by people." in text
+    assert "Its mask AP is 0.383, against 0.412 for the teacher, grounded-sam, on 7 images of the gold set." in text
     assert "12.0 ms an image where the teacher takes 480 ms: 40 times as fast." in text
     assert "A confidence threshold of 0.42 gives the best F1 (0.555)." in text
     assert "200 (20%)" in text and "750 (75%)" in text
@@ -126,7 +126,7 @@ def test_the_text_says_what_the_run_came_to(tmp_path: Path) -> None:
 def test_without_gold_the_page_says_that_agreement_is_not_truth(tmp_path: Path) -> None:
     shown = page(tmp_path, page_data(["date", "fig"], gold=False))
     assert "This is agreement with the base, not truth." in shown.text
-    assert "Recovery" not in [row[0] for row in shown.rows] and "labelled by people" not in shown.text
+    assert "Recovery" not in [row[0] for row in shown.rows] and "of the gold set" not in shown.text
     assert shown.row("AP ")[1:] == ["0.383"]
     captions = [one["alt"] for one in shown.attributes("img")]
     assert captions[:2] == ["Base: 1 × date, 1 × fig", "Target: 1 × date"]

@@ -22,8 +22,8 @@ from ..errors import UsageError
 from ..images import RgbImage
 from ..records import Instance, Rle
 
-# IoU in the shared zone above which two masks are one object. At more than a half, masks that do not overlap one another
-# have one partner at most.
+# IoU in the shared zone above which two masks are one object: from a half on, a mask has at most one such partner among
+# masks that do not overlap.
 AGREE_IOU = 0.5
 # Share of a mask that lies in another, above which it is a part of it.
 PART = 0.8
@@ -57,12 +57,12 @@ def ask_in_tiles(
     """The instances of a large image, HWC uint8 RGB, asked tile by tile; masks are of the whole image's size.
 
     Tiles are `tile` x `tile` pixels (less where the image is smaller), overlap by at least `overlap` of that and are
-    spread evenly. An image that fits into one tile is asked about as it is, and the answer given back as it is. Otherwise
-    instances come best score first, then from the top left.
+    spread evenly. Of an image that fits into one tile the answer is given back as it is; otherwise instances come best
+    score first, then from the top down.
 
-    An object that some tile saw whole is that tile's instance, unchanged. One that every tile cut has the union of their
-    masks and the mean of their scores weighted by area: a cut piece is scored for the part that shows, so that slivers
-    should say little, and a maximum would favour what was looked at more often.
+    An object that some tile saw whole is that tile's instance, unchanged. One that every tile cut has the union of the
+    masks and the mean of the scores weighted by area: a cut piece is scored for the part that shows, so a sliver should
+    say little, and a maximum would favour what was looked at more often.
 
     Raises:
         UsageError: `tile` is under 10 pixels, or `overlap` is not in 0..0.9.
@@ -182,8 +182,8 @@ def _shared(one: Window, two: Window) -> Window | None:
 def _pairs(first: Sequence[_Piece], second: Sequence[_Piece], zone: Window) -> Iterator[tuple[int, int]]:
     """Positions in `first` and `second`, the pieces of two tiles that share `zone`, of those that are one object.
 
-    Those that agree in the zone are, each with its best partner, so that a part and a whole which a base gives of one
-    object stay two. A cut piece without such a partner is a part of the one that holds what both tiles saw of it (an arm
+    Those that agree in the zone are, each with its best partner, so that a part and a whole that a base gives of one
+    object stay two. A cut piece without such a partner is part of the one that holds what both tiles saw of it (an arm
     of a U whose bend only the other tile sees), unless it goes on where the other, seen whole, does not.
     """
     if not first or not second:

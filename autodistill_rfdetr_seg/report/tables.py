@@ -87,7 +87,7 @@ def cards(metrics: Mapping[str, Any]) -> tuple[Card, ...]:
     if not shown:
         return ()
     mask = shown.get("mask") or {}
-    against = "against people's masks" if has_gold(metrics) else "against the base's labels"
+    against = "against the gold masks" if has_gold(metrics) else "against the base's labels"
     found = [
         Card("Mask AP" if target else "Mask AP of the base", score(mask.get("ap")), against),
         Card("Mask AP50", score(mask.get("ap50")), "masks that overlap by half or more"),

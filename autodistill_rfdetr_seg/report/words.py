@@ -127,9 +127,9 @@ def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
     if not has_gold(metrics):
         return f"Measured on {images} with the labels of the teacher{', ' + base_name if base_name else ''}."
     if target is None or base is None:
-        return f"Measured on {images} labelled by people."
+        return f"Measured on {images} of the gold set."
     teacher = f"the teacher, {base_name}" if base_name else "the teacher"
-    return f"Its mask AP is {score(target)}, against {score(base)} for {teacher}, on {images} labelled by people."
+    return f"Its mask AP is {score(target)}, against {score(base)} for {teacher}, on {images} of the gold set."
 
 
 def confidence_sentence(evaluation: Mapping[str, Any]) -> str:
