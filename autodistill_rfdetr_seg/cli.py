@@ -20,6 +20,7 @@ from . import __version__
 from .cli_options import (
     BUILD_OPTIONS,
     EVALUATE_OPTIONS,
+    INPUT_OPTIONS,
     LABEL_OPTIONS,
     LABELING_OPTIONS,
     TRAIN_OPTIONS,
@@ -50,6 +51,7 @@ def _usage(message: str, prog: str) -> AutodistillSegError:
 COMMANDS: dict[str, str] = {
     "demo": "make images, label them, train a tiny target and evaluate both; no GPU, no download",
     "label": "label a folder with a base and build the dataset",
+    "plan": "label a sample and forecast time, disk and yield for all the images",
     "build": "build the dataset again with other thresholds; the base is not run",
     "import": "take a COCO file that people have edited back into a run; their work wins over any later label",
     "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",
@@ -57,6 +59,8 @@ COMMANDS: dict[str, str] = {
     "predict": "find instances in images with a trained target",
     "run": "run a whole pipeline from a YAML file",
     "report": "write a run's report page again",
+    "explain": "tell where a label came from: prompt, base, scores and every rule it passed",
+    "diff": "tell what was gained, lost and changed between the datasets of two runs",
     "validate": "list every problem of a COCO file",
     "doctor": "tell what this machine can do",
 }
@@ -77,6 +81,17 @@ def build_parser() -> argparse.ArgumentParser:
     }
     _demo(made["demo"])
     _label(made["label"])
+    made["label"].add_argument(
+        "--preview", type=int, metavar="N", help="label a seeded N only, and show them on one contact sheet"
+    )
+    _label(made["plan"])
+    made["plan"].add_argument(
+        "--count", type=int, default=20, metavar="N", help="sampled images (default: %(default)s)"
+    )
+    made["explain"].add_argument("run", metavar="RUN", help="a run's folder")
+    made["explain"].add_argument("label", metavar="SPLIT:ID", help="split and annotation id, such as train:12")
+    made["diff"].add_argument("run", metavar="RUN_A", help="a run's folder")
+    made["diff"].add_argument("other", metavar="RUN_B", help="another, or the same at another time")
     _stage(made["build"], BUILD_OPTIONS)
     _train(made["train"])
     _evaluate(made["evaluate"])
@@ -112,13 +127,17 @@ def _demo(parser: argparse.ArgumentParser) -> None:
 
 
 def _label(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", metavar="IMAGES", help="the folder of images, searched recursively, never written to")
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        help="a folder (searched recursively, never written to), a video, a pattern, a .txt list or a COCO .json",
+    )
     parser.add_argument("--output", metavar="RUN", required=True, help="the run's folder")
     parser.add_argument("--ontology", metavar="JSON|@FILE", help="""prompts and classes: '{"a dog": "dog"}'""")
     parser.add_argument(
         "--class", dest="classes", metavar="PROMPT[=CLASS]", action="append", help="one prompt and its class; repeat it"
     )
-    add_options(parser, LABEL_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS)
+    add_options(parser, LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS)
     _claims(parser)
 
 

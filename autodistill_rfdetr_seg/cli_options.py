@@ -65,6 +65,16 @@ LABEL_OPTIONS = (
     Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
 )
 
+INPUT_OPTIONS = (
+    Option("--limit", "inputs.limit", int, "the first so many images by name", "N"),
+    Option("--sample", "inputs.sample", int, "a seeded choice of so many images", "N"),
+    Option("--every", "inputs.every", int, "of a video every n-th frame", "N"),
+    Option("--fps", "inputs.fps", float, "of a video so many frames a second; 1 where --every is not given", "X"),
+    Option("--scene-changes", "inputs.scene_changes", yaml_value, "of a video, prefer changed frames", "true|false"),
+    Option("--tiles", "base.tiles", int, "cut larger images into tiles of so many pixels", "N"),
+    Option("--overlap", "base.overlap", float, "share by which tiles overlap", "X"),
+)
+
 LABELING_OPTIONS = (
     Option("--workers", "labeling.workers", int, "processes with a base each, one a GPU; 0 for none", "N"),
     Option("--timeout-per-image", "labeling.timeout_per_image", float, "end a base that takes longer", "SECONDS"),
@@ -84,6 +94,7 @@ BUILD_OPTIONS = (
     Option("--hole-area", "refine.hole_area", float, "fill a mask's holes up to this area", "A"),
     Option("--max-instances", "refine.max_instances", yaml_value, "at most so many instances an image", "N"),
     Option("--split", "split", shares, "shares of train, valid and test", "T,V,T"),
+    Option("--near-duplicates", "split.near_duplicates", yaml_value, "bits by which look-alikes may differ", "N"),
     Option("--split-seed", "split.seed", int, "another split of the same images", "N"),
     Option("--format", "dataset.segmentation", str, "how masks are written: rle or polygon", "FORMAT"),
 )
@@ -106,7 +117,7 @@ EVALUATE_OPTIONS = (
     Option("--gate", "evaluation.gates", str, "exit with 5 where a metric is less; repeat it", "METRIC=X", True),
 )
 
-ALL_OPTIONS = LABEL_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
+ALL_OPTIONS = LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
 
 
 def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, load, options, parse
 from .errors import MissingInputError, UsageError
 from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
-from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
+from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage
 from .tables import metrics_table, one_table
 
 OK = 0
@@ -36,12 +37,9 @@ def say_json(data: Any) -> None:
 
 def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Labels a folder and builds the dataset."""
-    from .cli_options import ontology
-
-    data = {"images": str(Path(args.images).resolve()), "ontology": ontology(args)}
-    config = _changed(data, changes)
-    run = RunFolder(Path(args.output))
-    source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
+    config, run, source = _prepared(args, changes)
+    if args.preview is not None:
+        return _preview(args, config, run, source)
     summary = label_stage(config, run, source, progress=not args.quiet)
     _log.info("%s", describe_labels(summary))
     if config.labeling.share is not None:
@@ -52,6 +50,72 @@ def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     _log.info("%s", describe_dataset(dataset, worked))
     _say_dataset(args, run, summary.failures)
     return SOME_FAILED if summary.failures else OK
+
+
+def _prepared(args: argparse.Namespace, changes: Mapping[str, Any]) -> tuple[PipelineConfig, RunFolder, BaseSource]:
+    from .cli_options import ontology
+
+    # Not resolved: the name of a link, and a pattern, are as they were given.
+    data = {"images": str(Path.cwd() / args.images), "ontology": ontology(args)}
+    config = _changed(data, changes)
+    run = RunFolder(Path(args.output))
+    source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
+    return config, run, source
+
+
+def _preview(args: argparse.Namespace, config: PipelineConfig, run: RunFolder, source: BaseSource) -> int:
+    from .previewing import preview
+
+    found = find_inputs(config, run, progress=not args.quiet)
+    shown = preview(config, found.items, source, run.root, args.preview, progress=not args.quiet)
+    if args.json:
+        say_json(shown.as_json())
+    else:
+        classes = ", ".join(f"{count} {name}" for name, count in shown.per_class.items())
+        say(f"{shown.images} images: {classes or 'nothing'}; dropped {sum(shown.rejected.values())}")
+        say(f"picture  {shown.picture}\npage     {shown.page}")
+        say(f"go on with the same command, --resume in place of --preview {args.preview}")
+    return SOME_FAILED if shown.failures else OK
+
+
+def plan(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Labels a sample and forecasts the whole."""
+    from .planning import forecast_text
+    from .planning import plan as forecast
+
+    config, run, source = _prepared(args, changes)
+    found = find_inputs(config, run, progress=not args.quiet)
+    result = forecast(config, found.items, source, run.root, args.count, progress=not args.quiet)
+    if args.json:
+        say_json(result.as_json())
+    else:
+        say(forecast_text(result))
+    return OK
+
+
+def explain(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Tells where a label came from."""
+    from .explaining import explain as explanation_of
+    from .explaining import explain_text
+
+    found = explanation_of(RunFolder(Path(args.run)), args.label)
+    if args.json:
+        say_json(found.as_json())
+    else:
+        say(explain_text(found))
+    return OK
+
+
+def diff(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Tells what two datasets differ in."""
+    from .comparing import compare, comparison_text
+
+    found = compare(RunFolder(Path(args.run)), RunFolder(Path(args.other)))
+    if args.json:
+        say_json(found.as_json())
+    else:
+        say(comparison_text(found))
+    return OK
 
 
 def build(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
@@ -269,6 +333,7 @@ def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 BY_NAME = {
     "demo": demo,
     "label": label,
+    "plan": plan,
     "build": build,
     "import": import_labels,
     "train": train,
@@ -276,6 +341,8 @@ BY_NAME = {
     "predict": predict,
     "run": run,
     "report": report,
+    "explain": explain,
+    "diff": diff,
     "validate": validate,
     "doctor": doctor,
 }

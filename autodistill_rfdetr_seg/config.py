@@ -26,11 +26,36 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+class InputsConfig(Options):
+    """Which of the images: the first `limit` by name, or a seeded `sample`; of a video every n-th frame or `fps` frames
+    a second (1 where neither is given), those with a changed scene preferred where `scene_changes` is set."""
+
+    limit: Annotated[int, Field(ge=1)] | None = None
+    sample: Annotated[int, Field(ge=1)] | None = None
+    seed: int = 0
+    every: Annotated[int, Field(ge=1)] | None = None
+    fps: Annotated[float, Field(gt=0)] | None = None
+    scene_changes: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> InputsConfig:
+        if self.limit is not None and self.sample is not None:
+            raise ValueError("limit and sample exclude each other")
+        if self.every is not None and self.fps is not None:
+            raise ValueError("every and fps exclude each other")
+        return self
+
+
 class BaseConfig(Options):
-    """Which base labels: a registered name or `package.module:Class`, and its constructor's arguments."""
+    """Which base labels: a registered name or `package.module:Class`, and its constructor's arguments.
+
+    `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects.
+    """
 
     name: str = "grounded-sam"
     args: dict[str, Any] = Field(default_factory=dict)
+    tiles: Annotated[int, Field(ge=32)] | None = None
+    overlap: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
 
 
 class LabelingConfig(Options):
@@ -72,12 +97,17 @@ class RefineConfig(Options):
 
 
 class SplitConfig(Options):
-    """Shares of the splits; each image's place comes from a hash of its content, so adding images moves none."""
+    """Shares of the splits; each image's place comes from a hash of its content, so adding images moves none.
+
+    Copies of a file, frames of one video, and images whose perceptual hashes differ in at most `near_duplicates` of 64
+    bits stay in one split (None: copies and frames only).
+    """
 
     train: Share = 0.8
     valid: Share = 0.1
     test: Share = 0.1
     seed: int = 0
+    near_duplicates: Annotated[int, Field(ge=0, le=16)] | None = 4
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitConfig:
@@ -137,6 +167,7 @@ class PipelineConfig(Options):
     images: str
     ontology: dict[str, str]
     output: str | None = None
+    inputs: InputsConfig = Field(default_factory=InputsConfig)
     base: BaseConfig = Field(default_factory=BaseConfig)
     labeling: LabelingConfig = Field(default_factory=LabelingConfig)
     refine: RefineConfig = Field(default_factory=RefineConfig)
@@ -242,6 +273,7 @@ def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
         return str((folder / Path(path).expanduser()).resolve())
 
     evaluation = config.evaluation.model_copy(update={"gold": [absolute(p) for p in config.evaluation.gold]})
+    # resolve() would follow links, and a pattern is no path: only the folder is put before it.
     return config.model_copy(update={"images": absolute(config.images), "evaluation": evaluation})
 
 

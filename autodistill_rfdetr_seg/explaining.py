@@ -20,7 +20,7 @@ from .labeling import read_account
 from .records import Classes, ImageLabels, Instance, Rejected
 from .refine import Rule, class_thresholds, pixels, ranked, rules
 from .stages import RunFolder
-from .store import Key, LabelStore, StoredLabels
+from .store import HUMAN, Key, LabelStore, StoredLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ def explain(run: RunFolder, reference: str) -> Explanation:
     file_name, rows, at = _annotation(run.dataset / split / coco.ANNOTATIONS, number)
     path = next(p for p, e in index["images"].items() if (e["split"], e["file_name"]) == (split, file_name))
     account = read_account(run.labels)
+    if path in LabelStore(run.human).keys(HUMAN):
+        raise DataError(f"The labels of {path} are a person's work, imported into the run: no rule has touched them.")
     store = LabelStore(run.labels)
     key = store.keys(account.fingerprint).get(path)
     if key is None or key.sha256 != index["images"][path]["sha256"]:

@@ -42,13 +42,16 @@ def label_images(
     folder: Path,
     options: LabelingConfig | None = None,
     *,
+    root: Path | None = None,
+    groups: Mapping[str, str] | None = None,
     progress: bool = True,
 ) -> LabelSummary:
     """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
 
     Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
     ends. An image that cannot be read, or that the base fails on, is a failure with a reason; the rest is labelled.
-    Files with the same content are labelled once.
+    Files with the same content are labelled once. The account also keeps `root`, the folder that names are relative to,
+    and `groups` (name → group) of images that belong into one split.
 
     Raises:
         DataError: another process writes to the store, or more than `max_failures` images failed.
@@ -81,7 +84,9 @@ def label_images(
                         labelled += 1
                 # Last, so that what the bar has counted is in the store's hands.
                 bar.update(1 + len(twins))
-        _write_account(folder, source, [name for _, name in images], failures, options.share)
+        _write_failures(folder, failures, options.share)
+        names = sorted(name for _, name in images)
+        write_json(folder / "labels.json", _account(source, names, root, groups or {}))
     return LabelSummary(labelled, len(mine) - len(todo), tuple(failures), dict(dropped))
 
 
@@ -192,31 +197,27 @@ def _is_stored(path: Path, key: Key | None) -> bool:
     return (stat.st_size, stat.st_mtime_ns) == (key.file_bytes, key.mtime_ns)
 
 
-def _write_account(
-    folder: Path,
-    source: BaseSource,
-    names: Sequence[str],
-    failures: Sequence[Mapping[str, str]],
-    share: tuple[int, int] | None,
-) -> None:
+def _write_failures(folder: Path, failures: Sequence[Mapping[str, str]], share: tuple[int, int] | None) -> None:
     name = "failures.jsonl" if share is None else f"failures-{share[0]}-of-{share[1]}.jsonl"
     if share is None:
         for old in folder.glob("failures-*-of-*.jsonl"):
             old.unlink()
     write_text(folder / name, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+
+
+def _account(source: BaseSource, names: Sequence[str], root: Path | None, groups: Mapping[str, str]) -> dict[str, Any]:
     provenance = source.provenance
-    write_json(
-        folder / "labels.json",
-        {
-            "base": provenance.base,
-            "args": {key: _plain(value) for key, value in provenance.args.items()},
-            "fingerprint": provenance.fingerprint,
-            "image_input": source.image_input,
-            "ontology": source.classes.ontology,
-            "versions": dict(provenance.versions),
-            "images": sorted(names),
-        },
-    )
+    return {
+        "base": provenance.base,
+        "args": {key: _plain(value) for key, value in provenance.args.items()},
+        "fingerprint": provenance.fingerprint,
+        "image_input": source.image_input,
+        "ontology": source.classes.ontology,
+        "versions": dict(provenance.versions),
+        "root": None if root is None else str(root),
+        "groups": dict(sorted(groups.items())),
+        "images": names,
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -225,7 +226,8 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class LabelAccount:
-    """What `labels.json` says: the classes, the base, and the names of the images asked for."""
+    """What `labels.json` says: the classes, the base, the names of the images asked for, the folder that these are
+    relative to, and the groups of those that belong into one split."""
 
     classes: Classes
     base: str
@@ -233,6 +235,8 @@ class LabelAccount:
     fingerprint: str
     images: tuple[str, ...]
     versions: Mapping[str, str]
+    root: Path | None
+    groups: Mapping[str, str]
 
 
 def read_account(folder: Path) -> LabelAccount:
@@ -253,6 +257,8 @@ def read_account(folder: Path) -> LabelAccount:
             data["fingerprint"],
             tuple(data["images"]),
             data["versions"],
+            None if data["root"] is None else Path(data["root"]),
+            data["groups"],
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} is not a label account: {error!r}.") from error

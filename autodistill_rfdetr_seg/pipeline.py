@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,9 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
         UsageError: the output lies in the images' folder, or the base does not take its arguments or prompts.
     """
     images, root = Path(config.images).resolve(), run.root.resolve()
-    discover(images)
-    if root == images or root.is_relative_to(images):
+    if not (images.is_file() or has_magic(config.images)):
+        discover(images)
+    if images.is_dir() and (root == images or root.is_relative_to(images)):
         raise UsageError(
             f"The output {root} lies in the images' folder {images}.",
             "Your folder is never written to: choose another.",

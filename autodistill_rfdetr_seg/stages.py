@@ -21,8 +21,8 @@ from .config import PipelineConfig, dump, load
 from .dataset import BuildOptions, build, read_dataset
 from .errors import DataError, MissingInputError
 from .files import fingerprint, read_json, write_json, write_text
-from .images import discover, relative_paths
-from .labeling import LabelSummary, label_images
+from .inputs import Inputs, find_images
+from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,11 @@ class RunFolder:
     def labels(self) -> Path:
         """The label store."""
         return self.root / "labels"
+
+    @property
+    def frames(self) -> Path:
+        """The frames taken from a video."""
+        return self.root / "frames"
 
     @property
     def human(self) -> Path:
@@ -99,7 +104,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here."""
-        for folder in (self.labels, self.dataset, self.training, self.evaluation):
+        for folder in (self.labels, self.frames, self.dataset, self.training, self.evaluation):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.config_file, self.report, self.picture):
             file.unlink(missing_ok=True)
@@ -110,11 +115,20 @@ def source_of(config: PipelineConfig) -> BaseSource:
     return BaseSource.named(config.base, Classes.from_ontology(config.ontology))
 
 
+def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
+    """The images that the configuration names; what there is to say about them goes to the log."""
+    found = find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
+    for note in found.notes:
+        _log.warning("%s", note)
+    return found
+
+
 def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True) -> LabelSummary:
     """Labels the images that are not labelled yet."""
-    folder = Path(config.images)
-    images = relative_paths(discover(folder), folder)
-    summary = label_images(source, images, run.labels, config.labeling, progress=progress)
+    found = find_inputs(config, run, progress=progress)
+    summary = label_images(
+        source, found.items, run.labels, config.labeling, root=found.root, groups=found.groups, progress=progress
+    )
     if summary.failures and not (summary.labelled or summary.stored):
         first = summary.failures[0]
         raise DataError(
@@ -127,7 +141,8 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
     """Builds the dataset; the second value tells whether there was something to do."""
     options = BuildOptions(config.refine, config.split, config.dataset)
-    return build(run.labels, Path(config.images), run.dataset, options, progress=progress)
+    root = read_account(run.labels).root or Path(config.images)
+    return build(run.labels, root, run.dataset, options, human=run.human, progress=progress)
 
 
 def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:

@@ -60,7 +60,7 @@ class StoredLabels:
 
     `dropped` counts what the base said and the contract had no place for (reason → number); `seconds` is the base's own
     time; the file's size and time tell later, without reading it, that it is still the same. In a person's row `names`
-    are the class names that its instances' indices stand for.
+    are the class names that its instances' indices stand for. `phash` is the image's perceptual hash.
     """
 
     image: ImageRecord
@@ -71,6 +71,7 @@ class StoredLabels:
     seconds: float
     dropped: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] | None = None
+    phash: int | None = None
 
     def with_classes(self, classes: Classes) -> ImageLabels:
         """The row as labels of `classes`: prompts mapped to the classes they find, a person's class names to theirs."""
@@ -97,6 +98,7 @@ class Key:
     file_bytes: int
     mtime_ns: int
     sha256: str
+    phash: int | None
     shard: str
     row: int
 
@@ -127,6 +129,7 @@ def _schema() -> pa.Schema:
             ("seconds", pa.float64()),
             ("instances", pa.list_(instance)),
             ("dropped", pa.string()),
+            ("phash", pa.uint64()),
             ("base", word),
             ("base_args", word),
             ("base_fingerprint", word),
@@ -185,7 +188,7 @@ class LabelStore:
             DataError: a shard is damaged, and `heal` is not set; it is named.
         """
         keys: dict[str, Key] = {}
-        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "base_fingerprint"]
+        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
             try:
                 # All of a shard is read where it may be healed: damage anywhere in it counts.
@@ -253,6 +256,7 @@ def _to_row(labels: StoredLabels, provenance: Provenance) -> dict[str, Any]:
             for i in labels.instances
         ],
         "dropped": json.dumps(dict(labels.dropped), sort_keys=True),
+        "phash": labels.phash,
         "base": provenance.base,
         "base_args": json.dumps(dict(provenance.args), sort_keys=True, default=str),
         "base_fingerprint": provenance.fingerprint,
@@ -284,4 +288,5 @@ def _from_row(row: dict[str, Any]) -> StoredLabels:
         row["seconds"],
         json.loads(row["dropped"]),
         tuple(json.loads(row["prompts"])) if row["base"] == HUMAN else None,
+        row["phash"],
     )

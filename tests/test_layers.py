@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autodistill_rfdetr_seg"
 FLOORS = (
     ("errors",),
-    ("records", "files", "versions"),
+    ("records", "files", "versions", "tables"),
     ("config", "masks"),
     ("images", "split"),
     ("similar", "video"),
@@ -27,14 +27,26 @@ FLOORS = (
     ("scoring",),
     ("report",),
     ("reporting", "predicting", "importing", "explaining", "comparing", "previewing"),
+    ("planning",),
     ("pipeline", "demo", "doctor"),
-    ("tables", "cli_options"),
+    ("cli_options",),
     ("commands",),
     ("cli",),
     ("__main__",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = {"torch", "torchvision", "rfdetr", "transformers", "cv2", "skimage", "pycocotools", "supervision", "pyarrow"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "rfdetr",
+    "transformers",
+    "cv2",
+    "skimage",
+    "pycocotools",
+    "supervision",
+    "pyarrow",
+    "av",
+}
 MAY_IMPORT_RFDETR = {"target"}
 
 

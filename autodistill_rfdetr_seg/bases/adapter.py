@@ -23,6 +23,7 @@ from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
 from .registry import BASES, ImageInput
+from .tiles import ask_in_tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,19 @@ class Answer:
 class BaseAdapter:
     """Asks `model` (any `DetectionBaseModel`) about images, and brings its answers into one form."""
 
-    def __init__(self, model: Any, prompts: int, image_input: ImageInput = "bgr") -> None:
+    def __init__(
+        self,
+        model: Any,
+        prompts: int,
+        image_input: ImageInput = "bgr",
+        tiles: int | None = None,
+        overlap: float = 0.0,
+    ) -> None:
         self.model = model
         self.prompts = prompts
         self.image_input = image_input
+        self.tiles = tiles
+        self.overlap = overlap
 
     def ask(self, pixels: RgbImage) -> Answer:
         """The instances in one image, HWC uint8 RGB, orientation applied.
@@ -49,17 +59,25 @@ class BaseAdapter:
         Raises:
             BaseModelError: the base failed, or its answer cannot be used; the message says why.
         """
-        started = time.perf_counter()
-        try:
-            detections = self._predict(pixels)
-        except AutodistillSegError:
-            raise
-        except Exception as error:
-            raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
-        seconds = time.perf_counter() - started
         dropped: Counter[str] = Counter()
-        instances = instances_of(detections, pixels.shape[:2], self.prompts, dropped)
-        return Answer(tuple(instances), dict(dropped), seconds)
+        spent = [0.0]
+
+        def ask_whole(part: RgbImage) -> list[Instance]:
+            started = time.perf_counter()
+            try:
+                detections = self._predict(part)
+            except AutodistillSegError:
+                raise
+            except Exception as error:
+                raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
+            spent[0] += time.perf_counter() - started
+            return instances_of(detections, part.shape[:2], self.prompts, dropped)
+
+        if self.tiles is None:
+            instances = ask_whole(pixels)
+        else:
+            instances = ask_in_tiles(ask_whole, pixels, self.tiles, self.overlap)
+        return Answer(tuple(instances), dict(dropped), spent[0])
 
     def _predict(self, pixels: RgbImage) -> Any:
         if self.image_input == "pil":

@@ -9,6 +9,7 @@ from typing import Any
 from ..config import BaseConfig
 from ..images import OpenedImage
 from ..records import Classes
+from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
 from .adapter import BaseAdapter
@@ -30,7 +31,10 @@ class BaseSource:
         """A base of the registry; raises UnknownNameError for one that is not there."""
         entry = find_base(config.name)
         prompts = tuple(prompt for prompt, _ in classes.prompts)
-        return cls(classes, Provenance(config.name, config.args, prompts, versions()), config, None, entry.image_input)
+        args = dict(config.args)
+        if config.tiles is not None:
+            args |= {"tiles": config.tiles, "overlap": config.overlap}
+        return cls(classes, Provenance(config.name, args, prompts, versions()), config, None, entry.image_input)
 
     @classmethod
     def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
@@ -60,7 +64,8 @@ class BaseSource:
 
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it is not at hand."""
-        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input)
+        tiling = (None, 0.0) if self.config is None else (self.config.tiles, self.config.overlap)
+        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling)
 
 
 def label_image(adapter: BaseAdapter, image: OpenedImage) -> StoredLabels:
@@ -78,4 +83,5 @@ def label_image(adapter: BaseAdapter, image: OpenedImage) -> StoredLabels:
         image.mtime_ns,
         answer.seconds,
         answer.dropped,
+        phash=perceptual_hash(image.pixels),
     )

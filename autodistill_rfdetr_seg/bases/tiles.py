@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from ..records import Instance, Rle
 # masks that do not overlap.
 AGREE_IOU = 0.5
 # Share of a mask that lies in another, above which it is a part of it.
-PART = 0.8
+PART = 0.5
 # A mask that ends this many pixels before its tile does may be cut there: bases blur and resize, and stop short.
 EDGE = 2
 
@@ -116,12 +116,17 @@ def paste(rle: Rle, top: int, left: int, height: int, width: int) -> Rle:
         raise ValueError(
             f"A crop of {rle.width} x {rle.height} at ({left}, {top}) leaves the {width} x {height} frame."
         )
-    return _place(masks.decode(rle), top, left, height, width)
+    from pycocotools import mask as coco_mask
+
+    # Its own box is all that is looked at: a small object in a large tile costs little.
+    x, y, columns, rows = (int(value) for value in masks.bbox_xywh(rle))
+    inside = coco_mask.decode(masks.to_coco(rle))[y : y + rows, x : x + columns]
+    return _place(inside, top + y, left + x, height, width)
 
 
-def _place(crop: masks.BoolMask, top: int, left: int, height: int, width: int) -> Rle:
+def _place(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
     # One empty row above and below each column, so that every run begins and ends within its column.
-    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=bool)
     padded[:, 1:-1] = crop.T
     column, edge = np.nonzero(np.diff(padded, axis=1))
     bounds = (left + column) * height + top + edge
@@ -188,7 +193,10 @@ def _pairs(first: Sequence[_Piece], second: Sequence[_Piece], zone: Window) -> I
     """
     if not first or not second:
         return
-    one, two = _within(first, zone), _within(second, zone)
+    height, width = first[0].instance.rle.height, first[0].instance.rle.width
+    inside = np.ones((zone.bottom - zone.top, zone.right - zone.left), dtype=bool)
+    frame = _place(inside, zone.top, zone.left, height, width)
+    one, two = _within(first, frame), _within(second, frame)
     same = np.array([[a.instance.class_index == b.instance.class_index for b in second] for a in first])
     iou = masks.iou_matrix(one, two) * same
     best = (iou == iou.max(axis=1, keepdims=True)) & (iou == iou.max(axis=0)) & (iou > AGREE_IOU)
@@ -214,15 +222,12 @@ def _parts(
             yield at, whole
 
 
-def _within(pieces: Sequence[_Piece], zone: Window) -> list[Rle]:
-    """The pieces' masks inside the zone."""
+def _within(pieces: Sequence[_Piece], frame: Rle) -> list[Rle]:
+    """The pieces' masks inside `frame`."""
     from pycocotools import mask as coco_mask
 
-    height, width = pieces[0].instance.rle.height, pieces[0].instance.rle.width
-    inside = np.ones((zone.bottom - zone.top, zone.right - zone.left), dtype=bool)
-    frame = masks.to_coco(_place(inside, zone.top, zone.left, height, width))
-    both = (coco_mask.merge([masks.to_coco(p.instance.rle), frame], intersect=True) for p in pieces)
-    return [Rle(height, width, raw["counts"]) for raw in both]
+    both = (coco_mask.merge([masks.to_coco(p.instance.rle), masks.to_coco(frame)], intersect=True) for p in pieces)
+    return [Rle(frame.height, frame.width, raw["counts"]) for raw in both]
 
 
 def _join(pieces: Sequence[_Piece]) -> Instance:

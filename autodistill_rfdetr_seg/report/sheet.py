@@ -1,4 +1,4 @@
-"""A contact sheet of labels: what refine kept of each image, and what it dropped and why, as one PNG and one HTML page."""
+"""A contact sheet of labels, as a PNG and as a page: what refine kept of each image, what it dropped and why."""
 
 from __future__ import annotations
 
@@ -81,9 +81,12 @@ def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes
     size = max(11, round(max(height, width) / 36))
     taken: list[Box] = []
     for one, box in reversed(drawn):
-        words = f"{picture_name(classes, one.instance.class_index)} {one.instance.score:.2f} {one.reason}"
+        # The reason first: where there is no room, the class shows by its colour.
+        words = f"{one.reason} {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
         label = tag(words, size, _colour(one), int(width * LABEL_SHARE))
-        place = None if label is None else free_place(box, label.shape[1], label.shape[0], width, height, taken)
+        if label is None:
+            continue
+        place = free_place(box, label.shape[1], label.shape[0], width, height, taken)
         if place is not None:
             taken.append(place)
             canvas[place[1] : place[3], place[0] : place[2]] = label
