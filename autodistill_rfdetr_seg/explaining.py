@@ -278,7 +278,7 @@ def _image(run: RunFolder, stored: StoredLabels, split: str, file_name: str) -> 
     record = stored.image
     return {
         "path": record.path,
-        "file": str(Path(run.config().images) / record.path),
+        "file": str((read_account(run.labels).root or Path(run.config().images)) / record.path),
         "dataset_file": str(run.dataset / split / file_name),
         "split": split,
         "sha256": record.sha256,

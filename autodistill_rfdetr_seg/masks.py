@@ -34,20 +34,22 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
     top, bottom = int(rows[0]), int(rows[-1]) + 1
     columns = np.flatnonzero(inside[top:bottom].any(axis=0))
     left, right = int(columns[0]), int(columns[-1]) + 1
+    return encode_at(inside[top:bottom, left:right], top, left, height, width)
+
+
+def encode_at(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
+    """The RLE, in a frame of `height` x `width` pixels, of a crop (bool, or 0 and 1) at (`top`, `left`)."""
     # One empty row above and below each column, so that every run begins and ends within its column.
-    padded = np.zeros((right - left, bottom - top + 2), dtype=np.int8)
-    padded[:, 1:-1] = inside[top:bottom, left:right].T
+    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+    padded[:, 1:-1] = crop.T
     column, edge = np.nonzero(np.diff(padded, axis=1))
-    at = (left + column) * height + top + edge
-    starts, ends = at[0::2], at[1::2]
-    # A run that ends a column goes on in the next where that begins inside.
-    apart = ends[:-1] != starts[1:]
-    starts, ends = starts[np.r_[True, apart]], ends[np.r_[apart, True]]
-    bounds = np.column_stack([starts, ends]).ravel()
-    counts = np.diff(bounds, prepend=0).tolist()
-    if ends[-1] != height * width:
-        counts.append(height * width - int(ends[-1]))
-    return _compress(counts, height, width)
+    bounds = (left + column) * height + top + edge
+    # A run that ends a column of the frame goes on in the next where that begins inside.
+    apart = np.ones(len(bounds), dtype=bool)
+    meets = np.flatnonzero(bounds[1:-1:2] == bounds[2::2])
+    apart[2 * meets + 1] = apart[2 * meets + 2] = False
+    counts = np.diff(bounds[apart], prepend=0, append=height * width).tolist()
+    return _compress(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
 
 
 def _compress(counts: list[int], height: int, width: int) -> Rle:

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -121,21 +121,7 @@ def paste(rle: Rle, top: int, left: int, height: int, width: int) -> Rle:
     # Its own box is all that is looked at: a small object in a large tile costs little.
     x, y, columns, rows = (int(value) for value in masks.bbox_xywh(rle))
     inside = coco_mask.decode(masks.to_coco(rle))[y : y + rows, x : x + columns]
-    return _place(inside, top + y, left + x, height, width)
-
-
-def _place(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
-    # One empty row above and below each column, so that every run begins and ends within its column.
-    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=bool)
-    padded[:, 1:-1] = crop.T
-    column, edge = np.nonzero(np.diff(padded, axis=1))
-    bounds = (left + column) * height + top + edge
-    # A run that ends a column of the frame goes on in the next where that begins inside.
-    apart = np.ones(len(bounds), dtype=bool)
-    meets = np.flatnonzero(bounds[1:-1:2] == bounds[2::2])
-    apart[2 * meets + 1] = apart[2 * meets + 2] = False
-    counts = np.diff(bounds[apart], prepend=0, append=height * width).tolist()
-    return masks._compress(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
+    return masks.encode_at(inside, top + y, left + x, height, width)
 
 
 def _piece(number: int, window: Window, instance: Instance, height: int, width: int) -> _Piece:
@@ -195,7 +181,7 @@ def _pairs(first: Sequence[_Piece], second: Sequence[_Piece], zone: Window) -> I
         return
     height, width = first[0].instance.rle.height, first[0].instance.rle.width
     inside = np.ones((zone.bottom - zone.top, zone.right - zone.left), dtype=bool)
-    frame = _place(inside, zone.top, zone.left, height, width)
+    frame = masks.encode_at(inside, zone.top, zone.left, height, width)
     one, two = _within(first, frame), _within(second, frame)
     same = np.array([[a.instance.class_index == b.instance.class_index for b in second] for a in first])
     iou = masks.iou_matrix(one, two) * same
