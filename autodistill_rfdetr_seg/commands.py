@@ -21,6 +21,8 @@ from .tables import metrics_table, one_table
 
 OK = 0
 SOME_FAILED = 4
+# Of dataset.json, what `label` and `build` print.
+_SHOWN = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
 
 _log = logging.getLogger(__name__)
 
@@ -380,7 +382,7 @@ def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> Non
     from .files import read_json
 
     index = read_json(run.dataset / "dataset.json")
-    data = {"dataset": str(run.dataset), **{key: index[key] for key in ("counts", "kept", "rejected", "per_class")}}
+    data = {"dataset": str(run.dataset), **{key: index[key] for key in _SHOWN}}
     if args.json:
         say_json({**data, "failures": list(failures)})
         return
@@ -389,6 +391,13 @@ def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> Non
         say(f"{name:<6} {sizes}")
     reasons = ", ".join(f"{reason} {count}" for reason, count in index["rejected"].items())
     say(f"kept {index['kept']} labels, rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}")
+    together = index["kept_together"]
+    if together["groups"]:
+        say(f"kept together: {together['groups']} groups of copies, look-alikes or frames ({together['images']} images)")
+    if together["too_alike"]:
+        say(f"not kept together: {together['too_alike']} images all look alike (a fixed camera?); scores may flatter")
+    for name, lacking in index["too_rare"].items():
+        say(f"class {name!r} has no label in {', '.join(lacking)}")
     for failure in failures:
         say(f"failed  {failure['path']}: {failure['reason']}")
     say(f"dataset  {run.dataset}")

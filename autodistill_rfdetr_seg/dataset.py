@@ -244,7 +244,7 @@ def _write(
             labels = row.with_classes(account.classes)
             if path not in rows.by_people:
                 labels = refine(labels, options.refine, account.classes)
-            tally.add(labels, row)
+            tally.add(labels, row, split)
             index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
             bar.update()
             yield name, labels
@@ -312,8 +312,10 @@ class _Tally:
         self._kept: Counter[int] = Counter()
         self._rejected: Counter[str] = Counter()
         self._by_class: dict[int, Counter[str]] = defaultdict(Counter)
+        self._in_split: dict[str, set[int]] = {}
 
-    def add(self, labels: ImageLabels, row: StoredLabels) -> None:
+    def add(self, labels: ImageLabels, row: StoredLabels, split: str) -> None:
+        self._in_split.setdefault(split, set()).update(instance.class_index for instance in labels.instances)
         self._kept.update(instance.class_index for instance in labels.instances)
         self._rejected.update(rejected.reason for rejected in labels.rejected)
         self._rejected.update(row.dropped)
@@ -324,6 +326,11 @@ class _Tally:
         return {
             "kept": sum(self._kept.values()),
             "rejected": dict(sorted(self._rejected.items())),
+            "too_rare": {
+                name: lacking
+                for index, name in enumerate(self._names)
+                if (lacking := [split for split, seen in self._in_split.items() if index not in seen])
+            },
             "per_class": {
                 name: {"kept": self._kept[index], "rejected": dict(sorted(self._by_class[index].items()))}
                 for index, name in enumerate(self._names)

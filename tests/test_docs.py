@@ -66,7 +66,10 @@ def test_the_commands_run_one_after_another(
         path.write_bytes(path.read_bytes() + b"\0")
     (tmp_path / "gold" / "_annotations.coco.json").write_text(json.dumps(data))
     story = [args for args in commands() if args[0] not in ("doctor", "run")]
-    assert [args[0] for args in story] == ["label", "build", "train", "evaluate", "report", "predict"]
+    assert [args[0] for args in story] == [
+        *("label", "build", "train", "evaluate", "report", "predict"),
+        *("label", "plan", "label", "explain", "import"),
+    ]
     for args in story:
         extra = [*tiny_options(), "--epochs=1"] if args[0] == "train" else []
         assert main([*args, *extra, "-q"]) == 0, capsys.readouterr().err

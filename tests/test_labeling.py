@@ -253,3 +253,65 @@ def test_long_and_equal_names(tmp_path: Path) -> None:
     names = [v["file_name"] for v in json.loads((dataset.root / "dataset.json").read_text())["images"].values()]
     assert len({name.casefold() for name in names}) == 6
     assert max(map(len, names)) < 200
+
+
+def texture(path: Path, seed: int, brighter: int = 0) -> None:
+    """A photo of its own, as coarse noise is; `brighter` makes another file of the same view."""
+    coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 200, (6, 8, 3)).astype(np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.asarray(coarse.resize((96, 72), Image.Resampling.BICUBIC)).astype(int) + brighter
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+
+
+def index_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "dataset" / "dataset.json").read_text())
+    return found
+
+
+def test_look_alikes_stay_in_one_split_unless_switched_off(tmp_path: Path) -> None:
+    for i in range(20):
+        texture(tmp_path / "images" / f"{i:02d}a.png", i)
+        texture(tmp_path / "images" / f"{i:02d}b.png", i, brighter=8)
+    label(RedBase(), tmp_path / "images", tmp_path / "run", progress=False)
+    index = index_of(tmp_path / "run")
+    split = {path: entry["split"] for path, entry in index["images"].items()}
+    assert all(split[f"{i:02d}a.png"] == split[f"{i:02d}b.png"] for i in range(20))
+    assert (index["kept_together"]["groups"], index["kept_together"]["images"]) == (20, 40)
+    assert index["kept_together"]["pairs"][0] == ["00a.png", "00b.png"]
+    apart = {"split": {"near_duplicates": None}}
+    label(RedBase(), tmp_path / "images", tmp_path / "apart", progress=False, **apart)
+    split = {path: entry["split"] for path, entry in index_of(tmp_path / "apart")["images"].items()}
+    assert any(split[f"{i:02d}a.png"] != split[f"{i:02d}b.png"] for i in range(20))
+
+
+def test_a_fixed_camera_is_not_one_group(tmp_path: Path) -> None:
+    for i in range(30):
+        texture(tmp_path / "images" / f"{i}.png", 7, brighter=i % 9 + (i // 9) * 10)
+    dataset = label(RedBase(), tmp_path / "images", tmp_path / "run", progress=False)
+    assert {name: count["images"] for name, count in dataset.counts.items()} == {"train": 24, "valid": 3, "test": 3}
+    assert index_of(tmp_path / "run")["kept_together"]["too_alike"] == 30
+
+
+def test_frames_of_one_video_stay_together(tmp_path: Path) -> None:
+    items, groups = [], {}
+    for video in range(6):
+        for frame in range(4):
+            texture(tmp_path / "frames" / f"v{video}" / f"{frame}.png", 100 * video + frame)
+    for path, name in relative_paths(discover(tmp_path / "frames"), tmp_path / "frames"):
+        items.append((path, name))
+        groups[name] = f"video {name.split('/')[0]}"
+    source = BaseSource.of_model(RedBase())
+    label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
+    shares = BuildOptions(split=SplitConfig(train=0.5, valid=0.25, test=0.25))
+    build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", shares, progress=False)
+    index = json.loads((tmp_path / "dataset" / "dataset.json").read_text())["images"]
+    for video in range(6):
+        assert len({entry["split"] for path, entry in index.items() if path.startswith(f"v{video}/")}) == 1
+
+
+def test_a_class_too_rare_for_every_split_is_told(folder: Path, tmp_path: Path) -> None:
+    base = RedBase(CaptionOntology({"red": "square", "never": "ghost"}))
+    label(base, folder, tmp_path / "run", progress=False)
+    rare = index_of(tmp_path / "run")["too_rare"]
+    assert rare["ghost"] == ["train", "valid", "test"]
+    assert rare.get("square", []) in ([], ["valid"], ["test"])
