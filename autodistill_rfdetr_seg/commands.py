@@ -393,7 +393,7 @@ def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> Non
     say(f"kept {index['kept']} labels, rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}")
     together = index["kept_together"]
     if together["groups"]:
-        say(f"kept together: {together['groups']} groups of copies, look-alikes or frames ({together['images']} images)")
+        say(f"kept together: {together['groups']} groups of copies, look-alikes, frames ({together['images']} images)")
     if together["too_alike"]:
         say(f"not kept together: {together['too_alike']} images all look alike (a fixed camera?); scores may flatter")
     for name, lacking in index["too_rare"].items():
