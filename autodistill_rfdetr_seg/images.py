@@ -64,8 +64,9 @@ MAX_PIXELS = 178_956_970
 class OpenedImage:
     """A decoded image.
 
-    `pixels` is HWC uint8 RGB with EXIF orientation applied. `link_suffix` is the suffix under which the file itself can
-    stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare format).
+    `pixels` is HWC uint8 RGB, read-only, with EXIF orientation applied. `link_suffix` is the suffix under which the file
+    itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare
+    format).
     """
 
     record: ImageRecord
@@ -146,12 +147,12 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
 
 
 def open_rgb(path: Path) -> RgbImage:
-    """The pixels of one file, HWC uint8 RGB, orientation applied; raises as `open_image`."""
-    return open_image(path).pixels
+    """The pixels of one file, HWC uint8 RGB, orientation applied, free to be written to; raises as `open_image`."""
+    return open_image(path).pixels.copy()
 
 
 def decode(data: bytes, name: str) -> tuple[RgbImage, str | None]:
-    """The pixels of an encoded image, and the suffix under which the very bytes can stand in a dataset (or None)."""
+    """The pixels of an encoded image (read-only), and the suffix under which the very bytes can stand in a dataset (or None)."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
@@ -186,10 +187,13 @@ def _to_rgb(image: Image.Image) -> tuple[RgbImage, str | None]:
             turned = ImageOps.exif_transpose(_with_exif(pixels, image))
             pixels = np.asarray(turned)
         return np.ascontiguousarray(pixels), None
-    image = ImageOps.exif_transpose(image)
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA").convert("RGB")
-    return np.ascontiguousarray(image.convert("RGB"), dtype=np.uint8), link_suffix
+    # Each of these steps copies the picture, so each is taken only where it is needed.
+    upright = image if orientation in (0, 1) else ImageOps.exif_transpose(image)
+    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        upright = upright.convert("RGBA").convert("RGB")
+    elif upright.mode != "RGB":
+        upright = upright.convert("RGB")
+    return np.asarray(upright, dtype=np.uint8), link_suffix
 
 
 def _grey_to_rgb(grey: npt.NDArray[np.generic]) -> RgbImage:

@@ -101,7 +101,8 @@ def predict_images(
 
 
 def _labels(model: Any, image: OpenedImage, classes: Classes, confidence: float) -> ImageLabels:
-    detections = model.predict_batch([image.pixels], confidence)[0]
+    # torch warns of arrays that cannot be written to.
+    detections = model.predict_batch([image.pixels.copy()], confidence)[0]
     found = instances_of(detections, image.pixels.shape[:2], len(classes.names), Counter())
     return ImageLabels(image.record, tuple(found), source="target")
 

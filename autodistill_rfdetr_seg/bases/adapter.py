@@ -124,11 +124,11 @@ def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Count
             dropped["unknown_class"] += 1
         elif scores[at] is None:
             dropped["no_finite_score"] += 1
-        elif not mask.any():
+        elif not masks.area(rle := masks.encode(mask)):
             dropped["empty_mask"] += 1
         else:
             score = float(scores[at])  # type: ignore[arg-type]
-            instances.append((at, Instance(prompt, masks.encode(mask), score, prompt_index=prompt)))
+            instances.append((at, Instance(prompt, rle, score, prompt_index=prompt)))
     return instances
 
 
