@@ -64,8 +64,8 @@ MAX_PIXELS = 178_956_970
 class OpenedImage:
     """A decoded image.
 
-    `pixels` is HWC uint8 RGB, read-only, with EXIF orientation applied. `link_suffix` is the suffix under which the file
-    itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare
+    `pixels` is HWC uint8 RGB, read-only, with EXIF orientation applied. `link_suffix` is the suffix under which the
+    file itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare
     format).
     """
 
