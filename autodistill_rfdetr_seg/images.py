@@ -65,8 +65,8 @@ class OpenedImage:
     """A decoded image.
 
     `pixels` is HWC uint8 RGB, read-only, with EXIF orientation applied. `link_suffix` is the suffix under which the
-    file itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames, rare
-    format).
+    file itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames,
+    rare format).
     """
 
     record: ImageRecord
@@ -148,11 +148,11 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
 
 def open_rgb(path: Path) -> RgbImage:
     """The pixels of one file, HWC uint8 RGB, orientation applied, free to be written to; raises as `open_image`."""
-    return open_image(path).pixels.copy()
+    return np.array(open_image(path).pixels)
 
 
 def decode(data: bytes, name: str) -> tuple[RgbImage, str | None]:
-    """The pixels of an encoded image (read-only), and the suffix under which the very bytes can stand in a dataset (or None)."""
+    """The pixels (read-only) of an encoded image, and the suffix its bytes can have in a dataset, or None."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
