@@ -13,10 +13,11 @@ from typing import Any
 
 from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, load, options, parse
+from .dataset import read_index
 from .errors import MissingInputError, UsageError
 from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
-from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage
+from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage, train_target
 from .tables import metrics_table, one_table
 
 OK = 0
@@ -144,21 +145,10 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         if not worked:
             _log.info("train: the checkpoint is there, from the same dataset and options (nothing to do)")
     else:
-        from .target import RFDETRSeg
-
         keys = {key.removeprefix("target."): value for key, value in changes.items()}
         target = options(TargetConfig, _nested(keys), "the options")
-        result = RFDETRSeg(target.size, device=target.device, **target.model).train(
-            source,
-            target.epochs,
-            batch_size=target.batch_size,
-            grad_accum_steps=target.grad_accum_steps,
-            lr=target.lr,
-            seed=target.seed,
-            output=Path(args.output) if args.output else None,
-            progress=not args.quiet,
-            **target.train,
-        )
+        output = Path(args.output) if args.output else None
+        result = train_target(target, source, output, progress=not args.quiet)
     if args.json:
         say_json({"checkpoint": str(result.checkpoint), "checkpoint_sha256": result.checkpoint_sha256})
     else:
@@ -379,9 +369,7 @@ def _say_share(args: argparse.Namespace, run: RunFolder, summary: LabelSummary, 
 
 
 def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None:
-    from .files import read_json
-
-    index = read_json(run.dataset / "dataset.json")
+    index = read_index(run.dataset)
     data = {"dataset": str(run.dataset), **{key: index[key] for key in _SHOWN}}
     if args.json:
         say_json({**data, "failures": list(failures)})

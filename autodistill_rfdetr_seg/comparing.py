@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import coco, masks
-from .dataset import INDEX, read_dataset
+from .dataset import read_dataset, read_index
 from .files import read_json
 from .records import Rle
 from .stages import RunFolder
@@ -165,7 +165,7 @@ def comparison_text(comparison: Comparison) -> str:
 def _read(run: RunFolder) -> dict[str, _Entry]:
     """The images of a build by path, masks as RLE."""
     read_dataset(run.dataset)
-    index = read_json(run.dataset / INDEX)
+    index = read_index(run.dataset)
     masks_of = {split: dict(_masks(run, split)) for split in index["counts"]}
     return {
         path: _Entry(entry["split"], entry["sha256"], masks_of[entry["split"]][entry["file_name"]])
@@ -269,7 +269,7 @@ def _options(run_a: RunFolder, run_b: RunFolder) -> dict[str, tuple[Any, Any]]:
 
 
 def _made_of(run: RunFolder) -> dict[str, Any]:
-    made = {"options": read_json(run.dataset / INDEX)["options"]}
+    made = {"options": read_index(run.dataset)["options"]}
     if run.config_file.is_file():
         config = run.config()
         made |= {"base": config.base.model_dump(mode="json"), "ontology": config.ontology}

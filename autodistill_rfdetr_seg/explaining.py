@@ -13,7 +13,7 @@ import numpy as np
 
 from . import coco, masks
 from .config import RefineConfig, options
-from .dataset import INDEX, read_dataset
+from .dataset import INDEX, read_index
 from .errors import DataError, UsageError
 from .files import read_json
 from .labeling import read_account
@@ -92,8 +92,7 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         UsageError: there is no such label; the hint lists those there are.
         DataError: the run has no dataset, or its labels have changed since that was built.
     """
-    read_dataset(run.dataset)
-    index = read_json(run.dataset / INDEX)
+    index = read_index(run.dataset)
     split, number = _parse(reference, {name: count["instances"] for name, count in index["counts"].items()})
     file_name, rows, at = _annotation(run.dataset / split / coco.ANNOTATIONS, number)
     path = next(p for p, e in index["images"].items() if (e["split"], e["file_name"]) == (split, file_name))

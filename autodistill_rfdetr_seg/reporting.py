@@ -8,6 +8,7 @@ from typing import Any
 
 from . import coco
 from .config import PipelineConfig, dump
+from .dataset import read_index
 from .errors import DataError
 from .files import fingerprint, read_json, replacing
 from .images import open_rgb, write_png
@@ -43,7 +44,7 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
     }
     worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
     samples = _Samples(worst, predictions, details)
-    index = read_json(run.dataset / "dataset.json")
+    index = read_index(run.dataset)
     training = read_json(run.training_record)
     write_page(
         page,

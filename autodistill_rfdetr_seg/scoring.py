@@ -7,7 +7,6 @@ that measures agreement, not truth.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,8 +29,6 @@ from .refine import refine
 from .stages import RunFolder, source_of
 from .store import LabelStore, StoredLabels
 from .versions import versions
-
-_log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 # An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.

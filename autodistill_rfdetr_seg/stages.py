@@ -14,11 +14,10 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .bases.source import BaseSource
-from .config import PipelineConfig, dump, load
-from .dataset import BuildOptions, build, read_dataset
+from .config import PipelineConfig, TargetConfig, dump, load
+from .dataset import BuildOptions, build, read_dataset, read_index
 from .errors import DataError, MissingInputError
 from .files import fingerprint, read_json, write_json, write_text
 from .inputs import Inputs, find_images
@@ -150,7 +149,7 @@ def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
     dataset = read_dataset(run.dataset)
     inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json"))
     stamp = run.training / "inputs.json"
-    from .target import RFDETRSeg, read_run
+    from .target import read_run
 
     begun = stamp.is_file() and read_json(stamp)["inputs"] == inputs
     if begun and run.training_record.is_file():
@@ -160,26 +159,37 @@ def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
         # Never two models' files side by side: a crash in the middle must not leave an old checkpoint that looks new.
         shutil.rmtree(run.training, ignore_errors=True)
         write_json(stamp, {"inputs": inputs})
-    target = config.target
-    model = RFDETRSeg(target.size, device=target.device, **target.model)
-    result = model.train(
+    return train_target(config.target, dataset, run.training, resume=True, progress=progress), True
+
+
+def train_target(
+    target: TargetConfig,
+    dataset: SegDataset | Path,
+    output: Path | None,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Trains the target that the options describe; `output` and `resume` as in `RFDETRSeg.train`."""
+    from .target import RFDETRSeg
+
+    return RFDETRSeg(target.size, device=target.device, **target.model).train(
         dataset,
         target.epochs,
         batch_size=target.batch_size,
         grad_accum_steps=target.grad_accum_steps,
         lr=target.lr,
         seed=target.seed,
-        output=run.training,
-        resume=True,
+        output=output,
+        resume=resume,
         progress=progress,
         **target.train,
     )
-    return result, True
 
 
 def _refuse_untrainable(folder: Path) -> None:
     """Refuses a dataset without an instance, naming the rule that took the most."""
-    index: dict[str, Any] = read_json(folder / "dataset.json")
+    index = read_index(folder)
     if index["kept"]:
         return
     rejected = sorted(index["rejected"].items(), key=lambda item: -item[1])
