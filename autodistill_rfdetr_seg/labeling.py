@@ -6,23 +6,21 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .bases.source import BaseSource, label_image
+from .bases.source import BaseSource
+from .bases.threads import asked_in_threads
 from .bases.workers import Item, Outcome, asked_in_workers
 from .config import LabelingConfig
 from .errors import AutodistillSegError, BaseModelError, DataError
 from .files import locked, read_json, write_json, write_text
-from .images import OpenedImage, file_sha256, image_id, open_image
+from .images import file_sha256, image_id
 from .records import Classes
 from .store import Key, LabelStore, StoredLabels
 
 _log = logging.getLogger(__name__)
-_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -105,34 +103,7 @@ def _asked(
     if options.workers or options.timeout_per_image:
         yield from asked_in_workers(source, items, max(options.workers, 1), options.timeout_per_image)
     elif items:
-        yield from _asked_here(source, items, keys)
-
-
-def _asked_here(
-    source: BaseSource, items: Sequence[Item], keys: Mapping[str, Key]
-) -> Iterator[tuple[Item, Outcome | None]]:
-    adapter = source.adapter()
-    for item, opened in _opened_ahead(items):
-        try:
-            image = opened.result()
-            key = keys.get(item[1])
-            yield item, None if key and key.sha256 == image.record.sha256 else label_image(adapter, image)
-        except AutodistillSegError as error:
-            yield item, error
-
-
-def _opened_ahead(items: Sequence[Item]) -> Iterator[tuple[Item, Future[OpenedImage]]]:
-    """Each image with its decoding under way, a few ahead of the base, so that it does not wait for the disk."""
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode") as pool:
-        rest = iter(items)
-        queue = [(item, pool.submit(open_image, *item)) for item in islice(rest, _AHEAD)]
-        try:
-            while queue:
-                yield queue.pop(0)
-                queue += [(item, pool.submit(open_image, *item)) for item in islice(rest, 1)]
-        finally:
-            for _, future in queue:
-                future.cancel()
+        yield from asked_in_threads(source, items, keys, options.batch_size)
 
 
 def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[Item]]]:

@@ -10,10 +10,11 @@ import math
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,11 @@ from ..records import Instance
 from .registry import BASES, ImageInput
 from .tiles import ask_in_tiles
 
+# Images a batch for a base that takes batches and does not say how many it prefers.
+DEFAULT_BATCH = 8
+
+_T = TypeVar("_T")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -34,6 +40,9 @@ class Answer:
     instances: tuple[Instance, ...]
     dropped: Mapping[str, int]
     seconds: float
+
+
+Pending = Callable[[], Answer]
 
 
 class BaseAdapter:
@@ -53,46 +62,107 @@ class BaseAdapter:
         self.tiles = tiles
         self.overlap = overlap
 
+    def batch_size(self, wanted: int | None) -> int:
+        """How many images at a time to ask about: `wanted`, or what the base prefers; 1 where it takes no batches."""
+        if self.tiles is not None or not callable(getattr(self.model, "predict_batch", None)):
+            return 1
+        return wanted or int(getattr(self.model, "preferred_batch", DEFAULT_BATCH))
+
     def ask(self, pixels: RgbImage) -> Answer:
         """The instances in one image, HWC uint8 RGB, orientation applied.
 
         Raises:
             BaseModelError: the base failed, or its answer cannot be used; the message says why.
         """
+        return self.start([pixels])[0]()
+
+    def start(self, images: Sequence[RgbImage]) -> list[Pending]:
+        """Asks about a batch; what each image's `Pending` does when called is left to do without the base.
+
+        That is encoding masks, safe in another thread. A `Pending` raises BaseModelError as `ask` does. A batch that
+        the base fails on is asked again one by one, so that one image costs no other.
+        """
+        if self.tiles is not None:
+            return [_now(partial(self._ask_in_tiles, pixels, self.tiles)) for pixels in images]
+        if len(images) > 1 and (batch := self._batch(images)) is not None:
+            return batch
+        return [self._one(pixels) for pixels in images]
+
+    def _ask_in_tiles(self, pixels: RgbImage, tile: int) -> Answer:
         dropped: Counter[str] = Counter()
         spent = [0.0]
 
-        def ask_whole(part: RgbImage) -> list[Instance]:
-            started = time.perf_counter()
-            try:
-                detections = self._predict(part)
-            except AutodistillSegError:
-                raise
-            except Exception as error:
-                raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
-            spent[0] += time.perf_counter() - started
+        def ask(part: RgbImage) -> list[Instance]:
+            detections, seconds = self._timed(partial(self._predict, part))
+            spent[0] += seconds
             return instances_of(detections, part.shape[:2], self.prompts, dropped)
 
-        if self.tiles is None:
-            instances = ask_whole(pixels)
-        else:
-            instances = ask_in_tiles(ask_whole, pixels, self.tiles, self.overlap)
-        return Answer(tuple(instances), dict(dropped), spent[0])
+        return Answer(tuple(ask_in_tiles(ask, pixels, tile, self.overlap)), dict(dropped), spent[0])
+
+    def _batch(self, images: Sequence[RgbImage]) -> list[Pending] | None:
+        try:
+            found, seconds = self._timed(partial(self.model.predict_batch, [self._input(image) for image in images]))
+        except AutodistillSegError:
+            return None
+        if len(found) != len(images):
+            return None
+        return [
+            partial(self._answer, detections, image.shape, seconds / len(images))
+            for detections, image in zip(found, images, strict=True)
+        ]
+
+    def _one(self, pixels: RgbImage) -> Pending:
+        try:
+            detections, seconds = self._timed(partial(self._predict, pixels))
+        except AutodistillSegError as error:
+            return partial(_raise, error)
+        return partial(self._answer, detections, pixels.shape, seconds)
+
+    def _answer(self, detections: Any, shape: tuple[int, ...], seconds: float) -> Answer:
+        dropped: Counter[str] = Counter()
+        return Answer(tuple(instances_of(detections, shape[:2], self.prompts, dropped)), dict(dropped), seconds)
+
+    def _timed(self, ask: Callable[[], _T]) -> tuple[_T, float]:
+        """The base's answer and its seconds; what it raises comes as one of our errors."""
+        started = time.perf_counter()
+        try:
+            found = ask()
+        except AutodistillSegError:
+            raise
+        except Exception as error:
+            raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
+        return found, time.perf_counter() - started
 
     def _predict(self, pixels: RgbImage) -> Any:
-        if self.image_input == "pil":
-            from PIL import Image
-
-            return self.model.predict(Image.fromarray(pixels))
         if self.image_input == "path":
             # Not the user's file: the base would read it unrotated, and masks would lie on other pixels than ours.
             with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
                 path = Path(folder, "image.png")
                 write_png(path, pixels)
                 return self.model.predict(str(path))
+        return self.model.predict(self._input(pixels))
+
+    def _input(self, pixels: RgbImage) -> Any:
+        if self.image_input == "pil":
+            from PIL import Image
+
+            return Image.fromarray(pixels)
         import cv2
 
-        return self.model.predict(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+        return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+
+
+def _now(ask: Callable[[], Answer]) -> Pending:
+    """An answer that is complete at once."""
+    try:
+        answer = ask()
+    except AutodistillSegError as error:
+        return partial(_raise, error)
+    return lambda: answer
+
+
+def _raise(error: AutodistillSegError) -> NoReturn:
+    raise error
 
 
 def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:

@@ -1,4 +1,4 @@
-"""A base as labelling knows it: how to build it, what it writes beside its labels, and one image's way through it."""
+"""A base as labelling knows it: how to build it, what it writes with labels, and what row its answer makes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..records import Classes
 from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
-from .adapter import BaseAdapter
+from .adapter import Answer, BaseAdapter
 from .registry import ImageInput, create_base, find_base
 
 
@@ -68,13 +68,8 @@ class BaseSource:
         return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling)
 
 
-def label_image(adapter: BaseAdapter, image: OpenedImage) -> StoredLabels:
-    """What the base says of an opened image, as a row of the store.
-
-    Raises:
-        BaseModelError: the base failed, or its answer cannot be used.
-    """
-    answer = adapter.ask(image.pixels)
+def row_of(image: OpenedImage, answer: Answer) -> StoredLabels:
+    """What the base said of an opened image, as a row of the store."""
     return StoredLabels(
         image.record,
         answer.instances,

@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import AutodistillSegError, BaseModelError, UsageError
 from ..images import open_image
 from ..store import StoredLabels
-from .source import BaseSource, label_image
+from .source import BaseSource, row_of
 
 Item = tuple[Path, str]
 Outcome = StoredLabels | AutodistillSegError
@@ -144,7 +144,8 @@ def _work(connection: Connection, source: BaseSource, place: int) -> None:
         except EOFError:
             return
         try:
-            outcome: Outcome = label_image(adapter, open_image(path, name))
+            image = open_image(path, name)
+            outcome: Outcome = row_of(image, adapter.ask(image.pixels))
         except AutodistillSegError as error:
             outcome = _sendable(error)
         connection.send(outcome)
