@@ -63,6 +63,11 @@ def absolute_path(text: str) -> str:
 LABEL_OPTIONS = (
     Option("--base", "base.name", str, "what labels: a name or package.module:Class", "NAME"),
     Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
+    Option("--segmenter", "base.segmenter", str, "what makes masks of a detector's boxes: sam2, sam …", "NAME"),
+    Option(
+        "--segmenter-arg", "base.segmenter_args", str, "an argument of the segmenter; repeat it", "NAME=VALUE", True
+    ),
+    Option("--stability", "base.stability", yaml_value, "ask again, and keep how much each mask agrees", "true|false"),
 )
 
 INPUT_OPTIONS = (
@@ -77,6 +82,7 @@ INPUT_OPTIONS = (
 
 LABELING_OPTIONS = (
     Option("--workers", "labeling.workers", int, "processes with a base each, one a GPU; 0 for none", "N"),
+    Option("--batch", "labeling.batch_size", int, "images asked about at a time, where the base takes batches", "N"),
     Option("--timeout-per-image", "labeling.timeout_per_image", float, "end a base that takes longer", "SECONDS"),
     Option("--max-failures", "labeling.max_failures", int, "stop once more images than this have failed", "N"),
     Option("--shard", "labeling.share", share, "label share I of N only, beside other processes", "I/N"),
@@ -162,7 +168,7 @@ def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
         value = given.get(option.key)
         if value is None:
             continue
-        if option.key in ("base.args", "evaluation.gates"):
+        if option.key in ("base.args", "base.segmenter_args", "evaluation.gates"):
             found[option.key] = pairs(value, option.flag)
         elif option.key == "refine.confidence":
             found[option.key] = _confidence(value, option.flag)

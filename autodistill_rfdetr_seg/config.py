@@ -49,11 +49,16 @@ class InputsConfig(Options):
 class BaseConfig(Options):
     """Which base labels: a registered name or `package.module:Class`, and its constructor's arguments.
 
-    `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects.
+    `segmenter` (a registered name, or `package.module:Class`) makes masks of the boxes of a base that gives none.
+    `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects. `stability`
+    asks the base again, of a mirrored image and, where it can, with moved boxes, and keeps how much each mask agrees.
     """
 
     name: str = "grounded-sam"
     args: dict[str, Any] = Field(default_factory=dict)
+    segmenter: str | None = None
+    segmenter_args: dict[str, Any] = Field(default_factory=dict)
+    stability: bool = False
     tiles: Annotated[int, Field(ge=32)] | None = None
     overlap: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
 

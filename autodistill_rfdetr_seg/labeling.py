@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .bases.source import BaseSource
+from .bases.source import BaseSource, Outcome
 from .bases.threads import asked_in_threads
-from .bases.workers import Item, Outcome, asked_in_workers
+from .bases.workers import Item, asked_in_workers
 from .config import LabelingConfig
 from .errors import AutodistillSegError, BaseModelError, DataError
 from .files import locked, read_json, write_json, write_text
@@ -101,7 +101,9 @@ def _asked(
 ) -> Iterator[tuple[Item, Outcome | None]]:
     """Each item with its row, its error, or None where its content proves to be what is stored already."""
     if options.workers or options.timeout_per_image:
-        yield from asked_in_workers(source, items, max(options.workers, 1), options.timeout_per_image)
+        yield from asked_in_workers(
+            source, items, max(options.workers, 1), options.timeout_per_image, options.batch_size
+        )
     elif items:
         yield from asked_in_threads(source, items, keys, options.batch_size)
 

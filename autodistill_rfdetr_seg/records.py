@@ -44,8 +44,9 @@ class ImageRecord:
 class Instance:
     """One object: its class, mask and score (0..1), and what later stages need to judge it.
 
-    `mask_score` is the segmenter's own score where the base has one, `prompt_index` the prompt that found it, `source`
-    one of `base`, `human`, `imported`.
+    `mask_score` is the segmenter's own score where the base has one, `stability` how much the mask agreed with itself
+    when the base was asked again (0..1), `prompt_index` the prompt that found it, `source` one of `base`, `human`,
+    `imported`.
     """
 
     class_index: int
@@ -54,6 +55,7 @@ class Instance:
     mask_score: float | None = None
     prompt_index: int | None = None
     source: str = "base"
+    stability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,7 @@ class StoredLabels:
             return ImageLabels(self.image, instances, source=HUMAN)
         of_prompt = [index for _, index in classes.prompts]
         instances = tuple(
-            Instance(of_prompt[i.class_index], i.rle, i.score, i.mask_score, i.class_index, i.source)
-            for i in self.instances
+            replace(i, class_index=of_prompt[i.class_index], prompt_index=i.class_index) for i in self.instances
         )
         return ImageLabels(self.image, instances)
 
@@ -112,6 +111,7 @@ def _schema() -> pa.Schema:
             ("counts", pa.binary()),
             ("score", pa.float64()),
             ("mask_score", pa.float64()),
+            ("stability", pa.float64()),
             ("prompt_index", pa.int32()),
             ("source", pa.string()),
         ]
@@ -250,6 +250,7 @@ def _to_row(labels: StoredLabels, provenance: Provenance) -> dict[str, Any]:
                 "counts": i.rle.counts,
                 "score": i.score,
                 "mask_score": i.mask_score,
+                "stability": i.stability,
                 "prompt_index": i.class_index,
                 "source": i.source,
             }
@@ -276,6 +277,7 @@ def _from_row(row: dict[str, Any]) -> StoredLabels:
             i["mask_score"],
             i["prompt_index"],
             i["source"],
+            i["stability"],
         )
         for i in row["instances"]
     )

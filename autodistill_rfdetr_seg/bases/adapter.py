@@ -185,6 +185,7 @@ def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Count
         return []
     found = _masks(detections, count, shape)
     scores = _scores(detections, count)
+    mask_scores, stability = (_extra(detections, name, count) for name in ("mask_score", "stability"))
     class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
     instances: list[tuple[int, Instance]] = []
     for at in range(count):
@@ -198,7 +199,8 @@ def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Count
             dropped["empty_mask"] += 1
         else:
             score = float(scores[at])  # type: ignore[arg-type]
-            instances.append((at, Instance(prompt, rle, score, prompt_index=prompt)))
+            found_here = Instance(prompt, rle, score, mask_scores[at], prompt, stability=stability[at])
+            instances.append((at, found_here))
     return instances
 
 
@@ -223,9 +225,17 @@ def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[A
 
 def _scores(detections: Any, count: int) -> list[float | None]:
     """Each score within 0..1; 1 where the base gives none at all, None where one is not a finite number."""
-    if detections.confidence is None:
-        return [1.0] * count
-    return [min(max(float(s), 0.0), 1.0) if math.isfinite(s) else None for s in detections.confidence]
+    return [1.0] * count if detections.confidence is None else _shares(detections.confidence)
+
+
+def _extra(detections: Any, name: str, count: int) -> list[float | None]:
+    """A further score that a base keeps in its detections' `data`; None where there is none."""
+    values = detections.data.get(name)
+    return [None] * count if values is None or len(values) != count else _shares(values)
+
+
+def _shares(values: Any) -> list[float | None]:
+    return [min(max(float(value), 0.0), 1.0) if math.isfinite(value) else None for value in values]
 
 
 def _prompt_index(class_id: Any, prompts: int) -> int | None:

@@ -20,13 +20,18 @@ ImageInput = Literal["bgr", "path", "pil"]
 class BaseEntry:
     """Where a base's class is, how it wants its images, and what its absence is cured by.
 
-    `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB).
+    `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB). `masks` is
+    False for a detector, which needs a segmenter. `licence` is that of code and weights; `weights` lists what it
+    fetches on first use where nothing else is given: (name, bytes).
     """
 
     target: str
     summary: str
     image_input: ImageInput = "bgr"
     extra: str | None = None
+    masks: bool = True
+    licence: str = ""
+    weights: tuple[tuple[str, int], ...] = ()
 
 
 BASES: dict[str, BaseEntry] = {
@@ -40,6 +45,10 @@ BASES: dict[str, BaseEntry] = {
         extra="grounded-sam",
     ),
 }
+
+
+# What makes masks of boxes; see `contract.Segmenter`.
+SEGMENTERS: dict[str, BaseEntry] = {}
 
 
 def register_base(name: str, target: str, summary: str = "", image_input: ImageInput = "bgr") -> None:
@@ -62,6 +71,21 @@ def find_base(name: str) -> BaseEntry:
     )
 
 
+def find_segmenter(name: str) -> BaseEntry:
+    """The entry of a registered segmenter, or of a `module:Class` as it is.
+
+    Raises:
+        UnknownNameError: neither; the nearest registered name is suggested.
+    """
+    if name in SEGMENTERS:
+        return SEGMENTERS[name]
+    if ":" in name:
+        return BaseEntry(name, "")
+    raise UnknownNameError(
+        "segmenter", name, SEGMENTERS, f"Known: {', '.join(sorted(SEGMENTERS))}, or any class as package.module:Class."
+    )
+
+
 def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = None) -> Any:
     """A base of that name over the ontology of `classes`, its constructor given `args`.
 
@@ -70,30 +94,46 @@ def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = No
         DependencyError: the package it is in is not installed.
         BaseModelError: its constructor failed.
     """
-    cls = _import(find_base(name), name)
-    args = dict(args or {})
-    _check_arguments(cls, name, args)
     from autodistill.detection import CaptionOntology
 
+    cls = _import(find_base(name), "base", name, "predict")
+    return _built(cls, f"base {name!r}", dict(args or {}), ontology=CaptionOntology(classes.ontology))
+
+
+def create_segmenter(name: str, args: Mapping[str, Any] | None = None) -> Any:
+    """A segmenter of that name, its constructor given `args`; raises as `create_base`."""
+    cls = _import(find_segmenter(name), "segmenter", name, "segment")
+    return _built(cls, f"segmenter {name!r}", dict(args or {}))
+
+
+def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What decides the answers of a base or segmenter built with `args`: see `contract`. Loads no model.
+
+    One that is not ours is not imported for it: its arguments are what counts.
+    """
+    module, _, attribute = entry.target.rpartition(":")
+    if not module.startswith(__package__.partition(".")[0] + "."):
+        return args
+    identity = getattr(getattr(importlib.import_module(module), attribute), "identity", None)
+    return args if identity is None else identity(dict(args))
+
+
+def _built(cls: Any, what: str, args: Mapping[str, Any], **given: Any) -> Any:
+    parameters = inspect.signature(cls).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        known = [p for p in parameters if p not in given]
+        for argument in args:
+            if argument not in known:
+                raise UnknownNameError(f"argument of {what}:", argument, known)
     try:
-        return cls(ontology=CaptionOntology(classes.ontology), **args)
+        return cls(**given, **args)
     except AutodistillSegError:
         raise
     except Exception as error:
-        raise BaseModelError(f"The base {name!r} could not be built: {type(error).__name__}: {error}.") from error
+        raise BaseModelError(f"The {what} could not be built: {type(error).__name__}: {error}.") from error
 
 
-def _check_arguments(cls: Any, name: str, args: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(cls).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = [p for p in parameters if p != "ontology"]
-    for argument in args:
-        if argument not in known:
-            raise UnknownNameError(f"argument of base {name!r}:", argument, known)
-
-
-def _import(entry: BaseEntry, name: str) -> Any:
+def _import(entry: BaseEntry, kind: str, name: str, method: str) -> Any:
     module_name, _, attribute = entry.target.rpartition(":")
     found: Any = _module(module_name, entry)
     try:
@@ -103,8 +143,8 @@ def _import(entry: BaseEntry, name: str) -> Any:
         raise UsageError(
             f"There is no {attribute!r} in {module_name!r}.", "Write it as package.module:Class."
         ) from error
-    if not inspect.isclass(found) or not callable(getattr(found, "predict", None)):
-        raise UsageError(f"The base {name!r} is not a class with a `predict` method.")
+    if not inspect.isclass(found) or not callable(getattr(found, method, None)):
+        raise UsageError(f"The {kind} {name!r} is not a class with a `{method}` method.")
     return found
 
 

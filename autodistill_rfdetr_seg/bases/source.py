@@ -7,13 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import BaseConfig
+from ..errors import AutodistillSegError, UsageError
 from ..images import OpenedImage
 from ..records import Classes
 from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
-from .adapter import Answer, BaseAdapter
-from .registry import ImageInput, create_base, find_base
+from .adapter import BaseAdapter, Pending
+from .boxes import SegmentedBase
+from .registry import (
+    SEGMENTERS,
+    ImageInput,
+    create_base,
+    create_segmenter,
+    find_base,
+    find_segmenter,
+    identity_of,
+)
+
+Outcome = StoredLabels | AutodistillSegError
 
 
 @dataclass(frozen=True)
@@ -28,12 +40,28 @@ class BaseSource:
 
     @classmethod
     def named(cls, config: BaseConfig, classes: Classes) -> BaseSource:
-        """A base of the registry; raises UnknownNameError for one that is not there."""
+        """A base of the registry, with its segmenter where it has one.
+
+        Raises:
+            UnknownNameError: one of them is not there.
+            UsageError: a detector has no segmenter.
+            DataError: a folder of weights that an argument names is not there.
+        """
         entry = find_base(config.name)
         prompts = tuple(prompt for prompt, _ in classes.prompts)
-        args = dict(config.args)
+        if not entry.masks and config.segmenter is None:
+            raise UsageError(
+                f"The base {config.name!r} gives boxes without masks.",
+                f"Add a segmenter: --segmenter {' or '.join(sorted(SEGMENTERS))}.",
+            )
+        args = dict(identity_of(entry, config.args))
+        if config.segmenter is not None:
+            segmenter = identity_of(find_segmenter(config.segmenter), config.segmenter_args)
+            args |= {"segmenter": config.segmenter, "segmenter_args": dict(segmenter)}
         if config.tiles is not None:
             args |= {"tiles": config.tiles, "overlap": config.overlap}
+        if config.stability:
+            args |= {"stability": True}
         return cls(classes, Provenance(config.name, args, prompts, versions()), config, None, entry.image_input)
 
     @classmethod
@@ -56,7 +84,10 @@ class BaseSource:
         """
         if self.model is not None or self.config is None:
             return self
-        return dataclasses.replace(self, model=create_base(self.config.name, self.classes, self.config.args))
+        model = create_base(self.config.name, self.classes, self.config.args)
+        if self.config.segmenter is not None:
+            model = SegmentedBase(model, create_segmenter(self.config.segmenter, self.config.segmenter_args))
+        return dataclasses.replace(self, model=model)
 
     def portable(self) -> BaseSource:
         """The same as it is sent to another process: built there, where it can be, not sent."""
@@ -68,8 +99,12 @@ class BaseSource:
         return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling)
 
 
-def row_of(image: OpenedImage, answer: Answer) -> StoredLabels:
-    """What the base said of an opened image, as a row of the store."""
+def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
+    """What the base said of an opened image, as a row of the store, or the error it ended in."""
+    try:
+        answer = pending()
+    except AutodistillSegError as error:
+        return error
     return StoredLabels(
         image.record,
         answer.instances,

@@ -11,9 +11,9 @@ from itertools import islice
 from ..errors import AutodistillSegError
 from ..images import OpenedImage, open_image
 from ..store import Key
-from .adapter import BaseAdapter, Pending
-from .source import BaseSource, row_of
-from .workers import Item, Outcome
+from .adapter import BaseAdapter
+from .source import BaseSource, Outcome, outcome_of
+from .workers import Item
 
 # Decoded images that wait for the base, and answers that wait to be encoded, beyond a batch of each.
 _AHEAD = 3
@@ -78,16 +78,9 @@ def _asked(
     images = [image for _, image in ready if isinstance(image, OpenedImage)]
     answers = iter(adapter.start([image.pixels for image in images]))
     return [
-        (item, encoder.submit(_row, found, next(answers)) if isinstance(found, OpenedImage) else _known(found))
+        (item, encoder.submit(outcome_of, found, next(answers)) if isinstance(found, OpenedImage) else _known(found))
         for item, found in ready
     ]
-
-
-def _row(image: OpenedImage, pending: Pending) -> Outcome:
-    try:
-        return row_of(image, pending())
-    except AutodistillSegError as error:
-        return error
 
 
 def _known(outcome: Outcome | None) -> Future[Outcome | None]:

@@ -12,46 +12,56 @@ import os
 import pickle
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from ..errors import AutodistillSegError, BaseModelError, UsageError
-from ..images import open_image
-from ..store import StoredLabels
-from .source import BaseSource, row_of
+from ..images import OpenedImage, open_image
+from .adapter import BaseAdapter
+from .source import BaseSource, Outcome, outcome_of
 
 Item = tuple[Path, str]
-Outcome = StoredLabels | AutodistillSegError
 
 
 def asked_in_workers(
-    source: BaseSource, items: Sequence[Item], workers: int, timeout: float | None
+    source: BaseSource, items: Sequence[Item], workers: int, timeout: float | None, batch_size: int | None
 ) -> Iterator[tuple[Item, Outcome]]:
     """Each item with its row or its error, in the order in which they are done.
+
+    A batch whose worker dies or runs out of its time (`timeout` seconds an image) is asked for again one by one.
 
     Raises:
         UsageError: the base cannot be sent to another process.
         AutodistillSegError: no worker could build it.
     """
     rest = iter(items)
-    crew = [_Worker(source, place) for place in range(min(workers, len(items)))]
+    alone: deque[Item] = deque()
+    crew = [_Worker(source, place, batch_size) for place in range(min(workers, len(items)))]
+
+    def work_for(worker: _Worker) -> list[Item]:
+        return [alone.popleft()] if alone else list(islice(rest, worker.batch))
+
     try:
-        busy = {worker.connection: worker for worker in crew if worker.give(next(rest, None), timeout)}
+        busy = {worker.connection: worker for worker in crew if worker.give(work_for(worker), timeout)}
         while busy:
             for worker in _finished(list(busy.values())):
                 del busy[worker.connection]
-                item, outcome = worker.item, worker.result()
-                assert item is not None
+                done, outcomes = worker.items, worker.result()
                 if worker.gone:
                     worker.stop()
                     crew.remove(worker)
-                    worker = _Worker(source, worker.place)
+                    worker = _Worker(source, worker.place, batch_size)
                     crew.append(worker)
-                yield item, outcome
-                if worker.give(next(rest, None), timeout):
+                    if len(done) > 1:
+                        alone += done
+                        outcomes = ()
+                yield from zip(done, outcomes, strict=False)
+                if worker.give(work_for(worker), timeout):
                     busy[worker.connection] = worker
     finally:
         for worker in crew:
@@ -69,17 +79,17 @@ def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
 
 
 class _Worker:
-    """A process with a base in it, working on one item at a time."""
+    """A process with a base in it, working on `batch` items at a time."""
 
-    def __init__(self, source: BaseSource, place: int) -> None:
+    def __init__(self, source: BaseSource, place: int, batch_size: int | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.place = place
-        self.item: Item | None = None
+        self.items: Sequence[Item] = ()
         self.deadline = float("inf")
         self.gone = False
         self._timeout: float | None = None
-        self._process = context.Process(target=_work, args=(theirs, source.portable(), place), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, source.portable(), place, batch_size), daemon=True)
         try:
             self._process.start()
         except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
@@ -93,24 +103,25 @@ class _Worker:
         ready = self._receive()
         if isinstance(ready, AutodistillSegError):
             raise ready
+        self.batch = int(ready)
 
-    def give(self, item: Item | None, timeout: float | None) -> bool:
-        """Hands it an item to work on; False where there is none."""
-        self.item, self._timeout = item, timeout
-        if item is None:
+    def give(self, items: Sequence[Item], timeout: float | None) -> bool:
+        """Hands it items to work on; False where there are none."""
+        self.items, self._timeout = items, timeout
+        if not items:
             return False
-        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout
+        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout * len(items)
         with contextlib.suppress(OSError):  # one that has died is found out by its closed end
-            self.connection.send(item)
+            self.connection.send(items)
         return True
 
-    def result(self) -> Outcome:
-        """Its answer; an error where it died or took too long."""
+    def result(self) -> Sequence[Outcome]:
+        """Its answer to each item; an error where it died or took too long, which goes for all of them."""
         if self.connection.poll():
-            answer: Outcome = self._receive()
-            return answer
+            answer = self._receive()
+            return [answer] if isinstance(answer, AutodistillSegError) else answer
         self.gone = True
-        return BaseModelError(f"The base took longer than {self._timeout:g} s on {self.item[1] if self.item else ''}.")
+        return [BaseModelError(f"The base took longer than {self._timeout:g} s on {self.items[0][1]}.")]
 
     def _receive(self) -> Any:
         try:
@@ -127,7 +138,7 @@ class _Worker:
         self._process.join(5)
 
 
-def _work(connection: Connection, source: BaseSource, place: int) -> None:
+def _work(connection: Connection, source: BaseSource, place: int, batch_size: int | None) -> None:
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -137,18 +148,26 @@ def _work(connection: Connection, source: BaseSource, place: int) -> None:
     except AutodistillSegError as error:
         connection.send(_sendable(error))
         return
-    connection.send(None)
+    connection.send(adapter.batch_size(batch_size))
     while True:
         try:
-            path, name = connection.recv()
+            items = connection.recv()
         except EOFError:
             return
-        try:
-            image = open_image(path, name)
-            outcome: Outcome = row_of(image, adapter.ask(image.pixels))
-        except AutodistillSegError as error:
-            outcome = _sendable(error)
-        connection.send(outcome)
+        connection.send([_sendable(o) if isinstance(o, AutodistillSegError) else o for o in _outcomes(adapter, items)])
+
+
+def _outcomes(adapter: BaseAdapter, items: Sequence[Item]) -> list[Outcome]:
+    opened = [_opened(item) for item in items]
+    answers = iter(adapter.start([image.pixels for image in opened if isinstance(image, OpenedImage)]))
+    return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
+
+
+def _opened(item: Item) -> OpenedImage | AutodistillSegError:
+    try:
+        return open_image(*item)
+    except AutodistillSegError as error:
+        return error
 
 
 def _sendable(error: AutodistillSegError) -> AutodistillSegError:

@@ -1,0 +1,64 @@
+"""Boxes become masks: a detector and a segmenter, which together are a base."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .contract import BgrImage, Boxes, Masks, Segmenter
+
+
+class SegmentedBase:
+    """A base of a `detector` (any `DetectionBaseModel`; masks it may give are not used) and a `segmenter`.
+
+    Scores are the detector's; the segmenter's own are kept beside them, as `mask_score`. Boxes are cut to the image,
+    and what then has no area, or gets an empty mask, is left out.
+    """
+
+    def __init__(self, detector: Any, segmenter: Segmenter) -> None:
+        self.detector = detector
+        self.segmenter = segmenter
+        self.ontology = detector.ontology
+        self.preferred_batch: int = getattr(detector, "preferred_batch", getattr(segmenter, "preferred_batch", 1))
+
+    def predict(self, input: BgrImage) -> Any:
+        """The `sv.Detections` of one image, HWC uint8 BGR."""
+        return self.predict_batch([input])[0]
+
+    def predict_batch(self, images: Sequence[BgrImage]) -> list[Any]:
+        """One `sv.Detections` an image, (N, H, W) bool masks and `mask_score` in its data."""
+        found = [_within(detections, image) for detections, image in zip(self._boxes(images), images, strict=True)]
+        made = self.segmenter.segment_batch(images, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
+        return [_with_masks(one, masks) for one, masks in zip(found, made, strict=True)]
+
+    def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
+        """Masks for boxes (N, 4), XYXY pixels."""
+        return self.segmenter.segment(image, boxes_xyxy)
+
+    def _boxes(self, images: Sequence[BgrImage]) -> Sequence[Any]:
+        if callable(getattr(self.detector, "predict_batch", None)):
+            found: Sequence[Any] = self.detector.predict_batch(images)
+            return found
+        return [self.detector.predict(image) for image in images]
+
+
+def _within(detections: Any, image: BgrImage) -> Any:
+    """The detections with their boxes inside the image, those without area left out."""
+    import supervision as sv
+
+    if detections is None or len(detections) == 0:
+        return sv.Detections.empty()
+    height, width = image.shape[:2]
+    xyxy = np.clip(np.asarray(detections.xyxy, dtype=np.float64), 0, [width, height, width, height])
+    keep = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    return dataclasses.replace(detections, xyxy=xyxy, mask=None)[keep]
+
+
+def _with_masks(detections: Any, masks: Masks) -> Any:
+    if len(detections) == 0:
+        return detections
+    data = {**detections.data, "mask_score": np.asarray(masks.scores, dtype=np.float64)}
+    return dataclasses.replace(detections, mask=masks.masks, data=data)

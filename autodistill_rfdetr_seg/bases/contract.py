@@ -1,0 +1,55 @@
+"""What a base is, what more it may be able to do, and what segments boxes. All by duck typing: none needs our imports.
+
+A **base** is autodistill's `DetectionBaseModel`: `ontology` (a `CaptionOntology`) and `predict(image)`, given an HWC
+uint8 BGR array, giving an `sv.Detections` with `class_id` the prompt's index, `confidence` in 0..1 and `mask` (N, H, W)
+bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the segmenter's own score in 0..1, and
+`stability`. What else a base can do, it says by having it:
+
+- `predict_batch(images)` → one `sv.Detections` an image; `preferred_batch` (int) is how many at a time suit it.
+- `segment(image, boxes_xyxy)` → `Masks`: masks for boxes, which makes it possible to ask again with other boxes.
+- `identity(args)`, a class or static method: what decides its answers, told from the constructor's arguments without
+  loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
+  out). JSON-ready; it is kept with every label, and labels with another identity count as not there.
+
+A base that gives boxes without masks is a **detector**; a **segmenter** makes it a whole base (`boxes.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+BgrImage = npt.NDArray[np.uint8]
+Boxes = npt.NDArray[np.float64]
+
+
+class Masks(NamedTuple):
+    """Masks for the boxes of one image: (N, H, W) bool, and the segmenter's own score of each, (N,) in 0..1."""
+
+    masks: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float64]
+
+
+class Base(Protocol):
+    """An autodistill `DetectionBaseModel`, as far as labelling needs one."""
+
+    ontology: Any
+
+    def predict(self, input: Any) -> Any:
+        """The `sv.Detections` of one image."""
+        ...
+
+
+class Segmenter(Protocol):
+    """Masks from boxes."""
+
+    def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
+        """Masks for boxes (N, 4), XYXY pixels, of an HWC uint8 BGR image; N may be 0."""
+        ...
+
+    def segment_batch(self, images: Sequence[BgrImage], boxes_xyxy: Sequence[Boxes]) -> list[Masks]:
+        """The same for several images at once, of whatever sizes."""
+        ...

@@ -1,0 +1,124 @@
+"""Foundation models of transformers: which weights, on what device, and how much at a time.
+
+Weights are a folder on this machine or a model id of the hub with a revision; `HF_HUB_OFFLINE=1` keeps to what is in the
+hub's cache. Only safetensors are read: nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import BaseModelError, DataError, MissingInputError, UsageError
+from ..images import file_sha256
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
+    """What names the weights: a hash over the files of a local folder, or model id and revision.
+
+    Raises:
+        MissingInputError: `model` is written as a path, and there is no such folder.
+        DataError: the folder holds no model.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return {"sha256": _folder_hash(folder.resolve())}
+    if model.startswith((".", "/", "~")):
+        raise MissingInputError(f"There is no folder of weights {model}.", "Give a folder, or a model id of the hub.")
+    return {"model": model, "revision": revision or "main"}
+
+
+@functools.cache
+def _folder_hash(folder: Path) -> str:
+    if not (folder / "config.json").is_file():
+        raise DataError(f"The folder {folder} holds no model: there is no config.json in it.")
+    names = sorted(p.name for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".txt", ".model"))
+    return hashlib.sha256(json.dumps([(n, file_sha256(folder / n)) for n in names]).encode()).hexdigest()[:16]
+
+
+def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> Any:
+    """`cls.from_pretrained` of a folder or a model id; errors come in one sentence.
+
+    Raises:
+        BaseModelError: the weights cannot be had or read.
+    """
+    folder = Path(model).expanduser()
+    where: dict[str, Any] = {} if folder.is_dir() else {"revision": revision or "main"}
+    try:
+        return cls.from_pretrained(str(folder) if folder.is_dir() else model, **where, **options)
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        said = str(error).strip().splitlines()
+        raise BaseModelError(
+            f"{cls.__name__} could not be loaded from {model}: {said[0] if said else type(error).__name__}",
+            "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
+        ) from error
+
+
+def load_model(cls: Any, model: str, revision: str | None, device: str, dtype: str) -> Any:
+    """A model in evaluation mode on its device, from safetensors alone; `device` and `dtype` as resolved below."""
+    import torch
+
+    made = load(cls, model, revision, use_safetensors=True, dtype=getattr(torch, dtype))
+    return made.to(device).eval()
+
+
+def resolve_device(device: str) -> str:
+    """`auto` as the best there is (cuda, mps, cpu); any other as it is."""
+    import torch
+
+    if device != "auto":
+        return device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """`auto` as bfloat16 on a GPU that has it, float16 on another, float32 elsewhere.
+
+    Raises:
+        UsageError: it is none of auto, float32, float16, bfloat16.
+    """
+    import torch
+
+    if dtype not in ("auto", "float32", "float16", "bfloat16"):
+        raise UsageError(f"The data type {dtype!r} is not known.", "Give auto, float32, float16 or bfloat16.")
+    if dtype != "auto":
+        return dtype
+    if not device.startswith("cuda"):
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def in_batches(work: Callable[[Sequence[_T]], Sequence[_R]], items: Sequence[_T], size: int) -> list[_R]:
+    """`work` over `items`, `size` at a time; where the device runs out of memory, half as many from there on.
+
+    Raises:
+        BaseModelError: one item alone is too much for the device.
+    """
+    import torch
+
+    done: list[_R] = []
+    while len(done) < len(items):
+        batch = items[len(done) : len(done) + size]
+        try:
+            done += work(batch)
+        except torch.OutOfMemoryError as error:
+            if len(batch) == 1:
+                raise BaseModelError(
+                    "The device has too little memory for one image.", "Use a smaller model, or --base-arg device=cpu."
+                ) from error
+            size = max(1, len(batch) // 2)
+        else:
+            continue
+        # Not in the handler: the error holds the frames, and these the tensors.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return done
