@@ -1,7 +1,7 @@
 """Foundation models of transformers: which weights, on what device, and how much at a time.
 
-Weights are a folder on this machine or a model id of the hub with a revision; `HF_HUB_OFFLINE=1` keeps to what is in the
-hub's cache. Only safetensors are read: nothing is unpickled.
+Weights are a folder on this machine or a model id of the hub with a revision; `HF_HUB_OFFLINE=1` keeps to what is in
+the hub's cache. Only safetensors are read: nothing is unpickled.
 """
 
 from __future__ import annotations
