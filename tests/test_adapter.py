@@ -108,6 +108,48 @@ def test_what_a_base_is_given() -> None:
     assert reader.asked == (200, 0, 0)
 
 
+class Batches(Says):
+    """A base that takes batches, unless one of the images is black in its corner, and answers with their corners."""
+
+    preferred_batch = 3
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.sizes: list[int] = []
+
+    def predict_batch(self, images: Any) -> Any:
+        self.sizes.append(len(images))
+        if any(not image[0, 0].any() for image in images):
+            raise ValueError("black")
+        return [detections(TWO[:1], [0], [image[0, 0, 2] / 255]) for image in images]
+
+    def predict(self, image: Any) -> Any:
+        return self.predict_batch([image])[0]
+
+
+def test_batches_are_asked_at_once_and_one_bad_image_costs_no_other() -> None:
+    model = Batches()
+    adapter = BaseAdapter(model, 1)
+    assert (adapter.batch_size(None), adapter.batch_size(5)) == (3, 5)
+    assert (BaseAdapter(model, 1, "path").batch_size(5), BaseAdapter(Says(None), 1).batch_size(5)) == (1, 1)
+    images = [np.full((*SHAPE, 3), value, np.uint8) for value in (51, 102, 204)]
+    scores = [pending().instances[0].score for pending in adapter.start(images)]
+    assert (scores, model.sizes) == ([0.2, 0.4, 0.8], [3])
+    images[1][:] = 0
+    first, bad, last = adapter.start(images)
+    assert [pending().instances[0].score for pending in (first, last)] == [0.2, 0.8]
+    with pytest.raises(BaseModelError, match="ValueError: black"):
+        bad()
+    assert model.sizes == [3, 3, 1, 1, 1]
+
+
+def test_further_scores_are_kept() -> None:
+    found = detections(TWO, [0, 1], [0.5, 0.5])
+    found.data = {"mask_score": np.array([0.9, 1.5]), "stability": np.array([0.25, float("nan")])}
+    one, two = ask(found).instances
+    assert (one.mask_score, one.stability, two.mask_score, two.stability) == (0.9, 0.25, 1.0, None)
+
+
 def test_names() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'threshold'"):
         find_base("treshold")

@@ -108,6 +108,35 @@ def test_a_base_that_hangs_dies_or_raises_costs_its_image_only(
     assert "3 images labelled, 24 were already" in capsys.readouterr().err
 
 
+BATCHES = (
+    BASE.replace("class Bright", "class One")
+    + """
+
+class Bright(One):
+    preferred_batch = 4
+
+    def predict_batch(self, images):
+        return [self.predict(image) for image in images]
+"""
+)
+
+
+def test_batches_give_the_same_bytes_and_a_bad_image_costs_itself_alone(photos: Path, tmp_path: Path) -> None:
+    assert main(arguments(photos, tmp_path / "one")) == 0
+    (photos.parent / "base.py").write_text(BATCHES)
+    for number, more in enumerate(([], ["--batch", "5"], ["--workers", "2"])):
+        run = tmp_path / f"run{number}"
+        assert main(arguments(photos, run, *more)) == 0
+        assert annotations(run) == annotations(tmp_path / "one")
+    scene(photos / "05x.png", 31, (255, 0, 0))
+    scene(photos / "06x.png", 32, (0, 0, 0))
+    run = tmp_path / "bad"
+    assert main(arguments(photos, run, "--workers", "1")) == 4
+    reasons = {failure["path"]: failure["reason"] for failure in read_failures(run / "labels")}
+    assert set(reasons) == {"05x.png", "06x.png"}
+    assert "exit code 7" in reasons["05x.png"]
+
+
 def test_too_many_failures_stop_early_and_keep_the_rest(photos: Path, tmp_path: Path) -> None:
     for i in range(6):
         scene(photos / f"a{i}.png", 50 + i, (0, 0, 0))

@@ -64,7 +64,8 @@ class BaseAdapter:
 
     def batch_size(self, wanted: int | None) -> int:
         """How many images at a time to ask about: `wanted`, or what the base prefers; 1 where it takes no batches."""
-        if self.tiles is not None or not callable(getattr(self.model, "predict_batch", None)):
+        batches = self.image_input != "path" and callable(getattr(self.model, "predict_batch", None))
+        if self.tiles is not None or not batches:
             return 1
         return wanted or int(getattr(self.model, "preferred_batch", DEFAULT_BATCH))
 
