@@ -148,3 +148,16 @@ def test_any_damage_is_a_data_error(whole: bytes, damage: list[tuple[float, int]
         return
     assert pixels.ndim == 3
     assert pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 30}], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_is_what_pillow_makes_of_it(tmp_path: Path, mode: str, options: dict[str, object]) -> None:
+    noise = np.random.default_rng(5).integers(0, 256, (61, 83, 3), np.uint8)
+    path = tmp_path / "noise.jpg"
+    Image.fromarray(noise).convert(mode).save(path, **options)
+    with Image.open(path) as image:
+        assert np.array_equal(open_image(path).pixels, np.asarray(image.convert("RGB")))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="truncated"):
+        open_image(path)
