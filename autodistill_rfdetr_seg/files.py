@@ -65,7 +65,8 @@ def link_or_copy(source: Path, target: Path) -> None:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new empty folder beside `folder`; takes its place when the block ends well, is removed when not."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for kind in ("partial", "old"):
+        sweep(folder.parent, f".{folder.name}.*.{kind}")
     temporary.mkdir(parents=True)
     try:
         yield temporary
@@ -76,6 +77,26 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path, pattern: str = ".*.partial") -> None:
+    """Removes what killed processes left half-written in `folder`: hidden files and folders whose process is gone."""
+    for path in folder.glob(pattern):
+        if _is_gone(path.name.split(".")[-2]):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _is_gone(process: str) -> bool:
+    """Whether there is no process of that number, or it is this one, which has nothing half-written yet."""
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(process) == os.getpid()
 
 
 @contextlib.contextmanager
@@ -106,6 +127,9 @@ def locked(folder: Path, share: tuple[int, int] | None = None) -> Iterator[None]
                     f"Another process is writing to {folder}.",
                     "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
                 ) from error
+        if share is None:
+            # Alone here: no other machine's process is at work, whose number would say nothing.
+            sweep(folder)
         yield
 
 

@@ -217,6 +217,41 @@ def test_killed_twenty_times_anywhere_and_resumed(photos: Path, tmp_path: Path) 
     final = start(photos, run, "--resume")
     assert final.wait() == 0, final.stderr.read() if final.stderr else None
     assert annotations(run) == annotations(whole)
+    left = [path for path in run.rglob(".*") if not path.name.startswith(".lock")]
+    assert not left
+
+
+def test_signals_end_it_in_order_and_leave_no_process(photos: Path, tmp_path: Path) -> None:
+    scene(photos / "00.png", 30, (255, 255, 255))
+    for number, sent in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGKILL)):
+        process = start(photos, tmp_path / f"run{number}", "--workers", "2")
+        deadline = time.monotonic() + 60
+        while len(workers := children(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(2)  # one of them hangs in the base by now
+        process.send_signal(sent)
+        process.wait(30)
+        assert process.returncode == (-signal.SIGKILL if sent == signal.SIGKILL else 130)
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        assert ("--resume" in said) == (sent != signal.SIGKILL) and "Traceback" not in said
+        while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a process: those that multiprocessing has spawned to work."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+        if parent == pid and b"spawn_main" in command:
+            found.append(int(stat.parent.name))
+    return found
 
 
 def test_a_damaged_shard_is_put_aside_and_its_images_are_labelled_again(photos: Path, tmp_path: Path) -> None:

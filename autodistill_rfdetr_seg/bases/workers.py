@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -142,6 +143,7 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _take_gpu(place)
     try:
         adapter = source.adapter()
@@ -155,6 +157,14 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
         except EOFError:
             return
         connection.send([_sendable(o) if isinstance(o, AutodistillSegError) else o for o in _outcomes(adapter, items)])
+
+
+def _end_with_parent() -> None:
+    """Ends this process with its parent, also where the base hangs and would never come to read the closed pipe."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _outcomes(adapter: BaseAdapter, items: Sequence[Item]) -> list[Outcome]:
