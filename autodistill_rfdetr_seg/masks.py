@@ -66,6 +66,20 @@ def decode(rle: Rle) -> BoolMask:
     return np.ascontiguousarray(coco_mask.decode(to_coco(rle))).astype(bool)
 
 
+def decode_box(rle: Rle) -> tuple[BoolMask, int, int]:
+    """The dense mask within its own box and a pixel or two around it, as far as the image goes; its top and left.
+
+    Top and left are even: OpenCV numbers parts by squares of 2 x 2 pixels, so that it numbers those of the crop as it
+    would those of the whole.
+    """
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = (int(side) for side in bbox_xywh(rle))
+    top, left = max(0, y - 1) // 2 * 2, max(0, x - 1) // 2 * 2
+    whole = coco_mask.decode(to_coco(rle))
+    return np.ascontiguousarray(whole[top : y + height + 1, left : x + width + 1]).astype(bool), top, left
+
+
 def to_coco(rle: Rle) -> dict[str, Any]:
     """pycocotools' form of an RLE, its counts as bytes."""
     return {"size": [rle.height, rle.width], "counts": rle.counts}

@@ -94,12 +94,13 @@ def cleaned(instances: Sequence[Instance], island_area: float, hole_area: float)
 
 
 def _clean(instance: Instance, island_area: float, hole_area: float) -> Rle:
-    mask = masks.decode(instance.rle)
+    # What is outside of the mask's box and reaches its edge is connected outside, so that no hole ends at the crop's edge.
+    mask, top, left = masks.decode_box(instance.rle)
     if island_area:
         mask = masks.remove_islands(mask, island_area)
     if hole_area:
         mask = masks.fill_holes(mask, hole_area)
-    return masks.encode(mask)
+    return masks.encode_at(mask, top, left, instance.rle.height, instance.rle.width)
 
 
 def within_area(instances: Sequence[Instance], smallest: float, largest: float) -> Kept:
@@ -127,6 +128,8 @@ def nms(instances: Sequence[Instance], iou: float | None, iom: float | None, *, 
         return list(instances), []
     rles = [i.rle for i in instances]
     overlap = masks.iou_matrix(rles, rles)
+    if np.count_nonzero(overlap) == np.count_nonzero(overlap.diagonal()):
+        return list(instances), []
     nested = masks.intersection_over_minimum(overlap, np.array([masks.area(r) for r in rles], dtype=np.float64))
     of_class = np.array([i.class_index for i in instances])
     kept_at: list[int] = []

@@ -31,6 +31,22 @@ HUMAN = "human"
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
 _CACHED_SHARDS = 8
+_ROW_COLUMNS = [
+    "image_id",
+    "path",
+    "height",
+    "width",
+    "sha256",
+    "file_bytes",
+    "mtime_ns",
+    "link_suffix",
+    "seconds",
+    "instances",
+    "dropped",
+    "phash",
+    "base",
+    "prompts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +165,7 @@ class LabelStore:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
         self._since = 0.0
-        self._cache: OrderedDict[str, pa.Table] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[list[dict[str, Any]], pa.ListArray]] = OrderedDict()
 
     def __enter__(self) -> LabelStore:
         return self
@@ -206,14 +222,16 @@ class LabelStore:
 
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""
-        table = self._cache.get(key.shard)
-        if table is None:
-            table = self._cache[key.shard] = self._read(self.folder / key.shard)
+        if key.shard not in self._cache:
+            table = self._read(self.folder / key.shard, _ROW_COLUMNS)
+            # Instances stay packed until their row is asked for: there may be hundreds an image.
+            packed = table.column("instances").combine_chunks()
+            self._cache[key.shard] = table.drop_columns(["instances"]).to_pylist(), packed
             if len(self._cache) > _CACHED_SHARDS:
                 self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(key.shard)
-        return _from_row(table.slice(key.row, 1).to_pylist()[0])
+        self._cache.move_to_end(key.shard)
+        rows, instances = self._cache[key.shard]
+        return _from_row({**rows[key.row], "instances": instances[key.row].as_py()})
 
     def read_all(self, keys: Mapping[str, Key]) -> Iterator[StoredLabels]:
         """The rows of `keys`, in the order of their paths, a few shards in memory at a time."""

@@ -84,3 +84,22 @@ def test_equal_scores_keep_their_order() -> None:
     first, second = disc(100, 100, 40, 40, 20), disc(100, 100, 42, 40, 20)
     result = refine(labels((0, first, 0.5), (0, second, 0.5)), RefineConfig(), CLASSES)
     assert np.array_equal(masks.decode(result.instances[0].rle), first)
+
+
+def test_cleaning_a_mask_in_its_box_is_cleaning_it_in_the_whole_image() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        mask = np.zeros((37, 41), bool)
+        top, left = rng.integers(0, 30, 2)
+        # Blocks of noise: islands and holes of many sizes, equal ones among them, at the image's edge and within.
+        part = mask[top : top + rng.integers(3, 25), left : left + rng.integers(3, 25)]
+        part[:] = rng.random(part.shape) < rng.choice([0.3, 0.5, 0.7])
+        whole = masks.fill_holes(masks.remove_islands(mask, 6), 4)
+        found = refine(labels_of(mask), RefineConfig(island_area=6, hole_area=4, **OFF), CLASSES)
+        kept = [i.instance if hasattr(i, "instance") else i for i in (*found.instances, *found.rejected)]
+        assert kept[0].rle == masks.encode(whole)
+
+
+def labels_of(mask: np.ndarray) -> ImageLabels:
+    record = ImageRecord("0" * 16, "x.png", *mask.shape, "0" * 64)
+    return ImageLabels(record, (Instance(0, masks.encode(mask), 0.5),))
