@@ -379,11 +379,6 @@ def _say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> Non
         say(f"{name:<6} {sizes}")
     reasons = ", ".join(f"{reason} {count}" for reason, count in index["rejected"].items())
     say(f"kept {index['kept']} labels, rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}")
-    together = index["kept_together"]
-    if together["groups"]:
-        say(f"kept together: {together['groups']} groups of copies, look-alikes, frames ({together['images']} images)")
-    if together["too_alike"]:
-        say(f"not kept together: {together['too_alike']} images all look alike (a fixed camera?); scores may flatter")
     for name, lacking in index["too_rare"].items():
         say(f"class {name!r} has no label in {', '.join(lacking)}")
     for failure in failures:

@@ -20,16 +20,14 @@ from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
 from .refine import refine
-from .similar import groups, near_duplicates
 from .split import assign
 from .store import HUMAN, Key, LabelStore, StoredLabels
+from .together import Together
 
 INDEX = "dataset.json"
 _LONGEST_NAME = 180
-# Look-alikes over this share of the images are no duplicates but what all the images look like.
-_MOST_ALIKE = 0.2
-_FEW = 10
-_PAIRS_KEPT = 200
+# Raised where the same labels and options give another dataset than before.
+_RULES = 2
 
 
 @dataclass(frozen=True)
@@ -93,12 +91,12 @@ def build(
     built = read_dataset(folder) if (folder / INDEX).is_file() else None
     if built is not None and read_json(folder / INDEX)["inputs"] == inputs:
         return built, False
-    together = _Together.of(keys, account.groups, options.split)
+    together = Together.of(keys, account.groups, options.split)
     places = _places(keys, together, options.split, folder)
     file_names = _file_names(keys)
     with replacing_folder(folder) as partial:
         index = _write(partial, rows, images, account, options, places, file_names, progress)
-        index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(), **index}
+        index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
 
@@ -135,52 +133,10 @@ def split_of_content(folder: Path) -> dict[str, str]:
 def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
     # A shard's name is drawn anew for each write, so it changes with what was written.
     rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
-    return fingerprint(rows, account.classes.ontology, options.as_json())
+    return fingerprint(_RULES, rows, account.classes.ontology, options.as_json())
 
 
-@dataclass(frozen=True)
-class _Together:
-    """Images that stay in one split: the group of each path, the pairs that look alike, and how many images look so
-    much like all the others (a fixed camera, say) that keeping them together would leave nothing to split."""
-
-    group_of: Mapping[str, str]
-    pairs: tuple[tuple[str, str], ...]
-    too_alike: int
-
-    @classmethod
-    def of(cls, keys: Mapping[str, Key], given: Mapping[str, str], split: SplitConfig) -> _Together:
-        distance = split.near_duplicates
-        content = {path: given.get(path) or f"content {key.sha256}" for path, key in keys.items()}
-        copies = [(path, first) for path, first in _first_of_content(keys).items() if path != first]
-        links = [] if distance is None else near_duplicates({path: key.phash for path, key in keys.items()}, distance)
-        joined = groups(keys, [*copies, *links], content)
-        sizes = Counter(joined.values())
-        most = max(_FEW, int(len(keys) * _MOST_ALIKE))
-        large = {group for group, size in sizes.items() if size > most}
-        apart = [link for link in links if joined[link[0]] not in large]
-        too_alike = len({path for link in links if joined[link[0]] in large for path in link})
-        group_of = groups(keys, [*copies, *apart], content)
-        if len(set(group_of.values())) < sum(getattr(split, name) > 0 for name in SPLITS):
-            return cls(groups(keys, copies, {}), (), len(keys))
-        return cls(group_of, tuple(apart), too_alike)
-
-    def as_json(self) -> dict[str, Any]:
-        sizes = Counter(self.group_of.values())
-        several = [size for size in sizes.values() if size > 1]
-        return {
-            "groups": len(several),
-            "images": sum(several),
-            "too_alike": self.too_alike,
-            "pairs": [list(pair) for pair in self.pairs[:_PAIRS_KEPT]],
-        }
-
-
-def _first_of_content(keys: Mapping[str, Key]) -> dict[str, str]:
-    first: dict[str, str] = {}
-    return {path: first.setdefault(keys[path].sha256, path) for path in sorted(keys)}
-
-
-def _places(keys: Mapping[str, Key], together: _Together, split: SplitConfig, folder: Path) -> dict[str, str]:
+def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, folder: Path) -> dict[str, str]:
     """The split of each image by path; a group goes to one split, and an image that had a place keeps it."""
     shares = {name: getattr(split, name) for name in SPLITS}
     had: dict[str, str] = {}
@@ -192,10 +148,11 @@ def _places(keys: Mapping[str, Key], together: _Together, split: SplitConfig, fo
     # Groups are dealt out by content, so that a file's name has no say in where it goes.
     named = {group: min(contents) for group, contents in members.items()}
     sizes = {named[group]: len(contents) for group, contents in members.items()}
+    # Groups change as images come: what is new goes where most of its group is.
     previous = {
-        named[group]: next(had[content] for content in contents if content in had)
+        named[group]: places_had.most_common(1)[0][0]
         for group, contents in members.items()
-        if any(content in had for content in contents)
+        if (places_had := Counter(had[content] for content in contents if content in had))
     }
     of_group = assign(sizes, shares, split.seed, previous)
     places = {path: had.get(key.sha256, of_group[named[together.group_of[path]]]) for path, key in keys.items()}

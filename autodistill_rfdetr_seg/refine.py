@@ -94,7 +94,7 @@ def cleaned(instances: Sequence[Instance], island_area: float, hole_area: float)
 
 
 def _clean(instance: Instance, island_area: float, hole_area: float) -> Rle:
-    # What is outside of the mask's box and reaches its edge is connected outside, so that no hole ends at the crop's edge.
+    # Nothing is lost by the crop: what reaches its edge from within is no hole in the whole image either.
     mask, top, left = masks.decode_box(instance.rle)
     if island_area:
         mask = masks.remove_islands(mask, island_area)

@@ -14,11 +14,13 @@ from .files import fingerprint, read_json, replacing
 from .images import open_rgb, write_png
 from .labeling import read_failures
 from .records import GroundTruth, ImagePredictions, Instance, TruthImage
-from .report import PageData, Sample, contact_sheet, draw_instances, write_page
+from .report import PageData, Pair, Sample, contact_sheet, draw_instances, write_page
 from .scoring import Gold, read_gold
 from .stages import RunFolder
+from .together import leakage
 
 _ROWS_IN_PICTURE = 4
+_PAIRS_SHOWN = 6
 
 
 def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = None, *, progress: bool = True) -> bool:
@@ -54,7 +56,9 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
             details=details,
             samples=samples,
             classes=gold.truth.classes,
-            dataset={key: index[key] for key in ("counts", "kept", "rejected", "per_class")},
+            dataset={key: index[key] for key in ("counts", "kept", "rejected", "per_class", "too_rare")},
+            leakage=leakage(index["kept_together"]),
+            pairs=_pairs(index, run.dataset),
             versions={**metrics["versions"], **training.get("versions", {})},
             config_text=dump(config),
             failures=read_failures(run.labels),
@@ -67,6 +71,19 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
     with page.open("a", encoding="utf-8") as file:
         file.write(f"\n{stamp}\n")
     return True
+
+
+def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:
+    """Some of the pairs that look alike, no image twice and as they lie in the dataset."""
+    shown: list[Pair] = []
+    seen: set[str] = set()
+    for one, other in index["kept_together"]["pairs"]:
+        if not {one, other} & seen and len(shown) < _PAIRS_SHOWN:
+            seen |= {one, other}
+            first, second = index["images"][one], index["images"][other]
+            files = tuple(dataset / entry["split"] / entry["file_name"] for entry in (first, second))
+            shown.append(Pair((one, other), first["split"], (files[0], files[1])))
+    return shown
 
 
 def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:

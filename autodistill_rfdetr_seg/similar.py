@@ -1,10 +1,11 @@
-"""Images that look alike: a perceptual hash, all pairs of near hashes, and the groups they make.
+"""Images that look alike: a perceptual hash, all pairs of near hashes, the groups they make, and runs of neighbours.
 
 Near-duplicates on both sides of a split make a model look better than it is; groups keep them on one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -98,6 +99,23 @@ def groups(names: Iterable[str], links: Iterable[tuple[str, str]], given: Mappin
             small, large = sorted((root(one), root(other)))
             parent[large] = small
     return {name: root(name) for name in parent}
+
+
+def stretches(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Cuts names into runs of neighbours: name → the first name of its run.
+
+    The order is that of reading, 9 before 10. Runs have the same length, the largest power of two that is not over
+    `longest` (the last may be shorter): where names are added at the end, or between all others, the old seams stay.
+    """
+    ordered = sorted(names, key=_reading_order)
+    length = 1 << (max(1, longest).bit_length() - 1)
+    return {name: ordered[at // length * length] for at, name in enumerate(ordered)}
+
+
+def _reading_order(name: str) -> tuple[list[str | int], str]:
+    # Text and numbers alternate, text first, so that like is compared with like.
+    parts: list[str | int] = [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", name))]
+    return parts, name
 
 
 def _near(hashes: _Hashes, distance: int) -> tuple[_Indices, _Indices]:

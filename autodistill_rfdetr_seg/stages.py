@@ -23,6 +23,7 @@ from .files import fingerprint, read_json, write_json, write_text
 from .inputs import Inputs, find_images
 from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
+from .together import leakage
 
 _log = logging.getLogger(__name__)
 
@@ -138,10 +139,13 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
 
 
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
-    """Builds the dataset; the second value tells whether there was something to do."""
+    """Builds the dataset; the log says what may leak. The second value tells whether there was something to do."""
     options = BuildOptions(config.refine, config.split, config.dataset)
     root = read_account(run.labels).root or Path(config.images)
-    return build(run.labels, root, run.dataset, options, human=run.human, progress=progress)
+    built = build(run.labels, root, run.dataset, options, human=run.human, progress=progress)
+    together = read_index(run.dataset)["kept_together"]
+    _log.log(logging.WARNING if together["across"] or together["cut"]["images"] else logging.INFO, leakage(together))
+    return built
 
 
 def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:

@@ -48,7 +48,16 @@ def measure(folder: Path, count: int, size: tuple[int, int]) -> None:
     rows: list[tuple[str, Finished]] = []
     if not (folder / "run").is_dir():
         make_images(folder / "images", count, [size])
-        words = ["label", str(folder / "images"), "--base", str(BASE) + ":Discs", *classes(), "--output", run, "--quiet"]
+        words = [
+            "label",
+            str(folder / "images"),
+            "--base",
+            str(BASE) + ":Discs",
+            *classes(),
+            "--output",
+            run,
+            "--quiet",
+        ]
         rows.append(("label and build", timed(*words, input_folder=folder)))
     for name, words in BUILDS.items():
         rows.append((f"build, {name}", timed("build", run, *words, "--quiet", input_folder=folder)))

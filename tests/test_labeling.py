@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import coco, masks
 from autodistill_rfdetr_seg.bases.source import BaseSource
+from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.coco import validate
 from autodistill_rfdetr_seg.config import DatasetConfig, RefineConfig, SplitConfig
 from autodistill_rfdetr_seg.dataset import BuildOptions, build, read_dataset, split_of_content
@@ -284,12 +288,63 @@ def test_look_alikes_stay_in_one_split_unless_switched_off(tmp_path: Path) -> No
     assert any(split[f"{i:02d}a.png"] != split[f"{i:02d}b.png"] for i in range(20))
 
 
-def test_a_fixed_camera_is_not_one_group(tmp_path: Path) -> None:
+def seams(index: dict[str, Any], order: list[str]) -> int:
+    """How often two neighbours are in different splits."""
+    splits = [index["images"][name]["split"] for name in order]
+    return sum(one != other for one, other in itertools.pairwise(splits))
+
+
+def test_a_fixed_camera_is_cut_into_stretches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for i in range(30):
         texture(tmp_path / "images" / f"{i}.png", 7, brighter=i % 9 + (i // 9) * 10)
-    dataset = label(RedBase(), tmp_path / "images", tmp_path / "run", progress=False)
-    assert {name: count["images"] for name, count in dataset.counts.items()} == {"train": 24, "valid": 3, "test": 3}
-    assert index_of(tmp_path / "run")["kept_together"]["too_alike"] == 30
+    with caplog.at_level("WARNING"):
+        dataset = label(RedBase(), tmp_path / "images", tmp_path / "run", progress=False)
+    # 7 stretches of 4 images and one of 2
+    for name, share in {"train": 24, "valid": 3, "test": 3}.items():
+        assert abs(dataset.counts[name]["images"] - share) <= 4
+    index = index_of(tmp_path / "run")
+    assert index["kept_together"]["cut"] == {"images": 30, "stretches": 8}
+    assert seams(index, [f"{i}.png" for i in range(30)]) <= 4
+    assert index["kept_together"]["across"] > 0
+    assert "Leakage: " in caplog.text and "8 stretches of consecutive images" in caplog.text
+
+
+def test_one_video_is_cut_into_stretches_and_more_frames_move_none(tmp_path: Path) -> None:
+    def built(count: int) -> dict[str, Any]:
+        names = [f"v/frame_{i:06d}.png" for i in range(0, 30 * count, 30)]
+        for i, name in enumerate(names):
+            texture(tmp_path / "frames" / name, i)
+        items = [(tmp_path / "frames" / name, name) for name in names]
+        groups = dict.fromkeys(names, "v")
+        source = BaseSource.of_model(RedBase())
+        label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
+        build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", BuildOptions(), progress=False)
+        found: dict[str, Any] = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
+        splits = [found["images"][name]["split"] for name in names]
+        assert all(at % 4 == 0 for at in range(1, count) if splits[at - 1] != splits[at])
+        return found
+
+    few, more = built(40), built(56)
+    assert few["kept_together"]["cut"] == {"images": 40, "stretches": 10}
+    assert {name: count["images"] for name, count in few["counts"].items()} == {"train": 32, "valid": 4, "test": 4}
+    assert all(more["images"][name]["split"] == entry["split"] for name, entry in few["images"].items())
+    assert abs(more["counts"]["train"]["images"] - 0.8 * 56) <= 4
+
+
+def test_two_videos_are_cut_where_there_are_three_splits(tmp_path: Path) -> None:
+    names = [f"{video}/{frame}.png" for video in "ab" for frame in range(20)]
+    for i, name in enumerate(names):
+        texture(tmp_path / "frames" / name, i)
+    items = [(tmp_path / "frames" / name, name) for name in names]
+    groups = {name: name[0] for name in names}
+    source = BaseSource.of_model(RedBase())
+    label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
+    two = BuildOptions(split=SplitConfig(train=0.5, valid=0.5, test=0))
+    for options, cut in ((two, 0), (BuildOptions(), 40)):
+        build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", options, progress=False)
+        index = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
+        assert index["kept_together"]["cut"]["images"] == cut
+    assert all(index["counts"][name]["images"] >= 4 for name in ("train", "valid", "test"))
 
 
 def test_frames_of_one_video_stay_together(tmp_path: Path) -> None:
@@ -315,3 +370,27 @@ def test_a_class_too_rare_for_every_split_is_told(folder: Path, tmp_path: Path) 
     rare = index_of(tmp_path / "run")["too_rare"]
     assert rare["ghost"] == ["train", "valid", "test"]
     assert rare.get("square", []) in ([], ["valid"], ["test"])
+
+
+def test_deciding_again_loads_neither_base_nor_torch(folder: Path, tmp_path: Path) -> None:
+    base = tmp_path / "own_base.py"
+    base.write_text(
+        "from autodistill.detection import DetectionBaseModel\n"
+        "import supervision as sv\n"
+        "class Nothing(DetectionBaseModel):\n"
+        "    def __init__(self, ontology): self.ontology = ontology\n"
+        "    def predict(self, input): return sv.Detections.empty()\n"
+    )
+    run = tmp_path / "run"
+    command = ["label", str(folder), "--base", f"{base}:Nothing", "--class", "a=b", "--output", str(run), "-q"]
+    assert main(command) == 0
+    base.write_text("raise SystemExit('the base was loaded')\n")
+    code = (
+        "import sys; from autodistill_rfdetr_seg.cli import main; "
+        f"code = main(['build', {str(run)!r}, '--confidence', '0.9', '-q']); "
+        "print(code, sorted({'torch', 'autodistill', 'supervision', 'transformers', 'rfdetr', 'own_base',"
+        "'autodistill_rfdetr_seg.bases.threshold', 'cv2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert index_of(run)["options"]["refine"]["confidence"] == 0.9

@@ -19,7 +19,7 @@ FLOORS = (
     ("refine", "store", "coco"),
     ("inputs",),
     ("bases",),
-    ("labeling",),
+    ("labeling", "together"),
     ("dataset",),
     ("target",),
     ("evaluation",),

@@ -14,7 +14,7 @@ from PIL import Image
 from report_data import EVIL_CLASS, EVIL_IMAGE, page_data, square
 
 from autodistill_rfdetr_seg.records import Instance
-from autodistill_rfdetr_seg.report import PageData, Sample, write_page
+from autodistill_rfdetr_seg.report import PageData, Pair, Sample, write_page
 from autodistill_rfdetr_seg.report.charts import BOTTOM, LEFT, TOP, histogram, pr_chart
 from autodistill_rfdetr_seg.report.words import (
     difference,
@@ -327,3 +327,25 @@ def test_a_histogram_keeps_its_scale_when_low_confidences_flood_it() -> None:
     assert [tick.text for tick in chart.y_ticks] == ["0", "50", "100"]
     assert (chart.marker.at, chart.marker.text) == (198.0, "0.50")
     assert histogram("base", details, None) is None
+
+
+def test_pairs_kept_together_stand_side_by_side_with_their_split(tmp_path: Path) -> None:
+    for name, side in (("a.png", 60), ("b.png", 30)):
+        Image.new("RGB", (2 * side, side), (10, 200, 10)).save(tmp_path / name)
+    (tmp_path / "gone.png").write_bytes(b"no image")
+    pairs = [
+        Pair((EVIL_IMAGE, "b.png"), "valid", (tmp_path / "a.png", tmp_path / "b.png")),
+        Pair(("a.png", "gone.png"), "train", (tmp_path / "a.png", tmp_path / "gone.png")),
+    ]
+    data = dataclasses.replace(page_data(["date"], samples=0), leakage="Leakage: <none>.", pairs=pairs)
+    data = dataclasses.replace(data, dataset={**data.dataset, "too_rare": {EVIL_CLASS: ["valid", "test"]}})
+    shown = page(tmp_path, data)
+    assert [(one["alt"], one["width"]) for one in shown.attributes("img")] == [
+        (EVIL_IMAGE, "120"),
+        ("b.png", "60"),
+        ("a.png", "120"),
+    ]
+    assert "Leakage: <none>." in shown.text and f"valid {EVIL_IMAGE} · b.png" in shown.text
+    assert f"{EVIL_CLASS} has no label in valid, test" in shown.text
+    assert "gone.png is not an image in a known format." in shown.text
+    assert "Kept together" not in page(tmp_path, page_data(["date"])).text

@@ -9,7 +9,7 @@ import pytest
 
 from autodistill_rfdetr_seg.errors import UsageError
 from autodistill_rfdetr_seg.images import RgbImage, open_rgb
-from autodistill_rfdetr_seg.similar import _bit_count, groups, near_duplicates, perceptual_hash
+from autodistill_rfdetr_seg.similar import _bit_count, groups, near_duplicates, perceptual_hash, stretches
 
 
 def differing(first: int | None, second: int | None) -> int:
@@ -124,3 +124,23 @@ def test_groups_join_links_and_given_ones() -> None:
 def test_a_long_chain_is_one_group() -> None:
     names = [f"{number:05d}" for number in range(20_000)]
     assert set(groups(names, itertools.pairwise(names[::-1]), {}).values()) == {"00000"}
+
+
+def test_stretches_are_runs_in_reading_order() -> None:
+    names = [f"IMG_{number}.jpg" for number in range(8, 19)]
+    found = stretches(reversed(names), 7)
+    runs = [[name for name in names if found[name] == first] for first in dict.fromkeys(found[name] for name in names)]
+    assert runs == [names[:4], names[4:8], names[8:]]
+    assert found["IMG_12.jpg"] == "IMG_12.jpg" and found["IMG_11.jpg"] == "IMG_8.jpg"
+    assert len(set(stretches(["b", "7", "a/1", "a1", "", "٣"], 1).values())) == 6
+
+
+def test_seams_stay_where_names_come_at_the_end_or_between() -> None:
+    def cut_at(every: int, end: int, longest: int) -> set[int]:
+        found = stretches([f"frame_{number:06d}.png" for number in range(0, end, every)], longest)
+        return {int(first[6:12]) for first in found.values()}
+
+    old = cut_at(30, 3000, 8)
+    assert old == set(range(0, 3000, 240))
+    assert cut_at(30, 6000, 8) >= old
+    assert cut_at(30, 6000, 16) == set(range(0, 6000, 480)) and cut_at(15, 3000, 16) == old

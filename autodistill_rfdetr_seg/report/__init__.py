@@ -1,6 +1,6 @@
 """The run's report: one self-contained HTML page, and the pictures in it."""
 
-from .page import PageData, Sample, write_page
+from .page import PageData, Pair, Sample, write_page
 from .pictures import contact_sheet, draw_instances, side_by_side
 
-__all__ = ["PageData", "Sample", "contact_sheet", "draw_instances", "side_by_side", "write_page"]
+__all__ = ["PageData", "Pair", "Sample", "contact_sheet", "draw_instances", "side_by_side", "write_page"]

@@ -21,6 +21,7 @@ from .labels import class_name, picture_name
 from .pictures import class_colour, data_uri, draw_instances
 
 SHOWN_FAILURES = 200
+THUMBNAIL = 240
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,24 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Pair:
+    """Two images that look alike and are in one split: their names, the split, and the paths they are read from."""
+
+    names: tuple[str, str]
+    split: str
+    images: tuple[Path, Path]
+
+
+@dataclass(frozen=True, eq=False)
 class PageData:
     """What the page shows.
 
     `metrics` is the content of metrics.json and `details` the curves beside it; an undefined number is None. `samples`
     come worst first and are read once, one at a time. `dataset` is {"counts": {split: {"images", "instances",
     "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: {"kept": labels, "rejected":
-    {reason: labels}}}}, any of them missing where it is not known. `config_text` is the resolved configuration as YAML;
-    `failures` are the images that could not be labelled, {"path", "reason"} each.
+    {reason: labels}}}, "too_rare": {class: [split, ...]}}, any of them missing where it is not known. `leakage` says in
+    a sentence what may leak between splits, and `pairs` shows some of what was kept together. `config_text` is the
+    resolved configuration as YAML; `failures` are the images that could not be labelled, {"path", "reason"} each.
     """
 
     title: str
@@ -61,6 +72,8 @@ class PageData:
     versions: Mapping[str, str]
     config_text: str
     failures: Sequence[Mapping[str, Any]] = ()
+    leakage: str = ""
+    pairs: Sequence[Pair] = ()
 
 
 def write_page(path: Path, data: PageData) -> None:
@@ -108,6 +121,10 @@ def _context(data: PageData) -> dict[str, Any]:
         "splits": tables.split_rows(data.dataset),
         "labels": tables.label_bars(data.dataset),
         "dataset_classes": tables.dataset_class_bars(data.dataset),
+        "too_rare": tuple((name, ", ".join(lacking)) for name, lacking in (data.dataset.get("too_rare") or {}).items()),
+        "leakage": data.leakage,
+        "pair_count": len(data.pairs),
+        "pairs": _pairs(data.pairs),
         "failures": [(str(one.get("path", "")), str(one.get("reason", ""))) for one in data.failures[:SHOWN_FAILURES]],
         "failure_count": len(data.failures),
         "versions": tuple(data.versions.items()),
@@ -160,6 +177,19 @@ def _pictures(sample: Sample, classes: Classes, reference: str) -> dict[str, Any
         seen.update(instance.class_index for instance in instances)
     legend = [(_legend_name(classes, index), _hex(class_colour(index))) for index in sorted(seen)]
     return {"panels": panels, "legend": legend, "problem": ""}
+
+
+def _pairs(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+    """The two thumbnails of each pair; in place of an image that cannot be read, why."""
+    for pair in pairs:
+        sides = []
+        for name, path in zip(pair.names, pair.images, strict=True):
+            try:
+                uri, width, height = data_uri(open_rgb(path), side=THUMBNAIL)
+                sides.append({"name": name, "uri": uri, "width": width, "height": height, "problem": ""})
+            except DataError as error:
+                sides.append({"name": name, "uri": "", "problem": error.message})
+        yield {"split": pair.split, "sides": sides}
 
 
 def _hex(colour: tuple[int, int, int]) -> str:
