@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,10 @@ def plan(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from .planning import plan as forecast
 
     config, run, source = _prepared(args, changes)
+    # Before the images are looked for: a video's frames are extracted now, and not again by the run.
+    begun = time.process_time()
     found = find_inputs(config, run, progress=not args.quiet)
-    result = forecast(config, found.items, source, run.root, args.count, progress=not args.quiet)
+    result = forecast(config, found.items, source, run.root, args.count, begun=begun, progress=not args.quiet)
     if args.json:
         say_json(result.as_json())
     else:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,28 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import coco
 from .bases.source import BaseSource
 from .config import PipelineConfig
-from .files import read_json, write_json
-from .images import open_rgb, write_png
-from .previewing import Item, Sample, choose, instances_per_image, label_sample
-from .records import Classes
+from .costs import dataset_cost, labels_bytes, measured_sample, total_pixels
+from .previewing import Item, choose, instances_per_image
+from .store import StoredLabels
 from .tables import number, table
 
 Range = tuple[float, float]
 
 _RESAMPLES = 1000
-_TIMING = "timing.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What labelling all `images` would take and give, from `sampled` of them; intervals are 90 %.
 
-    Seconds are those of one process without building the base, from the sample's seconds a pixel; `base_seconds` is the
-    base's own share. `overhead_measured` is False where the sample was stored before or a worker was asked: `seconds`
-    then is the base's share alone. `memory_bytes` is this process's peak so far (None where the system does not tell).
+    Seconds are those of one process, from the sample's seconds a pixel: `base_seconds` is the base's own share,
+    `start_seconds` what a run takes once (start, building the base, its first image), `dataset_seconds` what building
+    the dataset takes. `overhead_measured` is False where the sample was stored before or a worker was asked: `seconds`
+    then is the base's share alone. `memory_bytes` is the peak of that process (None where the system does not tell, or
+    a worker was asked); the sample's own, scaled to the largest image.
     `per_class` is class → {"per_image", "interval", "instances" (in all)}; `rejected` is reason → number an image.
     Intervals are None where fewer than two images were sampled.
     """
@@ -46,6 +44,8 @@ class Forecast:
     seconds: float
     seconds_interval: Range | None
     base_seconds: float
+    start_seconds: float
+    dataset_seconds: float
     overhead_measured: bool
     memory_bytes: int | None
     labels_bytes: int
@@ -70,37 +70,40 @@ def plan(
     count: int = 20,
     *,
     seed: int = 0,
+    begun: float = 0.0,
     progress: bool = True,
 ) -> Forecast:
     """Labels a seeded sample of `items` into `folder/labels` and forecasts what all of them would take and give.
 
-    What is stored there already is not asked for again; how long it took is kept beside it.
+    What is stored there already is not asked for again; how long it took is kept beside it. `begun` are the seconds
+    that the process had taken to come here, which a run takes too.
 
     Raises:
         UsageError, DataError: as `preview`.
     """
     # One process, whatever the run will use: the sample is too small for several to be measured.
-    labeling = config.labeling.model_copy(update={"workers": 0})
-    in_worker = labeling.timeout_per_image is not None
-    source = source if in_worker else source.built()
-    chosen = choose(items, count, seed)
-    labels = folder / "labels"
-    sample = label_sample(config.model_copy(update={"labeling": labeling}), chosen, source, labels, progress)
-    overhead, warm_ups = _timing(folder / _TIMING, source, sample, measured=not in_worker)
+    config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"workers": 0})})
+    started = time.perf_counter()
+    if config.labeling.timeout_per_image is None:
+        source = source.built()
+    built = time.perf_counter() - started
+    sample, timing, memory = measured_sample(config, choose(items, count, seed), source, folder, progress)
     pixels = np.array([row.image.height * row.image.width for row in sample.rows], dtype=np.float64)
-    all_pixels, unreadable = _total_pixels(items, float(pixels.mean()))
+    all_pixels, largest, unreadable = total_pixels(items, float(pixels.mean()))
     draws = _draws(len(sample.rows), seed)
-    warm = [at for at, row in enumerate(sample.rows) if row.image.path not in warm_ups]
+    warm = [at for at, row in enumerate(sample.rows) if row.image.path not in timing.warm_ups]
     timed = warm if len(warm) >= 3 else list(range(len(sample.rows)))
     base = np.array([sample.rows[at].seconds for at in timed])
     base_seconds = float(base.sum() / pixels[timed].sum() * all_pixels)
-    rest = (overhead or 0.0) * (len(items) - unreadable)
     # A share that failed in the sample takes its time too, but gives no labels.
     good = len(items) * len(sample.rows) / (len(sample.rows) + len(sample.summary.failures))
     per_class = instances_per_image(sample.labels, source.classes)
     found = np.array([len(one.instances) for one in sample.labels], dtype=np.float64)
     spread = _interval(found, draws)
     baked = [at for at, row in enumerate(sample.rows) if row.link_suffix is None]
+    dataset_bytes, dataset_seconds = dataset_cost(sample, baked, source, config, folder)
+    once = begun + built + (timing.once or 0.0) + _warm_up(sample.rows, timing.warm_ups, base_seconds / all_pixels)
+    rest = 0.0 if timing.beside is None else once + timing.beside * all_pixels + dataset_seconds * good
     return Forecast(
         images=len(items),
         sampled=len(sample.rows),
@@ -109,10 +112,12 @@ def plan(
         seconds=base_seconds + rest,
         seconds_interval=_seconds_interval(base, pixels[timed], all_pixels, rest, seed),
         base_seconds=base_seconds,
-        overhead_measured=overhead is not None,
-        memory_bytes=peak_memory(),
-        labels_bytes=round(_labels_bytes(labels) * good),
-        dataset_bytes=round(_dataset_bytes(sample, baked, source.classes, config, folder) * good),
+        start_seconds=once,
+        dataset_seconds=dataset_seconds * good,
+        overhead_measured=timing.beside is not None,
+        memory_bytes=memory.forecast(largest / pixels.max(), len(items)),
+        labels_bytes=round(labels_bytes(sample, source, good, base_seconds + (timing.beside or 0.0) * all_pixels)),
+        dataset_bytes=round(dataset_bytes * good),
         baked_images=round(len(baked) / len(sample.rows) * good),
         instances=float(found.mean()) * good,
         instances_interval=None if spread is None else (spread[0] * good, spread[1] * good),
@@ -133,14 +138,16 @@ def forecast_text(forecast: Forecast) -> str:
     """The forecast for reading in a terminal."""
     f = forecast
     time_range = "" if f.seconds_interval is None else f" ({' to '.join(map(_duration, f.seconds_interval))})"
-    rest = f"{_duration(f.base_seconds)} of it the base" if f.overhead_measured else "the base's share alone"
+    shares = {"the base": f.base_seconds, "once": f.start_seconds, "the dataset": f.dataset_seconds}
+    said = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in shares.items())
+    rest = f"of it {said}" if f.overhead_measured else "the base's share alone"
     memory = "not known" if f.memory_bytes is None else _size(f.memory_bytes)
     baked = f", {f.baked_images} images written anew" if f.baked_images else ", images linked"
     expected = "" if f.instances_interval is None else " ({:.0f} to {:.0f})".format(*f.instances_interval)
     lines = [
         f"{f.images} images, forecast from {f.sampled} of them (in brackets: 90 % interval)",
         f"time       {_duration(f.seconds)}{time_range} in one process, {rest}",
-        f"memory     {memory} at most so far in this process",
+        f"memory     {memory} at most in that process",
         f"disk       labels {_size(f.labels_bytes)}, dataset {_size(f.dataset_bytes)}{baked}",
         f"instances  {f.instances:.0f}{expected}; nothing in {f.negatives_share:.0%} of the images",
         "",
@@ -161,54 +168,10 @@ def forecast_text(forecast: Forecast) -> str:
     return "\n".join(lines)
 
 
-def peak_memory() -> int | None:
-    """The most memory (bytes, resident) this process has held; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
-def _timing(path: Path, source: BaseSource, sample: Sample, *, measured: bool) -> tuple[float | None, set[str]]:
-    """Seconds an image beside the base's own, and the images whose time holds the base's warm-up.
-
-    Both come from all samples taken with this base; None where none was measured.
-    """
-    made = source.provenance.fingerprint
-    known = read_json(path) if path.is_file() else {}
-    mine = known.get(made, {"images": 0, "overhead": 0.0, "warm_ups": []})
-    if sample.fresh:
-        # Files of one content are labelled once, and their rows hold the same seconds.
-        own = sum({r.image.sha256: r.seconds for r in sample.rows if r.image.path in sample.fresh}.values())
-        warm_ups = sorted({*mine["warm_ups"], sample.fresh[0]})
-        mine = {**mine, "warm_ups": warm_ups}
-        if measured:
-            rest = max(0.0, sample.wall - own)
-            mine |= {"images": mine["images"] + len(sample.fresh), "overhead": mine["overhead"] + rest}
-        write_json(path, {**known, made: mine})
-    overhead = mine["overhead"] / mine["images"] if mine["images"] else None
-    return overhead, set(mine["warm_ups"])
-
-
-def _total_pixels(items: Sequence[Item], usual: float) -> tuple[float, int]:
-    """Pixels of all images, from their headers, and the number that have none to read.
-
-    A header may be beyond Pillow and the image not (`usual` pixels then count), or there may be no file.
-    """
-    from PIL import Image
-
-    total, unreadable = 0.0, 0
-    for path, _ in items:
-        try:
-            with Image.open(path) as image:
-                total += image.width * image.height
-        except (OSError, SyntaxError, Image.DecompressionBombError):
-            unreadable += 1
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            total += usual
-    return total, unreadable
+def _warm_up(rows: Sequence[StoredLabels], warm_ups: Collection[str], rate: float) -> float:
+    """Seconds that the base's first image took more than the next, at `rate` seconds a pixel."""
+    more = [r.seconds - rate * r.image.height * r.image.width for r in rows if r.image.path in warm_ups]
+    return max(0.0, min(more, default=0.0))
 
 
 def _draws(count: int, seed: int) -> npt.NDArray[np.int64]:
@@ -233,30 +196,6 @@ def _seconds_interval(
 def _percentiles(values: npt.NDArray[np.float64]) -> Range:
     low, high = np.percentile(values, [5, 95])
     return float(low), float(high)
-
-
-def _labels_bytes(folder: Path) -> float:
-    """Bytes of the store an image; a little high, as a sample's shards are small."""
-    import pyarrow.parquet as pq
-
-    shards = sorted(folder.glob("part-*.parquet"))
-    rows = sum(pq.read_metadata(shard).num_rows for shard in shards)
-    return float(sum(shard.stat().st_size for shard in shards) / max(1, rows))
-
-
-def _dataset_bytes(
-    sample: Sample, baked: Sequence[int], classes: Classes, config: PipelineConfig, folder: Path
-) -> float:
-    """Bytes of a built dataset an image, measured: annotations, and images written anew; a linked one costs nothing."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".plan-") as name:
-        path = Path(name) / coco.ANNOTATIONS
-        entries = ((f"{labels.image.id}.png", labels) for labels in sample.labels)
-        coco.write(path, entries, classes, {}, config.dataset.segmentation)
-        total = path.stat().st_size
-        for at in baked:
-            write_png(Path(name) / "baked.png", open_rgb(sample.paths[at]))
-            total += (Path(name) / "baked.png").stat().st_size
-    return total / len(sample.labels)
 
 
 def _duration(seconds: float) -> str:

@@ -31,22 +31,8 @@ HUMAN = "human"
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
 _CACHED_SHARDS = 8
-_ROW_COLUMNS = [
-    "image_id",
-    "path",
-    "height",
-    "width",
-    "sha256",
-    "file_bytes",
-    "mtime_ns",
-    "link_suffix",
-    "seconds",
-    "instances",
-    "dropped",
-    "phash",
-    "base",
-    "prompts",
-]
+# What made a row: not wanted where the row is.
+_PROVENANCE = {"base_args", "base_fingerprint", "versions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +209,8 @@ class LabelStore:
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""
         if key.shard not in self._cache:
-            table = self._read(self.folder / key.shard, _ROW_COLUMNS)
+            columns = [name for name in _schema().names if name not in _PROVENANCE]
+            table = self._read(self.folder / key.shard, columns)
             # Instances stay packed until their row is asked for: there may be hundreds an image.
             packed = table.column("instances").combine_chunks()
             self._cache[key.shard] = table.drop_columns(["instances"]).to_pylist(), packed

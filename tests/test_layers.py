@@ -27,6 +27,7 @@ FLOORS = (
     ("scoring",),
     ("report",),
     ("reporting", "predicting", "importing", "explaining", "comparing", "previewing"),
+    ("costs",),
     ("planning",),
     ("pipeline", "demo", "doctor"),
     ("cli_options",),

@@ -15,9 +15,11 @@ from PIL import Image
 from autodistill_rfdetr_seg import masks
 from autodistill_rfdetr_seg.bases.source import BaseSource
 from autodistill_rfdetr_seg.config import PipelineConfig, parse
+from autodistill_rfdetr_seg.costs import Memory
 from autodistill_rfdetr_seg.errors import DataError, UsageError
 from autodistill_rfdetr_seg.images import discover, relative_paths
-from autodistill_rfdetr_seg.planning import forecast_text, plan
+from autodistill_rfdetr_seg.labeling import label_images
+from autodistill_rfdetr_seg.planning import Forecast, forecast_text, plan
 from autodistill_rfdetr_seg.previewing import Item, choose, preview
 from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from autodistill_rfdetr_seg.report.sheet import draw_dropped
@@ -166,7 +168,13 @@ def test_plan_scales_with_pixels_and_reuses_what_is_stored(images: Path, tmp_pat
     # 5 images as they were, 7 of four times the pixels
     assert large.base_seconds / small.base_seconds == pytest.approx((5 + 7 * 4) / 12)
     assert large.overhead_measured
-    assert large.seconds - large.base_seconds == pytest.approx(small.seconds - small.base_seconds)
+    assert large.start_seconds == pytest.approx(small.start_seconds, abs=0.01)
+
+    def beside(found: Forecast) -> float:
+        return found.seconds - found.base_seconds - found.start_seconds - found.dataset_seconds
+
+    assert beside(small) > 0
+    assert beside(large) / beside(small) == pytest.approx((5 + 7 * 4) / 12)
 
 
 def test_plan_of_disk_is_what_the_build_writes(tmp_path: Path) -> None:
@@ -182,9 +190,30 @@ def test_plan_of_disk_is_what_the_build_writes(tmp_path: Path) -> None:
     files = [p for p in (dataset.root / "train").iterdir() if p.stat().st_nlink == 1]
     info = json.loads((dataset.root / "train" / "_annotations.coco.json").read_text())["info"]
     written = sum(p.stat().st_size for p in files) - len(json.dumps(info, separators=(",", ":")))
+    index = json.loads((dataset.root / "dataset.json").read_text())
+    written += len(json.dumps({"images": index["images"]}, indent=2))
     assert found.dataset_bytes == pytest.approx(written, rel=0.05)
     stored = sum(p.stat().st_size for p in (tmp_path / "run" / "labels").glob("*.parquet"))
     assert found.labels_bytes == pytest.approx(stored, rel=0.1)
+
+
+def test_a_row_costs_the_same_in_a_small_sample_and_in_full_shards(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for at in range(300):
+        image(tmp_path / "images" / f"{at:03}.png", int(rng.integers(4)), blue=at % 250, size=48 + at // 250)
+    config, items, source = arguments(tmp_path / "images")
+    found = plan(config, items, source, tmp_path / "plan", 20, progress=False)
+    label_images(source, items, tmp_path / "labels", progress=False)
+    shards = list((tmp_path / "labels").glob("*.parquet"))
+    assert len(shards) == 3
+    assert found.labels_bytes == pytest.approx(sum(p.stat().st_size for p in shards), rel=0.1)
+
+
+def test_memory_grows_with_the_largest_image() -> None:
+    assert Memory(100, 160).forecast(3.0, 0) == 160 + 60 * 2
+    assert Memory(100, 160).forecast(1.0, 1000) == 160 + 1000 * 3000
+    assert Memory(None, 160).forecast(3.0, 0) == 160
+    assert Memory(None, None).forecast(3.0, 10) is None
 
 
 def test_plan_counts_failures_and_what_cannot_be_read(images: Path, tmp_path: Path) -> None:
