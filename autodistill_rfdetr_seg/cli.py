@@ -51,7 +51,7 @@ def _usage(message: str, prog: str) -> AutodistillSegError:
 COMMANDS: dict[str, str] = {
     "demo": "make images, label them, train a tiny target and evaluate both; no GPU, no download",
     "label": "label a folder with a base and build the dataset",
-    "plan": "label a sample and forecast time, disk and yield for all the images",
+    "plan": "label a sample and forecast time, memory, disk and yield for all the images",
     "build": "build the dataset again with other thresholds; the base is not run",
     "import": "take a COCO file that people have edited back into a run; their work wins over any later label",
     "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",

@@ -49,14 +49,14 @@ class Together:
         for name, size in sorted(Counter(given.values()).items()):
             if size > max(_FEW, int(len(keys) * max(shares))):
                 cutter.cut_given(name)
-        group_of = cutter.groups([*copies, *links])
+        group_of = cutter.groups(copies, links)
         if len(set(group_of.values())) < len(shares):
             for name in sorted(set(given.values())):
                 cutter.cut_given(name)
-            group_of = cutter.groups([*copies, *links])
+            group_of = cutter.groups(copies, links)
         if len(set(group_of.values())) < len(shares):
             cutter.cut_look_alikes(list(keys))
-            group_of = cutter.groups([*copies, *links])
+            group_of = cutter.groups(copies, links)
         return cls(group_of, tuple(links), cutter.stretch_of)
 
     def as_json(self, places: Mapping[str, str]) -> dict[str, Any]:
@@ -126,12 +126,12 @@ class _Cutter:
         self._apart.update(members)
         self._cut(members)
 
-    def groups(self, links: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """The group of each path."""
-        in_group: dict[str, str] = {path: f"given {name}" for path, name in self._given.items()}
+    def groups(self, copies: Sequence[tuple[str, str]], links: Sequence[tuple[str, str]]) -> dict[str, str]:
+        """The group of each path: copies stay together whatever was cut."""
+        in_group = {path: f"given {name}" for path, name in self._given.items()}
         in_group |= {path: f"stretch {name}" for path, name in self.stretch_of.items()}
-        held = [(one, other) for one, other in links if not (one in self._apart and other in self._apart)]
-        return groups(self._keys, held, in_group)
+        held = [pair for pair in links if not self._apart.issuperset(pair)]
+        return groups(self._keys, [*copies, *held], in_group)
 
     def _cut(self, paths: Sequence[str]) -> None:
         # Copies go where the first of them goes, or they would tie stretches together again.

@@ -331,6 +331,23 @@ def test_one_video_is_cut_into_stretches_and_more_frames_move_none(tmp_path: Pat
     assert abs(more["counts"]["train"]["images"] - 0.8 * 56) <= 4
 
 
+def test_copies_stay_together_in_a_still_video_and_beside_it(tmp_path: Path) -> None:
+    names = [f"v/frame_{frame:03d}.png" for frame in range(48)] + ["w/photo.png"]
+    for i, name in enumerate(names):
+        texture(tmp_path / "frames" / name, i // 3 if i < 48 else 5)
+    items = [(tmp_path / "frames" / name, name) for name in names]
+    source = BaseSource.of_model(RedBase())
+    groups = dict.fromkeys(names[:48], "v")
+    label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
+    build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", BuildOptions(), progress=False)
+    index = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
+    splits: dict[str, set[str]] = {}
+    for entry in index["images"].values():
+        splits.setdefault(entry["sha256"], set()).add(entry["split"])
+    assert len(splits) == 16 and all(len(found) == 1 for found in splits.values())
+    assert index["kept_together"]["cut"]["images"] == 49
+
+
 def test_two_videos_are_cut_where_there_are_three_splits(tmp_path: Path) -> None:
     names = [f"{video}/{frame}.png" for video in "ab" for frame in range(20)]
     for i, name in enumerate(names):
