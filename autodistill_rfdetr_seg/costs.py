@@ -13,11 +13,11 @@ from pathlib import Path
 
 from . import coco
 from .bases.source import BaseSource
-from .config import PipelineConfig
+from .config import LabelingConfig, PipelineConfig
 from .files import read_json, write_json
 from .images import open_rgb, write_png
 from .labeling import label_images
-from .previewing import Item, Sample, label_sample
+from .previewing import Item, Sample, account_kept, label_sample
 from .records import ImageLabels
 from .refine import refine
 from .store import ROWS_PER_SHARD, SECONDS_PER_SHARD, LabelStore
@@ -84,9 +84,12 @@ def measured_sample(
     return sample, _beside(folder, source, sample, pixels, wall, (first[0] - own, pixels[name]), {name}), memory
 
 
-def _timed_labels(source: BaseSource, items: Sequence[Item], labels: Path, options: object) -> tuple[float, int]:
+def _timed_labels(
+    source: BaseSource, items: Sequence[Item], labels: Path, options: LabelingConfig
+) -> tuple[float, int]:
     started = time.perf_counter()
-    summary = label_images(source, items, labels, options, progress=False)  # type: ignore[arg-type]
+    with account_kept(labels):
+        summary = label_images(source, items, labels, options, progress=False)
     return time.perf_counter() - started, summary.labelled
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from .bases.source import BaseSource
 from .config import PipelineConfig
 from .errors import DataError, UsageError
+from .files import write_text
 from .labeling import LabelSummary, label_images
 from .records import Classes, ImageLabels
 from .refine import refine
@@ -139,7 +141,8 @@ def label_sample(
     store = LabelStore(labels)
     before = store.keys(source.provenance.fingerprint) if labels.is_dir() else {}
     started = time.perf_counter()
-    summary = label_images(source, chosen, labels, options, progress=progress)
+    with account_kept(labels):
+        summary = label_images(source, chosen, labels, options, progress=progress)
     wall = time.perf_counter() - started
     failed = {failure["path"] for failure in summary.failures}
     keys = store.keys(source.provenance.fingerprint)
@@ -154,6 +157,17 @@ def label_sample(
     refined = tuple(refine(row.with_classes(source.classes), config.refine, source.classes) for row in rows)
     fresh = tuple(name for _, name in good if before.get(name) != keys[name])
     return Sample(rows, refined, tuple(path for path, _ in good), summary, fresh, wall)
+
+
+@contextlib.contextmanager
+def account_kept(labels: Path) -> Iterator[None]:
+    """Leaves a store's account and failures as they were: a sample is not what a finished run asked for."""
+    before = {path: path.read_text(encoding="utf-8") for path in labels.glob("*.json*")}
+    try:
+        yield
+    finally:
+        for path, text in before.items():
+            write_text(path, text)
 
 
 def instances_per_image(labels: Sequence[ImageLabels], classes: Classes) -> dict[str, npt.NDArray[np.float64]]:

@@ -67,10 +67,10 @@ def measure(folder: Path, count: int, size: tuple[int, int]) -> None:
     labels = index["kept"] + sum(index["rejected"].values())
     print(f"{images} images of {size[0]}x{size[1]}, {labels / images:.1f} labels an image, {os.cpu_count()} cores")
     slowest = rows[0][1].seconds
-    print(f"{'command':<28}{'seconds':>9}{'images/s':>10}{'speed':>8}{'peak MB':>9}")
+    print(f"{'command':<30}{'seconds':>9}{'images/s':>10}{'speed':>8}{'peak MB':>9}")
     for name, found in rows:
         figures = f"{found.seconds:>9.2f}{images / found.seconds:>10.0f}{slowest / found.seconds:>7.1f}x"
-        print(f"{name:<28}{figures}{found.peak / 1e6:>9.0f}")
+        print(f"{name:<30}{figures}{found.peak / 1e6:>9.0f}")
 
 
 if __name__ == "__main__":

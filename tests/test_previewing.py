@@ -216,6 +216,18 @@ def test_memory_grows_with_the_largest_image() -> None:
     assert Memory(None, None).forecast(3.0, 10) is None
 
 
+def test_a_sample_leaves_a_finished_run_as_it_is(images: Path, tmp_path: Path) -> None:
+    image(images / "green.png", 1, green=255)
+    config, items, source = arguments(images)
+    label_images(source, items, tmp_path / "run" / "labels", root=images, progress=False)
+    files = [tmp_path / "run" / "labels" / name for name in ("labels.json", "failures.jsonl")]
+    before = [path.read_text() for path in files]
+    assert "green.png" in before[1]
+    plan(config, items, source, tmp_path / "run", 3, progress=False)
+    preview(config, items, source, tmp_path / "run", 3, progress=False)
+    assert [path.read_text() for path in files] == before
+
+
 def test_plan_counts_failures_and_what_cannot_be_read(images: Path, tmp_path: Path) -> None:
     for at in range(3):
         image(images / f"green{at}.png", 1, green=255)
