@@ -27,9 +27,9 @@ class Option:
 
 
 def yaml_value(text: str) -> Any:
-    """A value as YAML reads it: 3, 0.5, true, [1, 2], text."""
+    """A value as YAML reads it: 3, 0.5, true, [1, 2], text; `none`, as defaults are shown, is none."""
     try:
-        return yaml.safe_load(text)
+        return None if text == "none" else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a value") from error
 
@@ -135,6 +135,7 @@ def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> N
             dest=option.key,
             type=option.kind,
             action="append" if option.many else "store",
+            default=argparse.SUPPRESS,  # what is not given is told from what is given as none
             metavar=option.metavar,
             help=f"{option.help} (default: {default(option.key)})".replace("%", "%%"),
         )
@@ -165,9 +166,9 @@ def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
     given = vars(parsed)
     found: dict[str, Any] = {}
     for option in ALL_OPTIONS:
-        value = given.get(option.key)
-        if value is None:
+        if option.key not in given:
             continue
+        value = given[option.key]
         if option.key in ("base.args", "base.segmenter_args", "evaluation.gates"):
             found[option.key] = pairs(value, option.flag)
         elif option.key == "refine.confidence":

@@ -40,7 +40,7 @@ def optional_parts() -> list[Part]:
         ("onnxruntime", "running an exported model without torch", "pip install onnxruntime"),
         ("tensorrt", "TensorRT export on an NVIDIA GPU", "pip install tensorrt"),
         ("openvino", "OpenVINO export", "pip install openvino"),
-        ("pillow_heif", "HEIC photos", "pip install pillow-heif"),
+        ("pillow_heif", "HEIC photos", "pip install 'autodistill-rfdetr-seg[heic]'"),
     ]
     return parts + [Part(name, _importable(name), purpose, install) for name, purpose, install in others]
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,8 @@ _MAGIC = (
     b"II+\x00",
     b"MM\x00+",
 )
-_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1", b"heif")
+_HEIC_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1")
+_BRANDS = (b"avif", b"avis", *_HEIC_BRANDS)
 # What RF-DETR, pycocotools' users and CVAT all read the way we do; anything else is written as PNG into the dataset.
 _LINKABLE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
 _ORIENTATION_TAG = 0x0112
@@ -66,7 +67,7 @@ class OpenedImage:
 
     `pixels` is HWC uint8 RGB, read-only, with EXIF orientation applied. `link_suffix` is the suffix under which the
     file itself can stand in a dataset, None where its pixels must be written anew (orientation, mode, several frames,
-    rare format).
+    rare format). `frames` is the number of pages or frames in the file, of which `pixels` is the first.
     """
 
     record: ImageRecord
@@ -74,6 +75,15 @@ class OpenedImage:
     link_suffix: str | None
     file_bytes: int
     mtime_ns: int
+    frames: int = 1
+
+
+class Decoded(NamedTuple):
+    """Pixels as in `OpenedImage`, the suffix their bytes can have in a dataset, or None, and the number of frames."""
+
+    pixels: RgbImage
+    link_suffix: str | None
+    frames: int
 
 
 def discover(folder: Path) -> list[Path]:
@@ -132,6 +142,8 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
         DataError: it cannot be read or decoded, or would decode to more pixels than `MAX_PIXELS`.
     """
     relative_path = path.name if relative_path is None else relative_path
+    if (shown := printable(str(path))) != str(path):
+        raise DataError(f"{shown} has a name that is not UTF-8, which no dataset can hold.", "Rename the file.")
     try:
         stat = path.stat()
         data = path.read_bytes()
@@ -140,10 +152,10 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     if (stat.st_size, stat.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != stat.st_size:
         raise DataError(f"{path} changed while it was read.", "Label again with --resume once it is at rest.")
-    pixels, link_suffix = decode(data, str(path))
+    pixels, link_suffix, frames = decode(data, str(path))
     sha256 = hashlib.sha256(data).hexdigest()
     record = ImageRecord(image_id(relative_path, sha256), relative_path, pixels.shape[0], pixels.shape[1], sha256)
-    return OpenedImage(record, pixels, link_suffix, len(data), stat.st_mtime_ns)
+    return OpenedImage(record, pixels, link_suffix, len(data), stat.st_mtime_ns, frames)
 
 
 def open_rgb(path: Path) -> RgbImage:
@@ -151,19 +163,21 @@ def open_rgb(path: Path) -> RgbImage:
     return np.array(open_image(path).pixels)
 
 
-def decode(data: bytes, name: str) -> tuple[RgbImage, str | None]:
-    """The pixels (read-only) of an encoded image, and the suffix its bytes can have in a dataset, or None."""
+def decode(data: bytes, name: str) -> Decoded:
+    """An encoded image; raises DataError as `open_image`."""
     from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise DataError(f"{name} is empty (0 bytes).")
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        _learn_heic(name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{name} would decode to {image.width}x{image.height}: too many pixels to be safe.")
-                return _to_rgb(image, data)
+                return Decoded(*_to_rgb(image, data), _frames(image))
     except UnidentifiedImageError as error:
         raise DataError(f"{name} is not an image in a known format.") from error
     except Image.DecompressionBombError as error:
@@ -196,6 +210,21 @@ def _to_rgb(image: Image.Image, data: bytes) -> tuple[RgbImage, str | None]:
     elif upright.mode != "RGB":
         upright = upright.convert("RGB")
     return np.asarray(upright, dtype=np.uint8), link_suffix
+
+
+def _frames(image: Image.Image) -> int:
+    """Pages or frames of a file; a photo's preview or depth map (MPO) is none."""
+    return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+
+
+def _learn_heic(name: str) -> None:
+    """Teaches Pillow to read HEIC, where the plug-in is there."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        hint = "pip install 'autodistill-rfdetr-seg[heic]'"
+        raise DataError(f"{name} is a HEIC photo, which needs the package pillow-heif.", hint) from error
+    pillow_heif.register_heif_opener()
 
 
 def _sound_jpeg(data: bytes) -> RgbImage | None:
@@ -236,6 +265,11 @@ def file_sha256(path: Path) -> str:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     return digest.hexdigest()
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written: bytes in it that are not UTF-8 as `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def relative_paths(paths: Iterable[Path], root: Path) -> list[tuple[Path, str]]:

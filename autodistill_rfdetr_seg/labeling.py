@@ -16,7 +16,7 @@ from .bases.workers import Item, asked_in_workers
 from .config import LabelingConfig
 from .errors import AutodistillSegError, BaseModelError, DataError
 from .files import locked, read_json, write_json, write_text
-from .images import file_sha256, image_id
+from .images import file_sha256, image_id, printable
 from .records import Classes
 from .store import Key, LabelStore, StoredLabels
 
@@ -25,13 +25,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """What a labelling did: images `labelled` now, `stored` before, `failures` ({path, reason}), and what the base said
-    that the contract has no place for (reason → number)."""
+    """What a labelling did: images `labelled` now, `stored` before, `failures` ({path, reason}), what the base said that
+    the contract has no place for (reason → number), and the files of `several` frames, labelled in their first."""
 
     labelled: int
     stored: int
     failures: tuple[Mapping[str, str], ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    several: tuple[str, ...] = ()
 
 
 def label_images(
@@ -66,26 +67,29 @@ def label_images(
         firsts, copies = _without_copies(todo)
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
+        several: list[str] = []
         labelled = 0
         bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
         with bar, store:
             for (_, name), outcome in _asked(source, firsts, keys, options):
                 twins = copies.get(name, ())
                 if isinstance(outcome, AutodistillSegError):
-                    failures += [{"path": one, "reason": outcome.message} for one in (name, *(t[1] for t in twins))]
+                    failed = (printable(one) for one in (name, *(twin for _, twin in twins)))
+                    failures += [{"path": one, "reason": outcome.message} for one in failed]
                     _log.warning("%s", outcome)
                     _check_failures(failures, options.max_failures, folder)
                 elif outcome is not None:
                     for row in (outcome, *(_copied(outcome, path, twin) for path, twin in twins)):
                         dropped.update(row.dropped)
                         store.append(row, source.provenance)
+                        several += [row.image.path] if row.frames > 1 else []
                         labelled += 1
                 # Last, so that what the bar has counted is in the store's hands.
                 bar.update(1 + len(twins))
         _write_failures(folder, failures, options.share)
-        names = sorted(name for _, name in images)
+        names = sorted(printable(name) for _, name in images)
         write_json(folder / "labels.json", _account(source, names, root, groups or {}))
-    return LabelSummary(labelled, len(mine) - len(todo), tuple(failures), dict(dropped))
+    return LabelSummary(labelled, len(mine) - len(todo), tuple(failures), dict(dropped), tuple(sorted(several)))
 
 
 def in_share(name: str, share: tuple[int, int] | None) -> bool:
@@ -121,7 +125,7 @@ def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[I
     for size, same in by_size.items():
         seen: dict[str, str] = {}
         for path, name in same:
-            content = _content(path) if len(same) > 1 and size > 0 else None
+            content = _content(path) if len(same) > 1 and size > 0 and printable(name) == name else None
             if content is not None and content in seen:
                 copies.setdefault(seen[content], []).append((path, name))
             else:

@@ -129,6 +129,9 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
     summary = label_images(
         source, found.items, run.labels, config.labeling, root=found.root, groups=found.groups, progress=progress
     )
+    if summary.several:
+        count = len(summary.several)
+        _log.warning("%d files hold several pages or frames, such as %s: the first counts.", count, summary.several[0])
     if summary.failures and not (summary.labelled or summary.stored):
         first = summary.failures[0]
         raise DataError(

@@ -62,7 +62,8 @@ class StoredLabels:
 
     `dropped` counts what the base said and the contract had no place for (reason → number); `seconds` is the base's own
     time; the file's size and time tell later, without reading it, that it is still the same. In a person's row `names`
-    are the class names that its instances' indices stand for. `phash` is the image's perceptual hash.
+    are the class names that its instances' indices stand for. `frames` is the number of pages or frames in the file, of
+    which the first is labelled; `phash` is the image's perceptual hash.
     """
 
     image: ImageRecord
@@ -73,6 +74,7 @@ class StoredLabels:
     seconds: float
     dropped: Mapping[str, int] = field(default_factory=dict)
     names: tuple[str, ...] | None = None
+    frames: int = 1
     phash: int | None = None
 
     def with_classes(self, classes: Classes) -> ImageLabels:
@@ -132,6 +134,7 @@ def _schema() -> pa.Schema:
             ("instances", pa.list_(instance)),
             ("dropped", pa.string()),
             ("phash", pa.uint64()),
+            ("frames", pa.int32()),
             ("base", word),
             ("base_args", word),
             ("base_fingerprint", word),
@@ -263,6 +266,7 @@ def _to_row(labels: StoredLabels, provenance: Provenance) -> dict[str, Any]:
         ],
         "dropped": json.dumps(dict(labels.dropped), sort_keys=True),
         "phash": labels.phash,
+        "frames": labels.frames,
         "base": provenance.base,
         "base_args": json.dumps(dict(provenance.args), sort_keys=True, default=str),
         "base_fingerprint": provenance.fingerprint,
@@ -295,5 +299,6 @@ def _from_row(row: dict[str, Any]) -> StoredLabels:
         row["seconds"],
         json.loads(row["dropped"]),
         tuple(json.loads(row["prompts"])) if row["base"] == HUMAN else None,
+        row["frames"],
         row["phash"],
     )

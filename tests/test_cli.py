@@ -270,3 +270,12 @@ def test_output_closed_early_is_no_error(labelled: Path) -> None:
     command = f"{sys.executable} -m autodistill_rfdetr_seg doctor --json | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr.strip()) == ("{", "")
+
+
+@pytest.mark.parametrize("word", ["none", "null"])
+def test_none_is_an_answer(word: str) -> None:
+    from autodistill_rfdetr_seg.cli import build_parser
+    from autodistill_rfdetr_seg.cli_options import overrides
+
+    parsed = build_parser().parse_args(["build", "run", "--near-duplicates", word, "--nms-iou", "0.5"])
+    assert overrides(parsed) == {"split.near_duplicates": None, "refine.nms_iou": 0.5}

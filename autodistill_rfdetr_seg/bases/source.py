@@ -113,5 +113,6 @@ def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
         image.mtime_ns,
         answer.seconds,
         answer.dropped,
+        frames=image.frames,
         phash=perceptual_hash(image.pixels),
     )
