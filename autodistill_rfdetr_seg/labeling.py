@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """What a labelling did: images `labelled` now, `stored` before, `failures` ({path, reason}), what the base said that
-    the contract has no place for (reason → number), and the files of `several` frames, labelled in their first."""
+    """What a labelling did: images `labelled` now, `stored` before, `failures` ({path, reason}), what the base said
+    that the contract has no place for (reason → number), and the files of `several` frames, labelled in their first."""
 
     labelled: int
     stored: int

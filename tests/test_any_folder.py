@@ -1,4 +1,4 @@
-"""A folder as people have them, labelled through the command line: each file's fate, and masks that lie on the object."""
+"""A folder as people have them, labelled through the command line: each file's fate, and masks on the object."""
 
 from __future__ import annotations
 
@@ -125,14 +125,13 @@ def bad_files(root: Path) -> dict[str, str]:
     return reasons
 
 
-def state(root: Path) -> dict[bytes, object]:
+def state(root: Path) -> dict[Path, object]:
     """Everything about every file under `root` that labelling could have changed, but for the number of links."""
-    found: dict[bytes, object] = {}
-    for folder, folders, names in os.walk(os.fsencode(root)):
-        for name in (*folders, *names):
-            path = os.path.join(folder, name)
-            stat = os.lstat(path)
-            content = Path(os.fsdecode(path)).read_bytes() if name in names and os.access(path, os.R_OK) else None
+    found: dict[Path, object] = {}
+    for folder, folders, names in os.walk(root):
+        for path in (Path(folder, name) for name in (*folders, *names)):
+            stat = path.lstat()
+            content = path.read_bytes() if path.name in names and os.access(path, os.R_OK) else None
             found[path] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, content)
     return found
 

@@ -125,9 +125,12 @@ def _samples() -> list[bytes]:
     import io
 
     found = []
-    for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
+    one = Image.fromarray(np.arange(432, dtype=np.uint8).reshape(12, 12, 3))
+    deep = Image.fromarray(np.arange(144, dtype=np.uint16).reshape(12, 12) * 400)
+    others = [(deep, "PNG"), (one.convert("P"), "PNG"), (one.convert("CMYK"), "JPEG")]
+    for image, form in [(one, form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")] + others:
         buffer = io.BytesIO()
-        Image.fromarray(np.arange(432, dtype=np.uint8).reshape(12, 12, 3)).save(buffer, form)
+        image.save(buffer, form)
         found.append(buffer.getvalue())
     return found
 
