@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,19 @@ def oracle(pixels: np.ndarray) -> list[Instance]:
     return found
 
 
+def in_tiles(
+    ask: Callable[[np.ndarray], list[Instance]], pixels: np.ndarray, tile: int, overlap: float
+) -> list[Instance]:
+    """What is asked about each tile as an image of its own, joined."""
+    return ask_in_tiles(lambda w: ask(pixels[w.top : w.bottom, w.left : w.right]), *pixels.shape[:2], tile, overlap)
+
+
 def content(instances: list[Instance]) -> list[tuple[Any, ...]]:
     return sorted((i.class_index, i.prompt_index, i.rle.height, i.rle.width, i.rle.counts) for i in instances)
 
 
 def tiled(pixels: np.ndarray, tile: int = 40, overlap: float = 0.25) -> list[Instance]:
-    return ask_in_tiles(oracle, pixels, tile, overlap)
+    return in_tiles(oracle, pixels, tile, overlap)
 
 
 def assert_like_untiled(pixels: np.ndarray, count: int, tile: int = 40, overlap: float = 0.25) -> None:
@@ -121,7 +129,7 @@ def test_a_small_image_is_one_call_given_back_unchanged(shape: tuple[int, int]) 
         return answer
 
     pixels = np.zeros((*shape, 3), np.uint8)
-    assert ask_in_tiles(ask, pixels, 40, 0.2) == answer
+    assert in_tiles(ask, pixels, 40, 0.2) == answer
     assert len(asked) == 1
     assert asked[0] is pixels
 
@@ -134,7 +142,7 @@ def test_a_base_gets_contiguous_tiles_of_the_size_asked_for() -> None:
         shapes.append(pixels.shape)
         return []
 
-    assert ask_in_tiles(ask, np.zeros((101, 33, 3), np.uint8), 40, 0.0) == []
+    assert in_tiles(ask, np.zeros((101, 33, 3), np.uint8), 40, 0.0) == []
     assert shapes == [(40, 33, 3)] * 3
 
 
@@ -179,7 +187,7 @@ def test_classes_do_not_join() -> None:
         found = oracle(pixels)
         return [dataclasses.replace(i, class_index=c) for i in found for c in (0, 1)]
 
-    found = ask_in_tiles(ask, scene(40, 70, shape), 40, 0.25)
+    found = in_tiles(ask, scene(40, 70, shape), 40, 0.25)
     assert sorted(i.class_index for i in found) == [0, 1]
     assert all(np.array_equal(masks.decode(i.rle), shape) for i in found)
 
@@ -196,7 +204,7 @@ def test_a_part_and_a_whole_stay_two() -> None:
             for i in found
         ]
 
-    found = ask_in_tiles(ask, scene(40, 70, whole), 40, 0.25)
+    found = in_tiles(ask, scene(40, 70, whole), 40, 0.25)
     assert sorted(masks.area(i.rle) for i in found) == [part.sum(), whole.sum()]
 
 
@@ -228,7 +236,7 @@ def swollen(pixels: np.ndarray) -> list[Instance]:
 @pytest.mark.parametrize("x", range(15, 55))
 def test_what_a_tile_sees_whole_wins_over_fragments_with_false_edges(x: int) -> None:
     shape = disc(40, 70, x, 20, 9)
-    found = ask_in_tiles(swollen, scene(40, 70, shape), 40, 0.5)
+    found = in_tiles(swollen, scene(40, 70, shape), 40, 0.5)
     assert [(i.score, masks.area(i.rle)) for i in found] == [(0.5, shape.sum())]
     assert np.array_equal(masks.decode(found[0].rle), shape)
 
@@ -245,7 +253,7 @@ def test_two_whole_views_are_one_where_they_agree(shift: int, count: int) -> Non
             for i in oracle(pixels)
         ]
 
-    found = ask_in_tiles(ask, scene(40, 60, shape), 40, 0.5)
+    found = in_tiles(ask, scene(40, 60, shape), 40, 0.5)
     assert [i.score for i in found] == [0.6, 0.3][:count]
     assert np.array_equal(masks.decode(found[0].rle), np.roll(shape, shift, axis=0))
 
@@ -256,7 +264,7 @@ def test_a_fragment_nobody_else_saw_is_kept() -> None:
 
     pixels = scene(40, 70, bar(40, 70, 0, 0, 1, 1), bar(40, 70, 10, 20, 20, 60))
     kept = [bar(40, 70, 0, 0, 1, 1), bar(40, 70, 10, 20, 20, 40)]
-    assert content(ask_in_tiles(ask, pixels, 40, 0.25)) == content(
+    assert content(in_tiles(ask, pixels, 40, 0.25)) == content(
         [Instance(0, masks.encode(k), 1, prompt_index=5) for k in kept]
     )
 
@@ -274,7 +282,7 @@ def test_scores_of_a_joined_object_are_weighted_by_area(
         return [dataclasses.replace(i, score=score, mask_score=mask_score) for i in oracle(pixels)]
 
     # 20 columns in the first tile (20..39), 15 in the second (30..44), which cuts it too.
-    found = ask_in_tiles(ask, scene(40, 70, bar(40, 70, 10, 20, 20, 45)), 40, 0.25)
+    found = in_tiles(ask, scene(40, 70, bar(40, 70, 10, 20, 20, 45)), 40, 0.25)
     assert len(found) == 1
     assert found[0].score == pytest.approx(20 / 35 * 0.9 + 15 / 35 * 0.2)
     assert found[0].mask_score == pytest.approx(expected)
@@ -287,7 +295,7 @@ def test_order_is_by_score_then_from_the_top() -> None:
     def ask(pixels: np.ndarray) -> list[Instance]:
         return [dataclasses.replace(i, score=0.1 + 0.5 * i.class_index) for i in oracle(pixels)]
 
-    found = ask_in_tiles(ask, scene(60, 100, *spots, classes=[0, 0, 1, 0]), 40, 0.25)
+    found = in_tiles(ask, scene(60, 100, *spots, classes=[0, 0, 1, 0]), 40, 0.25)
     assert [(i.score, masks.bbox_xywh(i.rle)[:2]) for i in found] == [
         (0.6, (47, 47)),
         (0.1, (7, 7)),
@@ -333,7 +341,7 @@ def test_mushrooms_labelled_in_tiles_are_much_as_untiled(mushrooms: list[Any]) -
     for number, (pixels, adapter, whole) in enumerate(mushrooms):
         gold = tuple(TruthInstance(i.class_index, i.rle) for i in whole)
         truth.append(TruthImage(str(number), Path(), *pixels.shape[:2], gold))
-        found = ask_in_tiles(lambda crop, adapter=adapter: adapter.ask(crop).instances, pixels, 640, 0.2)
+        found = in_tiles(lambda crop, adapter=adapter: adapter.ask(crop).instances, pixels, 640, 0.2)
         predictions.append(ImagePredictions(str(number), tuple(found)))
     report = evaluate(GroundTruth(CLASSES, tuple(truth), "x"), predictions, max_detections=500, area_from="mask")
     assert report.mask["ap50"] is not None

@@ -24,7 +24,7 @@ from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
 from .registry import BASES, ImageInput
-from .tiles import ask_in_tiles
+from .tiles import Window, ask_in_tiles
 
 # Images a batch for a base that takes batches and does not say how many it prefers.
 DEFAULT_BATCH = 8
@@ -91,14 +91,25 @@ class BaseAdapter:
 
     def _ask_in_tiles(self, pixels: RgbImage, tile: int) -> Answer:
         dropped: Counter[str] = Counter()
-        spent = [0.0]
+        height, width = pixels.shape[:2]
+        predict, spent = self._timed(partial(self._parts, pixels, tile))
 
-        def ask(part: RgbImage) -> list[Instance]:
-            detections, seconds = self._timed(partial(self._predict, part))
-            spent[0] += seconds
-            return instances_of(detections, part.shape[:2], self.prompts, dropped)
+        def ask(window: Window) -> list[Instance]:
+            nonlocal spent
+            detections, seconds = self._timed(partial(predict, window))
+            spent += seconds
+            shape = (window.bottom - window.top, window.right - window.left)
+            return instances_of(detections, shape, self.prompts, dropped)
 
-        return Answer(tuple(ask_in_tiles(ask, pixels, tile, self.overlap)), dict(dropped), spent[0])
+        instances = ask_in_tiles(ask, height, width, tile, self.overlap)
+        return Answer(tuple(instances), dict(dropped), spent)
+
+    def _parts(self, pixels: RgbImage, tile: int) -> Callable[[Window], Any]:
+        """What gives the base's detections in a part of an image."""
+        within_image = getattr(self.model, "within_image", None)
+        if within_image is not None and max(pixels.shape[:2]) > tile:
+            return self._given(pixels, within_image).predict  # type: ignore[no-any-return]
+        return lambda w: self._given(pixels[w.top : w.bottom, w.left : w.right], self.model.predict)
 
     def _batch(self, images: Sequence[RgbImage]) -> list[Pending] | None:
         try:
@@ -135,13 +146,17 @@ class BaseAdapter:
         return found, time.perf_counter() - started
 
     def _predict(self, pixels: RgbImage) -> Any:
+        return self._given(pixels, self.model.predict)
+
+    def _given(self, pixels: RgbImage, call: Callable[[Any], Any]) -> Any:
+        """What `call` says of an image in the form that the base takes."""
         if self.image_input == "path":
             # Not the user's file: the base would read it unrotated, and masks would lie on other pixels than ours.
             with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
                 path = Path(folder, "image.png")
                 write_png(path, pixels)
-                return self.model.predict(str(path))
-        return self.model.predict(self._input(pixels))
+                return call(str(path))
+        return call(self._input(pixels))
 
     def _input(self, pixels: RgbImage) -> Any:
         if self.image_input == "pil":

@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from .. import masks
 from ..errors import UsageError
-from ..images import RgbImage
 from ..records import Instance, Rle
 
 # IoU in the shared zone above which two masks are one object: from a half on, a mask has at most one such partner among
@@ -52,9 +51,11 @@ class _Piece:
 
 
 def ask_in_tiles(
-    ask: Callable[[RgbImage], Sequence[Instance]], pixels: RgbImage, tile: int, overlap: float
+    ask: Callable[[Window], Sequence[Instance]], height: int, width: int, tile: int, overlap: float
 ) -> list[Instance]:
-    """The instances of a large image, HWC uint8 RGB, asked tile by tile; masks are of the whole image's size.
+    """The instances of a large image of `height` x `width` pixels, their masks of that size.
+
+    `ask` is called for each tile and gives the instances in it, their masks of the tile's size.
 
     Tiles are `tile` x `tile` pixels (less where the image is smaller), overlap by at least `overlap` of that and are
     spread evenly. Of an image that fits into one tile the answer is given back as it is; otherwise instances come best
@@ -67,14 +68,12 @@ def ask_in_tiles(
     Raises:
         UsageError: `tile` is under 10 pixels, or `overlap` is not in 0..0.9.
     """
-    height, width = pixels.shape[:2]
     windows = tile_windows(height, width, tile, overlap)
     if len(windows) == 1:
-        return list(ask(pixels))
+        return list(ask(windows[0]))
     pieces: list[_Piece] = []
     for number, window in enumerate(windows):
-        crop = np.ascontiguousarray(pixels[window.top : window.bottom, window.left : window.right])
-        pieces += [_piece(number, window, instance, height, width) for instance in ask(crop)]
+        pieces += [_piece(number, window, instance, height, width) for instance in ask(window)]
     joined = [_join([pieces[at] for at in group]) for group in _groups(pieces, windows)]
     return sorted(joined, key=_order)
 
