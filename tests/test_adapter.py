@@ -87,6 +87,58 @@ def test_a_base_that_raises_is_named() -> None:
         ask(ZeroDivisionError("oops"))
 
 
+class Knows(Says):
+    """A base that binds itself to a whole image; the answer to a part is a mask of it all, scored by its size."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.wholes: list[Any] = []
+        self.windows: list[tuple[int, int, int, int]] = []
+
+    def within_image(self, image: Any) -> Any:
+        self.wholes.append(image)
+        bound = Says(None)
+        bound.predict = self._part  # type: ignore[method-assign]
+        return bound
+
+    def _part(self, window: tuple[int, int, int, int]) -> Any:
+        self.windows.append(window)
+        top, left, bottom, right = window
+        if top > 0:
+            raise ZeroDivisionError("below")
+        return detections(np.ones((1, bottom - top, right - left), bool), [0], [0.5])
+
+
+def test_a_base_that_wants_the_whole_image_gets_it_once_and_only_for_tiles() -> None:
+    rgb = np.zeros((*SHAPE, 3), np.uint8)
+    rgb[..., 0] = 200
+    model = Knows()
+    for tiles in (None, 60, 100):
+        BaseAdapter(model, 1, "bgr", tiles, 0.2).ask(rgb)
+    assert (model.wholes, model.asked.shape) == ([], (*SHAPE, 3))
+    answer = BaseAdapter(model, 1, "bgr", 40, 0.25).ask(rgb)
+    assert len(model.wholes) == 1
+    assert model.wholes[0].shape == (*SHAPE, 3)
+    assert model.wholes[0][0, 0].tolist() == [0, 0, 200]
+    assert model.windows == [(0, 0, 40, 40), (0, 20, 40, 60)]
+    assert [masks.area(i.rle) for i in answer.instances] == [40 * 60]
+    with pytest.raises(BaseModelError, match="ZeroDivisionError: below"):
+        BaseAdapter(model, 1, "bgr", 30, 0.25).ask(rgb)
+
+
+def test_a_base_without_it_gets_contiguous_tiles() -> None:
+    model = Says(None)
+    shapes = []
+
+    def predict(image: Any) -> None:
+        assert image.flags["C_CONTIGUOUS"]
+        shapes.append(image.shape)
+
+    model.predict = predict  # type: ignore[method-assign]
+    BaseAdapter(model, 1, "bgr", 40, 0.0).ask(np.zeros((101, 33, 3), np.uint8))
+    assert shapes == [(40, 33, 3)] * 3
+
+
 def test_what_a_base_is_given() -> None:
     rgb = np.zeros((*SHAPE, 3), np.uint8)
     rgb[..., 0] = 200

@@ -286,6 +286,51 @@ def test_tiny_images_are_no_trouble(shape: tuple[int, int]) -> None:
     assert detections.mask.shape[1:] == shape
 
 
+@pytest.mark.parametrize("prompt", ["bright", "red"])
+def test_a_part_is_seen_as_the_whole_image_sees_it(prompt: str) -> None:
+    image, masks = belt(), []
+    paint(image, masks, "red", disc(60, 60, 40))
+    paint(image, masks, "red", disc(200, 200, 12))
+    if prompt == "bright":
+        image[masks[0][1] | masks[1][1]] = 200
+    scene = light(image)
+    base = ThresholdBase({prompt: "part"})
+    whole, within = base.predict(scene), base.within_image(scene)
+    assert len(whole) == 2
+    again = within.predict((0, 0, 256, 256))
+    assert np.array_equal(again.mask, whole.mask) and np.array_equal(again.confidence, whole.confidence)
+    # All object, and all ground: neither says by itself what it is.
+    inside, outside = within.predict((45, 45, 75, 75)), within.predict((150, 20, 230, 100))
+    assert inside.mask.all() and inside.mask.shape == (1, 30, 30) and len(outside) == 0
+    # A part that shows a corner of an object shows just that, though it is smaller than the least object.
+    corner = within.predict((200, 208, 256, 256))
+    assert corner.mask.sum() == whole.mask[:, 200:256, 208:256].sum() > 0
+    few = ThresholdBase({prompt: "part"}, min_area=600).within_image(scene)
+    assert len(few.predict((190, 190, 256, 256))) == 0 and len(few.predict((60, 60, 64, 64))) == 1
+
+
+def test_a_large_image_is_learnt_from_in_strips_and_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, masks = belt(), []
+    # Their inside would not outlive erosion among every third pixel.
+    for x in (40, 90, 140, 190):
+        paint(scene, masks, "green", disc(60, x, 4))
+    scene[disc(180, 70, 30) | disc(180, 190, 25)] = 220
+    image = light(scene)
+    base = ThresholdBase({"red": "washer", "bright": "light", "green": "bar"})
+    expected = base.predict(image)
+    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold_search._STRIP", 10_000)
+    within = base.within_image(image)
+    found = within.predict((0, 0, 256, 256))
+    assert (expected.class_id == 1).sum() == 2 and (expected.class_id == 2).sum() == 4
+    assert np.array_equal(found.mask, expected.mask) and np.array_equal(found.confidence, expected.confidence)
+    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold_search._SAMPLED", 8000)
+    every, third = within._learnt, base.within_image(image)._learnt
+    assert list(third.colours.steps) == list(every.colours.steps) == [2]
+    assert third.colours.steps[2] == pytest.approx(every.colours.steps[2], rel=0.1)
+    assert abs(third.lightness[1].cut - every.lightness[1].cut) < 0.1 * every.lightness[1].contrast
+    assert third.lightness[1].contrast == pytest.approx(every.lightness[1].contrast, rel=0.05)
+
+
 @pytest.mark.skipif(not (DATA / "mushrooms").is_dir(), reason="the mushrooms are not here")
 def test_mushrooms_and_the_order_of_the_scores() -> None:
     folder = DATA / "mushrooms" / "valid"

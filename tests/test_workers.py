@@ -85,6 +85,15 @@ def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path
     assert annotations(runs[0]) == annotations(runs[1]) == annotations(runs[3])
 
 
+def test_tiles_give_the_same_bytes_in_workers(photos: Path, tmp_path: Path) -> None:
+    given = ["label", str(photos), "--base", "threshold", "--class", "bright=lamp", "-q", "--tiles", "32"]
+    for workers in ("0", "2"):
+        assert main([*given, "--output", str(tmp_path / workers), "--workers", workers]) == 0
+    assert annotations(tmp_path / "0") == annotations(tmp_path / "2")
+    counts = [json.loads(text)["annotations"] for text in annotations(tmp_path / "0").values()]
+    assert sum(map(len, counts)) == 24  # each lamp is wider than a tile's middle: cut, and joined again
+
+
 def test_a_base_that_hangs_dies_or_raises_costs_its_image_only(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -209,7 +209,7 @@ class Colours:
         """Index, signal and mask of each colour; a mask's edge lies half way from the ground to the found colour."""
         if not self.steps:
             return
-        above = (lab - _ground(self.powers, places)) * _WEIGHTS
+        above: Floats = (lab - _ground(self.powers, places)) * _WEIGHTS
         for index, step in self.steps.items():
-            signal = above @ step
+            signal: Floats = above @ step
             yield index, signal, (signal > 0.5) & (seeds.nearest == index) & seeds.near
