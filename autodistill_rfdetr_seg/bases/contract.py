@@ -7,10 +7,10 @@ bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the 
 
 - `predict_batch(images)` → one `sv.Detections` an image; `preferred_batch` (int) is how many at a time suit it.
 - `segment(image, boxes_xyxy)` → `Masks`: masks for boxes, which makes it possible to ask again with other boxes.
-- `within_image(image)`, where it takes something (a threshold, the light) from an image as a whole. It is called once an
-  image that is asked about in tiles, with the image as `predict` takes one (a path is good during the call only), and
-  gives an object whose `predict(window)` answers for the part (top, left, bottom, right) of that image, in the part's
-  own pixels; bottom and right are the first outside. A base without it is shown each tile as an image of its own.
+- `within_image(image)`, where it takes something (a threshold, the light) from an image as a whole. It is called once
+  an image that is asked about in tiles, with the image as `predict` takes one (a path is good during the call only),
+  and gives an object whose `predict(window)` answers for the part (top, left, bottom, right) of that image, in the
+  part's own pixels; bottom and right are the first outside. A base without it is shown each tile as an image.
 - `identity(args)`, a class or static method: what decides its answers, told from the constructor's arguments without
   loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
   out). JSON-ready; it is kept with every label, and labels with another identity count as not there.
