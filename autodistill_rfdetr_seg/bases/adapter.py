@@ -23,7 +23,7 @@ from .. import masks
 from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
-from .registry import BASES, ImageInput
+from .registry import BASES, SEGMENTERS, ImageInput
 from .tiles import Window, ask_in_tiles
 
 # Images a batch for a base that takes batches and does not say how many it prefers.
@@ -226,7 +226,8 @@ def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[A
     if found is None or len(found) == 0:
         raise BaseModelError(
             f"The base gives boxes without masks ({count} on this image).",
-            f"Bases with masks: {', '.join(sorted(BASES))}.",
+            f"Add --segmenter {' or '.join(sorted(SEGMENTERS))}, or take a base with masks: "
+            f"{', '.join(sorted(name for name, entry in BASES.items() if entry.masks))}.",
         )
     if len(found) != count:
         raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")

@@ -7,38 +7,48 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from autodistill.detection import DetectionBaseModel
 
 from .contract import BgrImage, Boxes, Masks, Segmenter
+from .pixels import bgr_of
 
 
-class SegmentedBase:
+class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
     """A base of a `detector` (any `DetectionBaseModel`; masks it may give are not used) and a `segmenter`.
 
-    Scores are the detector's; the segmenter's own are kept beside them, as `mask_score`. Boxes are cut to the image,
-    and what then has no area, or gets an empty mask, is left out.
+    Classes, scores and their order are the detector's; the segmenter's own scores are kept beside them, as
+    `mask_score`. Boxes are cut to the image, and what then has no area is left out. A mask may be empty: labelling
+    drops and counts it.
     """
+
+    ontology: Any
 
     def __init__(self, detector: Any, segmenter: Segmenter) -> None:
         self.detector = detector
         self.segmenter = segmenter
         self.ontology = detector.ontology
-        self.preferred_batch: int = getattr(detector, "preferred_batch", getattr(segmenter, "preferred_batch", 1))
 
-    def predict(self, input: BgrImage) -> Any:
-        """The `sv.Detections` of one image, HWC uint8 BGR."""
+    @property
+    def preferred_batch(self) -> int:
+        """How many images at a time suit the detector, or else the segmenter."""
+        return int(getattr(self.detector, "preferred_batch", getattr(self.segmenter, "preferred_batch", 1)))
+
+    def predict(self, input: Any) -> Any:
+        """The `sv.Detections` of one image: an HWC uint8 BGR array, a path, or a PIL image."""
         return self.predict_batch([input])[0]
 
-    def predict_batch(self, images: Sequence[BgrImage]) -> list[Any]:
+    def predict_batch(self, images: Sequence[Any]) -> list[Any]:
         """One `sv.Detections` an image, (N, H, W) bool masks and `mask_score` in its data."""
-        found = [_within(detections, image) for detections, image in zip(self._boxes(images), images, strict=True)]
-        made = self.segmenter.segment_batch(images, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
+        arrays = [bgr_of(image) for image in images]
+        found = [_within(said, image) for said, image in zip(self._boxes(images), arrays, strict=True)]
+        made = self.segmenter.segment_batch(arrays, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
         return [_with_masks(one, masks) for one, masks in zip(found, made, strict=True)]
 
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
         """Masks for boxes (N, 4), XYXY pixels."""
         return self.segmenter.segment(image, boxes_xyxy)
 
-    def _boxes(self, images: Sequence[BgrImage]) -> Sequence[Any]:
+    def _boxes(self, images: Sequence[Any]) -> Sequence[Any]:
         if callable(getattr(self.detector, "predict_batch", None)):
             found: Sequence[Any] = self.detector.predict_batch(images)
             return found

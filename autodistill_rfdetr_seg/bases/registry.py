@@ -44,11 +44,39 @@ BASES: dict[str, BaseEntry] = {
         "Grounding DINO boxes into SAM masks; free-text prompts; a GPU is advised",
         extra="grounded-sam",
     ),
+    "grounded-sam-hf": BaseEntry(
+        "autodistill_rfdetr_seg.bases.grounded_sam_hf:GroundedSAMHF",
+        "the same by transformers' own classes, in batches, with a segmenter of choice; a GPU is advised",
+        licence="Apache-2.0",
+        weights=(
+            ("IDEA-Research/grounding-dino-base", 933_000_000),
+            ("facebook/sam2.1-hiera-base-plus", 323_000_000),
+        ),
+    ),
 }
 
 
 # What makes masks of boxes; see `contract.Segmenter`.
-SEGMENTERS: dict[str, BaseEntry] = {}
+SEGMENTERS: dict[str, BaseEntry] = {
+    "sam": BaseEntry(
+        "autodistill_rfdetr_seg.bases.segmenters:Sam",
+        "Segment Anything, ViT-H as in GroundedSAM",
+        licence="Apache-2.0",
+        weights=(("facebook/sam-vit-huge", 2_560_000_000),),
+    ),
+    "sam-hq": BaseEntry(
+        "autodistill_rfdetr_seg.bases.segmenters:SamHq",
+        "SAM with a head for finer edges",
+        licence="Apache-2.0",
+        weights=(("syscv-community/sam-hq-vit-huge", 2_570_000_000),),
+    ),
+    "sam2": BaseEntry(
+        "autodistill_rfdetr_seg.bases.segmenters:Sam2",
+        "SAM 2.1 (base plus), a much smaller encoder than SAM's",
+        licence="Apache-2.0",
+        weights=(("facebook/sam2.1-hiera-base-plus", 323_000_000),),
+    ),
+}
 
 
 def register_base(name: str, target: str, summary: str = "", image_input: ImageInput = "bgr") -> None:

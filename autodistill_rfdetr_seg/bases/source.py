@@ -14,7 +14,6 @@ from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
 from .adapter import BaseAdapter, Pending
-from .boxes import SegmentedBase
 from .registry import (
     SEGMENTERS,
     ImageInput,
@@ -68,13 +67,8 @@ class BaseSource:
     def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
         """A base that is at hand: any object with `ontology` and `predict`."""
         classes = Classes.from_ontology(dict(model.ontology.promptMap))
-        kind = type(model)
-        # What its constructor was given, as far as it shows; a private attribute is state, which may change by itself.
-        shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
-        args = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
         prompts = tuple(prompt for prompt, _ in classes.prompts)
-        name = f"{kind.__module__}:{kind.__qualname__}"
-        return cls(classes, Provenance(name, args, prompts, versions()), None, model, image_input)
+        return cls(classes, Provenance(_name(model), _shown(model), prompts, versions()), None, model, image_input)
 
     def built(self) -> BaseSource:
         """The same with its base at hand, built now if it is not.
@@ -86,6 +80,8 @@ class BaseSource:
             return self
         model = create_base(self.config.name, self.classes, self.config.args)
         if self.config.segmenter is not None:
+            from .boxes import SegmentedBase
+
             model = SegmentedBase(model, create_segmenter(self.config.segmenter, self.config.segmenter_args))
         return dataclasses.replace(self, model=model)
 
@@ -97,6 +93,20 @@ class BaseSource:
         """The base behind its adapter; built now if it is not at hand."""
         tiling = (None, 0.0) if self.config is None else (self.config.tiles, self.config.overlap)
         return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling)
+
+
+def _name(model: Any) -> str:
+    return f"{type(model).__module__}:{type(model).__qualname__}"
+
+
+def _shown(model: Any) -> dict[str, Any]:
+    """What a constructor was given, as far as it shows; a private attribute is state, which may change by itself."""
+    from .boxes import SegmentedBase
+
+    shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
+    plain = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
+    parts = ("detector", "segmenter") if isinstance(model, SegmentedBase) else ()
+    return plain | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
 
 
 def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..errors import UnknownNameError, UsageError
-from ..images import open_rgb
+from .pixels import bgr_of
 from .threshold_search import Search, WithinImage
 from .threshold_signals import Prompt
 
@@ -80,7 +80,7 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
             UsageError: an array of another shape or dtype.
             DataError: the file cannot be read or is not an image.
         """
-        return self._search().whole(_bgr(input))
+        return self._search().whole(bgr_of(input))
 
     def within_image(self, image: npt.NDArray[np.uint8]) -> WithinImage:
         """The base bound to a whole image (HWC uint8 BGR, not copied), to be asked about its parts as the adapter does.
@@ -90,7 +90,7 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
         Raises:
             UsageError: an array of another shape or dtype.
         """
-        return WithinImage(self._search(), _bgr(image))
+        return WithinImage(self._search(), bgr_of(image))
 
     def _search(self) -> Search:
         return Search(self._prompts, self.tolerance, self.min_area, self.max_area, self.opening, self.split)
@@ -132,18 +132,3 @@ def parse_prompt(text: str) -> Prompt:
 
 def _is_hex(digits: str) -> bool:
     return all(d in "0123456789abcdef" for d in digits)
-
-
-def _bgr(given: Any) -> npt.NDArray[np.uint8]:
-    if isinstance(given, str | Path):
-        return np.ascontiguousarray(open_rgb(Path(given))[:, :, ::-1])
-    if isinstance(given, np.ndarray):
-        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8:
-            raise UsageError(
-                f"The image is {given.dtype} of shape {given.shape}, not uint8 (height, width, 3).",
-                "Give an HWC uint8 BGR array, a path or a PIL image.",
-            )
-        return given
-    from PIL import ImageOps
-
-    return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(given).convert("RGB"))[:, :, ::-1])
