@@ -117,9 +117,7 @@ def _sam2_parts() -> dict[str, Any]:
 def _sam2_image_processor() -> Any:
     from transformers import Sam2ImageProcessor
 
-    return Sam2ImageProcessor(
-        size={"height": SIDE, "width": SIDE}, mask_size={"height": SIDE // 4, "width": SIDE // 4}
-    )
+    return Sam2ImageProcessor(size={"height": SIDE, "width": SIDE}, mask_size={"height": SIDE // 4, "width": SIDE // 4})
 
 
 def _sam2() -> tuple[Any, Any]:

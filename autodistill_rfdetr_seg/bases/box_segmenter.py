@@ -1,8 +1,8 @@
 """Masks from boxes, by transformers' own SAM classes.
 
 An image goes through the encoder once, however many boxes are asked about, now or right after: the features of the
-latest images are kept. Boxes go through the mask decoder a few at a time, those of several images together, each beside
-its own image's features, so that nothing is padded and an image's masks do not hang on its neighbours.
+latest images are kept. Boxes go through the mask decoder a few of one image at a time: nothing is padded, and an image's
+masks are the same to the bit whatever else is asked about (on a GPU, as far as a batch through the encoder is).
 
 The encoder runs in the data type asked for, the decoder always in float32: bfloat16 would round the corner of a box to
 every second pixel of the 1024 that the model sees.
@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -122,8 +121,8 @@ class BoxSegmenter:
         asked = [at for at, mine in enumerate(boxes) if len(mine)]
         for start in range(0, len(asked), _KEPT_AT_MOST):
             part = asked[start : start + _KEPT_AT_MOST]
-            encoded = dict(zip(part, self._encoded([images[at] for at in part]), strict=True))
-            self._decode(encoded, boxes, made)
+            for at, encoded in zip(part, self._encoded([images[at] for at in part]), strict=True):
+                self._decode(encoded, boxes[at], made[at])
         return made
 
     def _encoded(self, images: Sequence[BgrImage]) -> list[Encoded]:
@@ -162,29 +161,23 @@ class BoxSegmenter:
             for at, image in enumerate(images)
         ]
 
-    def _decode(self, encoded: Mapping[int, Encoded], boxes: Sequence[Boxes], made: Sequence[Masks]) -> None:
-        """Fills in masks and scores of those images that are `encoded` (place → features)."""
+    def _decode(self, image: Encoded, boxes: Boxes, made: Masks) -> None:
+        """Fills in an image's masks and scores."""
         import torch
 
-        def decode(part: Sequence[tuple[int, int]]) -> Sequence[None]:
-            prompts = np.stack([boxes[at][row] * _scale(encoded[at]) for at, row in part])
-            features = [torch.stack(levels).float() for levels in zip(*(encoded[at].features for at, _ in part), strict=True)]
+        features = [level[None].float() for level in image.features]
+        prompts = torch.tensor(boxes * _scale(image), dtype=torch.float32, device=self._device)
+
+        def decode(rows: Sequence[int]) -> Sequence[int]:
             with torch.inference_mode():
                 said = self._model(
-                    **self._embeddings(features),
-                    input_boxes=torch.tensor(prompts[:, None], dtype=torch.float32, device=self._device),
-                    multimask_output=False,
+                    **self._embeddings(features), input_boxes=prompts[rows][None], multimask_output=False
                 )
-                scores = torch.nan_to_num(said.iou_scores).clamp(0, 1).flatten().cpu().numpy()
-                for at, group in groupby(range(len(part)), key=lambda n: part[n][0]):
-                    rows = list(group)
-                    places = [part[n][1] for n in rows]
-                    made[at].scores[places] = scores[rows]
-                    self._write(said.pred_masks[rows, 0], places, encoded[at], made[at].masks)
-            return [None] * len(part)
+                made.scores[rows] = torch.nan_to_num(said.iou_scores).clamp(0, 1).flatten().cpu().numpy()
+                self._write(said.pred_masks[0], rows, image, made.masks)
+            return rows
 
-        everything = [(at, row) for at in encoded for row in range(len(boxes[at]))]
-        hub.in_batches(decode, everything, self._boxes_per_pass)
+        hub.in_batches(decode, list(range(len(boxes))), self._boxes_per_pass)
 
     def _write(self, logits: Any, places: Sequence[int], of: Encoded, out: Any) -> None:
         """Brings logits (N, 1, h, w) to the image's size, as bool, and to their `places` in `out`."""

@@ -64,7 +64,7 @@ def _within(detections: Any, image: BgrImage) -> Any:
     height, width = image.shape[:2]
     xyxy = np.clip(np.asarray(detections.xyxy, dtype=np.float64), 0, [width, height, width, height])
     keep = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    return dataclasses.replace(detections, xyxy=xyxy, mask=None)[keep]
+    return dataclasses.replace(detections[keep], xyxy=xyxy[keep], mask=None)
 
 
 def _with_masks(detections: Any, masks: Masks) -> Any:
