@@ -295,6 +295,8 @@ def test_mistakes_on_the_command_line(
     assert "did you mean 'sam2'" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+    assert main(command(photos, tmp_path / "b", "--segmenter-arg", f"model={weights['one']}")) == 2
+    assert "no segmenter" in capsys.readouterr().err
     # Without a segmenter every image fails, with the way out in the message.
     assert main(command(photos, tmp_path / "c")) != 0
     assert "--segmenter sam or sam-hq or sam2" in capsys.readouterr().err

@@ -148,6 +148,9 @@ def test_an_image_is_encoded_once(folders: dict[str, Path], scenes: tuple[list[n
     again = segmenter.segment_batch([images[0], images[0]], [boxes[0], boxes[0][:1]])
     assert sum(seen) == 3
     assert np.array_equal(again[0].masks[:1], again[1].masks)
+    # A mirrored view of an image is another.
+    assert not np.array_equal(segmenter.segment(images[0][:, ::-1], boxes[0]).masks, again[0].masks)
+    assert sum(seen) == 4
     # An array that is filled anew is another image.
     frame = images[0].copy()
     before = segmenter.segment(frame, boxes[0])
@@ -161,7 +164,7 @@ def test_an_image_is_encoded_once(folders: dict[str, Path], scenes: tuple[list[n
         segmenter.segment(rng.integers(0, 255, (40, 40, 3)).astype(np.uint8), np.array([[5.0, 5, 30, 30]]))
     assert len(segmenter._kept) == 6
     segmenter.segment(images[0], boxes[0])
-    assert sum(seen) == 3 + 20 + 1
+    assert sum(seen) == 4 + 20 + 1
 
 
 def test_a_lower_data_type_is_the_encoders_alone(

@@ -8,20 +8,20 @@ from typing import Any
 # Pixels a side of what these models see (1024 in published ones).
 SIDE = 128
 EMBEDDED = SIDE // 16
-_VISION = dict(
-    hidden_size=32,
-    output_channels=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    image_size=SIDE,
-    window_size=4,
-    global_attn_indexes=[1],
-    num_pos_feats=16,
-    mlp_ratio=2.0,
-    initializer_range=0.2,
-)
-_PROMPTS = dict(hidden_size=32, image_size=SIDE, mask_input_channels=8)
-_DECODER = dict(hidden_size=32, mlp_dim=64, num_attention_heads=2, iou_head_hidden_dim=32)
+_VISION = {
+    "hidden_size": 32,
+    "output_channels": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": SIDE,
+    "window_size": 4,
+    "global_attn_indexes": [1],
+    "num_pos_feats": 16,
+    "mlp_ratio": 2.0,
+    "initializer_range": 0.2,
+}
+_PROMPTS = {"hidden_size": 32, "image_size": SIDE, "mask_input_channels": 8}
+_DECODER = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 2, "iou_head_hidden_dim": 32}
 
 
 def save(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -106,12 +106,12 @@ def _sam2_parts() -> dict[str, Any]:
         backbone_feature_sizes=[[SIDE // 4] * 2, [SIDE // 8] * 2, [SIDE // 16] * 2],
         fpn_hidden_size=32,
     )
-    return dict(
-        vision_config=vision,
-        prompt_encoder_config=Sam2PromptEncoderConfig(**_PROMPTS),
-        mask_decoder_config=Sam2MaskDecoderConfig(**_DECODER),
-        initializer_range=0.2,
-    )
+    return {
+        "vision_config": vision,
+        "prompt_encoder_config": Sam2PromptEncoderConfig(**_PROMPTS),
+        "mask_decoder_config": Sam2MaskDecoderConfig(**_DECODER),
+        "initializer_range": 0.2,
+    }
 
 
 def _sam2_image_processor() -> Any:

@@ -1,8 +1,8 @@
 """Masks from boxes, by transformers' own SAM classes.
 
 An image goes through the encoder once, however many boxes are asked about, now or right after: the features of the
-latest images are kept. Boxes go through the mask decoder a few of one image at a time: nothing is padded, and an image's
-masks are the same to the bit whatever else is asked about (on a GPU, as far as a batch through the encoder is).
+latest images are kept. Boxes go through the mask decoder a few of one image at a time: nothing is padded, and on a CPU
+an image's masks are the same to the bit whatever else is asked about.
 
 The encoder runs in the data type asked for, the decoder always in float32: bfloat16 would round the corner of a box to
 every second pixel of the 1024 that the model sees.
@@ -132,20 +132,19 @@ class BoxSegmenter:
         # Twice the largest batch, so that other pictures of the same images (mirrored, say) do not drive these out.
         self._room = min(_KEPT_AT_MOST, max(self._room, 2 * len(images)))
         found = {key: self._kept[key] for key in keys if key in self._kept}
+        for key in found:
+            self._kept.move_to_end(key)
         while self._kept and len(self._kept) + len(new) > self._room:
             self._kept.popitem(last=False)
-        encoded = hub.in_batches(self._encode, list(new.values()), self._images_per_pass)
-        found |= dict(zip(new, encoded, strict=True))
-        for key in keys:
-            self._kept[key] = found[key]
-            self._kept.move_to_end(key)
+        found |= zip(new, hub.in_batches(self._encode, list(new.values()), self._images_per_pass), strict=True)
+        self._kept |= found
         return [found[key] for key in keys]
 
     def _encode(self, images: Sequence[BgrImage]) -> list[Encoded]:
         import cv2
         import torch
 
-        rgb = [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images]
+        rgb = [cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2RGB) for image in images]
         inputs = self._processor.image_processor(
             rgb, return_tensors="pt", input_data_format="channels_last", device=self._device
         )

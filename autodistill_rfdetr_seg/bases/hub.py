@@ -113,7 +113,7 @@ def in_batches(work: Callable[[Sequence[_T]], Sequence[_R]], items: Sequence[_T]
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise BaseModelError(
-                    "The device has too little memory for one image.", "Use a smaller model, or --base-arg device=cpu."
+                    "The device has too little memory for one image.", "Use a smaller model, or give it device=cpu."
                 ) from error
             size = max(1, len(batch) // 2)
         else:

@@ -49,7 +49,7 @@ BASES: dict[str, BaseEntry] = {
         "the same by transformers' own classes, in batches, with a segmenter of choice; a GPU is advised",
         licence="Apache-2.0",
         weights=(
-            ("IDEA-Research/grounding-dino-base", 933_000_000),
+            ("IDEA-Research/grounding-dino-tiny", 689_000_000),
             ("facebook/sam2.1-hiera-base-plus", 323_000_000),
         ),
     ),

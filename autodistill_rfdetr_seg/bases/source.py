@@ -43,7 +43,7 @@ class BaseSource:
 
         Raises:
             UnknownNameError: one of them is not there.
-            UsageError: a detector has no segmenter.
+            UsageError: a detector has no segmenter, or arguments have none to go to.
             DataError: a folder of weights that an argument names is not there.
         """
         entry = find_base(config.name)
@@ -53,6 +53,8 @@ class BaseSource:
                 f"The base {config.name!r} gives boxes without masks.",
                 f"Add a segmenter: --segmenter {' or '.join(sorted(SEGMENTERS))}.",
             )
+        if config.segmenter_args and config.segmenter is None:
+            raise UsageError("There are arguments for a segmenter, and no segmenter.", "Name it with --segmenter.")
         args = dict(identity_of(entry, config.args))
         if config.segmenter is not None:
             segmenter = identity_of(find_segmenter(config.segmenter), config.segmenter_args)
