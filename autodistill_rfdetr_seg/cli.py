@@ -59,6 +59,7 @@ COMMANDS: dict[str, str] = {
     "predict": "find instances in images with a trained target",
     "run": "run a whole pipeline from a YAML file",
     "report": "write a run's report page again",
+    "review": "order a run's labels by what a person should look at first, and show the first ones",
     "explain": "tell where a label came from: prompt, base, scores and every rule it passed",
     "diff": "tell what was gained, lost and changed between the datasets of two runs",
     "validate": "list every problem of a COCO file",
@@ -87,6 +88,10 @@ def build_parser() -> argparse.ArgumentParser:
     _label(made["plan"])
     made["plan"].add_argument(
         "--count", type=int, default=20, metavar="N", help="sampled images (default: %(default)s)"
+    )
+    made["review"].add_argument("run", metavar="RUN", help="a run's folder")
+    made["review"].add_argument(
+        "--count", type=int, default=50, metavar="N", help="labels on the contact sheet (default: %(default)s)"
     )
     made["explain"].add_argument("run", metavar="RUN", help="a run's folder")
     made["explain"].add_argument("label", metavar="SPLIT:ID", help="split and annotation id, such as train:12")

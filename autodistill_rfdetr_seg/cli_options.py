@@ -90,6 +90,7 @@ LABELING_OPTIONS = (
 
 BUILD_OPTIONS = (
     Option("--confidence", "refine.confidence", str, "drop labels scoring less; repeat for classes", "X|CLASS=X", True),
+    Option("--min-stability", "refine.min_stability", yaml_value, "drop labels whose stability is less", "X"),
     Option("--nms-iou", "refine.nms_iou", yaml_value, "mask NMS within a class, by IoU", "X"),
     Option("--nms-iom", "refine.nms_iom", yaml_value, "the same for nested masks, by share of the smaller", "X"),
     Option("--agnostic-nms-iou", "refine.agnostic_nms_iou", yaml_value, "mask NMS across classes, by IoU", "X"),

@@ -99,6 +99,19 @@ def plan(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     return OK
 
 
+def review(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Orders labels by what to look at first."""
+    from .reviewing import review as review_of
+    from .reviewing import review_text
+
+    found = review_of(RunFolder(Path(args.run)), args.count)
+    if args.json:
+        say_json(found.as_json())
+    else:
+        say(review_text(found))
+    return OK
+
+
 def explain(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Tells where a label came from."""
     from .explaining import explain as explanation_of
@@ -336,6 +349,7 @@ BY_NAME = {
     "predict": predict,
     "run": run,
     "report": report,
+    "review": review,
     "explain": explain,
     "diff": diff,
     "validate": validate,

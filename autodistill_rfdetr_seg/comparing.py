@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from . import coco, masks
 from .dataset import read_dataset, read_index
-from .files import read_json
 from .records import Rle
 from .stages import RunFolder
 from .tables import table
@@ -176,21 +175,15 @@ def _read(run: RunFolder) -> dict[str, _Entry]:
 def _masks(run: RunFolder, split: str) -> Iterator[tuple[str, tuple[_Mask, ...]]]:
     """The labels of each image of a split by file name, in the file's order."""
     folder = run.dataset / split
-    rows: defaultdict[int, list[tuple[int, float | None]]] = defaultdict(list)
-    # `coco.read` takes gold sets, which have no scores and whose ids say nothing.
-    data = read_json(folder / coco.ANNOTATIONS)
-    for row in data["annotations"]:
-        rows[row["image_id"]].append((row["id"], row.get("score")))
-    ids = {row["file_name"]: row["id"] for row in data["images"]}
-    del data
+    rows = coco.read_rows(folder)
     truth = coco.read(folder)
     for image in truth.images:
-        found = zip(image.instances, rows[ids[image.image_id]], strict=True)
+        found = zip(image.instances, rows[image.image_id], strict=True)
         yield (
             image.image_id,
             tuple(
-                _Mask(Label(f"{split}:{number}", truth.classes.names[one.class_index], score), one.rle)
-                for one, (number, score) in found
+                _Mask(Label(f"{split}:{row['id']}", truth.classes.names[one.class_index], row.get("score")), one.rle)
+                for one, row in found
             ),
         )
 

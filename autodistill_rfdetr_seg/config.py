@@ -88,10 +88,12 @@ class RefineConfig(Options):
     """The rules between what the base said and what the dataset keeps. Applied at build, never at labelling.
 
     An area limit is in pixels, or a share of the image where it is under 1 (written `0.001`). NMS is on masks;
-    `*_iom` is the intersection over the smaller mask, which catches one mask nested in another.
+    `*_iom` is the intersection over the smaller mask, which catches one mask nested in another. `min_stability` takes
+    away what agrees less with itself; what has no stability passes.
     """
 
     confidence: Share | dict[str, Share] = 0.0
+    min_stability: Share | None = None
     nms_iou: Share | None = 0.6
     nms_iom: Share | None = 0.9
     agnostic_nms_iou: Share | None = 0.8

@@ -64,6 +64,7 @@ class Explanation:
     base: Mapping[str, Any]
     score: float
     mask_score: float | None
+    stability: float | None
     raw_area: int
     area: int
     steps: tuple[Step, ...]
@@ -122,6 +123,7 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         base=_base(run.labels, key, account.fingerprint),
         score=first.score,
         mask_score=first.mask_score,
+        stability=first.stability,
         raw_area=masks.area(first.rle),
         area=masks.area(last.rle),
         steps=tuple(
@@ -136,7 +138,8 @@ def explain(run: RunFolder, reference: str) -> Explanation:
 def explain_text(explanation: Explanation) -> str:
     """The explanation for reading in a terminal."""
     e, image, base = explanation, explanation.image, explanation.base
-    mask_score = "" if e.mask_score is None else f", mask score {e.mask_score:.3f}"
+    further = {"mask score": e.mask_score, "stability": e.stability}
+    beside = "".join(f", {name} {value:.3f}" for name, value in further.items() if value is not None)
     facts = {
         "image": f"{image['path']}  ({image['width']} x {image['height']} pixels)",
         "file": image["file"],
@@ -148,7 +151,7 @@ def explain_text(explanation: Explanation) -> str:
         "arguments": ", ".join(f"{name}={value!r}" for name, value in base["args"].items()) or "none",
         "weights": ", ".join(f"{k} {v}" for k, v in base["weights"].items()) if base["weights"] else "hash not known",
         "versions": ", ".join(f"{name} {version}" for name, version in base["versions"].items()),
-        "score": f"{e.score:.3f}{mask_score}",
+        "score": f"{e.score:.3f}{beside}",
         "area": f"{e.raw_area} pixels from the base, {e.area} kept",
     }
     lines = [f"{e.reference}  {e.class_name}", *(f"{name:<12}{value}" for name, value in facts.items()), "", "rules"]
@@ -229,6 +232,10 @@ def _step(
     if one.name == "confidence":
         least = class_thresholds(config, classes)[before.class_index]
         return Step(one.name, "passed" if least else "off", f"score {before.score:.3f}, at least {least:g}")
+    if one.name == "stability":
+        limit = config.min_stability
+        said = f"stability {'not known' if before.stability is None else f'{before.stability:.3f}'}"
+        return Step(one.name, "off", said) if limit is None else Step(one.name, "passed", f"{said}, at least {limit:g}")
     if one.name == "clean":
         return _clean_step(before, after, config, size)
     if one.name == "area":

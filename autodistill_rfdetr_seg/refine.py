@@ -55,6 +55,7 @@ def rules(config: RefineConfig, classes: Classes, size: int) -> list[tuple[str, 
     largest = size if config.max_area is None else pixels(config.max_area, size)
     return [
         ("confidence", lambda found: over_confidence(found, thresholds)),
+        ("stability", lambda found: stable(found, config.min_stability)),
         ("clean", lambda found: cleaned(found, pixels(config.island_area, size), pixels(config.hole_area, size))),
         ("area", lambda found: within_area(found, max(1.0, pixels(config.min_area, size)), largest)),
         ("nms", lambda found: nms(found, config.nms_iou, config.nms_iom, per_class=True)),
@@ -84,6 +85,13 @@ def class_thresholds(config: RefineConfig, classes: Classes) -> list[float]:
 def over_confidence(instances: Sequence[Instance], thresholds: Sequence[float]) -> Kept:
     """Drops (`confidence`) what scores under its class's threshold."""
     return _partition(instances, [i.score >= thresholds[i.class_index] for i in instances], "confidence")
+
+
+def stable(instances: Sequence[Instance], least: float | None) -> Kept:
+    """Drops (`unstable`) what has a stability under `least`; None switches the test off."""
+    if least is None:
+        return list(instances), []
+    return _partition(instances, [i.stability is None or i.stability >= least for i in instances], "unstable")
 
 
 def cleaned(instances: Sequence[Instance], island_area: float, hole_area: float) -> Kept:

@@ -25,6 +25,8 @@ from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
 from .together import leakage
 
+REVIEWS = ("csv", "json", "png", "html")
+
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +86,10 @@ class RunFolder:
         """The picture of labels and predictions."""
         return self.root / "samples.png"
 
+    def review(self, kind: str) -> Path:
+        """What to look at first, as `csv`, `json`, `png` or `html`."""
+        return self.root / f"review.{kind}"
+
     def config(self) -> PipelineConfig:
         """The configuration this run was made with.
 
@@ -106,7 +112,8 @@ class RunFolder:
         """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here."""
         for folder in (self.labels, self.frames, self.dataset, self.training, self.evaluation):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.config_file, self.report, self.picture):
+        reviews = [self.review(kind) for kind in REVIEWS]
+        for file in (self.config_file, self.report, self.picture, *reviews):
             file.unlink(missing_ok=True)
 
 

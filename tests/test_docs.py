@@ -68,7 +68,7 @@ def test_the_commands_run_one_after_another(
     story = [args for args in commands() if args[0] not in ("doctor", "run")]
     assert [args[0] for args in story] == [
         *("label", "build", "train", "evaluate", "report", "predict"),
-        *("label", "plan", "label", "explain", "import"),
+        *("label", "plan", "label", "review", "explain", "import"),
     ]
     for args in story:
         extra = [*tiny_options(), "--epochs=1"] if args[0] == "train" else []

@@ -26,7 +26,7 @@ FLOORS = (
     ("stages",),
     ("scoring",),
     ("report",),
-    ("reporting", "predicting", "importing", "explaining", "comparing", "previewing"),
+    ("reporting", "predicting", "importing", "explaining", "comparing", "previewing", "reviewing"),
     ("costs",),
     ("planning",),
     ("pipeline", "demo", "doctor"),

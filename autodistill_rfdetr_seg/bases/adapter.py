@@ -6,6 +6,8 @@ detections, no scores, `class_id` of None or beyond the ontology, masks of the w
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import math
 import tempfile
 import time
@@ -24,10 +26,13 @@ from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
 from .registry import BASES, SEGMENTERS, ImageInput
+from .stability import Agreement, agreement, box_agreement, views_of, with_stability
 from .tiles import Window, ask_in_tiles
 
 # Images a batch for a base that takes batches and does not say how many it prefers.
 DEFAULT_BATCH = 8
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -43,6 +48,7 @@ class Answer:
 
 
 Pending = Callable[[], Answer]
+Question = Callable[[Sequence[Instance]], Agreement]
 
 
 class BaseAdapter:
@@ -55,12 +61,15 @@ class BaseAdapter:
         image_input: ImageInput = "bgr",
         tiles: int | None = None,
         overlap: float = 0.0,
+        *,
+        stability: bool = False,
     ) -> None:
         self.model = model
         self.prompts = prompts
         self.image_input = image_input
         self.tiles = tiles
         self.overlap = overlap
+        self.stability = stability
 
     def batch_size(self, wanted: int | None) -> int:
         """How many images at a time to ask about: `wanted`, or what the base prefers; 1 where it takes no batches."""
@@ -82,7 +91,37 @@ class BaseAdapter:
 
         That is encoding masks, safe in another thread. A `Pending` raises BaseModelError as `ask` does. A batch that
         the base fails on is asked again one by one, so that one image costs no other.
+
+        With `stability` the base is asked again here (see `stability.py`), of whole images, each in tiles where that
+        is how they are asked; moved boxes only where there are no tiles, as those want an image of the base's size.
         """
+        pending = self._started(images)
+        if not self.stability:
+            return pending
+        # All answers are encoded before the next question, so that one question's masks are dense at a time.
+        pending = [_now(one) for one in pending]
+        some = [at for at, one in enumerate(pending) if _said(one)]
+        segment = None if self.tiles is not None else getattr(self.model, "segment", None)
+        questions: dict[int, list[Question]] = {at: [] for at in some}
+        for view in views_of(segment is not None):
+            for at, again in zip(some, self._started([view.change(images[at]) for at in some]), strict=True):
+                if (found := _said(again)) is not None:
+                    questions[at].append(partial(agreement, again=found, view=view))
+        for at in some if segment is not None else ():
+            if (agreed := self._moved(images[at], _said(pending[at]) or ())) is not None:
+                questions[at].append(partial(_given, agreed))
+        return [partial(_judged, one, questions.get(at, ())) for at, one in enumerate(pending)]
+
+    def _moved(self, pixels: RgbImage, instances: Sequence[Instance]) -> Agreement | None:
+        """How the masks of moved boxes agree with the instances'; None where the base fails on them."""
+        try:
+            return self._timed(partial(box_agreement, instances, self._bgr(pixels), self.model.segment))[0]
+        except AutodistillSegError as error:
+            _log.warning("Stability goes without moved boxes: %s", error.message)
+            return None
+
+    def _started(self, images: Sequence[RgbImage]) -> list[Pending]:
+        """As `start`, without asking again."""
         if self.tiles is not None:
             return [_now(partial(self._ask_in_tiles, pixels, self.tiles)) for pixels in images]
         if len(images) > 1 and (batch := self._batch(images)) is not None:
@@ -163,9 +202,13 @@ class BaseAdapter:
             from PIL import Image
 
             return Image.fromarray(pixels)
+        return self._bgr(pixels)
+
+    @staticmethod
+    def _bgr(pixels: RgbImage) -> npt.NDArray[np.uint8]:
         import cv2
 
-        return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), dtype=np.uint8)
 
 
 def _now(ask: Callable[[], Answer]) -> Pending:
@@ -179,6 +222,26 @@ def _now(ask: Callable[[], Answer]) -> Pending:
 
 def _raise(error: AutodistillSegError) -> NoReturn:
     raise error
+
+
+def _said(pending: Pending) -> Sequence[Instance] | None:
+    """The instances of an answer; None where the base failed."""
+    try:
+        return pending().instances
+    except AutodistillSegError as error:
+        _log.debug("No answer to judge stability by: %s", error.message)
+        return None
+
+
+def _given(agreed: Agreement, _: Sequence[Instance]) -> Agreement:
+    return agreed
+
+
+def _judged(pending: Pending, questions: Sequence[Question]) -> Answer:
+    """The answer with the stability of its instances; a question that the base failed on is not among `questions`."""
+    answer = pending()
+    agreed = [question(answer.instances) for question in questions]
+    return dataclasses.replace(answer, instances=with_stability(answer.instances, agreed))
 
 
 def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:

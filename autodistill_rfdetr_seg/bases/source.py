@@ -94,7 +94,8 @@ class BaseSource:
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it is not at hand."""
         tiling = (None, 0.0) if self.config is None else (self.config.tiles, self.config.overlap)
-        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling)
+        again = self.config is not None and self.config.stability
+        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling, stability=again)
 
 
 def _name(model: Any) -> str:

@@ -5,7 +5,7 @@ This package is the only place that knows a category id; everywhere else a class
 
 from .parsing import ANNOTATIONS
 from .problem import Problem
-from .reading import align, read, read_results, to_dataset, to_results, write_results
+from .reading import align, read, read_results, read_rows, to_dataset, to_results, write_results
 from .validation import validate
 from .writing import write
 
@@ -15,6 +15,7 @@ __all__ = [
     "align",
     "read",
     "read_results",
+    "read_rows",
     "to_dataset",
     "to_results",
     "validate",

@@ -43,6 +43,22 @@ def read(source: str | Path) -> GroundTruth:
     return _ground_truth(Classes(tuple(row.name for row in file.categories.values())), images)
 
 
+def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """What `read` has no place for: the annotation rows of each image of a sound COCO file, by file name.
+
+    Rows (`id`, `score` …, their masks left out) are in the order of `read`'s instances.
+
+    Raises:
+        MissingInputError, DataError: the file is missing, or cannot be read.
+    """
+    data = load(locate(source), _raise_error)
+    names = {row["id"]: row["file_name"] for row in data["images"]}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in names.values()}
+    for row in data["annotations"]:
+        rows[names[row["image_id"]]].append({key: value for key, value in row.items() if key != "segmentation"})
+    return rows
+
+
 def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
     """The gold set with `classes` for its classes, matched by name without regard to case and space.
 

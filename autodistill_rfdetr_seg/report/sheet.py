@@ -1,4 +1,4 @@
-"""A contact sheet of labels, as a PNG and as a page: what refine kept of each image, what it dropped and why."""
+"""A contact sheet of labels, as a PNG and as a page: of each image what is kept, and what is taken out and why."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ class SheetImage:
 
 @dataclass(frozen=True, slots=True)
 class SheetText:
-    """What the page says above and below the images; `failures` are {"path", "reason"} each."""
+    """What the page says above and below the images; `failures` are {"path", "reason"} each.
+
+    `kept` and `taken` are the words for an image's instances and for its rejected ones.
+    """
 
     title: str
     summary: str
     dropped: Mapping[str, int]
     failures: Sequence[Mapping[str, str]] = ()
+    kept: str = "Kept"
+    taken: str = "Dropped"
 
 
 def write_sheet(picture: Path, page: Path, images: Iterable[SheetImage], classes: Classes, text: SheetText) -> None:
@@ -50,7 +55,7 @@ def write_sheet(picture: Path, page: Path, images: Iterable[SheetImage], classes
         ValueError: a mask is not of its image's size.
     """
     cards: list[dict[str, Any]] = []
-    rows = _rows(images, classes, cards)
+    rows = _rows(images, classes, cards, text)
     first = next(rows, None)
     if first is None:
         raise DataError(cards[0]["problem"] if cards else "There is no image to show.")
@@ -120,7 +125,9 @@ def _colour(one: Rejected) -> Colour:
     return class_colour(one.instance.class_index)
 
 
-def _rows(images: Iterable[SheetImage], classes: Classes, cards: list[dict[str, Any]]) -> Iterator[list[Panel]]:
+def _rows(
+    images: Iterable[SheetImage], classes: Classes, cards: list[dict[str, Any]], text: SheetText
+) -> Iterator[list[Panel]]:
     """The panels of each image that can be read, full size; its card for the page goes to `cards` on the way."""
     for image in images:
         labels, title = image.labels, image.labels.image.path
@@ -135,7 +142,7 @@ def _rows(images: Iterable[SheetImage], classes: Classes, cards: list[dict[str, 
         dropped = draw_dropped(pixels, labels.rejected, classes)
         names = Counter(class_name(classes, one.class_index) for one in labels.instances)
         reasons = Counter(one.reason for one in labels.rejected)
-        for name, said, panel in (("Kept", names, kept), ("Dropped", reasons, dropped)):
+        for name, said, panel in ((text.kept, names, kept), (text.taken, reasons, dropped)):
             uri, width, height = data_uri(panel)
             card["panels"].append({"name": name, "said": _said(said), "uri": uri, "width": width, "height": height})
         seen = {i.class_index for i in (*labels.instances, *(r.instance for r in labels.rejected))}
@@ -143,7 +150,8 @@ def _rows(images: Iterable[SheetImage], classes: Classes, cards: list[dict[str, 
         card["dropped"] = [
             (class_name(classes, r.instance.class_index), f"{r.instance.score:.3f}", r.reason) for r in labels.rejected
         ]
-        counted = f"{len(labels.instances)} kept: {title}", f"{len(labels.rejected)} dropped"
+        words = text.kept.lower(), text.taken.lower()
+        counted = f"{len(labels.instances)} {words[0]}: {title}", f"{len(labels.rejected)} {words[1]}"
         yield [(counted[0], kept), (counted[1], dropped)]
 
 
@@ -167,6 +175,7 @@ def _write_page(path: Path, cards: Sequence[Mapping[str, Any]], text: SheetText)
         totals=_said(Counter(text.dropped)),
         failures=text.failures,
         cards=cards,
+        taken=text.taken,
     )
     # A file name that is not valid Unicode comes as lone surrogates, which UTF-8 cannot hold.
     with replacing(path) as temporary, temporary.open("wb") as file:

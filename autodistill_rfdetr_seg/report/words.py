@@ -12,6 +12,7 @@ UNDEFINED = "–"
 _SIZES = {"xlarge": "XLarge", "2xlarge": "2XLarge"}
 _REASONS = {
     "confidence": "confidence under the threshold",
+    "unstable": "mask changed when the base was asked again",
     "empty": "empty mask",
     "too_small": "mask too small",
     "too_large": "mask too large",
