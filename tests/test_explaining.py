@@ -64,7 +64,8 @@ def test_where_a_label_came_from(run: RunFolder) -> None:
 
 def test_what_each_rule_did(run: RunFolder) -> None:
     first = steps(explain(run, "train:1"))
-    assert list(first) == ["confidence", "clean", "area", "nms", "agnostic_nms", "max_instances"]
+    assert first["stability"] == ("off", "stability not known")
+    assert list(first) == ["confidence", "stability", "clean", "area", "nms", "agnostic_nms", "max_instances"]
     assert first["confidence"][0] == "off"
     assert first["clean"] == (
         "changed",
@@ -93,7 +94,7 @@ def test_text_and_json(run: RunFolder) -> None:
     assert text.startswith("train:1  bolt\n")
     assert "'a big screw'" in text
     assert "bolt 0.600  mask_nms  IoU 0.8" in text
-    assert json.loads(json.dumps(found.as_json()))["steps"][1]["outcome"] == "changed"
+    assert json.loads(json.dumps(found.as_json()))["steps"][2]["outcome"] == "changed"
 
 
 @pytest.mark.parametrize("reference", ["train:5", "train:0", "valid:1", "train", "train:x", "train:-1", "train:²", ""])

@@ -7,7 +7,6 @@ detections, no scores, `class_id` of None or beyond the ontology, masks of the w
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 import tempfile
 import time
@@ -26,13 +25,11 @@ from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
 from .registry import BASES, SEGMENTERS, ImageInput
-from .stability import Agreement, agreement, box_agreement, views_of, with_stability
+from .stability import ask_again
 from .tiles import Window, ask_in_tiles
 
 # Images a batch for a base that takes batches and does not say how many it prefers.
 DEFAULT_BATCH = 8
-
-_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -48,7 +45,6 @@ class Answer:
 
 
 Pending = Callable[[], Answer]
-Question = Callable[[Sequence[Instance]], Agreement]
 
 
 class BaseAdapter:
@@ -98,27 +94,20 @@ class BaseAdapter:
         pending = self._started(images)
         if not self.stability:
             return pending
-        # All answers are encoded before the next question, so that one question's masks are dense at a time.
+        # Encoded before the next question, so that the masks of one question at a time are dense.
         pending = [_now(one) for one in pending]
-        some = [at for at, one in enumerate(pending) if _said(one)]
-        segment = None if self.tiles is not None else getattr(self.model, "segment", None)
-        questions: dict[int, list[Question]] = {at: [] for at in some}
-        for view in views_of(segment is not None):
-            for at, again in zip(some, self._started([view.change(images[at]) for at in some]), strict=True):
-                if (found := _said(again)) is not None:
-                    questions[at].append(partial(agreement, again=found, view=view))
-        for at in some if segment is not None else ():
-            if (agreed := self._moved(images[at], _said(pending[at]) or ())) is not None:
-                questions[at].append(partial(_given, agreed))
-        return [partial(_judged, one, questions.get(at, ())) for at, one in enumerate(pending)]
+        segment = None
+        if self.tiles is None and callable(getattr(self.model, "segment", None)):
+            segment = self._segment
+        judged = ask_again(images, [_said(one) or () for one in pending], self._said_of, segment)
+        return [partial(_judged, one, instances) for one, instances in zip(pending, judged, strict=True)]
 
-    def _moved(self, pixels: RgbImage, instances: Sequence[Instance]) -> Agreement | None:
-        """How the masks of moved boxes agree with the instances'; None where the base fails on them."""
-        try:
-            return self._timed(partial(box_agreement, instances, self._bgr(pixels), self.model.segment))[0]
-        except AutodistillSegError as error:
-            _log.warning("Stability goes without moved boxes: %s", error.message)
-            return None
+    def _said_of(self, images: Sequence[RgbImage]) -> list[Sequence[Instance] | None]:
+        return [_said(one) for one in self._started(images)]
+
+    def _segment(self, pixels: RgbImage, boxes_xyxy: Boxes) -> Masks:
+        masks_: Masks = self._timed(partial(self.model.segment, self._bgr(pixels), boxes_xyxy))[0]
+        return masks_
 
     def _started(self, images: Sequence[RgbImage]) -> list[Pending]:
         """As `start`, without asking again."""
@@ -228,20 +217,12 @@ def _said(pending: Pending) -> Sequence[Instance] | None:
     """The instances of an answer; None where the base failed."""
     try:
         return pending().instances
-    except AutodistillSegError as error:
-        _log.debug("No answer to judge stability by: %s", error.message)
+    except AutodistillSegError:
         return None
 
 
-def _given(agreed: Agreement, _: Sequence[Instance]) -> Agreement:
-    return agreed
-
-
-def _judged(pending: Pending, questions: Sequence[Question]) -> Answer:
-    """The answer with the stability of its instances; a question that the base failed on is not among `questions`."""
-    answer = pending()
-    agreed = [question(answer.instances) for question in questions]
-    return dataclasses.replace(answer, instances=with_stability(answer.instances, agreed))
+def _judged(pending: Pending, instances: tuple[Instance, ...]) -> Answer:
+    return dataclasses.replace(pending(), instances=instances)
 
 
 def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:

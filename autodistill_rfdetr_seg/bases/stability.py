@@ -11,6 +11,7 @@ alone says little of a base of symmetric filters, which answers it as it answere
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,12 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import masks
+from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage
 from ..records import Instance, Rle
-from .contract import BgrImage, Boxes, Masks
+from .contract import Boxes, Masks
 
 Agreement = npt.NDArray[np.float64]
-Segment = Callable[[BgrImage, Boxes], Masks]
+Ask = Callable[[Sequence[RgbImage]], Sequence[Sequence[Instance] | None]]
+Segment = Callable[[RgbImage, Boxes], Masks]
+
+_log = logging.getLogger(__name__)
 
 # Moved boxes an instance, and by how much at most each edge moves, as a share of the box's side.
 MOVES = 4
@@ -42,6 +47,32 @@ class View(NamedTuple):
     name: str
     change: Callable[[RgbImage], RgbImage]
     back: Callable[[masks.BoolMask, tuple[int, int]], masks.BoolMask]
+
+
+def ask_again(
+    images: Sequence[RgbImage], answers: Sequence[Sequence[Instance]], ask: Ask, segment: Segment | None
+) -> list[tuple[Instance, ...]]:
+    """The instances that a base gave for each image (HWC uint8 RGB), with their stability.
+
+    `ask` gives the base's instances for a batch of images, None for one it failed on. A question that the base fails on
+    does not count; where all of them do, there is no stability. Of what has no instance nothing is asked.
+    """
+    some = [at for at, one in enumerate(answers) if one]
+    questions: dict[int, list[Agreement]] = {at: [] for at in some}
+    for view in views_of(segment is not None):
+        for at, again in zip(some, ask([view.change(images[at]) for at in some]), strict=True):
+            if again is None:
+                _log.warning("The base failed on an image made %s: stability goes without it.", view.name)
+            else:
+                questions[at].append(agreement(answers[at], again, view))
+    for at in some:
+        if segment is None:
+            continue
+        try:
+            questions[at].append(box_agreement(answers[at], images[at], segment))
+        except AutodistillSegError as error:
+            _log.warning("Stability goes without moved boxes: %s", error.message)
+    return [with_stability(one, questions.get(at, ())) for at, one in enumerate(answers)]
 
 
 def views_of(segments: bool) -> tuple[View, ...]:
@@ -77,13 +108,13 @@ def moved(boxes_xyxy: Boxes, height: int, width: int) -> Boxes:
     return np.clip(there, 0, [width, height, width, height]).reshape(-1, 4)
 
 
-def box_agreement(instances: Sequence[Instance], image: BgrImage, segment: Segment) -> Agreement:
+def box_agreement(instances: Sequence[Instance], image: RgbImage, segment: Segment) -> Agreement:
     """Mean mask IoU (N,) of each instance with what `segment` gives for its moved boxes.
 
     All boxes go in one call, so that an image is encoded once, unless their masks would exceed `MOST_BYTES`.
 
     Raises:
-        ValueError: the answer has another number or size of masks than was asked for.
+        BaseModelError: the answer has another number or size of masks than was asked for.
     """
     if not instances:
         return np.zeros(0)
@@ -97,7 +128,9 @@ def box_agreement(instances: Sequence[Instance], image: BgrImage, segment: Segme
         some = boxes[start : start + at_once]
         answer = segment(image, some).masks
         if answer.shape != (len(some), height, width):
-            raise ValueError(f"{answer.shape} masks for {len(some)} boxes of an image of {height} x {width} pixels")
+            raise BaseModelError(
+                f"The base gives masks of shape {answer.shape} for {len(some)} boxes of an image of {height}x{width}."
+            )
         found += [masks.encode(mask) for mask in answer]
     return np.array(
         [masks.iou_matrix([one.rle], found[at * MOVES : (at + 1) * MOVES]).mean() for at, one in enumerate(instances)]
