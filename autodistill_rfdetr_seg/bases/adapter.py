@@ -24,6 +24,7 @@ from .. import masks
 from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage, write_png
 from ..records import Instance
+from .contract import Boxes, Masks
 from .registry import BASES, SEGMENTERS, ImageInput
 from .stability import ask_again
 from .tiles import Window, ask_in_tiles
