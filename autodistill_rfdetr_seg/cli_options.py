@@ -61,7 +61,7 @@ def absolute_path(text: str) -> str:
 
 
 LABEL_OPTIONS = (
-    Option("--base", "base.name", str, "what labels: a name or package.module:Class", "NAME"),
+    Option("--base", "base.name", str, "what labels: a name, package.module:Class, or the path of a run", "NAME"),
     Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
     Option("--segmenter", "base.segmenter", str, "what makes masks of a detector's boxes: sam2, sam …", "NAME"),
     Option(

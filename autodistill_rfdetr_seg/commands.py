@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .bases.registry import own_ontology
 from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, load, options, parse
 from .dataset import read_index
@@ -60,8 +61,11 @@ def _prepared(args: argparse.Namespace, changes: Mapping[str, Any]) -> tuple[Pip
     from .cli_options import ontology
 
     # Not resolved: the name of a link, and a pattern, are as they were given.
-    data = {"images": str(Path.cwd() / args.images), "ontology": ontology(args)}
-    config = _changed(data, changes)
+    data: dict[str, Any] = {"images": str(Path.cwd() / args.images)}
+    own = None
+    if not (args.ontology or args.classes):
+        own = own_ontology(_changed({**data, "ontology": {}}, changes).base)
+    config = _changed({**data, "ontology": own or ontology(args)}, changes)
     run = RunFolder(Path(args.output))
     source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
     return config, run, source
@@ -212,7 +216,8 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Finds instances in images."""
-    from .predicting import checkpoint_of, predict_images
+    from .predicting import predict_images
+    from .target import checkpoint_of
 
     if not 0 <= args.confidence <= 1:
         raise UsageError(f"--confidence is {args.confidence:g}; it lies between 0 and 1.")

@@ -47,7 +47,8 @@ class InputsConfig(Options):
 
 
 class BaseConfig(Options):
-    """Which base labels: a registered name or `package.module:Class`, and its constructor's arguments.
+    """Which base labels: a registered name, `package.module:Class`, or a path (with a slash) to a run's folder or a
+    checkpoint, whose model then labels; and its constructor's arguments.
 
     `segmenter` (a registered name, or `package.module:Class`) makes masks of the boxes of a base that gives none.
     `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects. `stability`
@@ -61,6 +62,17 @@ class BaseConfig(Options):
     stability: bool = False
     tiles: Annotated[int, Field(ge=32)] | None = None
     overlap: Annotated[float, Field(ge=0.0, le=0.9)] = 0.2
+
+    @property
+    def path(self) -> Path | None:
+        """The path that `name` is written as: with a slash, or from `.` or `~`; None where it is a name or class."""
+        written = ":" not in self.name and ("/" in self.name or self.name.startswith((".", "~")))
+        return Path(self.name).expanduser() if written else None
+
+    def beside(self, folder: Path) -> BaseConfig:
+        """The same, a relative path to something that is there counted from `folder` and made absolute."""
+        found = None if self.path is None else (folder / self.path).resolve()
+        return self if found is None or not found.exists() else self.model_copy(update={"name": str(found)})
 
 
 class LabelingConfig(Options):
@@ -283,7 +295,8 @@ def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
     evaluation = config.evaluation.model_copy(update={"gold": [absolute(p) for p in config.evaluation.gold]})
     # resolve() would follow links, and a pattern is no path: only the folder is put before it.
-    return config.model_copy(update={"images": absolute(config.images), "evaluation": evaluation})
+    changed = {"images": absolute(config.images), "evaluation": evaluation, "base": config.base.beside(folder)}
+    return config.model_copy(update=changed)
 
 
 def _translate(error: ValidationError, model: type[BaseModel], where: str) -> UsageError:

@@ -9,7 +9,7 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from .bases.registry import ImageInput
+from .bases.registry import BASES, ImageInput, own_ontology
 from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, parse
 from .errors import GateError, MissingInputError, UsageError
@@ -49,10 +49,11 @@ def label(
     """Labels a folder with a base and builds `output/dataset`, as autodistill's `label` does in one go.
 
     Args:
-        base: any autodistill `DetectionBaseModel`, or a name such as "grounded-sam" or "package.module:Class".
+        base: any autodistill `DetectionBaseModel`, a name such as "grounded-sam" or "package.module:Class", or the
+            path of a run or checkpoint (with a slash), whose model then labels.
         images: the folder of images, searched recursively; never written to.
         output: the run's folder.
-        ontology: prompt → class name; left out where `base` is a model, which has its own.
+        ontology: prompt → class name; left out where `base` is a model, which has its own, or a path.
         resume: go on where an earlier call stopped; overwrite: begin anew.
         image_input: how a `base` model wants images: "bgr" (HWC uint8 array), "path" or "pil".
         options: groups of `PipelineConfig`: `refine={...}`, `split={...}`, `dataset={...}`, …
@@ -69,9 +70,11 @@ def label(
         source = BaseSource.of_model(base, image_input)
         ontology = source.classes.ontology
         base = BaseConfig(name=source.provenance.base, args=dict(source.provenance.args))
+    named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
+    if ontology is None:
+        ontology = own_ontology(named)
     if ontology is None:
         raise UsageError("A base given by name needs an ontology.", 'Pass ontology={"a dog": "dog"}.')
-    named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
     config = parse(
         {
             "images": str(Path(images).resolve()),
@@ -95,7 +98,8 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
     Raises:
         MissingInputError: there are no images, or no gold set where one is named.
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set.
-        UsageError: the output lies in the images' folder, or the base does not take its arguments or prompts.
+        UsageError: the output lies in the images' folder or holds the base's model, or the base does not take its
+            arguments or prompts.
     """
     images, root = Path(config.images).resolve(), run.root.resolve()
     if not (images.is_file() or has_magic(config.images)):
@@ -105,6 +109,7 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
             f"The output {root} lies in the images' folder {images}.",
             "Your folder is never written to: choose another.",
         )
+    _refuse_own_base(config, root)
     for gold in config.evaluation.gold:
         if not Path(gold).exists():
             raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
@@ -114,8 +119,20 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
     claim_output(run.root, resume=resume, overwrite=overwrite)
     if overwrite:
         run.clear()
-    run.save_config(config)
+    run.save_config(config.model_copy(update={"base": config.base.beside(Path.cwd())}))
     return source
+
+
+def _refuse_own_base(config: PipelineConfig, root: Path) -> None:
+    """A run that labels with the model in its own folder would delete it: before labelling, or when it is trained."""
+    if config.base.name in BASES or config.base.path is None:
+        return
+    model = config.base.path.resolve()
+    if model.is_relative_to(root):
+        raise UsageError(
+            f"The base {config.base.name} lies in the output folder {root}, where its labels' own model will be.",
+            "Give the next round another --output.",
+        )
 
 
 def run_stages(

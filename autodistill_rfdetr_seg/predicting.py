@@ -11,7 +11,7 @@ from typing import Any
 
 from . import coco
 from .bases.adapter import instances_of
-from .errors import AutodistillSegError, MissingInputError
+from .errors import AutodistillSegError
 from .files import claim_output, replacing
 from .images import OpenedImage, discover, open_image, relative_paths, write_png
 from .records import Classes, ImageLabels
@@ -30,20 +30,6 @@ class Predicted:
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
         return {"images": self.counts, "failures": self.failures}
-
-
-def checkpoint_of(model: Path) -> Path:
-    """The checkpoint of a run's folder (or of its `training`), or the file itself.
-
-    Raises:
-        MissingInputError: there is none.
-    """
-    if model.is_file():
-        return model
-    for folder in (model / "training", model):
-        if (folder / "checkpoint_best_total.pth").is_file():
-            return folder / "checkpoint_best_total.pth"
-    raise MissingInputError(f"There is no checkpoint in {model}.", "Train first, or give the checkpoint's file.")
 
 
 def predict_images(

@@ -15,6 +15,9 @@ bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the 
   loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
   out). JSON-ready; it is kept with every label, and labels with another identity count as not there.
 
+- `classes(args)`, likewise: the class names of a base that knows no other prompts. They are what it labels where no
+  ontology is given.
+
 A base that gives boxes without masks is a **detector**; a **segmenter** makes it a whole base (`boxes.py`).
 """
 

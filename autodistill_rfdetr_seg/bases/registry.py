@@ -1,4 +1,5 @@
-"""Bases by name: `threshold`, `grounded-sam`, or any class as `package.module:Class` or `path/to/file.py:Class`."""
+"""Bases by name: `threshold`, `grounded-sam`, any class as `package.module:Class` or `path/to/file.py:Class`, or the
+path of a run or checkpoint, whose model is then the base."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..config import BaseConfig
 from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
 from ..records import Classes
 
@@ -22,7 +24,9 @@ class BaseEntry:
 
     `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB). `masks` is
     False for a detector, which needs a segmenter. `licence` is that of code and weights; `weights` lists what it
-    fetches on first use where nothing else is given: (name, bytes).
+    fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
+    from `~` where the package keeps the file. `args` are given to the constructor whatever the user adds, and `label`
+    is what its labels name as their base where that is not what the user wrote.
     """
 
     target: str
@@ -32,17 +36,31 @@ class BaseEntry:
     masks: bool = True
     licence: str = ""
     weights: tuple[tuple[str, int], ...] = ()
+    args: Mapping[str, Any] = field(default_factory=dict)
+    label: str | None = None
 
 
 BASES: dict[str, BaseEntry] = {
     "threshold": BaseEntry(
         "autodistill_rfdetr_seg.bases.threshold:ThresholdBase",
         "embedded, no weights: bright, dark or coloured objects on a plain ground",
+        licence="Apache-2.0",
     ),
     "grounded-sam": BaseEntry(
         "autodistill_grounded_sam:GroundedSAM",
         "Grounding DINO boxes into SAM masks; free-text prompts; a GPU is advised",
         extra="grounded-sam",
+        licence="Apache-2.0",
+        weights=(
+            ("~/.cache/autodistill/groundingdino/groundingdino_swint_ogc.pth", 693_997_677),
+            ("~/.cache/autodistill/segment_anything/sam_vit_h_4b8939.pth", 2_564_550_879),
+        ),
+    ),
+    "sam3": BaseEntry(
+        "autodistill_rfdetr_seg.bases.sam3:Sam3",
+        "SAM 3: free-text prompts straight to masks; its weights are given on request; a GPU is advised",
+        licence="SAM License",
+        weights=(("facebook/sam3", 3_439_938_512),),
     ),
     "grounded-sam-hf": BaseEntry(
         "autodistill_rfdetr_seg.bases.grounded_sam_hf:GroundedSAMHF",
@@ -55,6 +73,9 @@ BASES: dict[str, BaseEntry] = {
     ),
 }
 
+
+# By name, since an import would point up: the target is built on the bases.
+_STUDENT = "autodistill_rfdetr_seg.target.as_base:StudentBase"
 
 # What makes masks of boxes; see `contract.Segmenter`.
 SEGMENTERS: dict[str, BaseEntry] = {
@@ -85,18 +106,20 @@ def register_base(name: str, target: str, summary: str = "", image_input: ImageI
 
 
 def find_base(name: str) -> BaseEntry:
-    """The entry of a registered name, or of a `module:Class` as it is.
+    """The entry of a registered name, of a `module:Class` as it is, or of the path of a run or checkpoint.
 
     Raises:
-        UnknownNameError: neither; the nearest registered name is suggested.
+        UnknownNameError: none of these; the nearest registered name is suggested.
     """
     if name in BASES:
         return BASES[name]
     if ":" in name:
         return BaseEntry(name, "")
-    raise UnknownNameError(
-        "base", name, BASES, f"Known: {', '.join(sorted(BASES))}, or any class as package.module:Class."
-    )
+    if (path := BaseConfig(name=name).path) is not None:
+        return BaseEntry(_STUDENT, "a model of this package's own", args={"checkpoint": str(path)}, label="student")
+    known = ", ".join(sorted(BASES))
+    hint = f"Known: {known}, any class as package.module:Class, or the path of a run, such as ./runs/dogs."
+    raise UnknownNameError("base", name, BASES, hint)
 
 
 def find_segmenter(name: str) -> BaseEntry:
@@ -124,14 +147,17 @@ def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = No
     """
     from autodistill.detection import CaptionOntology
 
-    cls = _import(find_base(name), "base", name, "predict")
-    return _built(cls, f"base {name!r}", dict(args or {}), ontology=CaptionOntology(classes.ontology))
+    entry = find_base(name)
+    cls = _import(entry, "base", name, "predict")
+    given = {**entry.args, "ontology": CaptionOntology(classes.ontology)}
+    return _built(cls, f"base {name!r}", dict(args or {}), **given)
 
 
 def create_segmenter(name: str, args: Mapping[str, Any] | None = None) -> Any:
     """A segmenter of that name, its constructor given `args`; raises as `create_base`."""
-    cls = _import(find_segmenter(name), "segmenter", name, "segment")
-    return _built(cls, f"segmenter {name!r}", dict(args or {}))
+    entry = find_segmenter(name)
+    cls = _import(entry, "segmenter", name, "segment")
+    return _built(cls, f"segmenter {name!r}", dict(args or {}), **entry.args)
 
 
 def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -139,11 +165,28 @@ def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
 
     One that is not ours is not imported for it: its arguments are what counts.
     """
+    identity = _told_by(entry, "identity")
+    return args if identity is None else identity({**entry.args, **args})
+
+
+def own_ontology(config: BaseConfig) -> dict[str, str] | None:
+    """What a base labels where no ontology is given: all it knows, by its own names. None for one that takes any.
+
+    Raises:
+        UnknownNameError: there is no such base.
+        MissingInputError, TrainingError: its model is not there or cannot be read.
+    """
+    entry = find_base(config.name)
+    classes = _told_by(entry, "classes")
+    return None if classes is None else {name: name for name in classes({**entry.args, **config.args})}
+
+
+def _told_by(entry: BaseEntry, what: str) -> Any:
+    """The class or static method of that name, where the base is ours and has it."""
     module, _, attribute = entry.target.rpartition(":")
     if not module.startswith(__package__.partition(".")[0] + "."):
-        return args
-    identity = getattr(getattr(importlib.import_module(module), attribute), "identity", None)
-    return args if identity is None else identity(dict(args))
+        return None
+    return getattr(getattr(importlib.import_module(module), attribute), what, None)
 
 
 def _built(cls: Any, what: str, args: Mapping[str, Any], **given: Any) -> Any:

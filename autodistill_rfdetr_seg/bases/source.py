@@ -63,7 +63,8 @@ class BaseSource:
             args |= {"tiles": config.tiles, "overlap": config.overlap}
         if config.stability:
             args |= {"stability": True}
-        return cls(classes, Provenance(config.name, args, prompts, versions()), config, None, entry.image_input)
+        provenance = Provenance(entry.label or config.name, args, prompts, versions())
+        return cls(classes, provenance, config, None, entry.image_input)
 
     @classmethod
     def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -79,7 +80,8 @@ def model_names(config_text: str) -> tuple[str, str]:
         config = yaml.safe_load(config_text)
     except yaml.YAMLError:
         config = None
-    size, name = _entry(config, "target", "size").lower(), _entry(config, "base", "name").rpartition(":")[2]
+    # Of a class or a path, the last part.
+    size, name = _entry(config, "target", "size").lower(), re.split("[:/]", _entry(config, "base", "name"))[-1]
     return f"RF-DETR Seg {_SIZES.get(size, size.capitalize())}".strip(), name
 
 

@@ -10,7 +10,7 @@ from .family import (
     RFDETRSegSmall,
     RFDETRSegXLarge,
 )
-from .folder import read_run
+from .folder import checkpoint_of, read_run
 
 __all__ = [
     "RFDETRSeg",
@@ -21,5 +21,6 @@ __all__ = [
     "RFDETRSegPreview",
     "RFDETRSegSmall",
     "RFDETRSegXLarge",
+    "checkpoint_of",
     "read_run",
 ]

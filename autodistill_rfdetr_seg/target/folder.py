@@ -21,6 +21,20 @@ _WRITTEN = ("*.ckpt", "*.pth", "metrics.csv", "hparams.yaml", "training_config.j
 _COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", vendor.LAST)
 
 
+def checkpoint_of(model: Path) -> Path:
+    """The checkpoint of a run's folder (or of its `training`), or the file itself.
+
+    Raises:
+        MissingInputError: there is none.
+    """
+    if model.is_file():
+        return model
+    for folder in (model / "training", model):
+        if (folder / vendor.CHECKPOINT).is_file():
+            return folder / vendor.CHECKPOINT
+    raise MissingInputError(f"There is no checkpoint in {model}.", "Train first, or give the checkpoint's file.")
+
+
 def read_run(folder: Path) -> Run:
     """The finished run in a training folder.
 
@@ -43,6 +57,16 @@ def read_run(folder: Path) -> Run:
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{file} is not the record of a training run ({error!r}).") from error
+
+
+def read_class_names(checkpoint: Path) -> tuple[str, ...] | None:
+    """The class names that the record beside a checkpoint holds; None where there is none, or it is of another file."""
+    if not (checkpoint.parent / RUN_FILE).is_file():
+        return None
+    run = read_run(checkpoint.parent)
+    if run.checkpoint != checkpoint or run.checkpoint_sha256 != file_sha256(checkpoint):
+        return None
+    return tuple(read_json(checkpoint.parent / RUN_FILE)["class_names"])
 
 
 def record(folder: Path, config: TargetConfig, dataset_fingerprint: str, class_names: Sequence[str]) -> Run:

@@ -1,0 +1,124 @@
+"""A trained target as a base: the next round of labelling, by the student of the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..bases import hub
+from ..bases.contract import BgrImage
+from ..errors import AutodistillSegError, MissingInputError, UnknownNameError, UsageError
+from ..images import RgbImage, file_sha256
+from .folder import RUN_FILE, checkpoint_of, read_class_names
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+# What it gathers over. Low, since thresholds are applied at build; at 0 every query of every image would be stored.
+_CONFIDENCE = 0.05
+_GPU_IMAGES = 8
+
+
+class Student(Protocol):
+    """What labelling needs of a trained model, in whatever form it is."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of `class_id`."""
+        ...
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float) -> list[sv.Detections]:
+        """The instances over `confidence`, with masks, of RGB HWC uint8 images of whatever sizes."""
+        ...
+
+
+def open_student(file: Path, device: str) -> Student:
+    """The model in a file; none of the file's code is run.
+
+    Raises:
+        TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
+    """
+    from .family import RFDETRSeg
+
+    return RFDETRSeg.from_checkpoint(file, device=device)
+
+
+class StudentBase:
+    """The model of a run as a base. Its prompts are its own class names; the ontology may rename or leave out some.
+
+    Args:
+        ontology: class name → class, a `CaptionOntology`.
+        checkpoint: a run's folder, its `training` folder, or a checkpoint file.
+        confidence: an instance must score above it, 0..1.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+
+    Raises:
+        MissingInputError: there is no checkpoint.
+        TrainingError: it cannot be read.
+        UnknownNameError: a prompt is none of the model's classes; the nearest is suggested.
+        UsageError: `confidence` is out of range.
+    """
+
+    def __init__(
+        self, ontology: Any, checkpoint: str | Path, confidence: float = _CONFIDENCE, device: str = "auto"
+    ) -> None:
+        if not 0 <= confidence < 1:
+            raise UsageError(f"The confidence {confidence!r} of the base is not within 0..1.")
+        self.ontology = ontology
+        self.confidence = confidence
+        # A CPU gains nothing from more, and dense masks of large images add up.
+        self.preferred_batch = 1 if hub.resolve_device(device) == "cpu" else _GPU_IMAGES
+        self._student = open_student(_file(checkpoint), device)
+        names = self._student.class_names
+        prompts = list(ontology.prompts())
+        for prompt in prompts:
+            if prompt not in names:
+                raise UnknownNameError("class of the student", prompt, names)
+        # -1 for a class that is left out.
+        self._prompt_of = np.array([prompts.index(name) if name in prompts else -1 for name in names], dtype=int)
+
+    @staticmethod
+    def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The weights' hash and the confidence: where the file lies, and on what device it runs, decides no label."""
+        confidence = args.get("confidence", _CONFIDENCE)
+        return {"checkpoint_sha256": file_sha256(_file(args["checkpoint"])), "confidence": confidence}
+
+    @staticmethod
+    def classes(args: Mapping[str, Any]) -> tuple[str, ...]:
+        """The model's class names, told by its run's record; the model is loaded only where it has none."""
+        file = _file(args["checkpoint"])
+        return read_class_names(file) or open_student(file, "cpu").class_names
+
+    def predict(self, input: BgrImage) -> sv.Detections:
+        """The instances of one image, HWC uint8 BGR; `class_id` is the index of the prompt."""
+        return self.predict_batch([input])[0]
+
+    def predict_batch(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
+        """The same for several images of whatever sizes, in one pass of the model where it has the memory.
+
+        Raises:
+            BaseModelError: one image alone is too much for the device.
+        """
+        return hub.in_batches(self._ask, images, max(len(images), 1))
+
+    def _ask(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
+        rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
+        return [self._prompted(found) for found in self._student.predict_batch(rgb, self.confidence)]
+
+    def _prompted(self, found: sv.Detections) -> sv.Detections:
+        found.class_id = self._prompt_of[found.class_id]
+        kept: sv.Detections = found[found.class_id >= 0]
+        return kept
+
+
+def _file(checkpoint: str | Path) -> Path:
+    path = Path(checkpoint)
+    if not path.exists():
+        raise MissingInputError(f"There is no run or checkpoint {path}.", "A base is a name, a class, or such a path.")
+    try:
+        return checkpoint_of(path)
+    except AutodistillSegError as error:
+        raise MissingInputError(error.message, f"Train it first: a base needs the checkpoint beside {RUN_FILE}.") from error
