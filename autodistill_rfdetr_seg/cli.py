@@ -63,6 +63,7 @@ COMMANDS: dict[str, str] = {
     "explain": "tell where a label came from: prompt, base, scores and every rule it passed",
     "diff": "tell what was gained, lost and changed between the datasets of two runs",
     "validate": "list every problem of a COCO file",
+    "bases": "list what can label: installed or not, licence, weights and whether they are here",
     "doctor": "tell what this machine can do",
 }
 

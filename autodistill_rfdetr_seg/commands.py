@@ -326,6 +326,19 @@ def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     return OK
 
 
+def bases(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Lists what can label."""
+    from .bases.inventory import inventory
+    from .tables import bases_table
+
+    found = [dataclasses.asdict(known) for known in inventory()]
+    if args.json:
+        say_json(found)
+    else:
+        say(bases_table(found))
+    return OK
+
+
 def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Takes a person's work into a run and builds its dataset again."""
     from .importing import import_labels as import_from
@@ -358,6 +371,7 @@ BY_NAME = {
     "explain": explain,
     "diff": diff,
     "validate": validate,
+    "bases": bases,
     "doctor": doctor,
 }
 

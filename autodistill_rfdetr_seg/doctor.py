@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .bases.registry import BASES
+from .bases.inventory import importable, inventory
 from .versions import versions
 
 
@@ -26,15 +25,7 @@ class Part:
 
 def optional_parts() -> list[Part]:
     """Every optional part, present or missing; nothing is imported."""
-    parts = [
-        Part(
-            f"base {name}",
-            _importable(entry.target.partition(":")[0]),
-            entry.summary,
-            f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else "",
-        )
-        for name, entry in sorted(BASES.items())
-    ]
+    parts = [Part(f"{one.kind} {one.name}", one.installed, one.summary, one.install) for one in inventory()]
     others = [
         ("onnx", "ONNX export", "pip install 'rfdetr[onnx]'"),
         ("onnxruntime", "running an exported model without torch", "pip install onnxruntime"),
@@ -42,14 +33,7 @@ def optional_parts() -> list[Part]:
         ("openvino", "OpenVINO export", "pip install openvino"),
         ("pillow_heif", "HEIC photos", "pip install 'autodistill-rfdetr-seg[heic]'"),
     ]
-    return parts + [Part(name, _importable(name), purpose, install) for name, purpose, install in others]
-
-
-def _importable(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+    return parts + [Part(name, importable(name), purpose, install) for name, purpose, install in others]
 
 
 def device() -> dict[str, Any]:

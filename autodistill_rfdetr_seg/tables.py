@@ -69,6 +69,21 @@ def one_table(scores: Mapping[str, Any]) -> str:
     return head + "\n\n" + table(["class", "mask AP", "AP50", "AP75", "instances", "best F1"], rows)
 
 
+def bases_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """What `bases` lists, for reading: two lines each, and one for each file of weights."""
+    lines = []
+    for known in found:
+        state = "installed" if known["installed"] else f"missing  → {known['install'] or 'install its package'}"
+        lines.append(f"{known['kind'] + ' ' + known['name']:<26}{state}")
+        licence = f" ({known['licence']})" if known["licence"] else ""
+        lines.append(f"    {known['summary']}{licence}")
+        for one in known["weights"]:
+            where = "here" if one["here"] else "fetched on first use"
+            lines.append(f"    weights  {one['place']}  {one['bytes'] / 1e9:.2f} GB  {where}")
+    lines.append("any class as package.module:Class or file.py:Class, and any run of your own by its path")
+    return "\n".join(lines)
+
+
 def doctor_table(found: Mapping[str, Any]) -> str:
     """What `doctor` found, for reading."""
     device, memory = found["device"], found["memory_gb"]
@@ -85,7 +100,7 @@ def doctor_table(found: Mapping[str, Any]) -> str:
     for part in found["parts"]:
         state = "present" if part["present"] else "missing"
         how = f"  → {part['install']}" if part["install"] and not part["present"] else ""
-        lines.append(f"{part['name']:<20}{state:<9}{part['purpose']}{how}")
+        lines.append(f"{part['name']:<26}{state:<9}{part['purpose']}{how}")
     for name, present in found["keys"].items():
-        lines.append(f"{name:<20}{'set' if present else 'not set'}")
+        lines.append(f"{name:<26}{'set' if present else 'not set'}")
     return "\n".join(lines)

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS, BaseEntry
 from autodistill_rfdetr_seg.cli import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli_options import ALL_OPTIONS
 from autodistill_rfdetr_seg.config import PipelineConfig
@@ -215,6 +217,58 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["versions"]["rfdetr"]
     assert main(["doctor"]) == 0
     assert "base threshold" in capsys.readouterr().out
+
+
+def test_bases_are_listed_with_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setitem(BASES, "mine", BaseEntry("no_such_package.part:Mine", "mine", extra="mine", masks=False))
+
+    def listed() -> dict[str, Any]:
+        assert main(["bases", "--json"]) == 0
+        return {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+
+    def here(name: str) -> list[bool]:
+        return [weights["here"] for weights in listed()[name]["weights"]]
+
+    found = listed()
+    assert set(found) == {*BASES, *SEGMENTERS}
+    assert all(one["licence"] and one["installed"] is not None for name, one in found.items() if name != "mine")
+    assert (found["threshold"]["installed"], found["threshold"]["weights"]) == (True, [])
+    assert (found["mine"]["kind"], found["mine"]["installed"]) == ("detector", False)
+    assert found["sam3"]["weights"] == [{"place": "facebook/sam3", "bytes": 3_439_938_512, "here": False}]
+    # What is still being fetched has no name in a snapshot yet.
+    snapshot = tmp_path / "hub" / "models--facebook--sam3" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    assert here("sam3") == [False]
+    (snapshot / "model.safetensors").write_bytes(b"x")
+    assert here("sam3") == [True]
+    dino = tmp_path / ".cache" / "autodistill" / "groundingdino" / "groundingdino_swint_ogc.pth"
+    dino.parent.mkdir(parents=True)
+    dino.write_bytes(b"x")
+    assert here("grounded-sam") == [True, False]
+    assert main(["bases"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"facebook/sam3 +3\.44 GB +here", out)
+    assert re.search(r"detector mine +missing  → pip install 'autodistill-rfdetr-seg\[mine\]'", out)
+    # The doctor tells of the same ones, from the same list.
+    assert main(["doctor", "--json"]) == 0
+    parts = {part["name"]: part["present"] for part in json.loads(capsys.readouterr().out)["parts"]}
+    assert {f"{one['kind']} {name}": one["installed"] for name, one in found.items()}.items() <= parts.items()
+
+
+def test_listing_bases_imports_none_of_them() -> None:
+    code = """
+import sys
+from autodistill_rfdetr_seg.cli import main
+main(["bases", "-q"])
+print([m for m in ("torch", "transformers", "autodistill", "huggingface_hub", "rfdetr") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

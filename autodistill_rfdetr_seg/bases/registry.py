@@ -166,7 +166,7 @@ def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
     One that is not ours is not imported for it: its arguments are what counts.
     """
     identity = _told_by(entry, "identity")
-    return args if identity is None else identity({**entry.args, **args})
+    return args if identity is None else identity({**args, **entry.args})
 
 
 def own_ontology(config: BaseConfig) -> dict[str, str] | None:
@@ -178,7 +178,7 @@ def own_ontology(config: BaseConfig) -> dict[str, str] | None:
     """
     entry = find_base(config.name)
     classes = _told_by(entry, "classes")
-    return None if classes is None else {name: name for name in classes({**entry.args, **config.args})}
+    return None if classes is None else {name: name for name in classes({**config.args, **entry.args})}
 
 
 def _told_by(entry: BaseEntry, what: str) -> Any:

@@ -1,0 +1,74 @@
+"""What bases and segmenters there are: which are installed, under what licence, and whether their weights are here.
+
+Nothing of theirs is imported and nothing is fetched: packages are looked up, and files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .registry import BASES, SEGMENTERS, BaseEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a base fetches on first use: its `place` as in `BaseEntry.weights`, its size, and whether it is here."""
+
+    place: str
+    bytes: int
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A base or segmenter: `kind` is `base`, `detector` (boxes only: it needs a segmenter) or `segmenter`; `install` is
+    the command that cures its absence, empty where there is none."""
+
+    kind: Literal["base", "detector", "segmenter"]
+    name: str
+    installed: bool
+    install: str
+    licence: str
+    summary: str
+    weights: tuple[Weights, ...]
+
+
+def inventory() -> list[Known]:
+    """Every registered base, then every segmenter, by name."""
+    bases = [_known("base" if entry.masks else "detector", name, entry) for name, entry in sorted(BASES.items())]
+    return bases + [_known("segmenter", name, entry) for name, entry in sorted(SEGMENTERS.items())]
+
+
+def importable(module: str) -> bool:
+    """Whether a module is installed, told without importing it (of a dotted name, what is before its last dot is)."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def is_here(place: str) -> bool:
+    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache."""
+    if place.startswith("~"):
+        return Path(place).expanduser().is_file()
+    snapshots = _hub_cache() / f"models--{place.replace('/', '--')}" / "snapshots"
+    # A file gets its name in a snapshot only once it is complete.
+    return any(path.is_file() for path in snapshots.glob("*/*.safetensors"))
+
+
+def _known(kind: Literal["base", "detector", "segmenter"], name: str, entry: BaseEntry) -> Known:
+    module = entry.target.rpartition(":")[0]
+    installed = Path(module).is_file() if module.endswith(".py") else importable(module)
+    install = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else ""
+    weights = tuple(Weights(place, size, is_here(place)) for place, size in entry.weights)
+    return Known(kind, name, installed, install, entry.licence, entry.summary, weights)
+
+
+def _hub_cache() -> Path:
+    """Where huggingface_hub keeps what it has fetched, by the same variables; it reads them when it is imported."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
