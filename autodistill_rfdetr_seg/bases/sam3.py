@@ -30,7 +30,7 @@ _DECIDES: dict[str, Any] = {
 }
 # The processor pads each prompt to so many tokens, which is as many as the published text encoder has places for.
 _TOKENS = 32
-# A GPU's images a pass of the vision encoder and prompts a pass of the detector; a CPU gains nothing from more than one.
+# A GPU's images a pass of the vision encoder and prompts a pass of the detector; a CPU gets one.
 _GPU_IMAGES, _GPU_PROMPTS = 4, 8
 # Pixels of masks that are brought to the image's size at a time (float32).
 _PIXELS_AT_A_TIME = 1 << 24
@@ -98,7 +98,7 @@ class Sam3:
 
         self.ontology = ontology
         prompts, unwanted = list(ontology.prompts()), [negatives] if isinstance(negatives, str) else list(negatives)
-        least = {prompt: score_threshold for prompt in prompts} | dict(thresholds or {})
+        least = dict.fromkeys(prompts, score_threshold) | dict(thresholds or {})
         _check(prompts, unwanted, [mask_threshold, *least.values()], negative_iou, prompts_per_pass)
         for prompt in thresholds or {}:
             if prompt not in prompts:

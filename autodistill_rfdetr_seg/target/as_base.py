@@ -10,9 +10,9 @@ import numpy as np
 
 from ..bases import hub
 from ..bases.contract import BgrImage
-from ..errors import AutodistillSegError, MissingInputError, UnknownNameError, UsageError
+from ..errors import MissingInputError, UnknownNameError, UsageError
 from ..images import RgbImage, file_sha256
-from .folder import RUN_FILE, checkpoint_of, read_class_names
+from .folder import checkpoint_of, read_class_names
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -108,17 +108,13 @@ class StudentBase:
         rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
         return [self._prompted(found) for found in self._student.predict_batch(rgb, self.confidence)]
 
-    def _prompted(self, found: sv.Detections) -> sv.Detections:
+    def _prompted(self, found: Any) -> Any:
         found.class_id = self._prompt_of[found.class_id]
-        kept: sv.Detections = found[found.class_id >= 0]
-        return kept
+        return found[found.class_id >= 0]
 
 
 def _file(checkpoint: str | Path) -> Path:
     path = Path(checkpoint)
     if not path.exists():
         raise MissingInputError(f"There is no run or checkpoint {path}.", "A base is a name, a class, or such a path.")
-    try:
-        return checkpoint_of(path)
-    except AutodistillSegError as error:
-        raise MissingInputError(error.message, f"Train it first: a base needs the checkpoint beside {RUN_FILE}.") from error
+    return checkpoint_of(path)
