@@ -71,6 +71,13 @@ BASES: dict[str, BaseEntry] = {
             ("facebook/sam2.1-hiera-base-plus", 323_000_000),
         ),
     ),
+    "grounding-dino": BaseEntry(
+        "autodistill_rfdetr_seg.bases.grounding_dino:GroundingDino",
+        "free text into boxes, many prompts at a time; a GPU is advised",
+        masks=False,
+        licence="Apache-2.0",
+        weights=(("IDEA-Research/grounding-dino-tiny", 689_359_096),),
+    ),
 }
 
 
