@@ -39,14 +39,13 @@ DIGITS = tuple("0123456789") + tuple(f"##{digit}" for digit in "0123456789")
 
 
 def vocabulary() -> dict[str, int]:
-    size = 1100
-    words = {word: 2000 - size + 200 + n for n, word in enumerate((*WORDS, *DIGITS))}
-    taken = set(MARKS.values()) | set(words.values())
-    filler = {f"[unused{n}]": n for n in range(1200) if n not in taken}
+    """Words to ids, from 0 without a gap."""
+    words = {word: 1100 + n for n, word in enumerate((*WORDS, *DIGITS))}
+    filler = {f"[unused{n}]": n for n in range(1100) if n not in MARKS.values()}
     return dict(sorted({**MARKS, **words, **filler}.items(), key=lambda item: item[1]))
 
 
-def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 0, queries: int = 30) -> Path:
+def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 1, queries: int = 30) -> Path:
     """Writes model, image processor (shorter side 64) and tokenizer into `folder`."""
     vocab = vocabulary()
     swin = SwinConfig(
@@ -88,9 +87,12 @@ def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 0, queries: in
         for name, parameter in model.named_parameters():
             # As they are made, text and image hardly touch, and boxes do not depend on either.
             if parameter.ndim > 1 and "norm" not in name:
-                parameter.normal_(0, 0.2)
+                # Boxes stay near where the image has something, so that prompts find the same.
+                parameter.normal_(0, 0.05 if "bbox_embed" in name else 0.2)
             elif name.endswith(("vision_param", "text_param")):
                 parameter.fill_(0.5)
+        # Logits of a size that leaves scores spread over 0..1.
+        model.model.decoder.layer_norm.weight.fill_(0.2)
     tokenizer = BertTokenizer(vocab=vocab, model_max_length=512)
     size = {"shortest_edge": 64, "longest_edge": 107}
     GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(folder)

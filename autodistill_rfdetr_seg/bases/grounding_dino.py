@@ -170,7 +170,9 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         at = self.model, self.revision
         config = hub.load(AutoConfig, *at)
         if config.model_type not in _KINDS:
-            raise UsageError(f"The weights {self.model} are a {config.model_type}, not a {' or '.join(_KINDS)}.")
+            raise UsageError(
+                f"The weights {self.model} are of the kind {config.model_type}.", f"Known: {', '.join(_KINDS)}."
+            )
         tokenizer = hub.load(AutoTokenizer, *at)
         self._marks = captions.Marks.of(tokenizer)
         self._captions = self._packed(tokenizer, config)
