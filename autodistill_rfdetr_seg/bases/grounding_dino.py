@@ -13,8 +13,8 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from ..errors import BaseModelError, UnknownNameError, UsageError
 from . import captions, hub
 from .contract import BgrImage
-from .pixels import bgr_of
 from .grounding import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
+from .pixels import bgr_of
 
 if TYPE_CHECKING:
     import supervision as sv
