@@ -268,9 +268,9 @@ def test_identity_is_the_weights_alone(folders: dict[str, Path], tmp_path: Path)
     for name, one in SEGMENTERS.items():
         assert identity_of(one, {})["model"] == one.weights[0][0], name
     segmenter = made("sam2", folders["sam2"])
-    assert next(iter(here.values())) in segmenter.weights
+    assert next(iter(here.values())) in segmenter.settings.values()
     # Nothing that changes by itself shows among what a model at hand is known by.
-    assert [name for name in vars(segmenter) if not name.startswith("_")] == ["weights"]
+    assert [name for name in vars(segmenter) if not name.startswith("_")] == ["settings"]
 
 
 def test_what_is_wrong_is_said(folders: dict[str, Path]) -> None:

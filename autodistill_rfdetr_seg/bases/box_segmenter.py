@@ -11,7 +11,6 @@ every second pixel of the 1024 that the model sees.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -72,7 +71,7 @@ class BoxSegmenter:
         if boxes_per_pass != "auto" and not (isinstance(boxes_per_pass, int) and boxes_per_pass >= 1):
             raise UsageError(f"boxes_per_pass is {boxes_per_pass!r}, neither auto nor a number of 1 or more.")
         model = model or self.default_model
-        self.weights = json.dumps(hub.weights_identity(model, revision), sort_keys=True)
+        self.settings = self.identity({"model": model, "revision": revision})
         self._device = hub.resolve_device(device)
         self._dtype = hub.resolve_dtype(dtype, self._device)
         on_cpu = self._device == "cpu"

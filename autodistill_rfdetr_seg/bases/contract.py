@@ -13,7 +13,8 @@ bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the 
   part's own pixels; bottom and right are the first outside. A base without it is shown each tile as an image.
 - `identity(args)`, a class or static method: what decides its answers, told from the constructor's arguments without
   loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
-  out). JSON-ready; it is kept with every label, and labels with another identity count as not there.
+  out). JSON-ready; it is kept with every label, and labels with another identity count as not there. An object that is
+  handed over says the same by an attribute `settings`; without it, its public attributes that are plain values count.
 
 - `classes(args)`, likewise: the class names of a base that knows no other prompts. They are what it labels where no
   ontology is given.

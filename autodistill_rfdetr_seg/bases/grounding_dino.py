@@ -89,6 +89,8 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         self.box_threshold, self.text_threshold, self.nms_iou = box_threshold, text_threshold, nms_iou
         self.negatives = _listed(negatives)
         self.thresholds = dict(thresholds or {})
+        named = ("model", "revision", "mode", "box_threshold", "text_threshold", "thresholds", "negatives", "nms_iou")
+        self.settings = self.identity({name: getattr(self, name) for name in named} | {"dtype": dtype})
         self._thresholds = self._of_each_prompt()
         self._device = hub.resolve_device(device)
         self._dtype = hub.resolve_dtype(dtype, self._device)

@@ -106,7 +106,17 @@ class Sam3:
         # What scores no better than the least wanted instance drops none.
         least |= dict.fromkeys(unwanted, min(least.values()))
         model = model or MODEL
-        hub.weights_identity(model, revision)
+        self.settings = self.identity(
+            {
+                "model": model,
+                "revision": revision,
+                "score_threshold": score_threshold,
+                "mask_threshold": mask_threshold,
+                "thresholds": dict(thresholds or {}),
+                "negatives": unwanted,
+                "negative_iou": negative_iou,
+            }
+        )
         self._device = hub.resolve_device(device)
         on_cpu = self._device == "cpu"
         self.preferred_batch = 1 if on_cpu else _GPU_IMAGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,9 +105,14 @@ def _name(model: Any) -> str:
 
 
 def _shown(model: Any) -> dict[str, Any]:
-    """What a constructor was given, as far as it shows; a private attribute is state, which may change by itself."""
+    """What a constructor was given: the model's own word (`contract`, `settings`), or else as far as it shows.
+
+    A private attribute is state, which may change by itself.
+    """
     from .boxes import SegmentedBase
 
+    if isinstance(settings := getattr(model, "settings", None), Mapping):
+        return dict(settings)
     shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
     plain = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
     parts = ("detector", "segmenter") if isinstance(model, SegmentedBase) else ()

@@ -68,7 +68,8 @@ class StudentBase:
         if not 0 <= confidence < 1:
             raise UsageError(f"The confidence {confidence!r} of the base is not within 0..1.")
         self.ontology = ontology
-        self.confidence = confidence
+        self.settings = self.identity({"checkpoint": checkpoint, "confidence": confidence})
+        self._confidence = confidence
         # A CPU gains nothing from more, and dense masks of large images add up.
         self.preferred_batch = 1 if hub.resolve_device(device) == "cpu" else _GPU_IMAGES
         self._student = open_student(_file(checkpoint), device)
@@ -106,7 +107,7 @@ class StudentBase:
 
     def _ask(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
         rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
-        return [self._prompted(found) for found in self._student.predict_batch(rgb, self.confidence)]
+        return [self._prompted(found) for found in self._student.predict_batch(rgb, self._confidence)]
 
     def _prompted(self, found: Any) -> Any:
         found.class_id = self._prompt_of[found.class_id]
