@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import AutodistillSegError
     from .evaluation import Report, evaluate
     from .pipeline import label, run
+    from .predicting_video import predict_video
     from .records import SegDataset
     from .scoring import evaluate_model
     from .target import (
@@ -48,6 +49,7 @@ _HOMES = {
     "evaluate": ("evaluation", "evaluate"),
     "evaluate_model": ("scoring", "evaluate_model"),
     "label": ("pipeline", "label"),
+    "predict_video": ("predicting_video", "predict_video"),
     "read_coco": ("coco", "read"),
     "register_base": ("bases.registry", "register_base"),
     "run": ("pipeline", "run"),
@@ -74,6 +76,7 @@ __all__ = [
     "evaluate",
     "evaluate_model",
     "label",
+    "predict_video",
     "read_coco",
     "register_base",
     "run",

@@ -166,8 +166,10 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
-    parser.add_argument("source", metavar="IMAGE|FOLDER", help="an image, or a folder of them")
+    parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO", help="an image, a folder of them, or a video")
     parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
+    parser.add_argument("--track", action="store_true", help="in a video, follow instances from frame to frame")
+    parser.add_argument("--allow-url", action="store_true", help="the image may be an http or https address")
     parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
     _claims(parser)

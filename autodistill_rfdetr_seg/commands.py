@@ -19,7 +19,9 @@ from .dataset import read_index
 from .errors import MissingInputError, UsageError
 from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
+from .fetching import on_disk
 from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage, train_target
+from .video import SUFFIXES as VIDEO_SUFFIXES
 from .tables import metrics_table, one_table
 
 OK = 0
@@ -222,16 +224,21 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     if not 0 <= args.confidence <= 1:
         raise UsageError(f"--confidence is {args.confidence:g}; it lies between 0 and 1.")
     output = Path(args.output) if args.output else None
-    result = predict_images(
-        checkpoint_of(Path(args.model)),
-        Path(args.source),
-        output,
-        confidence=args.confidence,
-        device=args.device,
-        resume=args.resume,
-        overwrite=args.overwrite,
-        progress=not args.quiet,
-    )
+    if Path(args.source).suffix.lower() in VIDEO_SUFFIXES:
+        return _predict_video(args, output)
+    if args.track:
+        raise UsageError("--track follows instances through a video.", f"{args.source} is none.")
+    with on_disk(args.source, args.allow_url) as source:
+        result = predict_images(
+            checkpoint_of(Path(args.model)),
+            source,
+            output,
+            confidence=args.confidence,
+            device=args.device,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            progress=not args.quiet,
+        )
     if args.json:
         say_json(result.as_json())
     else:
@@ -241,6 +248,28 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         if output:
             say(f"written to {output}")
     return SOME_FAILED if result.failures else OK
+
+
+def _predict_video(args: argparse.Namespace, output: Path | None) -> int:
+    from .files import claim_output
+    from .predicting_video import predict_video
+    from .target import RFDETRSeg, checkpoint_of
+
+    if output is None:
+        raise UsageError("A video needs a folder for the annotated one and its lines.", "Give --output FOLDER.")
+    model = RFDETRSeg.from_checkpoint(checkpoint_of(Path(args.model)), device=args.device)
+    claim_output(output, resume=args.resume, overwrite=args.overwrite)
+    found = predict_video(
+        model, Path(args.source), output, confidence=args.confidence, track=args.track, progress=not args.quiet
+    )
+    if args.json:
+        say_json(dataclasses.asdict(found))
+    else:
+        say(f"{found.frames} frames: {', '.join(f'{n} {name}' for name, n in found.counts.items() if n) or 'nothing'}")
+        if found.tracks is not None:
+            say(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
+        say(f"video  {found.video}\nlines  {found.lines}")
+    return OK
 
 
 def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
@@ -316,7 +345,8 @@ def validate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Tells what this machine can do."""
     from .doctor import examine
-    from .tables import doctor_table
+    from .video import SUFFIXES as VIDEO_SUFFIXES
+from .tables import doctor_table
 
     found = examine()
     if args.json:
@@ -329,7 +359,8 @@ def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def bases(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Lists what can label."""
     from .bases.inventory import inventory
-    from .tables import bases_table
+    from .video import SUFFIXES as VIDEO_SUFFIXES
+from .tables import bases_table
 
     found = [dataclasses.asdict(known) for known in inventory()]
     if args.json:

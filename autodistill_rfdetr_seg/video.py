@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ SUFFIXES = frozenset(
 )
 RECORD = "extraction.json"
 DEFAULT_FPS = 1.0
+_USUAL_RATE = 25
 _THUMBNAIL = 16
 # Root mean square of grey levels (0…255) over the thumbnail's cells: noise and compression stay below it, an object
 # that fills one cell of the 256 and differs by 32 levels reaches it.
@@ -107,6 +108,38 @@ def extract_frames(
         indices, note = _extract(video, target, every, fps, scene_changes, progress)
         write_json(target / RECORD, {**wanted, "note": note, "frames": indices})
     return [_path(target, index) for index in indices]
+
+
+class Frame(NamedTuple):
+    """One frame of a video: its number from 0, seconds since the first, and pixels, HWC uint8 RGB, turned upright."""
+
+    number: int
+    seconds: Fraction
+    pixels: RgbImage
+
+
+def frames(video: Path, what: str = "Reading", progress: bool = True) -> Iterator[Frame]:
+    """Every whole frame of a video, in the order of time; `what` names the progress bar.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it cannot be read, or breaks off: at that place, after the frames before it.
+        DependencyError: PyAV is not installed.
+    """
+    if not video.is_file():
+        raise MissingInputError(f"There is no video {video}.")
+    with contextlib.closing(_decoded(video, progress, what)) as decoded:
+        for index, seconds, _, frame in decoded:
+            if not frame.is_corrupt:
+                yield Frame(index, seconds, _upright(frame))
+
+
+def frame_rate(video: Path) -> Fraction:
+    """Frames a second, on average; 25 where the file does not say. Raises as `frames`."""
+    if not video.is_file():
+        raise MissingInputError(f"There is no video {video}.")
+    with _opened(video) as (_, stream):
+        return Fraction(stream.average_rate or _USUAL_RATE)
 
 
 def note_of(video: Path, folder: Path) -> str | None:
@@ -207,29 +240,49 @@ def _windows(video: Path, every: int | None, fps: float | None, progress: bool) 
                 yield window, index, frame
 
 
-def _decoded(video: Path, progress: bool) -> Generator[tuple[int, Fraction, Fraction, VideoFrame], None, None]:
+@contextlib.contextmanager
+def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
+    """The container and its stream of pictures.
+
+    Raises:
+        DataError: it cannot be read, or holds no pictures.
+        DependencyError: PyAV is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        hint = "pip install 'autodistill-rfdetr-seg[video]'"
+        raise DependencyError("Reading a video needs PyAV.", hint) from error
+    try:
+        container = av.open(str(video))
+    except av.error.FFmpegError as error:
+        raise DataError(f"The video {video} cannot be read: {error.strerror}.") from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"There are no pictures in {video}, only sound or data.")
+        yield container, container.streams.video[0]
+
+
+def _decoded(
+    video: Path, progress: bool, what: str = "Extracting"
+) -> Generator[tuple[int, Fraction, Fraction, VideoFrame], None, None]:
     """Each frame as (index, seconds since the first, half of a frame's usual duration in seconds, frame).
 
     Raises:
         DataError: at the place where the video breaks off, after the frames before it.
         DependencyError: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise DependencyError("Reading a video needs PyAV.", "Install it: pip install av") from error
     from tqdm import tqdm
 
     count = 0
-    try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
-                raise DataError(f"There are no pictures in {video}, only sound or data.")
-            stream = container.streams.video[0]
+    with _opened(video) as (container, stream):
+        import av
+
+        try:
             stream.thread_type = "AUTO"
-            usual = 1 / Fraction(stream.average_rate or 25)
+            usual = 1 / Fraction(stream.average_rate or _USUAL_RATE)
             seconds, before = Fraction(0), None
-            with tqdm(total=stream.frames or None, desc="Extracting", unit="frame", disable=not progress) as bar:
+            with tqdm(total=stream.frames or None, desc=what, unit="frame", disable=not progress) as bar:
                 for frame in container.decode(stream):
                     time = None if frame.pts is None or not frame.time_base else frame.pts * Fraction(frame.time_base)
                     if count:
@@ -241,9 +294,9 @@ def _decoded(video: Path, progress: bool) -> Generator[tuple[int, Fraction, Frac
                     count += 1
                     bar.update()
             expected = stream.frames
-    except av.error.FFmpegError as error:
-        where = f"breaks off after {count} frames" if count else "cannot be read"
-        raise DataError(f"The video {video} {where}: {error.strerror}.") from error
+        except av.error.FFmpegError as error:
+            where = f"breaks off after {count} frames" if count else "cannot be read"
+            raise DataError(f"The video {video} {where}: {error.strerror}.") from error
     if count < _LEAST_SHARE * expected:
         raise DataError(f"The video {video} breaks off after {count} of {expected} frames.")
 

@@ -326,7 +326,7 @@ def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     (tmp_path / "clip.mp4").write_bytes(b"")
-    with pytest.raises(DependencyError, match="pip install av"):
+    with pytest.raises(DependencyError, match="needs PyAV"):
         extract_frames(tmp_path / "clip.mp4", tmp_path, **EVERYTHING)
 
 

@@ -51,13 +51,19 @@ def class_colour(index: int) -> Colour:
 
 
 def draw_instances(
-    image: RgbImage, instances: Sequence[Instance | TruthInstance], classes: Classes, *, scores: bool = True
+    image: RgbImage,
+    instances: Sequence[Instance | TruthInstance],
+    classes: Classes,
+    *,
+    scores: bool = True,
+    labels: Sequence[str] | None = None,
 ) -> RgbImage:
     """A copy of `image` (HWC uint8 RGB) with every instance filled, outlined and labelled with its class.
 
     Larger masks are drawn first, so small ones stay visible. A label that finds no free place is left out, and in a
     crowded picture a label wider than its object too. A crowd region is grey. `scores` adds each score to its label,
-    where the instance has one; a picture of one class alone then shows scores without the name.
+    where the instance has one; a picture of one class alone then shows scores without the name. `labels` are texts, one
+    an instance, in place of these.
 
     Raises:
         ValueError: the image is not HWC uint8 RGB, or a mask is not of the image's size.
@@ -66,12 +72,13 @@ def draw_instances(
         raise ValueError(f"An image is HWC uint8 RGB, not {image.dtype} of shape {image.shape}.")
     canvas: RgbImage = np.array(image, order="C")
     thickness = max(1, round(max(image.shape[:2]) / 320))
-    drawn: list[tuple[Instance | TruthInstance, Box]] = []
-    for instance in sorted(instances, key=lambda one: -masks.area(one.rle)):
+    texts = [_label(instance, classes, scores) for instance in instances] if labels is None else labels
+    drawn: list[tuple[str, Colour, Box]] = []
+    for instance, text in sorted(zip(instances, texts, strict=True), key=lambda one: -masks.area(one[0].rle)):
         box = _paint(canvas, instance.rle, _colour(instance), thickness)
         if box is not None:
-            drawn.append((instance, box))
-    _draw_labels(canvas, drawn, classes, scores)
+            drawn.append((text, _colour(instance), box))
+    _draw_labels(canvas, drawn)
     return canvas
 
 
@@ -101,16 +108,13 @@ def _paint(canvas: RgbImage, rle: Rle, colour: Colour, thickness: int) -> Box | 
     return (x, y, x + w, y + h)
 
 
-def _draw_labels(
-    canvas: RgbImage, drawn: Sequence[tuple[Instance | TruthInstance, Box]], classes: Classes, scores: bool
-) -> None:
+def _draw_labels(canvas: RgbImage, drawn: Sequence[tuple[str, Colour, Box]]) -> None:
     height, width = canvas.shape[:2]
     size = max(11, round(max(height, width) / 36))
     taken: list[Box] = []
     # The smallest, drawn last, is labelled first: a large object has more room for its label to move to.
-    for instance, box in reversed(drawn):
-        text = _label(instance, classes, scores)
-        label = tag(text, size, _colour(instance), int(width * LABEL_SHARE))
+    for text, colour, box in reversed(drawn):
+        label = tag(text, size, colour, int(width * LABEL_SHARE))
         if label is None or (len(drawn) > CROWDED and label.shape[1] > box[2] - box[0]):
             continue
         place = free_place(box, label.shape[1], label.shape[0], width, height, taken)

@@ -10,7 +10,6 @@ Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
@@ -22,7 +21,8 @@ from autodistill.detection import DetectionTargetModel
 from ..config import TargetConfig
 from ..config import options as parse_options
 from ..errors import MissingInputError, TrainingError, UnknownNameError, UsageError
-from ..images import RgbImage, open_rgb
+from ..fetching import fetch, is_url
+from ..images import RgbImage, decode, open_rgb
 from ..records import Run, SegDataset
 from . import fitting, vendor
 from .data import find_dataset
@@ -174,16 +174,31 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
     @overload
     def predict(
-        self, input: ImageInput, confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+        self,
+        input: ImageInput,
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
     ) -> sv.Detections: ...
 
     @overload
     def predict(
-        self, input: list[ImageInput], confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+        self,
+        input: list[ImageInput],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
     ) -> list[sv.Detections]: ...
 
     def predict(
-        self, input: ImageInput | list[ImageInput], confidence: float = 0.5, *, color: Literal["bgr", "rgb"] = "bgr"
+        self,
+        input: ImageInput | list[ImageInput],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
     ) -> sv.Detections | list[sv.Detections]:
         """The instances of one image, or of each of a list, scored above `confidence`, best first.
 
@@ -192,23 +207,24 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
                 list of these.
             confidence: 0..1; an instance must score above it.
             color: channel order of arrays: "bgr" as everywhere in autodistill, or "rgb".
+            allow_url: fetch an input that is an http or https address; without it nothing is fetched.
 
         Returns:
             Detections with `mask` (N, H, W) bool at image size, `xyxy` (N, 4) pixels, `confidence` (N,), `class_id`
             (N,) 0-based and `data["class_name"]`. A list gives a list.
 
         Raises:
-            UsageError: the input is a URL or no image, or `color` is unknown.
+            UsageError: the input is no image, or a URL where none is allowed, or `color` is unknown.
             MissingInputError: there is no such file.
             DataError: a file is no image that can be read, or too large to be one.
         """
         if color not in ("bgr", "rgb"):
             raise UnknownNameError("color", str(color), ("bgr", "rgb"))
         if not isinstance(input, list):
-            return self.predict_batch([_open_image(input, color)], confidence)[0]
+            return self.predict_batch([_open_image(input, color, allow_url)], confidence)[0]
         found: list[sv.Detections] = []
         for start in range(0, len(input), _PREDICT_BATCH):
-            images = [_open_image(one, color) for one in input[start : start + _PREDICT_BATCH]]
+            images = [_open_image(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
             found += self.predict_batch(images, confidence)
         return found
 
@@ -273,7 +289,7 @@ class RFDETRSeg2XLarge(_Sized):
 _BY_SIZE = {str(kind._fixed_size): kind for kind in _Sized.__subclasses__()}
 
 
-def _open_image(source: ImageInput, color: str) -> RgbImage:
+def _open_image(source: ImageInput, color: str, allow_url: bool) -> RgbImage:
     """The image as RGB HWC uint8."""
     from PIL import Image
 
@@ -285,8 +301,10 @@ def _open_image(source: ImageInput, color: str) -> RgbImage:
         return np.array(source.convert("RGB"))
     if not isinstance(source, str | os.PathLike):
         raise UsageError(f"An image must be a path, an array or a PIL image, not {type(source).__name__}.")
-    if isinstance(source, str) and re.match(r"[a-z]+://", source, re.IGNORECASE):
-        raise UsageError(f"{source} is a URL.", "Download it first, and give the file's path.")
+    if isinstance(source, str) and is_url(source):
+        if not allow_url:
+            raise UsageError(f"{source} is a URL.", "Pass allow_url=True, or download it and give the file's path.")
+        return np.array(decode(fetch(source), source).pixels)
     path = Path(source)
     if not path.is_file():
         raise MissingInputError(f"There is no image {path}.")
