@@ -17,12 +17,12 @@ from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, load, options, parse
 from .dataset import read_index
 from .errors import MissingInputError, UsageError
+from .fetching import on_disk
 from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
-from .fetching import on_disk
 from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage, train_target
-from .video import SUFFIXES as VIDEO_SUFFIXES
 from .tables import metrics_table, one_table
+from .video import SUFFIXES as VIDEO_SUFFIXES
 
 OK = 0
 SOME_FAILED = 4
@@ -345,8 +345,7 @@ def validate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def doctor(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Tells what this machine can do."""
     from .doctor import examine
-    from .video import SUFFIXES as VIDEO_SUFFIXES
-from .tables import doctor_table
+    from .tables import doctor_table
 
     found = examine()
     if args.json:
@@ -359,8 +358,7 @@ from .tables import doctor_table
 def bases(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Lists what can label."""
     from .bases.inventory import inventory
-    from .video import SUFFIXES as VIDEO_SUFFIXES
-from .tables import bases_table
+    from .tables import bases_table
 
     found = [dataclasses.asdict(known) for known in inventory()]
     if args.json:

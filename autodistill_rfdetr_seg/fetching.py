@@ -64,7 +64,7 @@ def fetch(url: str) -> bytes:
         ) as answer:
             data: bytes = answer.read(MAX_BYTES + 1)
     except (URLError, OSError, ValueError) as error:
-        raise DataError(f"{url} cannot be fetched: {getattr(error, 'reason', None) or error}.") from error
+        raise DataError(f"{url} cannot be fetched: {error}.") from error
     if len(data) > MAX_BYTES:
         raise DataError(f"{url} is larger than {MAX_BYTES >> 20} MB.", "Download it, and give the file's path.")
     return data

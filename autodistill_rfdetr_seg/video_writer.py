@@ -37,17 +37,21 @@ class VideoWriter:
         # A file in pieces can be played up to its last whole piece, also when the process was killed.
         pieces = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         self._container: Any = av.open(str(path), "w", format="mp4", options=pieces)
-        self._stream: Any = self._container.add_stream(codec, rate=fps)
-        self._stream.pix_fmt = "yuv420p"
+        stream: Any = self._container.add_stream(codec, rate=fps)
+        stream.pix_fmt = "yuv420p"
         if codec == "libx264":
-            self._stream.options = {"crf": "20", "preset": "veryfast", "g": "60"}
+            stream.options = {"crf": "20", "preset": "veryfast", "g": "60"}
+        self._stream = stream
+        self._begun = False
 
     def write(self, pixels: RgbImage) -> None:
         """Adds a frame, HWC uint8 RGB; all have the size of the first. An odd side loses its last row or column."""
         import av
 
         height, width = (side // 2 * 2 for side in pixels.shape[:2])
-        self._stream.width, self._stream.height = width, height
+        if not self._begun:
+            self._stream.width, self._stream.height = width, height
+            self._begun = True
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
         self._container.mux(self._stream.encode(frame))
 
@@ -56,6 +60,7 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            self._container.mux(self._stream.encode())
+            if self._begun:
+                self._container.mux(self._stream.encode())
         finally:
             self._container.close()

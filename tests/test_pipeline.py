@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,31 @@ def test_predict_a_folder_and_an_image(finished: Path, tmp_path: Path, capsys: p
     assert (tmp_path / "out" / "pictures" / "deep" / "a.png").is_file()
     assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "-q"]) == 0
     assert capsys.readouterr().out.startswith("b.jpg: ")
+    assert main(["predict", str(finished / "run"), "https://example.org/b.jpg"]) == 2
+    assert "--allow-url" in capsys.readouterr().err
+    assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "--track"]) == 2
+
+
+@pytest.mark.train
+def test_predict_a_video(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    from autodistill_rfdetr_seg.video_writer import VideoWriter
+
+    photo(tmp_path / "a.png")
+    with VideoWriter(tmp_path / "clip.mp4", Fraction(5)) as writer:
+        for _ in range(3):
+            writer.write(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")))
+    args = ["predict", str(finished / "run"), str(tmp_path / "clip.mp4"), "--confidence", "0", "-q"]
+    assert main(args) == 2
+    assert "--output" in capsys.readouterr().err
+    assert main([*args, "--output", str(tmp_path / "out"), "--json", "--track"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["frames"] == 3
+    lines = [json.loads(line) for line in Path(result["lines"]).read_text().splitlines()]
+    assert sum(len(line["instances"]) for line in lines) == sum(result["counts"].values()) > 0
+    assert Path(result["video"]).stat().st_size > 500
+    # What lies there is not written over.
+    assert main([*args, "--output", str(tmp_path / "out")]) == 2
 
 
 @pytest.mark.train

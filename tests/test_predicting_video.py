@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import supervision as sv
+
+from autodistill_rfdetr_seg.errors import DataError, DependencyError
+from autodistill_rfdetr_seg.predicting_video import predict_video
+from autodistill_rfdetr_seg.records import Rle
+from autodistill_rfdetr_seg.video import frames
+from autodistill_rfdetr_seg.video_writer import VideoWriter
+
+av = pytest.importorskip("av")
+HEIGHT, WIDTH = 64, 97
+SQUARES = ((4, 8, (230, 30, 30)), (70, 40, (30, 30, 230)))
+
+
+def scene(at: int) -> np.ndarray:
+    """A red square that moves to the right, and a blue one that moves to the left."""
+    pixels = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    for (x, y, colour), step in zip(SQUARES, (2, -2), strict=True):
+        pixels[y : y + 16, x + step * at : x + step * at + 16] = colour
+    return pixels
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, Fraction(10)) as writer:
+        for at in range(20):
+            writer.write(scene(at))
+    return path
+
+
+class Colours:
+    """A model that finds what is red (class 0) and what is blue (class 1)."""
+
+    class_names = ("red", "blue")
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        self.sizes: list[int] = []
+        self._left = fails_at
+
+    def predict_batch(self, images: Sequence[np.ndarray], confidence: float) -> list[sv.Detections]:
+        self.sizes.append(len(images))
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise KeyboardInterrupt
+        return [self._one(image.astype(int)) for image in images]
+
+    def _one(self, image: np.ndarray) -> sv.Detections:
+        found = [image[..., one] > image[..., 2 - one] + 80 for one in (2, 0)]
+        masks = np.stack(found)
+        return sv.Detections(
+            xyxy=sv.mask_to_xyxy(masks).astype(float),
+            mask=masks,
+            confidence=np.array([0.9, 0.8]),
+            class_id=np.array([1, 0]),
+        )
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_every_frame_is_told_and_drawn(clip: Path, tmp_path: Path) -> None:
+    model = Colours()
+    found = predict_video(model, clip, tmp_path / "found", batch_size=8, progress=False)
+    assert (found.frames, found.counts, found.tracks, model.sizes) == (20, {"red": 20, "blue": 20}, None, [8, 8, 4])
+    lines = lines_of(found.lines)
+    assert [(line["frame"], line["seconds"]) for line in lines] == [(n, pytest.approx(n / 10)) for n in range(20)]
+    for line in lines:
+        blue, red = line["instances"]
+        assert (red["class"], red["class_id"], red["score"]) == ("red", 0, 0.8)
+        assert np.allclose(red["bbox_xywh"], [4 + 2 * line["frame"], 8, 16, 16], atol=1)
+        assert blue["segmentation"]["size"] == [HEIGHT, WIDTH - 1]
+        assert isinstance(Rle(HEIGHT, WIDTH - 1, blue["segmentation"]["counts"].encode()).counts, bytes)
+        assert "track_id" not in red
+    drawn = list(frames(found.video, progress=False))
+    assert len(drawn) == 20
+    assert drawn[5].pixels.shape == (HEIGHT, WIDTH - 1, 3)
+    # The fill of class 0 is orange: red stays, and green comes up.
+    assert drawn[5].pixels[16, 22, 1] > scene(5)[16, 22, 1] + 30
+    assert np.allclose(drawn[5].pixels[60, 5], 90, atol=8)
+
+
+def test_tracks_follow_what_moves(clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("trackers")
+    found = predict_video(Colours(), clip, tmp_path / "found", track=True, progress=False)
+    assert found.tracks == {"red": 1, "blue": 1}
+    lines = lines_of(found.lines)
+    numbers = {(i["class"], i["track_id"]) for line in lines[2:] for i in line["instances"]}
+    assert len(numbers) == 2
+    assert None not in {number for _, number in numbers}
+
+
+def test_what_was_done_before_an_interruption_can_be_used(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(Colours(fails_at=12), clip, tmp_path, progress=False)
+    assert len(lines_of(tmp_path / "clip.jsonl")) == 12
+
+
+def test_a_video_that_breaks_off(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn.mp4").write_bytes(clip.read_bytes()[:900])
+    with pytest.raises(DataError, match=r"torn\.mp4"):
+        predict_video(Colours(), tmp_path / "torn.mp4", tmp_path / "found", progress=False)
+
+
+def test_without_the_tracker(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(DependencyError, match="trackers"):
+        predict_video(Colours(), clip, tmp_path / "found", track=True, progress=False)
+    assert not (tmp_path / "found").exists()
