@@ -56,7 +56,7 @@ COMMANDS: dict[str, str] = {
     "import": "take a COCO file that people have edited back into a run; their work wins over any later label",
     "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",
     "evaluate": "score base and target against a human gold set, or a file of predictions",
-    "predict": "find instances in images with a trained target",
+    "predict": "find instances in images or a video with a trained target",
     "run": "run a whole pipeline from a YAML file",
     "report": "write a run's report page again",
     "review": "order a run's labels by what a person should look at first, and show the first ones",

@@ -177,7 +177,7 @@ def test_predict_a_video(finished: Path, tmp_path: Path, capsys: pytest.CaptureF
     photo(tmp_path / "a.png")
     with VideoWriter(tmp_path / "clip.mp4", Fraction(5)) as writer:
         for _ in range(3):
-            writer.write(np.asarray(Image.open(tmp_path / "a.png").convert("RGB")))
+            writer.write(open_image(tmp_path / "a.png").pixels)
     args = ["predict", str(finished / "run"), str(tmp_path / "clip.mp4"), "--confidence", "0", "-q"]
     assert main(args) == 2
     assert "--output" in capsys.readouterr().err
