@@ -1,12 +1,15 @@
 """Point it at a folder of unlabelled images and a few words; get a real-time instance-segmentation model, and proof.
 
-Names are imported when they are first used, so that importing the package costs nothing.
+Names are imported when they are first used, so that importing the package costs nothing. It does one thing at once, so
+that old scripts run as they are: it sees to it that groundingdino, when imported, works beside transformers 5.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from . import groundingdino_compat
 
 if TYPE_CHECKING:
     from .bases.registry import create_base, register_base
@@ -82,6 +85,9 @@ __all__ = [
     "run",
     "validate_coco",
 ]
+
+
+groundingdino_compat.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -61,7 +61,7 @@ def is_here(place: str) -> bool:
 
 
 def _known(kind: Literal["base", "detector", "segmenter"], name: str, entry: BaseEntry) -> Known:
-    module = entry.target.rpartition(":")[0]
+    module = entry.needs
     installed = Path(module).is_file() if module.endswith(".py") else importable(module)
     install = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else ""
     weights = tuple(Weights(place, size, is_here(place)) for place, size in entry.weights)

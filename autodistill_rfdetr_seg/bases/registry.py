@@ -27,6 +27,7 @@ class BaseEntry:
     fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
     from `~` where the package keeps the file. `args` are given to the constructor whatever the user adds, and `label`
     is what its labels name as their base where that is not what the user wrote.
+    `package` is what must be installed for it, where that is not the target's own.
     """
 
     target: str
@@ -38,6 +39,12 @@ class BaseEntry:
     weights: tuple[tuple[str, int], ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
+    package: str = ""
+
+    @property
+    def needs(self) -> str:
+        """The module that must be importable for it."""
+        return self.package or self.target.rpartition(":")[0]
 
 
 BASES: dict[str, BaseEntry] = {
@@ -47,10 +54,11 @@ BASES: dict[str, BaseEntry] = {
         licence="Apache-2.0",
     ),
     "grounded-sam": BaseEntry(
-        "autodistill_grounded_sam:GroundedSAM",
+        "autodistill_rfdetr_seg.bases.grounded_sam:GroundedSAMBase",
         "Grounding DINO boxes into SAM masks; free-text prompts; a GPU is advised",
         extra="grounded-sam",
         licence="Apache-2.0",
+        package="autodistill_grounded_sam",
         weights=(
             ("~/.cache/autodistill/groundingdino/groundingdino_swint_ogc.pth", 693_997_677),
             ("~/.cache/autodistill/segment_anything/sam_vit_h_4b8939.pth", 2_564_550_879),
@@ -228,6 +236,8 @@ def _import(entry: BaseEntry, kind: str, name: str, method: str) -> Any:
 
 def _module(name: str, entry: BaseEntry) -> Any:
     try:
+        if entry.package and importlib.util.find_spec(entry.package) is None:
+            raise ModuleNotFoundError(name=entry.package)
         return _module_of_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name

@@ -15,6 +15,7 @@ from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
 from .adapter import BaseAdapter, Pending
+from .grounded_sam import corrected
 from .registry import (
     SEGMENTERS,
     ImageInput,
@@ -72,7 +73,7 @@ class BaseSource:
         """A base that is at hand: any object with `ontology` and `predict`."""
         classes = Classes.from_ontology(dict(model.ontology.promptMap))
         prompts = tuple(prompt for prompt, _ in classes.prompts)
-        return cls(classes, Provenance(_name(model), _shown(model), prompts, versions()), None, model, image_input)
+        return cls(classes, Provenance(_name(model), _shown(model), prompts, versions()), None, corrected(model), image_input)
 
     def built(self) -> BaseSource:
         """The same with its base at hand, built now if it is not.
