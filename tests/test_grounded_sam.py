@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import groundingdino_compat
 from autodistill_rfdetr_seg.bases.grounded_sam import CorrectedGroundedSAM, GroundedSAMBase, corrected
-from autodistill_rfdetr_seg.bases.registry import create_base, find_base, identity_of
+from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base, identity_of
 from autodistill_rfdetr_seg.bases.source import BaseSource
+from autodistill_rfdetr_seg.doctor import optional_parts
 from autodistill_rfdetr_seg.errors import DependencyError, MissingInputError
 from autodistill_rfdetr_seg.records import Classes
 
@@ -81,7 +83,7 @@ def named(detector: Any, *prompts: str) -> list[int]:
         caption = prompt.lower() + "."
         with torch.no_grad():
             answer = detector.model(detector.preprocess_image(PIXELS)[None], captions=[caption])
-        # The first token is [CLS] and the last [SEP]: no word is before the one, or between the other and the full stop.
+        # The first token is [CLS], the last [SEP], with a full stop before it: no word is at either.
         outside = (0, len(detector.model.tokenizer(caption)["input_ids"]) - 1)
         found += [-1 if best in outside else index for best in answer["pred_logits"][0].argmax(1).tolist()]
     return found
@@ -201,6 +203,21 @@ def test_a_users_own_object_is_corrected_and_left_as_it_is(theirs: Any) -> None:
     assert np.array_equal(given.mask[4:], [masks[0] for masks, _ in right])
     assert np.array_equal(given.data["mask_score"][4:], [scores[0] for _, scores in right])
     assert not np.allclose(given.data["mask_score"][4:], wrong, atol=1e-5)
+
+
+def test_what_is_tested_is_what_is_installed() -> None:
+    low, high = (".".join(map(str, bound)) for bound in groundingdino_compat.TESTED)
+    assert f'"transformers>={low},<{high}"' in (HERE.parent / "pyproject.toml").read_text()
+    assert f"from {high} it is refused" in (HERE.parent / "README.md").read_text()
+
+
+def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = replace(find_base("grounded-sam"), package="no_such_package")
+    monkeypatch.setitem(BASES, "grounded-sam", entry)
+    with pytest.raises(DependencyError, match="no_such_package") as error:
+        create_base("grounded-sam", Classes.from_ontology(ONTOLOGY))
+    assert error.value.hint == "pip install 'autodistill-rfdetr-seg[grounded-sam]'"
+    assert not next(part for part in optional_parts() if part.name == "base grounded-sam").present
 
 
 class Own:
