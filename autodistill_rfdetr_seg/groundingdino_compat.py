@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
@@ -33,13 +32,19 @@ def install() -> None:
 
 def check() -> None:
     """Raises DependencyError where groundingdino would not work with the installed transformers."""
-    version = metadata.version("transformers")
+    version = _transformers()
     if _release(version) >= (5,) and not TESTED[0] <= _release(version) < TESTED[1]:
         low, high = (".".join(map(str, bound)) for bound in TESTED)
         raise DependencyError(
             f"Grounding DINO of rf-groundingdino has not been tested with transformers {version}.",
             f"pip install 'transformers>={low},<{high}'",
         )
+
+
+def _transformers() -> str:
+    from importlib import metadata
+
+    return metadata.version("transformers")
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -67,7 +72,7 @@ class _Loader(SourceFileLoader):
 
 def _mend(module: Any) -> None:
     """Replaces two methods of the class, not the class: other modules hold it by name."""
-    if _release(metadata.version("transformers")) >= (5,):
+    if _release(_transformers()) >= (5,):
         module.BertModelWarper.__init__ = _init
         module.BertModelWarper.forward = _forward
 
