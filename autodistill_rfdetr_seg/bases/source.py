@@ -73,7 +73,8 @@ class BaseSource:
         """A base that is at hand: any object with `ontology` and `predict`."""
         classes = Classes.from_ontology(dict(model.ontology.promptMap))
         prompts = tuple(prompt for prompt, _ in classes.prompts)
-        return cls(classes, Provenance(_name(model), _shown(model), prompts, versions()), None, corrected(model), image_input)
+        provenance = Provenance(_name(model), _shown(model), prompts, versions())
+        return cls(classes, provenance, None, corrected(model), image_input)
 
     def built(self) -> BaseSource:
         """The same with its base at hand, built now if it is not.
