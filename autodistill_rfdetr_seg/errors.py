@@ -9,6 +9,7 @@
     ├── BaseModelError                1  a base broke the contract of DetectionBaseModel
     ├── TrainingError                 1  the target could not be trained or loaded
     ├── DependencyError               1  an optional part is not installed
+    ├── RemoteError                   1  a server refused, failed or did not answer in time
     └── GateError                     5  a quality gate was not met
 
 An error is one sentence, with a hint where something can be done about it. `cli.py` is the only place that turns an
@@ -76,6 +77,14 @@ class TrainingError(AutodistillSegError):
 
 class DependencyError(AutodistillSegError):
     """An optional part is not installed."""
+
+
+class RemoteError(AutodistillSegError):
+    """A server refused, failed or did not answer in time; `status` is its HTTP status, None where it gave none."""
+
+    def __init__(self, message: str, hint: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class GateError(AutodistillSegError):

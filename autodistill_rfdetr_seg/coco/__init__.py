@@ -6,6 +6,7 @@ This package is the only place that knows a category id; everywhere else a class
 from .parsing import ANNOTATIONS
 from .problem import Problem
 from .reading import align, read, read_results, read_rows, to_dataset, to_results, write_results
+from .single import from_answer, image_file
 from .validation import validate
 from .writing import write
 
@@ -13,6 +14,8 @@ __all__ = [
     "ANNOTATIONS",
     "Problem",
     "align",
+    "from_answer",
+    "image_file",
     "read",
     "read_results",
     "read_rows",

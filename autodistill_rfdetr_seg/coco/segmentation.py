@@ -96,6 +96,33 @@ def to_polygon(rle: Rle) -> list[list[float]] | None:
     return None
 
 
+def to_polygons(rle: Rle) -> tuple[list[list[float]], bool]:
+    """The mask as polygons, one for each 8-connected part, the largest first, and whether they give the mask back.
+
+    They do not where the mask has holes (which come back filled), several parts (which some readers take for several
+    objects, or take one of), or is too thin for a polygon. An empty mask gives no polygon.
+    """
+    import cv2
+
+    whole = to_polygon(rle)
+    if whole is not None:
+        return whole, True
+    mask, top, left = masks.decode_box(rle)
+    # A frame, so that no hole lies against the border of the crop.
+    filled = masks.fill_holes(np.pad(mask, 1), np.inf)[1:-1, 1:-1]
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=8)
+    found = []
+    for part in sorted(range(1, count), key=lambda part: -int(stats[part, cv2.CC_STAT_AREA])):
+        x, y, width, height = (int(side) for side in stats[part, :4])
+        crop = parts[y : y + height, x : x + width] == part
+        polygon = to_polygon(masks.encode_at(crop, top + y, left + x, rle.height, rle.width))
+        if polygon is None:
+            outline = _outline(crop.astype(np.uint8)) + np.array([left + x, top + y])
+            polygon = [[round(float(value), 2) for value in outline.ravel()]]
+        found += polygon
+    return found, False
+
+
 def _outline(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """The outline between inside and outside of a one-part mask, (N, 2) [x, y] with pixel 0 spanning 0..1."""
     from skimage.measure import find_contours

@@ -232,6 +232,10 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
         return vendor.detect(self._model(), images, confidence) if len(images) else []
 
+    def export_for_roboflow(self, folder: Path) -> str:
+        """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
+        return vendor.export_for_roboflow(self._model(), folder)
+
     def _model(self) -> Any:
         if self._detector is None:
             place = vendor.resolve_device(self._device)

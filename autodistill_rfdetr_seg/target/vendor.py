@@ -307,6 +307,13 @@ def detect(detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: f
     return result
 
 
+def export_for_roboflow(detector: Any, folder: Path) -> str:
+    """Writes rfdetr's upload bundle into `folder`; returns Roboflow's name of the model's size."""
+    with quiet():
+        detector.export_for_roboflow(folder)
+    return str(detector.size)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a vendor's message, as a sentence."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

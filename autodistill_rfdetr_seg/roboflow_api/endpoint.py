@@ -1,0 +1,176 @@
+"""A model that is served elsewhere: Roboflow's hosted API, a dedicated deployment, or an Inference server of one's own.
+
+The image goes as base64 in a POST, the answer is JSON. A redirect is never followed: the key is for the host that the
+user named, and for no other.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from .. import coco, masks
+from ..errors import RemoteError, UsageError
+from ..images import RgbImage
+from . import sdk
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+# A lossless image of more bytes goes as JPEG: servers refuse long requests.
+LARGEST_PNG = 5_000_000
+_JPEG_QUALITY = 95
+
+_log = logging.getLogger(__name__)
+
+
+class EndpointModel:
+    """A served instance-segmentation model, used as `RFDETRSeg` is.
+
+    `url` is that of the model, such as https://serverless.roboflow.com/PROJECT/VERSION. Without `class_names` those of
+    the project are asked of Roboflow. The key is taken from the environment, where there is one.
+
+    Raises:
+        UsageError: the URL is none that the key may be sent to, or the classes cannot be found out.
+    """
+
+    def __init__(self, url: str, *, class_names: Sequence[str] | None = None, insecure: bool = False) -> None:
+        import requests
+
+        self.url = sdk.check_url(url, insecure=insecure)
+        self._session = requests.Session()
+        # No key of a .netrc, and no proxy for a server on this machine.
+        self._session.trust_env = not sdk.is_loopback(urlsplit(url).hostname or "")
+        self._unknown: set[str] = set()
+        self.class_names: tuple[str, ...] = tuple(class_names or _classes_of(url))
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+        """The instances scored above `confidence` of RGB HWC uint8 images, best first, as `RFDETRSeg.predict_batch`.
+
+        Raises:
+            RemoteError: the server refuses, fails, or gives what is no answer about this image.
+        """
+        return [self._detections(self.ask(image, confidence), image.shape[:2], confidence) for image in images]
+
+    def ask(self, image: RgbImage, confidence: float) -> dict[str, Any]:
+        """The server's answer about one RGB HWC uint8 image; raises RemoteError."""
+        # Some servers take a share and some a percentage; one percent and more is a percentage for both.
+        percent = max(1, math.floor(confidence * 100))
+        query = {"confidence": str(percent), "format": "json", "response_mask_format": "rle"}
+        secret = sdk.key(needed=False)
+        found = sdk.ask(
+            f"The endpoint {self.url} could not be asked",
+            self._post,
+            query | ({"api_key": secret} if secret else {}),
+            _body(image),
+        )
+        if not isinstance(found, dict) or not isinstance(found.get("predictions"), list):
+            raise RemoteError(
+                f"The endpoint {self.url} gives no predictions.", "Is it a model's URL, …/PROJECT/VERSION?"
+            )
+        return found
+
+    def _post(self, query: dict[str, str], body: bytes) -> Any:
+        answer = self._session.post(
+            self.url,
+            params=query,
+            data=body,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            timeout=sdk.TIMEOUT,
+            allow_redirects=False,
+            hooks={"response": sdk.note},
+        )
+        if answer.is_redirect:
+            raise RemoteError(
+                f"The endpoint {self.url} sends us to another address, which the key must not go to.",
+                "Give the URL that it means, if you trust it.",
+            )
+        answer.raise_for_status()
+        return answer.json()
+
+    def _detections(self, found: dict[str, Any], shape: tuple[int, ...], confidence: float) -> sv.Detections:
+        import supervision as sv
+
+        height, width = shape[:2]
+        size = found.get("image") or {}
+        if isinstance(size, dict) and size and (size.get("height"), size.get("width")) != (height, width):
+            raise RemoteError(
+                f"The endpoint {self.url} answers about an image of {size.get('width')} x {size.get('height')} pixels, "
+                f"not of {width} x {height}."
+            )
+        kept: list[tuple[float, int, masks.BoolMask]] = []
+        for one in found["predictions"]:
+            score, name = self._said(one)
+            if score <= confidence or not self._is_known(name):
+                continue
+            try:
+                rle = coco.from_answer(one, height, width)
+            except ValueError as error:
+                raise RemoteError(f"The endpoint {self.url} gives a mask that is none: {error}.") from None
+            if rle is None:
+                raise RemoteError(
+                    f"The endpoint {self.url} gives boxes without masks.", "Give one of an instance-segmentation model."
+                )
+            if masks.area(rle):
+                kept.append((score, self.class_names.index(name), masks.decode(rle)))
+        kept.sort(key=lambda one: -one[0])
+        stack = np.array([mask for _, _, mask in kept], dtype=bool).reshape(-1, height, width)
+        ids = np.array([index for _, index, _ in kept], dtype=int)
+        return sv.Detections(
+            xyxy=sv.mask_to_xyxy(stack).astype(float) if kept else np.empty((0, 4)),
+            mask=stack,
+            confidence=np.array([score for score, _, _ in kept], dtype=float),
+            class_id=ids,
+            data={"class_name": np.array([self.class_names[index] for index in ids], dtype=object)},
+        )
+
+    def _said(self, one: Any) -> tuple[float, str]:
+        try:
+            return float(one["confidence"]), str(one["class"])
+        except (KeyError, TypeError, ValueError):
+            raise RemoteError(f"The endpoint {self.url} gives a prediction without class or confidence.") from None
+
+    def _is_known(self, name: str) -> bool:
+        if name not in self.class_names and name not in self._unknown:
+            self._unknown.add(name)
+            _log.warning("The endpoint finds %r, which is none of the classes; it is left out.", name)
+        return name in self.class_names
+
+
+def _body(image: RgbImage) -> bytes:
+    """The image as base64: PNG, or JPEG where that would be long."""
+    import cv2
+
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".png", bgr)
+    if len(encoded) > LARGEST_PNG:
+        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return base64.b64encode(encoded.tobytes())
+
+
+def _classes_of(url: str) -> tuple[str, ...]:
+    """The class names of the project that the URL names, in the workspace that the key is of; sorted."""
+    hint = "Name them, in any order: --class NAME, once for each."
+    project = urlsplit(url).path.strip("/").split("/")[0]
+    if not sdk.key(needed=False) or not project:
+        raise UsageError(f"The classes of {url} are not known.", hint)
+    with sdk.contained():
+        from roboflow import check_key
+
+        found: Any = sdk.ask("The workspace of the key could not be asked for", check_key, sdk.key(), "", "")
+        workspace = found.get("workspace") if isinstance(found, dict) else None
+        if not workspace:
+            raise UsageError(f"The classes of {url} are not known.", hint)
+        try:
+            names = sdk.read_project(workspace, project).get("classes") or {}
+        except RemoteError as error:
+            raise UsageError(f"The classes of {url} are not known: {error.message}", hint) from None
+    if not names:
+        raise UsageError(f"The project {workspace}/{project} has no classes.", hint)
+    return tuple(sorted(names))
