@@ -27,6 +27,7 @@ from .cli_options import (
     Option,
     add_options,
     overrides,
+    yaml_value,
 )
 from .errors import AutodistillSegError, UnknownNameError
 
@@ -63,6 +64,9 @@ COMMANDS: dict[str, str] = {
     "explain": "tell where a label came from: prompt, base, scores and every rule it passed",
     "diff": "tell what was gained, lost and changed between the datasets of two runs",
     "validate": "list every problem of a COCO file",
+    "push": "upload a run's dataset to a Roboflow project: images, masks, splits and tags",
+    "cloud-train": "train RF-DETR Seg at Roboflow on what a project holds, and follow it until it ends",
+    "deploy": "upload a checkpoint as a Roboflow version's model, and wait until it serves",
     "bases": "list what can label: installed or not, licence, weights and whether they are here",
     "doctor": "tell what this machine can do",
 }
@@ -102,6 +106,9 @@ def build_parser() -> argparse.ArgumentParser:
     _train(made["train"])
     _evaluate(made["evaluate"])
     _predict(made["predict"])
+    _push(made["push"])
+    _cloud_train(made["cloud-train"])
+    _deploy(made["deploy"])
     _run(made["run"])
     made["report"].add_argument("run", metavar="RUN", help="a run's folder")
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
@@ -165,7 +172,9 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
+    parser.add_argument(
+        "model", metavar="RUN|CHECKPOINT", nargs="?", help="a run's folder or a checkpoint file; not with --endpoint"
+    )
     parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO", help="an image, a folder of them, or a video")
     parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
     parser.add_argument("--track", action="store_true", help="in a video, follow instances from frame to frame")
@@ -173,6 +182,54 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
     _claims(parser)
+    served = parser.add_argument_group("a model that is served (the key: ROBOFLOW_API_KEY in the environment)")
+    served.add_argument("--endpoint", metavar="URL", help="Roboflow or an Inference server, https://…/PROJECT/VERSION")
+    served.add_argument(
+        "--class",
+        dest="classes",
+        metavar="NAME",
+        action="append",
+        help="a class of the endpoint, once for each (default: the project's)",
+    )
+    served.add_argument("--insecure", action="store_true", help="http to another machine; key and images are readable")
+
+
+def _place(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("Roboflow (the key: ROBOFLOW_API_KEY in the environment)")
+    group.add_argument("--workspace", metavar="W", required=True, help="as in the URL of the workspace's page")
+    group.add_argument("--project", metavar="P", required=True, help="as in the URL of the project's page")
+
+
+def _push(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    parser.add_argument("--tag", dest="tags", metavar="T", action="append", help="a tag of every image; repeat it")
+    parser.add_argument("--batch", metavar="NAME", help="the batch that they go to (default: the run's name)")
+    parser.add_argument("--split-from-run", action="store_true", help="keep the run's splits (default: all to train)")
+    parser.add_argument("--overwrite", action="store_true", help="replace annotations that the project has")
+    parser.add_argument("--create", action="store_true", help="make the project where there is none")
+    parser.add_argument("--license", default="Private", help="of a project that is made (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be sent; nothing is, no key is needed")
+    _place(parser)
+
+
+def _cloud_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run's folder, where the training is noted")
+    parser.add_argument("--size", help="nano, small … (default: the run's)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="(default: Roboflow's)")
+    parser.add_argument("--version", type=int, metavar="N", help="a version that is there (default: a new one)")
+    parser.add_argument("--preprocessing", type=yaml_value, metavar="JSON", help="of a new version (default: none)")
+    parser.add_argument("--augmentation", type=yaml_value, metavar="JSON", help="of a new version (default: none)")
+    parser.add_argument("--follow", action="store_true", help="begin nothing, follow the last one")
+    parser.add_argument("--no-wait", action="store_true", help="begin it and come back")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds to follow it (default: 12 hours)")
+    _place(parser)
+
+
+def _deploy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
+    parser.add_argument("--version", type=int, metavar="N", required=True, help="the version that gets the model")
+    parser.add_argument("--timeout", type=float, metavar="S", help="seconds until it must serve (default: 1800)")
+    _place(parser)
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ from .tables import metrics_table, one_table
 from .video import SUFFIXES as VIDEO_SUFFIXES
 
 OK = 0
+FAILED = 1
 SOME_FAILED = 4
 # Of dataset.json, what `label` and `build` print.
 _SHOWN = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
@@ -219,18 +220,18 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Finds instances in images."""
     from .predicting import predict_images
-    from .target import checkpoint_of
 
     if not 0 <= args.confidence <= 1:
         raise UsageError(f"--confidence is {args.confidence:g}; it lies between 0 and 1.")
     output = Path(args.output) if args.output else None
+    model = _model_of(args)
     if Path(args.source).suffix.lower() in VIDEO_SUFFIXES:
-        return _predict_video(args, output)
+        return _predict_video(args, model, output)
     if args.track:
         raise UsageError("--track follows instances through a video.", f"{args.source} is none.")
     with on_disk(args.source, args.allow_url) as source:
         result = predict_images(
-            checkpoint_of(Path(args.model)),
+            model,
             source,
             output,
             confidence=args.confidence,
@@ -250,14 +251,15 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     return SOME_FAILED if result.failures else OK
 
 
-def _predict_video(args: argparse.Namespace, output: Path | None) -> int:
+def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) -> int:
     from .files import claim_output
     from .predicting_video import predict_video
-    from .target import RFDETRSeg, checkpoint_of
+    from .target import RFDETRSeg
 
     if output is None:
         raise UsageError("A video needs a folder for the annotated one and its lines.", "Give --output FOLDER.")
-    model = RFDETRSeg.from_checkpoint(checkpoint_of(Path(args.model)), device=args.device)
+    if isinstance(model, Path):
+        model = RFDETRSeg.from_checkpoint(model, device=args.device)
     claim_output(output, resume=args.resume, overwrite=args.overwrite)
     found = predict_video(
         model, Path(args.source), output, confidence=args.confidence, track=args.track, progress=not args.quiet
@@ -269,6 +271,93 @@ def _predict_video(args: argparse.Namespace, output: Path | None) -> int:
         if found.tracks is not None:
             say(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
         say(f"video  {found.video}\nlines  {found.lines}")
+    return OK
+
+
+def _model_of(args: argparse.Namespace) -> Any:
+    """The checkpoint that `predict` is to take, or the model behind its endpoint."""
+    from .target import checkpoint_of
+
+    if args.endpoint is None:
+        if args.model is None or args.classes or args.insecure:
+            raise UsageError("Nothing to predict with." if args.model is None else "That goes with --endpoint only.")
+        return checkpoint_of(Path(args.model))
+    if args.model is not None:
+        raise UsageError("Both a model and an --endpoint are given.", "An endpoint takes one image or folder.")
+    from .roboflow_api import EndpointModel
+
+    return EndpointModel(args.endpoint, class_names=args.classes, insecure=args.insecure)
+
+
+def push(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Uploads a run's dataset to Roboflow."""
+    from .roboflow_api import PushOptions
+    from .roboflow_api import push as push_dataset
+    from .roboflow_api.words import pushed_text
+
+    root = Path(args.run)
+    options = PushOptions(
+        tags=args.tags or (),
+        batch=args.batch or root.resolve().name,
+        split_from_run=args.split_from_run,
+        overwrite=args.overwrite,
+        create=args.create,
+        license=args.license,
+    )
+    result = push_dataset(root, args.workspace, args.project, options, dry_run=args.dry_run, progress=not args.quiet)
+    if args.json:
+        say_json(dataclasses.asdict(result))
+    else:
+        say(pushed_text(result))
+    return SOME_FAILED if result.failures else OK
+
+
+def cloud_train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Trains at Roboflow."""
+    from .roboflow_api import Place, follow
+    from .roboflow_api import train as begin
+    from .roboflow_api.words import trained_text
+
+    run = RunFolder(Path(args.run))
+    place = Place(run.root, args.workspace, args.project)
+    size = args.size or run.config().target.size
+    if args.follow:
+        training = None
+    else:
+        training = begin(
+            place,
+            size,
+            epochs=args.epochs,
+            version=args.version,
+            preprocessing=args.preprocessing,
+            augmentation=args.augmentation,
+        )
+        again = f"autodistill-seg cloud-train {args.run} --workspace {args.workspace} --project {args.project} --follow"
+        _log.info("The training goes on at Roboflow whatever happens here; Ctrl-C only stops watching. To watch:")
+        _log.info("  %s", again)
+    if not (args.no_wait and training):
+        training = follow(place, training, timeout=args.timeout)
+    assert training is not None
+    if args.json:
+        say_json(training.as_json())
+    else:
+        say(trained_text(training))
+    return OK if training.finished or args.no_wait else FAILED
+
+
+def deploy(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Uploads a checkpoint to Roboflow."""
+    from .roboflow_api import deploy as deploy_model
+    from .target import checkpoint_of
+
+    done = deploy_model(
+        checkpoint_of(Path(args.model)), args.workspace, args.project, args.version, timeout=args.timeout
+    )
+    if args.json:
+        say_json(done.as_json())
+    else:
+        say(f"deployed, and it has answered  {done.endpoint}")
+        say(f"{done.model_type}, {len(done.classes)} classes, {done.bytes / 1e6:.1f} MB uploaded")
     return OK
 
 
@@ -400,6 +489,9 @@ BY_NAME = {
     "explain": explain,
     "diff": diff,
     "validate": validate,
+    "push": push,
+    "cloud-train": cloud_train,
+    "deploy": deploy,
     "bases": bases,
     "doctor": doctor,
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import coco
 from .bases.adapter import instances_of
-from .errors import AutodistillSegError
+from .errors import AutodistillSegError, RemoteError
 from .files import claim_output, replacing
 from .images import OpenedImage, discover, open_image, relative_paths, write_png
 from .records import Classes, ImageLabels
@@ -33,7 +33,7 @@ class Predicted:
 
 
 def predict_images(
-    checkpoint: Path,
+    checkpoint: Path | Any,
     source: Path,
     output: Path | None,
     *,
@@ -45,8 +45,9 @@ def predict_images(
 ) -> Predicted:
     """Finds instances in one image, or in every image of a folder.
 
+    `checkpoint` is a file, or a model that is served elsewhere (`EndpointModel`).
     Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
-    each image in `output/pictures/`. An image that cannot be read is a failure with a reason; the rest is predicted.
+    each image in `output/pictures/`. An image that cannot be read, or that a server fails on, is a failure with a reason; the rest is predicted.
 
     Raises:
         MissingInputError: there is no such source.
@@ -59,7 +60,7 @@ def predict_images(
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
         claim_output(output, resume=resume, overwrite=overwrite)
-    model = RFDETRSeg.from_checkpoint(checkpoint, device=device)
+    model = RFDETRSeg.from_checkpoint(checkpoint, device=device) if isinstance(checkpoint, Path) else checkpoint
     classes = Classes(tuple(model.class_names))
     result = Predicted()
 
@@ -67,11 +68,14 @@ def predict_images(
         for path, name in tqdm(images, desc="Predicting", unit="image", disable=not progress or len(images) == 1):
             try:
                 image = open_image(path, name)
+                labels = _labels(model, image, classes, confidence)
             except AutodistillSegError as error:
+                # A server that has answered nothing yet will not answer the rest.
+                if isinstance(error, RemoteError) and not result.counts:
+                    raise
                 result.failures[name] = error.message
                 _log.warning("%s", error)
                 continue
-            labels = _labels(model, image, classes, confidence)
             found = Counter(instance.class_index for instance in labels.instances)
             result.counts[name] = {label: found[index] for index, label in enumerate(classes.names)}
             if output is not None:
@@ -99,7 +103,7 @@ def _write_picture(folder: Path, image: OpenedImage, labels: ImageLabels, classe
         write_png(temporary, draw_instances(image.pixels, labels.instances, classes))
 
 
-def _info(checkpoint: Path, confidence: float) -> Mapping[str, Any]:
+def _info(checkpoint: Path | Any, confidence: float) -> Mapping[str, Any]:
     return {
         "description": "Predicted by a model with autodistill-rfdetr-seg.",
         "checkpoint": checkpoint.name,

@@ -31,7 +31,7 @@ def commands() -> list[list[str]]:
 
 
 def test_the_table_of_commands_is_the_parsers() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|$", README, re.MULTILINE))
     assert {name: rows.get(name) for name in COMMANDS} == COMMANDS
 
 

@@ -27,6 +27,7 @@ FLOORS = (
     ("scoring",),
     ("report",),
     ("reporting", "predicting", "predicting_video", "importing", "explaining", "comparing", "previewing", "reviewing"),
+    ("roboflow_api",),
     ("costs",),
     ("planning",),
     ("pipeline", "demo", "doctor"),
@@ -47,6 +48,8 @@ HEAVY = {
     "supervision",
     "pyarrow",
     "av",
+    "roboflow",
+    "requests",
 }
 MAY_IMPORT_RFDETR = {"target"}
 

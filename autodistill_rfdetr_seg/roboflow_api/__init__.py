@@ -1,11 +1,22 @@
 """The way to Roboflow and back: push a dataset, train there, deploy a model, predict at an endpoint.
 
-Only `sdk` and what it calls knows the key, which comes from the environment alone.
+Only `keys` knows the key, which comes from the environment alone; `sdk` contains Roboflow's own package.
 """
 
-from .cloud import Trained, follow, train
+from .cloud import Place, Trained, follow, train
 from .deploying import Deployed, deploy
 from .endpoint import EndpointModel
-from .push import Pushed, push
+from .push import Pushed, PushOptions, push
 
-__all__ = ["Deployed", "EndpointModel", "Pushed", "Trained", "deploy", "follow", "push", "train"]
+__all__ = [
+    "Deployed",
+    "EndpointModel",
+    "Place",
+    "PushOptions",
+    "Pushed",
+    "Trained",
+    "deploy",
+    "follow",
+    "push",
+    "train",
+]

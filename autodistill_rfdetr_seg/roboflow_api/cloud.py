@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RemoteError, UnknownNameError, UsageError
-from . import sdk
+from . import calls, keys, sdk
 from .memory import Memory
 
 POLL = 15.0  # seconds between two questions
@@ -83,18 +83,18 @@ def train(
         from roboflow.core.project import Project
 
         if version is None:
-            version = sdk.ask(
+            version = calls.ask(
                 "The version could not be generated",
-                Project(sdk.key(), found).generate_version,
+                Project(keys.key(), found).generate_version,
                 {"preprocessing": dict(preprocessing or {}), "augmentation": dict(augmentation or {})},
                 repeatable=False,
             )
             _log.info("version %d is being generated", version)
-        where = (sdk.key(), place.workspace, place.project, str(version))
+        where = (keys.key(), place.workspace, place.project, str(version))
         _wait(f"Version {version} was not generated", lambda: _generated(where))
         # The trainer reads the export of this format, and does not make it.
         _wait(f"Version {version} was not exported", lambda: _exported(where))
-        begun: Any = sdk.ask(
+        begun: Any = calls.ask(
             "The training could not be begun",
             rfapi.create_training_v2,
             *where,
@@ -134,10 +134,10 @@ def follow(place: Place, training: Trained | None = None, *, timeout: float | No
 def _look(training: Trained) -> Trained:
     from roboflow.adapters import rfapi
 
-    answer: Any = sdk.ask(
+    answer: Any = calls.ask(
         "The training could not be looked at",
         rfapi.get_training,
-        sdk.key(),
+        keys.key(),
         training.workspace,
         training.project,
         str(training.version),
@@ -154,7 +154,7 @@ def _look(training: Trained) -> Trained:
 def _generated(where: tuple[str, str, str, str]) -> bool:
     from roboflow.adapters import rfapi
 
-    answer: Any = sdk.ask("The version could not be read", rfapi.get_version, *where, nocache=True)
+    answer: Any = calls.ask("The version could not be read", rfapi.get_version, *where, nocache=True)
     version = answer.get("version", {})
     return not version.get("generating") and bool(version.get("images"))
 
@@ -162,7 +162,7 @@ def _generated(where: tuple[str, str, str, str]) -> bool:
 def _exported(where: tuple[str, str, str, str]) -> bool:
     from roboflow.adapters import rfapi
 
-    answer: Any = sdk.ask("The version could not be exported", rfapi.get_version_export, *where, "coco")
+    answer: Any = calls.ask("The version could not be exported", rfapi.get_version_export, *where, "coco")
     return answer.get("ready") is not False
 
 

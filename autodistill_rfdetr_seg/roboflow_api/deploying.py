@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DataError, RemoteError, UsageError
 from ..target import RFDETRSeg
-from . import sdk
+from . import calls, keys, sdk
 from .endpoint import EndpointModel
 
 POLL = 10.0  # seconds between two questions
@@ -56,7 +56,7 @@ def deploy(
         from roboflow.core.project import Project
 
         asked = f"Version {version} of {workspace}/{project} could not be read"
-        place: Any = sdk.ask(asked, Project(sdk.key(), found).version, version)
+        place: Any = calls.ask(asked, Project(keys.key(), found).version, version)
         with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
             bundle = _bundle(target, Path(folder))
             _log.info("uploading %s, %.0f MB", bundle.model_type, bundle.size_bytes / 1e6)
@@ -105,7 +105,7 @@ def _upload(place: Any, bundle: Any, printed: Any) -> None:
     """The SDK's upload, which prints what goes wrong and comes back as if nothing had."""
     before = len(printed.getvalue())
     asked = "The model could not be uploaded"
-    sdk.ask(
+    calls.ask(
         asked,
         place._upload_zip,
         bundle.model_type,
@@ -113,10 +113,10 @@ def _upload(place: Any, bundle: Any, printed: Any) -> None:
         bundle.archive_path.name,
         repeatable=False,
     )
-    said = sdk.scrub(printed.getvalue()[before:].strip())
-    status = sdk.last_status()
+    said = keys.scrub(printed.getvalue()[before:].strip())
+    status = calls.last_status()
     if status is None or status >= 400 or "error occured" in said:
-        raise RemoteError(f"{asked}: {sdk.message_of(said) or f'the server says {status}'}.", status=status)
+        raise RemoteError(f"{asked}: {calls.message_of(said) or f'the server says {status}'}.", status=status)
 
 
 def _await(workspace: str, project: str, version: int, timeout: float) -> str:
@@ -129,10 +129,10 @@ def _await(workspace: str, project: str, version: int, timeout: float) -> str:
     end = time.monotonic() + timeout
     state = "the project does not list the model"
     while True:
-        answer: Any = sdk.ask(
+        answer: Any = calls.ask(
             "The version could not be read",
             rfapi.get_version,
-            sdk.key(),
+            keys.key(),
             workspace,
             project,
             str(version),

@@ -18,7 +18,7 @@ import numpy as np
 from .. import coco, masks
 from ..errors import RemoteError, UsageError
 from ..images import RgbImage
-from . import sdk
+from . import calls, keys, sdk
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -43,10 +43,10 @@ class EndpointModel:
     def __init__(self, url: str, *, class_names: Sequence[str] | None = None, insecure: bool = False) -> None:
         import requests
 
-        self.url = sdk.check_url(url, insecure=insecure)
+        self.url = self.name = keys.check_url(url, insecure=insecure)
         self._session = requests.Session()
         # No key of a .netrc, and no proxy for a server on this machine.
-        self._session.trust_env = not sdk.is_loopback(urlsplit(url).hostname or "")
+        self._session.trust_env = not keys.is_loopback(urlsplit(url).hostname or "")
         self._unknown: set[str] = set()
         self.class_names: tuple[str, ...] = tuple(class_names or _classes_of(url))
 
@@ -63,8 +63,8 @@ class EndpointModel:
         # Some servers take a share and some a percentage; one percent and more is a percentage for both.
         percent = max(1, math.floor(confidence * 100))
         query = {"confidence": str(percent), "format": "json", "response_mask_format": "rle"}
-        secret = sdk.key(needed=False)
-        found = sdk.ask(
+        secret = keys.key(needed=False)
+        found = calls.ask(
             f"The endpoint {self.url} could not be asked",
             self._post,
             query | ({"api_key": secret} if secret else {}),
@@ -82,9 +82,9 @@ class EndpointModel:
             params=query,
             data=body,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
-            timeout=sdk.TIMEOUT,
+            timeout=calls.TIMEOUT,
             allow_redirects=False,
-            hooks={"response": sdk.note},
+            hooks={"response": calls.note},
         )
         if answer.is_redirect:
             raise RemoteError(
@@ -158,12 +158,12 @@ def _classes_of(url: str) -> tuple[str, ...]:
     """The class names of the project that the URL names, in the workspace that the key is of; sorted."""
     hint = "Name them, in any order: --class NAME, once for each."
     project = urlsplit(url).path.strip("/").split("/")[0]
-    if not sdk.key(needed=False) or not project:
+    if not keys.key(needed=False) or not project:
         raise UsageError(f"The classes of {url} are not known.", hint)
     with sdk.contained():
         from roboflow import check_key
 
-        found: Any = sdk.ask("The workspace of the key could not be asked for", check_key, sdk.key(), "", "")
+        found: Any = calls.ask("The workspace of the key could not be asked for", check_key, keys.key(), "", "")
         workspace = found.get("workspace") if isinstance(found, dict) else None
         if not workspace:
             raise UsageError(f"The classes of {url} are not known.", hint)

@@ -18,7 +18,7 @@ from ..errors import AutodistillSegError, RemoteError
 from ..files import fingerprint
 from ..images import file_sha256
 from ..records import SPLITS, Classes, TruthImage
-from . import sdk
+from . import calls, keys, sdk
 from .memory import Memory
 
 WORKERS = 8  # the SDK's own number for this is 10, its documentation says no more than 25
@@ -112,8 +112,8 @@ def _project(workspace: str, project: str, options: PushOptions) -> str:
     from roboflow.core.workspace import Workspace
 
     failed = f"The project {workspace}/{project} could not be made"
-    place = Workspace(sdk.ask(failed, rfapi.get_workspace, sdk.key(), workspace), sdk.key(), workspace, "coco")
-    made: Any = sdk.ask(
+    place = Workspace(calls.ask(failed, rfapi.get_workspace, keys.key(), workspace), keys.key(), workspace, "coco")
+    made: Any = calls.ask(
         failed, place.create_project, project, TYPE, options.license, annotation=project, repeatable=False
     )
     name = str(made.id).rpartition("/")[2]
@@ -187,10 +187,10 @@ class _Push:
     def _upload(self, split: str, image: TruthImage, sha256: str) -> str:
         from roboflow.adapters import rfapi
 
-        answer: Any = sdk.ask(
+        answer: Any = calls.ask(
             f"The image {image.path.name} could not be uploaded",
             rfapi.upload_image,
-            sdk.key(),
+            keys.key(),
             self.project,
             str(image.path),
             split=split,
@@ -208,10 +208,10 @@ class _Push:
         """Saves the annotation; False where the project has one already, and it was left as it is."""
         from roboflow.adapters import rfapi
 
-        answer: Any = sdk.ask(
+        answer: Any = calls.ask(
             f"The annotation of {image.path.name} could not be saved",
             rfapi.save_annotation,
-            sdk.key(),
+            keys.key(),
             self.project,
             _ANNOTATION,
             json.dumps(content),
