@@ -27,6 +27,7 @@ from .video import SUFFIXES as VIDEO_SUFFIXES
 OK = 0
 FAILED = 1
 SOME_FAILED = 4
+INTERRUPTED = 130
 # Of dataset.json, what `label` and `build` print.
 _SHOWN = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
 
@@ -279,8 +280,10 @@ def _model_of(args: argparse.Namespace) -> Any:
     from .target import checkpoint_of
 
     if args.endpoint is None:
-        if args.model is None or args.classes or args.insecure:
-            raise UsageError("Nothing to predict with." if args.model is None else "That goes with --endpoint only.")
+        if args.model is None:
+            raise UsageError("There is nothing to predict with.", "Give RUN|CHECKPOINT and images, or --endpoint URL.")
+        if args.classes or args.insecure:
+            raise UsageError("--class and --insecure go with --endpoint only.")
         return checkpoint_of(Path(args.model))
     if args.model is not None:
         raise UsageError("Both a model and an --endpoint are given.", "An endpoint takes one image or folder.")
@@ -332,11 +335,13 @@ def cloud_train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
             preprocessing=args.preprocessing,
             augmentation=args.augmentation,
         )
-        again = f"autodistill-seg cloud-train {args.run} --workspace {args.workspace} --project {args.project} --follow"
-        _log.info("The training goes on at Roboflow whatever happens here; Ctrl-C only stops watching. To watch:")
-        _log.info("  %s", again)
     if not (args.no_wait and training):
-        training = follow(place, training, timeout=args.timeout)
+        try:
+            training = follow(place, training, timeout=args.timeout)
+        except KeyboardInterrupt:
+            again = f"cloud-train {args.run} --workspace {args.workspace} --project {args.project} --follow"
+            _log.warning("The training goes on at Roboflow. To follow it: autodistill-seg %s", again)
+            return INTERRUPTED
     assert training is not None
     if args.json:
         say_json(training.as_json())

@@ -47,11 +47,13 @@ def predict_images(
 
     `checkpoint` is a file, or a model that is served elsewhere (`EndpointModel`).
     Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
-    each image in `output/pictures/`. An image that cannot be read, or that a server fails on, is a failure with a reason; the rest is predicted.
+    each image in `output/pictures/`. An image that cannot be read, or that a server fails on, is a failure with a
+    reason; the rest is predicted.
 
     Raises:
         MissingInputError: there is no such source.
         OutputExistsError: `output` is not empty.
+        RemoteError: the server fails on the first image.
     """
     from tqdm import tqdm
 

@@ -6,7 +6,7 @@ Only `keys` knows the key, which comes from the environment alone; `sdk` contain
 from .cloud import Place, Trained, follow, train
 from .deploying import Deployed, deploy
 from .endpoint import EndpointModel
-from .push import Pushed, PushOptions, push
+from .pushing import Pushed, PushOptions, push
 
 __all__ = [
     "Deployed",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from urllib.parse import quote, urlsplit
+import re
+from urllib.parse import urlsplit
 
 from ..errors import UsageError
 
@@ -15,20 +16,21 @@ def key(*, needed: bool = True) -> str:
     """The key of the environment; empty where there is none and it is not `needed`.
 
     Raises:
-        UsageError: there is none, and it is needed.
+        UsageError: there is none and it is needed, or it cannot be one.
     """
     found = os.environ.get(KEY, "").strip()
     if not found and needed:
         raise UsageError(f"The environment variable {KEY} is not set.", f"Set it to a key of your workspace: {KEY}=….")
+    # The SDK puts it into URLs as it is, where other characters would mean something.
+    if not re.fullmatch(r"[\w.~-]*", found, re.ASCII):
+        raise UsageError(f"What the environment variable {KEY} holds is no key.", "A key has letters and digits only.")
     return found
 
 
 def scrub(text: str) -> str:
     """`text` without the key."""
-    secret = key(needed=False)
-    for form in {secret, quote(secret, safe=""), quote(secret)} - {""}:
-        text = text.replace(form, "…")
-    return text
+    secret = os.environ.get(KEY, "").strip()
+    return text.replace(secret, "…") if secret else text
 
 
 def check_url(url: str, *, insecure: bool = False) -> str:

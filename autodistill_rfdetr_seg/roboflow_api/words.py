@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .cloud import Trained
-from .push import Pushed
+from .pushing import Pushed
 
 
 def pushed_text(result: Pushed) -> str:
