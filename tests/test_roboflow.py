@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -30,6 +32,7 @@ from autodistill_rfdetr_seg.target import RFDETRSegNano
 
 HEIGHT, WIDTH = 60, 80
 CLASSES = Classes(("washer", "bolt"))
+VERSION: dict[str, Any] = {"augmentation": {}, "created": 1, "images": 4, "preprocessing": {}, "splits": {}}
 PLACE = ("--workspace", "shop", "--project", "washers")
 RING = disc(HEIGHT, WIDTH, 40, 30, 20) & ~disc(HEIGHT, WIDTH, 40, 30, 9)
 PAIR = disc(HEIGHT, WIDTH, 20, 30, 12) | disc(HEIGHT, WIDTH, 60, 30, 8)
@@ -226,23 +229,31 @@ def test_create_makes_a_private_project_of_the_right_type(
 
 
 def test_the_key_appears_nowhere(run: Path, fake: Fake) -> None:
-    """The server's messages hold the URL with the key, as do requests' own; a subprocess, so that nothing is missed."""
+    """The server's messages hold the URL with the key; a process of its own, so that nothing said is missed."""
     fake.failures["/upload"] = [400, DROP, 400, 400]
     fake.failures["/annotate/"] = [400]
-    source = Path(__file__).resolve().parents[1]
-    env = {**os.environ, "PYTHONPATH": str(source)}
-    base = [sys.executable, "-m", "autodistill_rfdetr_seg", "push", str(run), *PLACE, "--debug"]
-    done = subprocess.run(base, env=env, capture_output=True, text=True, check=False)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    command = [sys.executable, "-m", "autodistill_rfdetr_seg", "push", str(run), *PLACE, "--debug"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 4, done.stderr
     said = done.stdout + done.stderr
-    gone = subprocess.run(
-        base, env={**env, "API_URL": "http://127.0.0.1:9"}, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" in gone.stderr and "connection" in gone.stderr
-    said += gone.stdout + gone.stderr
     said += "".join(path.read_text(errors="replace") for path in run.rglob("*") if path.is_file())
     assert "failed at" in said
     assert "Sekret" not in said
+
+
+@pytest.mark.parametrize("api", ["http://127.0.0.1:9", None])
+def test_the_key_is_in_no_traceback(
+    run: Path, fake: Fake, api: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if api:
+        monkeypatch.setenv("API_URL", api)
+    fake.failures["/shop/washers"] = [400]
+    caplog.set_level("DEBUG")
+    with pytest.raises(RemoteError) as caught:
+        main(["push", str(run), *PLACE, "--debug"])
+    assert "Sekret" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert caught.value.__cause__ is caught.value.__context__ is None
 
 
 def test_nothing_of_the_sdk_stays_changed(fake: Fake) -> None:
@@ -433,7 +444,7 @@ def test_deployed_is_said_when_the_endpoint_has_answered(
 
     import torch
 
-    fake.versions["1"] = {"augmentation": {}, "created": 1, "images": 4, "preprocessing": {}, "splits": {}}
+    fake.versions["1"] = VERSION.copy()
     fake.listed_after = 2
     fake.predictions = lambda request: {"predictions": []}
     fake.failures["/served/"] = [404, 400]
@@ -452,21 +463,37 @@ def test_deployed_is_said_when_the_endpoint_has_answered(
 
 @pytest.mark.train
 def test_what_does_not_serve_is_not_deployed(checkpoint: Path, fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
-    fake.versions["1"] = {"augmentation": {}, "created": 1, "images": 4, "preprocessing": {}, "splits": {}}
+    fake.versions["1"] = VERSION.copy()
     fake.listed_after = 10**6
     assert deploy(checkpoint, "--timeout", "0.1") == 1
     captured = capsys.readouterr()
     assert "not deployed after" in captured.err and captured.out == ""
-    fake.versions["1"]["train"] = {"status": "failed"}
-    assert deploy(checkpoint) == 1
-    assert "could not convert" in capsys.readouterr().err
-    for status, said in ((429, "already has"), (500, "could not be uploaded")):
-        fake.failures["/uploadModel"] = [status]
-        assert deploy(checkpoint) == 1
-        assert said in capsys.readouterr().err
-    fake.failures["/signed"] = [403]
-    assert deploy(checkpoint) == 1
-    assert "could not be uploaded" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [("/uploadModel", 429, "already has"), ("/uploadModel", 500, "failed at"), ("/signed", 403, "403")],
+)
+def test_an_upload_that_fails_is_no_upload(fake: Fake, tmp_path: Path, path: str, status: int, said: str) -> None:
+    """The SDK prints such an error, and comes back as if all were well."""
+    fake.versions["1"] = VERSION.copy()
+    fake.failures[path] = [status]
+    (tmp_path / "model.zip").write_bytes(b"weights")
+    bundle = SimpleNamespace(model_type="rfdetr-seg-nano", build_dir=tmp_path, archive_path=tmp_path / "model.zip")
+    with sdk.contained() as printed:
+        from roboflow.core.project import Project
+
+        place = Project(KEY, fake.project("washers")).version(1)
+        with pytest.raises(RemoteError, match="could not be uploaded") as caught:
+            deploying._upload(place, bundle, printed)
+    assert said in caught.value.message
+    assert KEY not in caught.value.message
+
+
+def test_a_model_that_cannot_be_converted_is_not_waited_for(fake: Fake) -> None:
+    fake.versions["1"] = {**VERSION, "train": {"status": "failed"}}
+    with sdk.contained(), pytest.raises(RemoteError, match="could not convert"):
+        deploying._await("shop", "washers", 1, 60)
 
 
 @pytest.mark.train

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,14 +106,17 @@ def _upload(place: Any, bundle: Any, printed: Any) -> None:
     """The SDK's upload, which prints what goes wrong and comes back as if nothing had."""
     before = len(printed.getvalue())
     asked = "The model could not be uploaded"
-    calls.ask(
-        asked,
-        place._upload_zip,
-        bundle.model_type,
-        str(bundle.build_dir),
-        bundle.archive_path.name,
-        repeatable=False,
-    )
+    with warnings.catch_warnings():
+        # It leaves the file to be closed by the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        calls.ask(
+            asked,
+            place._upload_zip,
+            bundle.model_type,
+            str(bundle.build_dir),
+            bundle.archive_path.name,
+            repeatable=False,
+        )
     said = keys.scrub(printed.getvalue()[before:].strip())
     status = calls.last_status()
     if status is None or status >= 400 or "error occured" in said:
