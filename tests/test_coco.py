@@ -613,3 +613,28 @@ def test_a_mutated_file_reads_or_is_a_data_error(
         assert refused
     else:
         assert not refused
+
+
+def test_any_mask_becomes_polygons_and_says_what_that_cost() -> None:
+    pixel, line, bay = (np.zeros((HEIGHT, WIDTH), dtype=bool) for _ in range(3))
+    pixel[4, 5] = True
+    line[2, 1:14] = True
+    bay[:6, 2:12] = True
+    bay[0:4, 5:8] = False  # open to the border of the image: no hole
+    filled = masks.fill_holes(RING, np.inf)
+    for mask, expected, parts, exact in (
+        (square_mask(), square_mask(), 1, True),
+        (bay, bay, 1, True),
+        (RING, filled, 1, False),
+        (PARTS, PARTS, 2, False),
+    ):
+        polygons, is_exact = segmentations.to_polygons(masks.encode(mask))
+        drawn = segmentations.parse(polygons, *mask.shape)
+        assert (len(polygons), is_exact) == (parts, exact)
+        assert masks.iou_matrix([drawn], [masks.encode(expected)])[0, 0] >= 0.95
+    for mask in (pixel, line):
+        polygons, _ = segmentations.to_polygons(masks.encode(mask))
+        xs, ys = np.array(polygons[0]).reshape(-1, 2).T
+        rows, columns = np.nonzero(mask)
+        assert abs(xs.mean() - columns.mean() - 0.5) < 1 and abs(ys.mean() - rows.mean() - 0.5) < 1
+    assert segmentations.to_polygons(masks.encode(np.zeros((5, 5), dtype=bool))) == ([], False)

@@ -28,8 +28,9 @@ def key(*, needed: bool = True) -> str:
 
 
 def scrub(text: str) -> str:
-    """`text` without the key."""
+    """`text` without the key, and without what follows the ? of a URL: a signed one lets its reader upload."""
     secret = os.environ.get(KEY, "").strip()
+    text = re.sub(r"(https?://[^\s?'\"]+)\?[^\s'\"]*", r"\1", text)
     return text.replace(secret, "…") if secret else text
 
 

@@ -169,18 +169,19 @@ class _Push:
         content, simplified = coco.image_file(image, self.classes, image.path.name)
         digest, sha256 = fingerprint(content), file_sha256(image.path)
         known = self.memory.image(sha256)
+        to_annotate = self.options.overwrite or known.get("annotation") != digest
         self._count(instances=len(image.instances), simplified=simplified)
         if not known:
             self._count(bytes=image.path.stat().st_size)
         if self.project is None:
-            self._count(uploaded=not known, skipped=bool(known), annotated=known.get("annotation") != digest)
+            self._count(uploaded=not known, skipped=bool(known), annotated=to_annotate)
             return
         if known:
             self._count(skipped=1)
             image_id = str(known["id"])
         else:
             image_id = self._upload(split if self.options.split_from_run else "train", image, sha256)
-        if known.get("annotation") != digest:
+        if to_annotate:
             ours = self._annotate(image_id, image, content)
             self.memory.set_image(sha256, image_id, digest if ours else None)
 
