@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -300,7 +300,7 @@ def _base(labels: Path, key: Key, fingerprint: str) -> dict[str, Any]:
     columns = ["base", "base_args", "versions"]
     row = pq.read_table(labels / key.shard, columns=columns).slice(key.row, 1).to_pylist()[0]
     args = json.loads(row["base_args"])
-    weights = {name: value for name, value in args.items() if "sha256" in name}
+    weights = dict(_weights(args))
     return {
         "name": row["base"],
         "args": args,
@@ -308,6 +308,17 @@ def _base(labels: Path, key: Key, fingerprint: str) -> dict[str, Any]:
         "versions": json.loads(row["versions"]),
         "weights": weights or None,
     }
+
+
+def _weights(args: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
+    """What names the weights in a base's arguments: hashes, and model ids of the hub with their revisions."""
+    for name, value in args.items():
+        if isinstance(value, Mapping):
+            yield from _weights(value, f"{place}{name}.")
+        elif isinstance(value, str) and ("sha256" in name or place.endswith("weights.")):
+            yield f"{place}{name}", value
+    if isinstance(args.get("model"), str) and isinstance(args.get("revision"), str):
+        yield f"{place}model", f"{args['model']} at {args['revision']}"
 
 
 def _changed(run: RunFolder, path: str) -> DataError:

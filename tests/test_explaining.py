@@ -117,3 +117,20 @@ def test_labels_that_have_changed_since_the_build(run: RunFolder) -> None:
         assert explain(run, "train:3").area == explain(run, "train:3").raw_area + 9
     finally:
         file.write_bytes(before)
+
+
+def test_weights_are_named_wherever_they_stand_in_the_arguments() -> None:
+    from autodistill_rfdetr_seg.explaining import _weights
+
+    args = {
+        "checkpoint_sha256": "ab12",
+        "detector": {"mode": "joint", "weights": {"model": "idea/tiny", "revision": "a2bb"}},
+        "segmenter": {"name": "sam2", "sha256": "cd34"},
+        "box_threshold": 0.3,
+    }
+    assert dict(_weights(args)) == {
+        "checkpoint_sha256": "ab12",
+        "detector.weights.model": "idea/tiny at a2bb",
+        "detector.weights.revision": "a2bb",
+        "segmenter.sha256": "cd34",
+    }
