@@ -1,0 +1,149 @@
+"""Runs an exported RF-DETR Seg model without torch: an image in, instances with full-resolution masks out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+Float = npt.NDArray[np.float32]
+HERE = Path(__file__).resolve().parent
+
+
+class Found(NamedTuple):
+    """One instance: 0-based class, score 0..1, box [x0, y0, x1, y1] in pixels, mask (height, width) bool."""
+
+    class_id: int
+    score: float
+    xyxy: Float
+    mask: npt.NDArray[np.bool_]
+
+
+def resize(planes: Any, height: int, width: int) -> Any:
+    """An array (..., H, W) in another size, float32: bilinear between pixel centres, not smoothed where it shrinks."""
+    for axis, size in ((-2, height), (-1, width)):
+        known = planes.shape[axis]
+        at = np.clip((np.arange(size, dtype=np.float32) + 0.5) * np.float32(known / size) - 0.5, 0, known - 1)
+        low = at.astype(np.int64)
+        share = (at - low).astype(np.float32).reshape((-1, 1) if axis == -2 else (-1,))
+        planes = planes.take(low, axis) * (1 - share) + planes.take(np.minimum(low + 1, known - 1), axis) * share
+    return planes
+
+
+def preprocess(pixels: npt.NDArray[np.uint8], spec: Mapping[str, Any]) -> Float:
+    """The model's input (3, S, S) float32 of an image (H, W, 3) uint8 RGB."""
+    mean, std = (np.asarray(spec[name], dtype=np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
+    planes = resize(pixels.transpose(2, 0, 1), spec["input_size"], spec["input_size"])
+    return np.asarray((planes / np.float32(255) - mean) / std, dtype=np.float32)
+
+
+def decode(raw: Sequence[Float], size: Sequence[int], spec: Mapping[str, Any], confidence: float) -> list[Found]:
+    """The instances over `confidence`, best first, in an image of `size` (height, width).
+
+    `raw`: boxes (queries, 4: centre and extent as shares), logits (queries, slots), mask logits (queries, h, w). The
+    best `num_select` pairs of query and slot count, whatever their slot; those of no class are then dropped."""
+    boxes, logits, masks = raw
+    scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -88, 88)))
+    order = np.argsort(-scores, axis=None, kind="stable")[: spec["num_select"]]
+    frame = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
+    found = []
+    for query, slot in zip(*np.unravel_index(order, scores.shape), strict=True):
+        class_id, score = spec["slots"][slot], float(scores[query, slot])
+        if class_id is not None and score > confidence:
+            x, y, w, h = boxes[query]
+            box = np.array([x - w / 2, y - h / 2, x + w / 2, y + h / 2], dtype=np.float32) * frame
+            found.append(Found(class_id, score, np.clip(box, 0, frame), resize(masks[query], size[0], size[1]) > 0))
+    return found
+
+
+class Model:
+    """The model beside this file, in onnxruntime."""
+
+    def __init__(self, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+        import onnxruntime
+
+        self.spec: dict[str, Any] = json.loads((HERE / "model.json").read_text(encoding="utf-8"))
+        self.session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=list(providers))
+
+    def predict(self, pixels: npt.NDArray[np.uint8], confidence: float = 0.5) -> list[Found]:
+        """The instances of one image (H, W, 3) uint8 RGB, best first."""
+        batch = np.repeat(preprocess(pixels, self.spec)[None], self.spec["batch_size"], axis=0)
+        raw = self.session.run(["dets", "labels", "masks"], {"input": batch})
+        return decode([one[0] for one in raw], pixels.shape[:2], self.spec, confidence)
+
+
+def read(path: Path) -> npt.NDArray[np.uint8]:
+    """An image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says."""
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def as_json(found: Found, names: Sequence[str]) -> dict[str, Any]:
+    """An instance as it is printed; its mask is COCO's uncompressed RLE: lengths of runs down the columns."""
+    flat = np.concatenate([[False], found.mask.ravel(order="F")])
+    counts = np.diff(np.flatnonzero(flat[1:] != flat[:-1]), prepend=0, append=found.mask.size).tolist()
+    data = {"class_id": found.class_id, "class_name": names[found.class_id], "score": found.score}
+    return data | {"xyxy": found.xyxy.tolist(), "segmentation": {"size": list(found.mask.shape), "counts": counts}}
+
+
+def mask_iou(one: Found, other: Found) -> float:
+    """Intersection over union of two masks of one size; two empty ones are the same."""
+    union = (one.mask | other.mask).sum()
+    return float((one.mask & other.mask).sum() / union) if union else 1.0
+
+
+def pair(wanted: Sequence[Found], found: Sequence[Found], tolerance: float) -> tuple[list[Any], ...]:
+    """(Wanted, found, mask IoU): one class, scores within `tolerance`, IoU from 0.5; what is missing; what is left."""
+    pairs, missing, left = [], [], dict(enumerate(found))
+    for one in wanted:
+        near = [i for i, f in left.items() if f.class_id == one.class_id and abs(f.score - one.score) <= tolerance]
+        iou, at = max(((mask_iou(one, left[i]), -i) for i in near), default=(0.0, 0))
+        if iou < 0.5:
+            missing.append(one)
+        else:
+            pairs.append((one, left.pop(-at), iou))
+    return pairs, missing, list(left.values())
+
+
+def check(model: Model, golden: Path) -> list[str]:
+    """What differs from the folder's `expected.json`, a sentence each."""
+    expected = json.loads((golden / "expected.json").read_text(encoding="utf-8"))
+    tolerance, wrong, ious = expected["score_difference"], [], []
+    for name, confidence in expected["images"].items():
+        found = model.predict(read(golden / name), confidence - tolerance)
+        with np.load(golden / f"{name}.npz") as kept:
+            wanted = [Found(*one) for one in zip(*(kept[field] for field in Found._fields), strict=True)]
+        pairs, missing, left = pair(wanted, found, tolerance)
+        ious += [iou for *_, iou in pairs]
+        wrong += [f"{name}: class {f.class_id} with score {f.score:.3f} is missing" for f in missing]
+        more = [f for f in left if f.score > confidence + tolerance]
+        wrong += [f"{name}: class {f.class_id} with score {f.score:.3f} is too much" for f in more]
+    low = bool(ious) and np.mean(ious) < expected["mask_iou"]
+    return [*wrong, f"the mean mask IoU is {np.mean(ious):.4f}"] if low else wrong
+
+
+def main() -> int:
+    """Prints an image's instances as JSON, or what the check says; the exit code."""
+    parser = argparse.ArgumentParser(description="Find instances in an image, or check the model against golden/.")
+    parser.add_argument("image", nargs="?", type=Path, help="an image file; without one, the check")
+    parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
+    parser.add_argument("--check", action="store_true", help="compare with golden/; exits with 1 where it differs")
+    args, model = parser.parse_args(), Model()
+    if args.image and not args.check:
+        found = [as_json(one, model.spec["class_names"]) for one in model.predict(read(args.image), args.confidence)]
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+        return 0
+    wrong = check(model, HERE / "golden")
+    sys.stdout.write("\n".join([*wrong, f"{len(wrong)} differences"]) + "\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
