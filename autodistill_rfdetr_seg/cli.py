@@ -58,6 +58,7 @@ COMMANDS: dict[str, str] = {
     "train": "train the target on a run's dataset, or on any COCO-seg or YOLO-seg dataset",
     "evaluate": "score base and target against a human gold set, or a file of predictions",
     "predict": "find instances in images or a video with a trained target",
+    "export": "write a trained target as ONNX, OpenVINO, TensorRT …, and make sure it finds the same",
     "run": "run a whole pipeline from a YAML file",
     "report": "write a run's report page again",
     "review": "order a run's labels by what a person should look at first, and show the first ones",
@@ -109,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     _push(made["push"])
     _cloud_train(made["cloud-train"])
     _deploy(made["deploy"])
+    _export(made["export"])
     _run(made["run"])
     made["report"].add_argument("run", metavar="RUN", help="a run's folder")
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
@@ -166,14 +168,17 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", nargs="?", help="a run's folder; left out with --predictions")
+    parser.add_argument("run", metavar="RUN|EXPORT", nargs="?", help="a run's or an export's folder")
     parser.add_argument("--predictions", metavar="FILE", help="COCO results to score against --gold, without a run")
     add_options(parser, EVALUATE_OPTIONS)
 
 
 def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="RUN|CHECKPOINT", nargs="?", help="a run's folder or a checkpoint file; not with --endpoint"
+        "model",
+        metavar="RUN|CHECKPOINT|EXPORT",
+        nargs="?",
+        help="a run's or export's folder, or a checkpoint; not with --endpoint",
     )
     parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO", help="an image, a folder of them, or a video")
     parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
@@ -230,6 +235,23 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", type=int, metavar="N", required=True, help="the version that gets the model")
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds until it must serve (default: 1800)")
     _place(parser)
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
+    parser.add_argument("--format", default="onnx", help="onnx, openvino, tensorrt, coreml … (default: %(default)s)")
+    parser.add_argument("--output", metavar="FOLDER", help="default: export/FORMAT-PRECISION in the run")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16"), default="fp32", help="fp32 or fp16 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=1, metavar="N", help="images it takes at once (default: %(default)s)"
+    )
+    parser.add_argument("--resolution", type=int, metavar="N", help="side of its input (default: the model's own)")
+    parser.add_argument("--samples", metavar="FOLDER", help="images to compare on (default: the run's held-out ones)")
+    parser.add_argument("--bundle", action="store_true", help="add what runs and checks it without torch; ONNX only")
+    parser.add_argument("--check", metavar="EXPORT", help="write nothing; compare an export that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

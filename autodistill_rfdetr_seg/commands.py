@@ -14,7 +14,7 @@ from typing import Any
 
 from .bases.registry import own_ontology
 from .bases.source import BaseSource
-from .config import PipelineConfig, TargetConfig, load, options, parse
+from .config import EvaluationConfig, PipelineConfig, TargetConfig, load, options, parse
 from .dataset import read_index
 from .errors import MissingInputError, UsageError
 from .fetching import on_disk
@@ -184,6 +184,8 @@ def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Scores a run's base and target, or a file of predictions."""
     if args.predictions:
         return _evaluate_file(args, changes)
+    if args.run and (Path(args.run) / "export.json").is_file():
+        return _evaluate_export(args, changes)
     if not args.run:
         raise UsageError("There is nothing to evaluate.", "Give a run's folder, or --predictions with --gold.")
     from .scoring import evaluate_stage
@@ -201,7 +203,6 @@ def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from . import coco
-    from .config import EvaluationConfig
     from .evaluation import evaluate as score
 
     keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
@@ -211,6 +212,29 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     truth = coco.read(Path(config.gold[0]))
     found = coco.read_results(Path(args.predictions), truth)
     report = score(truth, found, max_detections=config.max_detections, area_from=config.area_from)
+    if args.json:
+        say_json(report.to_dict())
+    else:
+        say(one_table(report.to_dict()))
+    return OK
+
+
+def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    from .scoring import evaluate_model
+    from .target import load_artifact
+
+    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
+    config = options(EvaluationConfig, _nested(keys), "the options")
+    if len(config.gold) != 1:
+        raise UsageError("An export is scored on exactly one --gold.")
+    report = evaluate_model(
+        load_artifact(Path(args.run)),
+        config.gold[0],
+        score_floor=config.score_floor,
+        max_detections=config.max_detections,
+        area_from=config.area_from,
+        progress=not args.quiet,
+    )
     if args.json:
         say_json(report.to_dict())
     else:
@@ -255,12 +279,12 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) -> int:
     from .files import claim_output
     from .predicting_video import predict_video
-    from .target import RFDETRSeg
+    from .target import load_artifact
 
     if output is None:
         raise UsageError("A video needs a folder for the annotated one and its lines.", "Give --output FOLDER.")
     if isinstance(model, Path):
-        model = RFDETRSeg.from_checkpoint(model, device=args.device)
+        model = load_artifact(model, args.device)
     claim_output(output, resume=args.resume, overwrite=args.overwrite)
     found = predict_video(
         model, Path(args.source), output, confidence=args.confidence, track=args.track, progress=not args.quiet
@@ -276,15 +300,13 @@ def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) ->
 
 
 def _model_of(args: argparse.Namespace) -> Any:
-    """The checkpoint that `predict` is to take, or the model behind its endpoint."""
-    from .target import checkpoint_of
-
+    """Where the model lies that `predict` is to take, or the model behind its endpoint."""
     if args.endpoint is None:
         if args.model is None:
-            raise UsageError("There is nothing to predict with.", "Give RUN|CHECKPOINT and images, or --endpoint URL.")
+            raise UsageError("There is nothing to predict with.", "Give a model and images, or --endpoint URL.")
         if args.classes or args.insecure:
             raise UsageError("--class and --insecure go with --endpoint only.")
-        return checkpoint_of(Path(args.model))
+        return Path(args.model)
     if args.model is not None:
         raise UsageError("Both a model and an --endpoint are given.", "An endpoint takes one image or folder.")
     from .roboflow_api import EndpointModel
@@ -363,6 +385,38 @@ def deploy(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     else:
         say(f"deployed, and it has answered  {done.endpoint}")
         say(f"{done.model_type}, {len(done.classes)} classes, {done.bytes / 1e6:.1f} MB uploaded")
+    return OK
+
+
+def export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Writes a trained target in another format, or compares an export with it."""
+    from .target import RFDETRSeg, checkpoint_of
+    from .target.exporting import check_export, export_target
+
+    # What is compared is exact on a CPU; TensorRT needs the GPU.
+    device = "auto" if args.format in ("tensorrt", "trt") else "cpu"
+    target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(args.model)), device=device)
+    samples = Path(args.samples) if args.samples else None
+    if args.check:
+        parity = check_export(target, Path(args.check), samples)
+        say_json(parity.as_json()) if args.json else say(parity.sentence())
+        return OK
+    done = export_target(
+        target,
+        Path(args.output) if args.output else None,
+        format=args.format,
+        precision=args.precision,
+        batch_size=args.batch_size,
+        resolution=args.resolution,
+        samples=samples,
+        bundle=args.bundle,
+        overwrite=args.overwrite,
+    )
+    if args.json:
+        say_json({"output": str(done.root), "artifact": str(done.artifact), **done.record})
+    else:
+        say(f"artifact  {done.artifact}")
+        say(f"parity    {done.parity.sentence() if done.parity else 'not compared'}")
     return OK
 
 
@@ -488,6 +542,7 @@ BY_NAME = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "export": export,
     "run": run,
     "report": report,
     "review": review,

@@ -182,6 +182,23 @@ class EvaluationConfig(Options):
     gates: dict[str, float] = Field(default_factory=dict)
 
 
+class ParityConfig(Options):
+    """How well an exported model must agree with the model in torch, and on what.
+
+    Up to `samples` images are looked at, and in them what torch scores over `confidence`. Each instance must have its
+    like with the same class and a score no more than `score_difference` apart; `mask_iou` is the least mean mask IoU.
+    """
+
+    samples: Annotated[int, Field(ge=1)] = 8
+    confidence: Share = 0.3
+    mask_iou: Share = 0.99
+    score_difference: Share = 0.01
+
+
+# Half precision has 11 bits: what is left of them after some dozen layers moves edges of masks by parts of a pixel.
+PARITY = {"fp32": ParityConfig(), "fp16": ParityConfig(mask_iou=0.97, score_difference=0.03)}
+
+
 class PipelineConfig(Options):
     """One whole run: images in, evaluated model and report out."""
 

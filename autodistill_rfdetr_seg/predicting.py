@@ -12,7 +12,7 @@ from typing import Any
 from . import coco
 from .bases.adapter import instances_of
 from .errors import AutodistillSegError, RemoteError
-from .files import claim_output, replacing
+from .files import check_output, claim_output, replacing
 from .images import OpenedImage, discover, open_image, relative_paths, write_png
 from .records import Classes, ImageLabels
 from .report import draw_instances
@@ -33,7 +33,7 @@ class Predicted:
 
 
 def predict_images(
-    checkpoint: Path | Any,
+    model: Path | Any,
     source: Path,
     output: Path | None,
     *,
@@ -43,34 +43,36 @@ def predict_images(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Predicted:
-    """Finds instances in one image, or in every image of a folder.
+    """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
 
-    `checkpoint` is a file, or a model that is served elsewhere (`EndpointModel`).
+    `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
     Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
     each image in `output/pictures/`. An image that cannot be read, or that a server fails on, is a failure with a
     reason; the rest is predicted.
 
     Raises:
-        MissingInputError: there is no such source.
+        MissingInputError: there is no such source or model.
         OutputExistsError: `output` is not empty.
         RemoteError: the server fails on the first image.
     """
     from tqdm import tqdm
 
-    from .target import RFDETRSeg
+    from .target import load_artifact
 
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
+        check_output(output, resume=resume, overwrite=overwrite)
+    artifact = load_artifact(model, device) if isinstance(model, Path) else model
+    if output is not None:
         claim_output(output, resume=resume, overwrite=overwrite)
-    model = RFDETRSeg.from_checkpoint(checkpoint, device=device) if isinstance(checkpoint, Path) else checkpoint
-    classes = Classes(tuple(model.class_names))
+    classes = Classes(tuple(artifact.class_names))
     result = Predicted()
 
     def entries() -> Iterator[tuple[str, ImageLabels]]:
         for path, name in tqdm(images, desc="Predicting", unit="image", disable=not progress or len(images) == 1):
             try:
                 image = open_image(path, name)
-                labels = _labels(model, image, classes, confidence)
+                labels = _labels(artifact, image, classes, confidence)
             except AutodistillSegError as error:
                 # A server that has answered nothing yet will not answer the rest.
                 if isinstance(error, RemoteError) and not result.counts:
@@ -88,7 +90,7 @@ def predict_images(
         for _ in entries():
             pass
     else:
-        coco.write(output / "predictions.json", entries(), classes, _info(checkpoint, confidence))
+        coco.write(output / "predictions.json", entries(), classes, _info(artifact, confidence))
     return result
 
 
@@ -105,9 +107,9 @@ def _write_picture(folder: Path, image: OpenedImage, labels: ImageLabels, classe
         write_png(temporary, draw_instances(image.pixels, labels.instances, classes))
 
 
-def _info(checkpoint: Path | Any, confidence: float) -> Mapping[str, Any]:
+def _info(model: Any, confidence: float) -> Mapping[str, Any]:
     return {
         "description": "Predicted by a model with autodistill-rfdetr-seg.",
-        "checkpoint": checkpoint.name,
+        "checkpoint": getattr(model, "path", model).name,
         "confidence": confidence,
     }

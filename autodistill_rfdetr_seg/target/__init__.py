@@ -1,5 +1,6 @@
-"""The target: RF-DETR Seg as autodistill `DetectionTargetModel`s. Only `vendor` and `fitting` import rfdetr."""
+"""The target: RF-DETR Seg as autodistill `DetectionTargetModel`s. Only `vendor*` and `fitting` import rfdetr."""
 
+from .artifacts import Artifact, load_artifact
 from .family import (
     RFDETRSeg,
     RFDETRSeg2XLarge,
@@ -13,6 +14,7 @@ from .family import (
 from .folder import checkpoint_of, read_run
 
 __all__ = [
+    "Artifact",
     "RFDETRSeg",
     "RFDETRSeg2XLarge",
     "RFDETRSegLarge",
@@ -22,5 +24,6 @@ __all__ = [
     "RFDETRSegSmall",
     "RFDETRSegXLarge",
     "checkpoint_of",
+    "load_artifact",
     "read_run",
 ]

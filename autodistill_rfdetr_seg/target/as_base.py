@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..bases import hub
 from ..bases.contract import BgrImage
 from ..errors import MissingInputError, UnknownNameError, UsageError
-from ..images import RgbImage, file_sha256
+from .artifacts import export_folder, load_artifact, model_sha256, read_export
 from .folder import checkpoint_of, read_class_names
 
 if TYPE_CHECKING:
@@ -22,36 +22,12 @@ _CONFIDENCE = 0.05
 _GPU_IMAGES = 8
 
 
-class Student(Protocol):
-    """What labelling needs of a trained model, in whatever form it is."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of `class_id`."""
-        ...
-
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float) -> list[sv.Detections]:
-        """The instances over `confidence`, with masks, of RGB HWC uint8 images of whatever sizes."""
-        ...
-
-
-def open_student(file: Path, device: str) -> Student:
-    """The model in a file; none of the file's code is run.
-
-    Raises:
-        TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
-    """
-    from .family import RFDETRSeg
-
-    return RFDETRSeg.from_checkpoint(file, device=device)
-
-
 class StudentBase:
     """The model of a run as a base. Its prompts are its own class names; the ontology may rename or leave out some.
 
     Args:
         ontology: class name → class, a `CaptionOntology`.
-        checkpoint: a run's folder, its `training` folder, or a checkpoint file.
+        checkpoint: a run's folder, its `training` folder, a checkpoint file, or the folder of an export.
         confidence: an instance must score above it, 0..1.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
 
@@ -72,7 +48,7 @@ class StudentBase:
         self._confidence = confidence
         # A CPU gains nothing from more, and dense masks of large images add up.
         self.preferred_batch = 1 if hub.resolve_device(device) == "cpu" else _GPU_IMAGES
-        self._student = open_student(_file(checkpoint), device)
+        self._student = load_artifact(_path(checkpoint), device)
         names = self._student.class_names
         prompts = list(ontology.prompts())
         for prompt in prompts:
@@ -85,13 +61,15 @@ class StudentBase:
     def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
         """The weights' hash and the confidence: where the file lies, and on what device it runs, decides no label."""
         confidence = args.get("confidence", _CONFIDENCE)
-        return {"checkpoint_sha256": file_sha256(_file(args["checkpoint"])), "confidence": confidence}
+        return {"checkpoint_sha256": model_sha256(_path(args["checkpoint"])), "confidence": confidence}
 
     @staticmethod
     def classes(args: Mapping[str, Any]) -> tuple[str, ...]:
         """The model's class names, told by its run's record; the model is loaded only where it has none."""
-        file = _file(args["checkpoint"])
-        return read_class_names(file) or open_student(file, "cpu").class_names
+        path = _path(args["checkpoint"])
+        if (folder := export_folder(path)) is not None:
+            return tuple(read_export(folder)["model"]["class_names"])
+        return read_class_names(checkpoint_of(path)) or load_artifact(path, "cpu").class_names
 
     def predict(self, input: BgrImage) -> sv.Detections:
         """The instances of one image, HWC uint8 BGR; `class_id` is the index of the prompt."""
@@ -114,8 +92,10 @@ class StudentBase:
         return found[found.class_id >= 0]
 
 
-def _file(checkpoint: str | Path) -> Path:
+def _path(checkpoint: str | Path) -> Path:
     path = Path(checkpoint)
     if not path.exists():
         raise MissingInputError(f"There is no run or checkpoint {path}.", "A base is a name, a class, or such a path.")
-    return checkpoint_of(path)
+    if export_folder(path) is None:
+        checkpoint_of(path)
+    return path

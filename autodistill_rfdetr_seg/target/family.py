@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
 
+    from .exporting import Exported
+
 ImageInput: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Image.Image"
 
 _PREDICT_BATCH = 8
@@ -88,6 +90,11 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     def class_names(self) -> tuple[str, ...]:
         """The classes, in the order of `class_id`. Published weights know COCO's 80; builds the model if need be."""
         return tuple(self._model().class_names)
+
+    @property
+    def detector(self) -> Any:
+        """rfdetr's own model, built if need be."""
+        return self._model()
 
     @property
     def checkpoint(self) -> Path | None:
@@ -235,6 +242,50 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     def export_for_roboflow(self, folder: Path) -> str:
         """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
         return vendor.export_for_roboflow(self._model(), folder)
+
+    def export(
+        self,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        format: str = "onnx",
+        precision: Literal["fp32", "fp16"] = "fp32",
+        batch_size: int = 1,
+        resolution: int | None = None,
+        samples: str | os.PathLike[str] | None = None,
+        bundle: bool = False,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the model in another format, and make sure that it finds there what it finds here.
+
+        Args:
+            output: a folder, empty or new; `export/FORMAT-PRECISION` in the checkpoint's run by default.
+            format: "onnx", "openvino", "tensorrt", "coreml", "coreai", "executorch", "litert" or "tflite".
+            precision: "fp32", or "fp16" where the format has it.
+            batch_size: how many images the artifact takes at once.
+            resolution: the side of its input, the model's own by default.
+            samples: an image or folder to compare on; the run's test or valid images, else drawn ones, by default.
+            bundle: add what runs it without torch (`run.py`) and golden images to check it with; ONNX only.
+            overwrite: replace an earlier export in `output`.
+
+        Raises:
+            UsageError: an option is unknown or wrong, or `output` holds something.
+            DependencyError: a package is missing.
+            TrainingError: the conversion failed.
+            GateError: the artifact finds something else than this model; it is moved to `OUTPUT.failed`.
+        """
+        from .exporting import export_target
+
+        return export_target(
+            self,
+            None if output is None else Path(output),
+            format=format,
+            precision=precision,
+            batch_size=batch_size,
+            resolution=resolution,
+            samples=None if samples is None else Path(samples),
+            bundle=bundle,
+            overwrite=overwrite,
+        )
 
     def _model(self) -> Any:
         if self._detector is None:

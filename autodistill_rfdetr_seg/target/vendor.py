@@ -128,10 +128,11 @@ def _matmul_precision() -> str | None:
 
 
 @contextlib.contextmanager
-def seeded(seed: int, device: str) -> Iterator[None]:
+def seeded(seed: int, device: str | None) -> Iterator[None]:
     """Inside, Python's, numpy's and torch's generators start from `seed`; after, all is as it was before.
 
-    A model built from scratch draws its weights at once, so building belongs inside as well.
+    A model built from scratch draws its weights at once, so building belongs inside as well. `device` None stands for
+    no computing: OpenVINO cannot convert what torch traces in the way that is exact on a CPU.
     """
     import torch
 
@@ -275,8 +276,12 @@ def size_of(detector: Any) -> str:
     return str(detector.size).removeprefix("rfdetr-seg-")
 
 
-def detect(detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: float) -> list[sv.Detections]:
+def detect(
+    detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: float, resolution: int | None = None
+) -> list[sv.Detections]:
     """Instances of RGB HWC uint8 images, each with its mask at image size and a 0-based class_id into `class_names`.
+
+    `resolution` is the side of the model's input, where it is not the model's own.
 
     rfdetr also gives the no-object slot (one above the last class) and, with published weights, COCO's category ids:
     the first is dropped, the second are turned into indices.
@@ -284,7 +289,8 @@ def detect(detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: f
     import supervision as sv
 
     with quiet():
-        found = detector.predict(list(images), threshold=confidence, include_source_image=False)
+        shape = None if resolution is None else (resolution, resolution)
+        found = detector.predict(list(images), threshold=confidence, shape=shape, include_source_image=False)
     index = {name: place for place, name in reversed(list(enumerate(detector.class_names)))}
     classes = len(detector.class_names)
     published = detector.model_config.num_classes > classes

@@ -1,0 +1,114 @@
+"""The runtimes of exported models, behind one function: a batch in, boxes, logits and masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import AutodistillSegError, DataError, DependencyError, MissingInputError, UnknownNameError, UsageError
+from . import vendor, vendor_export
+from .runner import Float
+
+# A batch (N, 3, S, S) float32, ready for the model → boxes (N, queries, 4), logits (N, queries, slots), mask logits
+# (N, queries, h, w), all float32 and the caller's to keep.
+Session = Callable[[Float], Sequence[Float]]
+
+
+def runs(kind: str) -> bool:
+    """Whether there is a runner for models of that format."""
+    return kind in _SESSIONS
+
+
+def open_session(kind: str, path: Path, precision: str, device: str) -> Session:
+    """An exported model, loaded on a device (`auto`, `cpu`, `cuda`, `cuda:N`; for OpenVINO also its own names).
+
+    Raises:
+        UsageError: there is no runner for the format, or no such device.
+        MissingInputError: the file is not there.
+        DependencyError: the runtime is not installed.
+        DataError: the file is damaged.
+    """
+    if kind not in _SESSIONS:
+        raise UsageError(f"There is no runner for {kind} here.", f"There are for {', '.join(_SESSIONS)}.")
+    if not path.exists():
+        raise MissingInputError(f"There is no {path}, which the export's record names.")
+    try:
+        return _SESSIONS[kind](path, precision, device)
+    except ImportError as error:
+        raise DependencyError(
+            f"{kind} models need a package that is not installed ({vendor.first_line(error)})",
+            f"Install it with: {vendor_export.FORMATS[kind].install}",
+        ) from error
+    except AutodistillSegError:
+        raise
+    except Exception as error:  # each runtime has its own, without a common root
+        raise DataError(f"{path} cannot be loaded as {kind}: {vendor.first_line(error)}") from error
+
+
+def _cuda_index(device: str) -> int | None:
+    """The CUDA device that is meant, None for the CPU.
+
+    Raises:
+        UnknownNameError: neither.
+    """
+    name, _, index = device.partition(":")
+    if name not in ("auto", "cpu", "cuda") or (index and not index.isdigit()):
+        raise UnknownNameError("device", device, ("auto", "cpu", "cuda", "cuda:N"))
+    return None if name == "cpu" else int(index or 0)
+
+
+def _onnx(path: Path, precision: str, device: str) -> Session:
+    import onnxruntime
+
+    index = _cuda_index(device)
+    here = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if index is not None and here:
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors: it warns of every node that it cannot fold
+    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+        raise UsageError(f"Device {device!r} was asked for; this onnxruntime has none.", "Install onnxruntime-gpu.")
+    return lambda batch: session.run(["dets", "labels", "masks"], {"input": batch})
+
+
+def _openvino(path: Path, precision: str, device: str) -> Session:
+    import openvino
+
+    name = {"auto": "AUTO", "cpu": "CPU"}.get(device, device)
+    core = openvino.Core()
+    if name != "AUTO" and name.partition(".")[0] not in core.available_devices:
+        raise UsageError(f"OpenVINO has no device {device!r} here.", f"It has {', '.join(core.available_devices)}.")
+    # By itself it computes in bfloat16 where the CPU can, whatever the model's weights are.
+    hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or name == "CPU" else "f16"}
+    compiled = core.compile_model(core.read_model(str(path)), name, hint)
+
+    def run(batch: Float) -> Sequence[Float]:
+        outputs = compiled(batch)
+        # They have no names of ours: rfdetr gives boxes, logits and masks in this order.
+        return [outputs[at] for at in range(3)]
+
+    return run
+
+
+def _tensorrt(path: Path, precision: str, device: str) -> Session:
+    import torch
+
+    engine = vendor.vendor("rfdetr.export._tensorrt.inference").TRTInference(
+        str(path), device=f"cuda:{_cuda_index(device) or 0}", sync_mode=True
+    )
+
+    def run(batch: Float) -> Sequence[Float]:
+        outputs = engine({"input": torch.from_numpy(batch).to(engine.engine_device)})
+        return [outputs[name].float().cpu().numpy() for name in ("dets", "labels", "masks")]
+
+    return run
+
+
+_SESSIONS: Mapping[str, Callable[[Path, str, str], Session]] = {
+    "onnx": _onnx,
+    "openvino": _openvino,
+    "tensorrt": _tensorrt,
+}
