@@ -413,7 +413,7 @@ def export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         overwrite=args.overwrite,
     )
     if args.json:
-        say_json({"output": str(done.root), "artifact": str(done.artifact), **done.record})
+        say_json({**done.record, "output": str(done.root), "artifact": str(done.artifact)})
     else:
         say(f"artifact  {done.artifact}")
         say(f"parity    {done.parity.sentence() if done.parity else 'not compared'}")

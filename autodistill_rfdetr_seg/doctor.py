@@ -27,10 +27,10 @@ def optional_parts() -> list[Part]:
     """Every optional part, present or missing; nothing is imported."""
     parts = [Part(f"{one.kind} {one.name}", one.installed, one.summary, one.install) for one in inventory()]
     others = [
-        ("onnx", "ONNX export", "pip install 'rfdetr[onnx]'"),
-        ("onnxruntime", "running an exported model without torch", "pip install onnxruntime"),
-        ("tensorrt", "TensorRT export on an NVIDIA GPU", "pip install tensorrt"),
-        ("openvino", "OpenVINO export", "pip install openvino"),
+        ("onnx", "ONNX export", "pip install 'autodistill-rfdetr-seg[onnx]'"),
+        ("onnxruntime", "running an exported model without torch", "pip install 'autodistill-rfdetr-seg[onnx]'"),
+        ("tensorrt", "TensorRT export on an NVIDIA GPU", "pip install 'rfdetr[tensorrt]'"),
+        ("openvino", "OpenVINO export", "pip install 'autodistill-rfdetr-seg[openvino]'"),
         ("pillow_heif", "HEIC photos", "pip install 'autodistill-rfdetr-seg[heic]'"),
     ]
     return parts + [Part(name, importable(name), purpose, install) for name, purpose, install in others]

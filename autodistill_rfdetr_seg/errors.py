@@ -7,7 +7,7 @@
     ├── MissingInputError             3  an input is not there, or holds nothing to work on
     ├── DataError                     1  an input is there and is wrong (image, COCO file, label store)
     ├── BaseModelError                1  a base broke the contract of DetectionBaseModel
-    ├── TrainingError                 1  the target could not be trained or loaded
+    ├── TrainingError                 1  the target could not be trained, loaded or exported
     ├── DependencyError               1  an optional part is not installed
     ├── RemoteError                   1  a server refused, failed or did not answer in time
     └── GateError                     5  a quality gate was not met
@@ -72,7 +72,7 @@ class BaseModelError(AutodistillSegError):
 
 
 class TrainingError(AutodistillSegError):
-    """The target could not be trained or loaded."""
+    """The target could not be trained, loaded or exported."""
 
 
 class DependencyError(AutodistillSegError):

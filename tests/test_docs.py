@@ -71,6 +71,7 @@ def test_the_commands_run_one_after_another(
     assert [args[0] for args in story] == [
         *("label", "build", "train", "evaluate", "report", "predict"),
         *("label", "plan", "label", "review", "explain", "import"),
+        *("export", "predict"),
     ]
     for args in story:
         extra = [*tiny_options(), "--epochs=1"] if args[0] == "train" else []

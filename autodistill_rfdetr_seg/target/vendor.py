@@ -43,7 +43,7 @@ SUPPORTED = (1, 11)
 
 # Given by train()'s own arguments, or without a meaning here.
 _OURS = {"dataset_dir", "dataset_file", "output_dir", "resume", "class_names", "accelerator", "clearml", "fp16_eval"}
-_LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric")
+_LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric", "transformers")
 VENDOR_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AssertionError)
 _log = logging.getLogger(__name__)
 
