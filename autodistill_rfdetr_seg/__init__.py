@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RFDETRSegPreview,
         RFDETRSegSmall,
         RFDETRSegXLarge,
+        load_artifact,
     )
 
 _HOMES = {
@@ -52,6 +53,7 @@ _HOMES = {
     "evaluate": ("evaluation", "evaluate"),
     "evaluate_model": ("scoring", "evaluate_model"),
     "label": ("pipeline", "label"),
+    "load_artifact": ("target", "load_artifact"),
     "predict_video": ("predicting_video", "predict_video"),
     "read_coco": ("coco", "read"),
     "register_base": ("bases.registry", "register_base"),
@@ -79,6 +81,7 @@ __all__ = [
     "evaluate",
     "evaluate_model",
     "label",
+    "load_artifact",
     "predict_video",
     "read_coco",
     "register_base",
