@@ -1,13 +1,14 @@
 """`autodistill-seg COMMAND`: the parser, and the only place that turns an error into output and an exit code.
 
 Results go to stdout, logs and progress to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 missing input, 4 finished but
-some images failed, 5 a gate was not met, 130 interrupted. What each command does is in `commands`.
+some images failed, 5 a gate was not met, 130 interrupted, 143 terminated. What each command does is in `commands`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -32,6 +33,18 @@ from .cli_options import (
 from .errors import AutodistillSegError, UnknownNameError
 
 INTERRUPTED = 130
+
+
+# A full disk, a used-up quota, and a limit on a file's size.
+_NO_ROOM = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")} - {None}
+
+
+class _Terminated(KeyboardInterrupt):
+    """A signal that asks the process to end; its exit code is what a shell makes of that signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -281,9 +294,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.hint:
             print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("Interrupted; what was finished is kept, --resume goes on from there.", file=sys.stderr)  # noqa: T201
-        return INTERRUPTED
+        return getattr(interruption, "exit_code", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: no error, and nothing more to say at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -292,6 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             raise
         print(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)  # noqa: T201
+        if error.errno in _NO_ROOM:
+            print("Hint: make room; what was finished is kept, and --resume goes on from there.", file=sys.stderr)  # noqa: T201
         return 1
     except Exception as error:  # the last resort: still one sentence
         if debug:
@@ -320,19 +335,25 @@ def _logging(parsed: argparse.Namespace) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does: what is finished is flushed first."""
+    """SIGTERM, and a terminal that is closed, end a command as Ctrl-C does: what is finished is flushed first."""
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def interrupt(number: int, _: object) -> None:
+        raise _Terminated(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    asked = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Under nohup a hang-up is ignored, and stays so.
+    before = {number: signal.getsignal(number) for number in asked}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The dataset is built beside its place and takes it when it is whole. The same la
 from __future__ import annotations
 
 import dataclasses
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 from . import coco
 from .config import DatasetConfig, RefineConfig, SplitConfig
 from .errors import DataError
-from .files import fingerprint, link_or_copy, read_json, replacing_folder, write_json
+from .files import fingerprint, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
 from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
@@ -27,7 +28,7 @@ from .together import Together
 INDEX = "dataset.json"
 _LONGEST_NAME = 180
 # Raised where the same labels and options give another dataset than before.
-_RULES = 2
+_RULES = 3
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,18 @@ def build(
         The dataset, and whether it was built: False where it is there already, from the same labels and options.
 
     Raises:
-        DataError: no finished labels; a split would be empty; an image has changed since it was labelled.
+        DataError: no finished labels; a split would be empty; an image has changed since it was labelled; another
+            process builds here.
         UnknownNameError: a threshold names an unknown class.
     """
+    with locked(folder.parent):
+        restore_folder(folder)
+        return _build(labels, images, folder, options, human, progress)
+
+
+def _build(
+    labels: Path, images: Path, folder: Path, options: BuildOptions, human: Path | None, progress: bool
+) -> tuple[SegDataset, bool]:
     account = read_account(labels)
     rows = _Rows.of(labels, human or labels.parent / "human", account)
     keys = rows.keys
@@ -131,7 +141,7 @@ def split_of_content(folder: Path) -> dict[str, str]:
 
 
 def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
-    # A shard's name is drawn anew for each write, so it changes with what was written.
+    # A shard's name holds its checksum, so it changes with what was written.
     rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
     return fingerprint(_RULES, rows, account.classes.ontology, options.as_json())
 
@@ -167,14 +177,19 @@ def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, fol
 
 
 def _file_names(keys: Mapping[str, Key]) -> dict[str, str]:
-    """The stem of each image in the dataset, by path: folders joined by `__`, unique whatever the suffix or case."""
+    """The stem of each image in the dataset, by path: folders joined by `__`, unique whatever the suffix or case, and
+    however accents are encoded: some file systems take two such names for one."""
     stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in keys}
-    uses = Counter(stem.casefold() for stem in stems.values())
+    uses = Counter(_alike(stem) for stem in stems.values())
     for path, stem in stems.items():
-        if uses[stem.casefold()] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        if uses[_alike(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
             short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
             stems[path] = f"{short}_{keys[path].image_id[:8]}"
     return stems
+
+
+def _alike(stem: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
 
 
 def _write(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, OutputExistsError
+
+# A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
+_SECONDS_AT_WORK = 3600.0
 
 
 @contextlib.contextmanager
@@ -54,11 +59,18 @@ def fingerprint(*parts: Any) -> str:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-links `source` as `target`, or copies it where the file system cannot link."""
+    """Hard-links `source` as `target`, or copies it where the file system cannot link.
+
+    Raises:
+        FileExistsError: there is a `target`; it may be a link to somebody's file, and is not written to.
+    """
     try:
         os.link(source.resolve(), target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copyfile(source, target)
+        with source.open("rb") as read, target.open("xb") as written:
+            shutil.copyfileobj(read, written)
 
 
 @contextlib.contextmanager
@@ -79,11 +91,32 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sweep(folder: Path, pattern: str = ".*.partial") -> None:
-    """Removes what killed processes left half-written in `folder`: hidden files and folders whose process is gone."""
+def restore_folder(folder: Path) -> None:
+    """Puts `folder` back where a kill came between the two renames of `replacing_folder`; removes what was half-made.
+
+    Only for the holder of a lock: it may be another's that is at work.
+    """
+    name = glob.escape(folder.name)
+    for old in sorted(folder.parent.glob(f".{name}.*.old")):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+    for half in folder.parent.glob(f".{name}.*.partial"):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def sweep(folder: Path, pattern: str = ".*.partial", *, alone: bool = True) -> None:
+    """Removes what killed processes left half-written in `folder`: hidden files and folders whose process is gone, and
+    files that have lain for an hour.
+
+    Where other machines may be at work, not `alone`, a process's number says nothing: then it is the latter only.
+    """
     for path in folder.glob(pattern):
-        if _is_gone(path.name.split(".")[-2]):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another may sweep too
+            old = path.is_file() and time.time() - path.stat().st_mtime >= _SECONDS_AT_WORK
+            if old or (alone and _is_gone(path.name.split(".")[-2])):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def _is_gone(process: str) -> bool:
@@ -127,9 +160,7 @@ def locked(folder: Path, share: tuple[int, int] | None = None) -> Iterator[None]
                     f"Another process is writing to {folder}.",
                     "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
                 ) from error
-        if share is None:
-            # Alone here: no other machine's process is at work, whose number would say nothing.
-            sweep(folder)
+        sweep(folder, alone=share is None)
         yield
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat as stats
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -53,12 +54,17 @@ _MAGIC = (
     b"MM\x00+",
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1")
-_BRANDS = (b"avif", b"avis", *_HEIC_BRANDS)
+_AVIF_BRANDS = (b"avif", b"avis")
+_BRANDS = (*_AVIF_BRANDS, *_HEIC_BRANDS)
 # What RF-DETR, pycocotools' users and CVAT all read the way we do; anything else is written as PNG into the dataset.
-_LINKABLE = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
+_LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp"}
+# Pillow knows more, and some of them start other programs (EPS) or take anything for theirs (TGA).
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
 # Pillow's own limit for an error, kept here because other packages switch Pillow's off for the whole process.
 MAX_PIXELS = 178_956_970
+# 8 bytes for each of so many pixels, and some: a file is read whole.
+MAX_BYTES = 8 * MAX_PIXELS + 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,8 @@ def discover(folder: Path) -> list[Path]:
     """Every image file under `folder`, sorted by relative POSIX path; hidden files and folders are passed over.
 
     A file counts by its content; one that has an image's suffix but not an image's content counts too, so that opening
-    it tells what is wrong with it. Linked folders are not followed.
+    it tells what is wrong with it, and so does a folder that may not be read. Linked folders are not followed, pipes
+    and devices passed over.
 
     Raises:
         MissingInputError: the folder is not there, or holds no image.
@@ -99,19 +106,31 @@ def discover(folder: Path) -> list[Path]:
         raise MissingInputError(f"There is no folder {folder}.", "Give the folder that holds the images.")
     if not folder.is_dir():
         raise MissingInputError(f"{folder} is not a folder.", "Give the folder that holds the images.")
-    found = [path for path in _files(folder) if path.suffix.lower() in SUFFIXES or _looks_like_image(path)]
+    closed: list[Path] = []
+    found = [path for path in _files(folder, closed) if path.suffix.lower() in SUFFIXES or _looks_like_image(path)]
+    found += closed
     if not found:
         raise MissingInputError(f"There is no image in {folder}.", f"Known formats: {', '.join(sorted(SUFFIXES))}.")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+def _files(folder: Path, closed: list[Path]) -> Iterator[Path]:
+    """Every file; folders that cannot be listed are added to `closed`."""
+
+    def note(error: OSError) -> None:
+        closed.append(Path(os.fsdecode(error.filename)))
+
+    for root, folders, names in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(root, name)
-            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
-                yield path
+        yield from (path for name in names if not name.startswith(".") and _is_file(path := Path(root, name)))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or cannot be told (a link that leads nowhere): opening it then says why."""
+    try:
+        return stats.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _looks_like_image(path: Path) -> bool:
@@ -146,6 +165,10 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
         raise DataError(f"{shown} has a name that is not UTF-8, which no dataset can hold.", "Rename the file.")
     try:
         stat = path.stat()
+        if not (stats.S_ISREG(stat.st_mode) or stats.S_ISDIR(stat.st_mode)):
+            raise DataError(f"{path} is not a file but a pipe or a device.")
+        if stat.st_size > MAX_BYTES:
+            raise DataError(f"{path} has {stat.st_size / 2**30:.1f} GiB: too many to be an image.")
         data = path.read_bytes()
         after = path.stat()
     except OSError as error:
@@ -174,34 +197,50 @@ def decode(data: bytes, name: str) -> Decoded:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{name} would decode to {image.width}x{image.height}: too many pixels to be safe.")
                 return Decoded(*_to_rgb(image, data), _frames(image))
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image in a known format.") from error
+        foreign = data[8:12] in _AVIF_BRANDS and "AVIF" not in _formats()
+        hint = "This Pillow reads no AVIF: pip install -U pillow" if foreign else None
+        raise DataError(f"{name} is not an image in a known format.", hint) from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} would decode to too many pixels to be safe: {error}.") from error
-    # Pillow's decoders raise whatever their format's parser stumbles over.
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise DataError(f"{name} cannot be decoded: {error}.") from error
-    except (MemoryError, OverflowError, ZeroDivisionError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{name} cannot be decoded: {type(error).__name__} {error}.") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"{name} cannot be decoded: {_line(error)}.") from error
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.
+        raise DataError(f"{name} cannot be decoded: {type(error).__name__} {_line(error)}.") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _formats() -> list[str]:
+    """Those of `_FORMATS` that this Pillow reads; HEIC is one once its plug-in is there."""
+    from PIL import Image
+
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _to_rgb(image: Image.Image, data: bytes) -> tuple[RgbImage, str | None]:
     from PIL import ImageOps
 
     orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    plain = image.mode in ("RGB", "L") and getattr(image, "n_frames", 1) == 1 and orientation in (0, 1)
+    plain = image.mode in ("RGB", "L") and _frames(image) == 1 and orientation in (0, 1)
     link_suffix = _LINKABLE.get(image.format or "") if plain else None
     if plain and image.format == "JPEG" and (whole := _sound_jpeg(data)) is not None:
         return whole, link_suffix
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        # Pillow turns a TIFF as it loads it, and takes the mark away; every other format waits for us to do so.
+        image.load()
         pixels = _grey_to_rgb(np.asarray(image))
-        if orientation not in (0, 1):
-            turned = ImageOps.exif_transpose(_with_exif(pixels, image))
-            pixels = np.asarray(turned)
+        if image.getexif().get(_ORIENTATION_TAG, 1) not in (0, 1):
+            pixels = np.asarray(ImageOps.exif_transpose(_with_exif(pixels, image)))
         return np.ascontiguousarray(pixels), None
     # Each of these steps copies the picture, so each is taken only where it is needed.
     upright = image if orientation in (0, 1) else ImageOps.exif_transpose(image)
@@ -213,7 +252,7 @@ def _to_rgb(image: Image.Image, data: bytes) -> tuple[RgbImage, str | None]:
 
 
 def _frames(image: Image.Image) -> int:
-    """Pages or frames of a file; a photo's preview or depth map (MPO) is none."""
+    """Pages or frames of a file; a photo's preview or depth map (MPO) is none, and no other reader looks at it."""
     return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
 
 

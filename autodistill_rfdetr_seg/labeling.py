@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from .bases.source import BaseSource, Outcome
@@ -16,7 +17,7 @@ from .bases.workers import Item, asked_in_workers
 from .config import LabelingConfig
 from .errors import AutodistillSegError, BaseModelError, DataError
 from .files import locked, read_json, write_json, write_text
-from .images import file_sha256, image_id, printable
+from .images import MAX_BYTES, file_sha256, image_id, printable
 from .records import Classes
 from .store import Key, LabelStore, StoredLabels
 
@@ -48,7 +49,8 @@ def label_images(
     """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
 
     Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
-    ends. An image that cannot be read, or that the base fails on, is a failure with a reason; the rest is labelled.
+    ends; the latter also where `max_failures` ends it. An image that cannot be read, or that the base fails on, is a
+    failure with a reason; the rest is labelled.
     Files with the same content are labelled once. The account also keeps `root`, the folder that names are relative to,
     and `groups` (name → group) of images that belong into one split.
 
@@ -74,12 +76,12 @@ def label_images(
             for (_, name), outcome in _asked(source, firsts, keys, options):
                 twins = copies.get(name, ())
                 if isinstance(outcome, AutodistillSegError):
-                    failed = (printable(one) for one in (name, *(twin for _, twin in twins)))
+                    failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
                     failures += [{"path": one, "reason": outcome.message} for one in failed]
                     _log.warning("%s", outcome)
-                    _check_failures(failures, options.max_failures, folder)
+                    _check_failures(failures, options, folder)
                 elif outcome is not None:
-                    for row in (outcome, *(_copied(outcome, path, twin) for path, twin in twins)):
+                    for row in (outcome, *(_copied(outcome, *twin) for twin in twins)):
                         dropped.update(row.dropped)
                         store.append(row, source.provenance)
                         several += [row.image.path] if row.frames > 1 else []
@@ -112,22 +114,24 @@ def _asked(
         yield from asked_in_threads(source, items, keys, options.batch_size)
 
 
-def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[Item]]]:
-    """The first file of each content, and the further ones with the same content by the first's name.
+def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[tuple[str, int]]]]:
+    """The first file of each content, and (name, mtime_ns) of the further ones with the same by the first's name.
 
     Only files of equal size are read for it: most folders have few.
     """
-    by_size: dict[int, list[Item]] = defaultdict(list)
+    by_size: dict[int, list[tuple[Path, str, int]]] = defaultdict(list)
     for path, name in items:
-        by_size[_size(path)].append((path, name))
+        # Before the content is read: what is changed later is then known by its time.
+        size, mtime_ns = _stamp(path)
+        by_size[size].append((path, name, mtime_ns))
     firsts: list[Item] = []
-    copies: dict[str, list[Item]] = {}
+    copies: dict[str, list[tuple[str, int]]] = {}
     for size, same in by_size.items():
         seen: dict[str, str] = {}
-        for path, name in same:
+        for path, name, mtime_ns in same:
             content = _content(path) if len(same) > 1 and size > 0 and printable(name) == name else None
             if content is not None and content in seen:
-                copies.setdefault(seen[content], []).append((path, name))
+                copies.setdefault(seen[content], []).append((name, mtime_ns))
             else:
                 firsts.append((path, name))
                 if content is not None:
@@ -135,11 +139,13 @@ def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[I
     return sorted(firsts, key=lambda item: item[1]), copies
 
 
-def _size(path: Path) -> int:
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and mtime_ns; -1 of a file that is not to be had, or is no file."""
     try:
-        return path.stat().st_size
+        stat = path.stat()
     except OSError:
-        return -1
+        return -1, -1
+    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) and stat.st_size <= MAX_BYTES else (-1, -1)
 
 
 def _content(path: Path) -> str | None:
@@ -149,13 +155,15 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _copied(row: StoredLabels, path: Path, name: str) -> StoredLabels:
+def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:
     image = replace(row.image, id=image_id(name, row.image.sha256), path=name)
-    return replace(row, image=image, mtime_ns=path.stat().st_mtime_ns)
+    return replace(row, image=image, mtime_ns=mtime_ns)
 
 
-def _check_failures(failures: Sequence[Mapping[str, str]], most: int | None, folder: Path) -> None:
+def _check_failures(failures: Sequence[Mapping[str, str]], options: LabelingConfig, folder: Path) -> None:
+    most = options.max_failures
     if most is not None and len(failures) > most:
+        _write_failures(folder, failures, options.share)
         raise BaseModelError(
             f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
             f"{failures[-1]['reason']}",

@@ -98,8 +98,8 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
     Raises:
         MissingInputError: there are no images, or no gold set where one is named.
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set.
-        UsageError: the output lies in the images' folder or holds the base's model, or the base does not take its
-            arguments or prompts.
+        UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
+            does not take its arguments or prompts.
     """
     images, root = Path(config.images).resolve(), run.root.resolve()
     if not (images.is_file() or has_magic(config.images)):
@@ -109,6 +109,12 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
             f"The output {root} lies in the images' folder {images}.",
             "Your folder is never written to: choose another.",
         )
+    for ours in run.written:
+        if images.is_relative_to(ours.resolve()):
+            raise UsageError(
+                f"The images {images} lie in {ours}, which the run would replace.",
+                "Your folder is never written to: choose another --output.",
+            )
     _refuse_own_base(config, root)
     for gold in config.evaluation.gold:
         if not Path(gold).exists():

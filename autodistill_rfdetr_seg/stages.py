@@ -86,6 +86,11 @@ class RunFolder:
         """The picture of labels and predictions."""
         return self.root / "samples.png"
 
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders that stages write, and replace or remove."""
+        return (self.labels, self.frames, self.dataset, self.training, self.evaluation)
+
     def review(self, kind: str) -> Path:
         """What to look at first, as `csv`, `json`, `png` or `html`."""
         return self.root / f"review.{kind}"
@@ -110,7 +115,7 @@ class RunFolder:
 
     def clear(self) -> None:
         """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here."""
-        for folder in (self.labels, self.frames, self.dataset, self.training, self.evaluation):
+        for folder in self.written:
             shutil.rmtree(folder, ignore_errors=True)
         reviews = [self.review(kind) for kind in REVIEWS]
         for file in (self.config_file, self.report, self.picture, *reviews):

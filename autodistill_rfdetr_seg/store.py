@@ -8,10 +8,10 @@ Thresholds are applied later, at build; classes too: a row knows prompts, so ren
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import DataError
 from .files import fingerprint, replacing
+from .images import file_sha256
 from .records import Classes, ImageLabels, ImageRecord, Instance, Rle
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ HUMAN = "human"
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
 _CACHED_SHARDS = 8
+_DIGEST = 16  # hex digits of a shard's SHA-256 in its name
 # What made a row: not wanted where the row is.
 _PROVENANCE = {"base_args", "base_fingerprint", "versions"}
 
@@ -178,15 +180,21 @@ class LabelStore:
         import pyarrow.parquet as pq
 
         table = pa.Table.from_pylist(self._rows, schema=_schema())
-        number = len(list(self.folder.glob("part-*.parquet")))
-        with replacing(self.folder / f"part-{number:06d}-{uuid.uuid4().hex[:8]}.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        data = sink.getvalue().to_pybytes()
+        # Above any that is there, so that it sorts as the newest even where one has been put aside.
+        number = 1 + max((int(shard.name.split("-")[1]) for shard in self.folder.glob("part-*.parquet")), default=-1)
+        # Parquet's checksums cover the pages, not the headers between them.
+        digest = hashlib.sha256(data).hexdigest()[:_DIGEST]
+        with replacing(self.folder / f"part-{number:06d}-{digest}.parquet") as temporary:
+            temporary.write_bytes(data)
         self._rows = []
 
     def keys(self, base_fingerprint: str, *, heal: bool = False) -> dict[str, Key]:
         """The newest row of each relative path that this base made: path → key. Reads no instance.
 
-        A damaged shard is told by its checksums. With `heal` it is put aside (`.torn`), so that its images count as not
+        A damaged shard is told by its checksum. With `heal` it is put aside (`.torn`), so that its images count as not
         labelled.
 
         Raises:
@@ -196,8 +204,8 @@ class LabelStore:
         columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
             try:
-                # All of a shard is read where it may be healed: damage anywhere in it counts.
-                table = self._read(shard).select(columns) if heal else self._read(shard, columns)
+                # Where it may be healed, damage anywhere in it counts.
+                table = self._read(shard, columns, whole=heal)
             except DataError as error:
                 if not heal:
                     raise
@@ -213,7 +221,7 @@ class LabelStore:
         """The row that `key` names. Keys in path order read each shard about once."""
         if key.shard not in self._cache:
             columns = [name for name in _schema().names if name not in _PROVENANCE]
-            table = self._read(self.folder / key.shard, columns)
+            table = self._read(self.folder / key.shard, columns, whole=True)
             # Instances stay packed until their row is asked for: there may be hundreds an image.
             packed = table.column("instances").combine_chunks()
             self._cache[key.shard] = table.drop_columns(["instances"]).to_pylist(), packed
@@ -228,17 +236,19 @@ class LabelStore:
         for path in sorted(keys):
             yield self.read(keys[path])
 
-    def _read(self, shard: Path, columns: list[str] | None = None) -> pa.Table:
-        import pyarrow as pa
+    def _read(self, shard: Path, columns: list[str], *, whole: bool) -> pa.Table:
+        """Some columns of a shard; `whole` looks at all of it first, else damage to the others goes unnoticed."""
         import pyarrow.parquet as pq
 
+        hint = "Run `label --resume`: it is put aside, and only its images are labelled again."
+        digest = shard.stem.rpartition("-")[2]
+        if whole and len(digest) == _DIGEST and not file_sha256(shard).startswith(digest):
+            raise DataError(f"The label shard {shard} is damaged: it is not what was written.", hint)
         try:
             return pq.read_table(shard, columns=columns, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"The label shard {shard} cannot be read ({str(error).splitlines()[0]}).",
-                "Run `label --resume`: it is put aside, and only its images are labelled again.",
-            ) from error
+        except Exception as error:  # of a damaged header pyarrow may say anything, down to a UnicodeDecodeError
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise DataError(f"The label shard {shard} cannot be read ({reason}).", hint) from error
 
 
 def _to_row(labels: StoredLabels, provenance: Provenance) -> dict[str, Any]:

@@ -49,7 +49,14 @@ def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "suffix", "links"),
-    [("RGB", ".png", True), ("L", ".png", True), ("RGBA", ".png", False), ("P", ".png", False), ("RGB", ".bmp", True)],
+    [
+        ("RGB", ".png", True),
+        ("1", ".png", False),
+        ("L", ".png", True),
+        ("RGBA", ".png", False),
+        ("P", ".png", False),
+        ("RGB", ".bmp", True),
+    ],
 )
 def test_modes(tmp_path: Path, mode: str, suffix: str, links: bool) -> None:
     opened = open_image(saved(tmp_path / f"image{suffix}", mode))

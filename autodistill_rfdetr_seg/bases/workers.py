@@ -1,7 +1,8 @@
 """Labelling in processes of their own: several bases at work, and a base that hangs can be ended without loss.
 
 The parent alone writes the store. A worker that dies or takes too long costs its image, which becomes a failure with a
-reason; another worker takes its place. Workers end by themselves when the parent is gone.
+reason; another worker takes its place. Workers end by themselves when the parent is gone, even from within a base that
+hangs.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ def asked_in_workers(
     """
     rest = iter(items)
     alone: deque[Item] = deque()
-    crew = [_Worker(source, place, batch_size) for place in range(min(workers, len(items)))]
+    crew: list[_Worker] = []
 
     def work_for(worker: _Worker) -> list[Item]:
         return [alone.popleft()] if alone else list(islice(rest, worker.batch))
 
     try:
+        for place in range(min(workers, len(items))):
+            crew.append(_Worker(source, place, batch_size))
         busy = {worker.connection: worker for worker in crew if worker.give(work_for(worker), timeout)}
         while busy:
             for worker in _finished(list(busy.values())):
@@ -145,18 +148,17 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _take_gpu(place)
-    try:
-        adapter = source.adapter()
-    except AutodistillSegError as error:
-        connection.send(_sendable(error))
-        return
-    connection.send(adapter.batch_size(batch_size))
-    while True:
+    # A closed connection is a parent that is gone, or done with us.
+    with contextlib.suppress(EOFError, OSError):
         try:
-            items = connection.recv()
-        except EOFError:
+            adapter = source.adapter()
+        except AutodistillSegError as error:
+            connection.send(_sendable(error))
             return
-        connection.send([_sendable(o) if isinstance(o, AutodistillSegError) else o for o in _outcomes(adapter, items)])
+        connection.send(adapter.batch_size(batch_size))
+        while True:
+            answers = _outcomes(adapter, connection.recv())
+            connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
 
 
 def _end_with_parent() -> None:
