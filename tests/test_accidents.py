@@ -25,6 +25,7 @@ from autodistill_rfdetr_seg.files import locked
 
 IMAGES = 300  # three shards
 KILLS = 12
+PAUSE = 0.05  # seconds
 
 
 def speckled(path: Path, number: int, mode: str = "RGB") -> None:
@@ -148,12 +149,16 @@ def test_a_file_that_may_not_grow(tmp_path: Path, undisturbed: dict[str, bytes],
     assert wherever(tmp_path) == undisturbed
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes], float]:
+    """24 photos, their dataset by a base that takes `PAUSE` for each, and the seconds that it took a process."""
+    home = tmp_path_factory.mktemp("slow")
     for i in range(24):
-        scene(tmp_path / "photos" / f"{i:02d}.png", i)
-    (tmp_path / "base.py").write_text(BASE)
-    return tmp_path / "photos"
+        scene(home / "photos" / f"{i:02d}.png", i)
+    (home / "base.py").write_text(BASE)
+    started = time.monotonic()
+    assert finish(arguments(home / "photos", home / "run", pause=PAUSE))[0] == 0
+    return home / "photos", annotations(home / "run"), time.monotonic() - started
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[int]:
@@ -179,17 +184,30 @@ def are_gone(numbers: list[int], seconds: float = 10.0) -> bool:
 
 @pytest.mark.parametrize(
     ("sent", "code", "workers"),
-    [("SIGINT", 130, 2), ("SIGTERM", 143, 2), ("SIGKILL", -9, 2), ("SIGTERM", 143, 0), ("SIGHUP", 129, 0)],
+    [("SIGINT", 130, 2), ("SIGTERM", 143, 2), ("SIGKILL", -9, 2), ("SIGHUP", 129, 0)],
 )
-def test_a_signal_ends_it_in_order(photos: Path, tmp_path: Path, sent: str, code: int, workers: int) -> None:
-    run = tmp_path / "run"
+def test_a_signal_ends_it_in_order(
+    slow: tuple[Path, dict[str, bytes], float], tmp_path: Path, sent: str, code: int, workers: int
+) -> None:
+    (photos, expected, _), run = slow, tmp_path / "run"
+    hanging = photos / "00 hangs.png"
     if workers:
-        scene(photos / "00.png", 30, (255, 255, 255))  # the base hangs on it, in one of them
-    given = arguments(photos, run, "--workers", str(workers), pause=0.1)
-    process = begin([argument for argument in given if argument != "-q"])
+        scene(hanging, 30, (255, 255, 255))  # the base hangs on it, in one of them
+    try:
+        given = arguments(photos, run, "--workers", str(workers), pause=PAUSE)
+        interrupt([argument for argument in given if argument != "-q"], run, sent, code, workers)
+    finally:
+        hanging.unlink(missing_ok=True)
+    assert here(arguments(photos, run, "--resume", pause=PAUSE))[0] == 0
+    assert annotations(run) == expected
+
+
+def interrupt(command: list[str], run: Path, sent: str, code: int, workers: int) -> None:
+    """Sends a signal once an image has been labelled, and looks at the end."""
+    process = begin(command)
     assert process.stderr is not None
     seen = ""
-    while not re.search(r"[1-9]\d?/24", seen):
+    while not re.search(r"[1-9]\d?/2[45]", seen):
         letter = process.stderr.read(1)
         assert letter, seen
         seen += letter
@@ -202,25 +220,15 @@ def test_a_signal_ends_it_in_order(photos: Path, tmp_path: Path, sent: str, code
     assert ("--resume goes on from there" in err) == (sent != "SIGKILL")
     assert are_gone(crew)
     assert bool(list((run / "labels").glob("part-*.parquet"))) == (sent != "SIGKILL")
-    scene(photos / "00.png", 0)
-    assert here(arguments(photos, run, "--resume", pause=0.1))[0] == 0
-    assert here(arguments(photos, tmp_path / "whole", pause=0.1))[0] == 0
-    assert annotations(run) == annotations(tmp_path / "whole")
 
 
-def test_killed_anywhere_again_and_again(photos: Path, tmp_path: Path) -> None:
-    run, whole = tmp_path / "run", tmp_path / "whole"
-
-    def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-        return begin(arguments(photos, folder, *more, pause=0.05))
-
-    started = time.monotonic()
-    assert start(whole).wait() == 0
-    full = time.monotonic() - started
+def test_killed_anywhere_again_and_again(slow: tuple[Path, dict[str, bytes], float], tmp_path: Path) -> None:
+    (photos, expected, full), run = slow, tmp_path / "run"
     rng = random.Random(7)
     ended = 0
     for number in range(KILLS):
-        process = start(run, "--resume", *(("--workers", "2") if number % 5 == 4 else ()))
+        workers = ("--workers", "2") if number % 5 == 4 else ()
+        process = begin(arguments(photos, run, "--resume", *workers, pause=PAUSE))
         try:
             # From the last imports to the last rename; what was stored brings the latter nearer.
             process.wait(rng.uniform(0.4, 1.1) * full)
@@ -229,11 +237,19 @@ def test_killed_anywhere_again_and_again(photos: Path, tmp_path: Path) -> None:
             process.send_signal(rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
         process.communicate(timeout=30)
     assert ended < KILLS
-    final = finish(arguments(photos, run, "--resume", pause=0.05))
+    final = here(arguments(photos, run, "--resume", pause=PAUSE))
     assert final[0] == 0, final
-    assert annotations(run) == annotations(whole)
+    assert annotations(run) == expected
     left = [path.name for path in run.rglob(".*") if not path.name.startswith(".lock")]
     assert not left
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i in range(24):
+        scene(tmp_path / "photos" / f"{i:02d}.png", i)
+    (tmp_path / "base.py").write_text(BASE)
+    return tmp_path / "photos"
 
 
 def test_what_a_kill_leaves_behind_is_cleared(photos: Path, tmp_path: Path) -> None:

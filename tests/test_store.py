@@ -77,6 +77,34 @@ def test_torn_shard_is_named(tmp_path: Path) -> None:
         LabelStore(tmp_path).keys(MADE.fingerprint)
 
 
+def test_damage_is_told_wherever_it_is(tmp_path: Path) -> None:
+    with LabelStore(tmp_path) as made:
+        made.append(row("a.png"), MADE)
+    shard = next(tmp_path.glob("part-*.parquet"))
+    sound = shard.read_bytes()
+    (key,) = LabelStore(tmp_path).keys(MADE.fingerprint).values()
+    for at in range(0, len(sound), len(sound) // 60):
+        shard.write_bytes(sound[:at] + bytes([sound[at] ^ 1]) + sound[at + 1 :])
+        with pytest.raises(DataError, match=shard.name):
+            LabelStore(tmp_path).read(key)
+        assert LabelStore(tmp_path).keys(MADE.fingerprint, heal=True) == {}
+        assert shard.with_suffix(".torn").read_bytes() != sound
+
+
+def test_what_comes_after_a_shard_put_aside_is_still_the_newest(tmp_path: Path) -> None:
+    for score in (0.1, 0.2, 0.3):
+        with LabelStore(tmp_path) as made:
+            made.append(row("a.png", score), MADE)
+    next(tmp_path.glob("part-000000-*")).write_bytes(b"torn")
+    store = LabelStore(tmp_path)
+    store.keys(MADE.fingerprint, heal=True)
+    for score in (0.4, 0.5, 0.6):
+        with store:
+            store.append(row("a.png", score), MADE)
+        newest = store.read(store.keys(MADE.fingerprint)["a.png"])
+        assert [instance.score for instance in newest.instances] == [score]
+
+
 def test_prompts_become_classes() -> None:
     classes = Classes.from_ontology({"dog": "dog", "puppy": "dog", "cat": "cat"})
     labels = row("a.png").with_classes(classes)
