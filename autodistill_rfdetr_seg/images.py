@@ -200,6 +200,8 @@ def decode(data: bytes, name: str) -> Decoded:
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise DataError(f"{name} would decode to {image.width}x{image.height}: too many pixels to be safe.")
+                if _is_too_short(image, data):
+                    raise DataError(f"{name} is truncated: too short for {image.width}x{image.height} pixels.")
                 return Decoded(*_to_rgb(image, data), _frames(image))
     except DataError:
         raise
@@ -213,6 +215,13 @@ def decode(data: bytes, name: str) -> Decoded:
         raise DataError(f"{name} cannot be decoded: {_line(error)}.") from error
     except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.
         raise DataError(f"{name} cannot be decoded: {type(error).__name__} {_line(error)}.") from error
+
+
+def _is_too_short(image: Image.Image, data: bytes) -> bool:
+    """Whether pixels that are not packed cannot be in the data, told before room is made for them: a damaged header
+    of 2 kB may ask for a gigabyte."""
+    tiles = getattr(image, "tile", ())
+    return bool(tiles) and all(tile[0] == "raw" for tile in tiles) and image.width * image.height > 8 * len(data)
 
 
 def _line(error: Exception) -> str:

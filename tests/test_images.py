@@ -122,6 +122,24 @@ def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         decode(bomb, "bomb.png")
 
 
+def test_a_header_that_asks_for_more_than_there_is_gets_no_memory() -> None:
+    import io
+    import tracemalloc
+
+    buffer = io.BytesIO()
+    Image.fromarray(CORNERS).save(buffer, "TIFF")
+    data = bytearray(buffer.getvalue())
+    for tag in (256, 257):  # ImageWidth, ImageLength, as the SHORT or LONG that stands there
+        at = data.index(struct.pack("<HH", tag, 4)) if struct.pack("<HH", tag, 4) in data else 0
+        at = at or data.index(struct.pack("<HH", tag, 3))
+        data[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 13000)
+    tracemalloc.start()
+    with pytest.raises(DataError, match="too short for 13000x13000 pixels"):
+        decode(bytes(data), "short.tif")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
 def test_id_comes_from_content_and_path() -> None:
     assert image_id("a/x.png", "00") != image_id("b/x.png", "00")
     assert image_id("a/x.png", "00") != image_id("a/x.png", "01")
