@@ -18,6 +18,8 @@ from .errors import DataError, MissingInputError, UnknownNameError, UsageError
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
+Preset = Literal["auto", "8gb", "16gb", "24gb", "40gb", "80gb"]
+Logger = Literal["csv", "tensorboard", "wandb"]
 
 
 class Options(BaseModel):
@@ -150,7 +152,9 @@ class TargetConfig(Options):
 
     `model` takes what rfdetr's model configuration takes (`resolution`, `num_queries`, `pretrain_weights` …), `train`
     what rfdetr's `TrainConfig` takes beyond the options named here. `epochs`, `batch_size` and `grad_accum_steps` are
-    always explicit: rfdetr changed its own defaults between releases.
+    always explicit: rfdetr changed its own defaults between releases. `preset` chooses the last two for a GPU's memory,
+    `devices` is how many of them train together, `early_stopping` ends after so many validations without a better mask
+    AP, and `loggers` write beside `metrics.csv`, which is always there.
     """
 
     size: Size = "nano"
@@ -159,6 +163,10 @@ class TargetConfig(Options):
     grad_accum_steps: Annotated[int, Field(ge=1)] = 4
     lr: Annotated[float, Field(gt=0)] = 1e-4
     device: str = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+    preset: Preset | None = None
+    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    loggers: list[Logger] = Field(default_factory=list)
     seed: int = 0
     model: dict[str, Any] = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)

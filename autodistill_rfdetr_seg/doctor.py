@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .bases.inventory import importable, inventory
+from .machine import disk_free, memory_gb
 from .versions import versions
 
 
@@ -51,26 +51,13 @@ def device() -> dict[str, Any]:
     return {"kind": "cpu", "name": f"{os.cpu_count()} cores (training real sizes wants a GPU)", "memory_gb": None}
 
 
-def memory_gb() -> dict[str, float | None]:
-    """Total and available main memory in GB; None where the system does not say."""
-    found: dict[str, float | None] = {"total": None, "available": None}
-    path = Path("/proc/meminfo")
-    if path.is_file():
-        lines = dict(line.split(":", 1) for line in path.read_text(encoding="ascii").splitlines())
-        for key, name in (("total", "MemTotal"), ("available", "MemAvailable")):
-            found[key] = round(int(lines[name].split()[0]) / 2**20, 1)
-    elif hasattr(os, "sysconf"):
-        found["total"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    return found
-
-
 def examine() -> dict[str, Any]:
     """Everything `doctor` shows, JSON-ready."""
     return {
         "platform": platform.platform(),
         "device": device(),
         "memory_gb": memory_gb(),
-        "disk_free_gb": round(shutil.disk_usage(".").free / 2**30, 1),
+        "disk_free_gb": round(disk_free(Path()) / 2**30, 1),
         "versions": versions(),
         "parts": [asdict(part) for part in optional_parts()],
         "keys": {"ROBOFLOW_API_KEY": "ROBOFLOW_API_KEY" in os.environ},

@@ -7,7 +7,7 @@ from .parsing import ANNOTATIONS
 from .problem import Problem
 from .reading import align, read, read_results, read_rows, to_dataset, to_results, write_results
 from .single import from_answer, image_file
-from .validation import validate
+from .validation import look_at_image, look_at_mask, validate
 from .writing import write
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "align",
     "from_answer",
     "image_file",
+    "look_at_image",
+    "look_at_mask",
     "read",
     "read_results",
     "read_rows",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from .. import masks
 from ..errors import MissingInputError
+from . import segmentation as segmentations
 from .annotation import Annotation, Image
-from .parsing import CocoFile, locate, parse
-from .problem import Note, Problem, Teller
+from .parsing import CocoFile, locate, parse, unsafe_file_name
+from .problem import Note, Problem, Teller, as_number
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2-8 are mirrored or turned
+_TURNED = (2, 3, 4, 5, 6, 7, 8)
 _BOX_SLACK = (
     2.0,
     0.05,
@@ -39,6 +43,43 @@ def validate(source: str | Path, check_images: bool = True) -> list[Problem]:
     return problems
 
 
+def look_at_mask(row: Mapping[str, Any], height: int, width: int) -> str | None:
+    """What is wrong with one raw annotation's mask, in the same words for each such row; None where nothing is.
+
+    "mask cannot be read", "mask is empty", or "box is not the mask's", by the slack of `validate`.
+    """
+    try:
+        rle = segmentations.parse(row.get("segmentation"), height, width)
+    except ValueError:
+        return "mask cannot be read"
+    if not masks.area(rle):
+        return "mask is empty"
+    numbers = [as_number(side) for side in row.get("bbox") or ()]
+    if len(numbers) != 4 or None in numbers:
+        return "box is missing"
+    x, y, box_width, box_height = (side or 0.0 for side in numbers)
+    return "box is not the mask's" if _far((x, y, box_width, box_height), masks.bbox_xywh(rle)) else None
+
+
+def look_at_image(path: Path, row: Mapping[str, Any]) -> list[str]:
+    """What is wrong with one raw image row of the COCO file `path`, in the same words for each such row.
+
+    "image file is missing", "image file cannot be opened", "image size is not the file's", "image is turned by EXIF".
+    """
+    from PIL import Image as Pillow
+
+    if unsafe_file_name(row["file_name"]):
+        return ["image file is outside of the folder"]
+    try:
+        size, orientation = _header(path.parent / row["file_name"])
+    except FileNotFoundError:
+        return ["image file is missing"]
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError):
+        return ["image file cannot be opened"]
+    wrong = [] if size == (row["width"], row["height"]) else ["image size is not the file's"]
+    return [*wrong, "image is turned by EXIF"] if orientation in _TURNED else wrong
+
+
 def _check_mask(annotation: Annotation, path: Path, note: Note) -> None:
     """Hold what the row states against its mask."""
     place = Teller(note, path, annotation.image_id, annotation.id)
@@ -53,9 +94,14 @@ def _check_mask(annotation: Annotation, path: Path, note: Note) -> None:
         place.warning("`bbox` is missing; most readers need it")
         return
     drawn = masks.bbox_xywh(annotation.rle)
-    pixels, share = _BOX_SLACK
-    if _edge_distance(annotation.bbox_xywh, drawn) > pixels + share * max(drawn[2:]):
+    if _far(annotation.bbox_xywh, drawn):
         place.error(f"`bbox` is {_listed(annotation.bbox_xywh)}, but the mask's box is {_listed(drawn)}")
+
+
+def _far(stated_xywh: tuple[float, float, float, float], drawn_xywh: tuple[float, float, float, float]) -> bool:
+    """Whether a stated box is another than the mask's."""
+    pixels, share = _BOX_SLACK
+    return _edge_distance(stated_xywh, drawn_xywh) > pixels + share * max(drawn_xywh[2:])
 
 
 def _edge_distance(
@@ -75,9 +121,7 @@ def _check_image(image: Image, path: Path, note: Note) -> None:
     place = Teller(note, path, image.id)
     file = path.parent / image.file_name
     try:
-        with Pillow.open(file) as opened:
-            width, height = opened.size
-            orientation = opened.getexif().get(_ORIENTATION, 1)
+        (width, height), orientation = _header(file)
     except FileNotFoundError:
         place.error(f"the image file {image.file_name!r} is not there")
         return
@@ -86,13 +130,21 @@ def _check_image(image: Image, path: Path, note: Note) -> None:
         return
     turned = orientation in (5, 6, 7, 8)
     stated = (image.width, image.height)
-    if orientation in (2, 3, 4, 5, 6, 7, 8):
+    if orientation in _TURNED:
         place.warning(
             f"{image.file_name!r} has EXIF orientation {orientation}: a reader that applies it and one that does not "
             "(RF-DETR) see different images; save it upright"
         )
     if stated != (width, height) and not (turned and stated == (height, width)):
         place.error(f"the file says {stated[0]} x {stated[1]} pixels, but {image.file_name!r} is {width} x {height}")
+
+
+def _header(file: Path) -> tuple[tuple[int, int], int]:
+    """Width and height of an image file as they stand in it, and its EXIF orientation."""
+    from PIL import Image as Pillow
+
+    with Pillow.open(file) as opened:
+        return opened.size, opened.getexif().get(_ORIENTATION, 1)
 
 
 def _check_names(file: CocoFile, note: Note) -> None:

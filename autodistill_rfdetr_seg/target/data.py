@@ -20,6 +20,7 @@ from ..errors import DataError, MissingInputError, TrainingError
 from ..files import fingerprint
 from ..images import file_sha256
 from ..records import SegDataset
+from .survey import Survey, survey_coco, survey_yolo
 
 _COCO_FILE = "_annotations.coco.json"
 _YAML_NAMES = ("data.yaml", "data.yml")
@@ -64,6 +65,21 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset) -> TrainingData:
     else:
         digest = _fingerprint(root, splits)
     return TrainingData(root, reader, digest)
+
+
+def survey(data: TrainingData) -> tuple[Survey, Survey]:
+    """What the train and the valid split hold; raises DataError where a file cannot be read."""
+    if data.reader == "roboflow":
+        train, valid = (survey_coco(data.root / split / _COCO_FILE, split) for split in ("train", "valid"))
+        return train, valid
+    file = next(data.root / name for name in _YAML_NAMES if (data.root / name).is_file())
+    named = yaml.safe_load(file.read_text(encoding="utf-8"))["names"]
+    names = {
+        int(number): str(name) for number, name in (named.items() if isinstance(named, dict) else enumerate(named))
+    }
+    splits = _read_yolo(data.root, file)
+    train, valid = (survey_yolo(*_yolo_files(*splits[split].folders), split, names) for split in ("train", "valid"))
+    return train, valid
 
 
 class _Split(NamedTuple):
@@ -136,11 +152,16 @@ def _read_yolo_split(root: Path, file: Path, base: Any, declared: Any, split: st
             break
     else:
         return _Split(0, 0, 0, ())
-    pictures = sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
-    texts = [(labels / f"{p.stem}.txt") for p in pictures]
+    pictures, texts = _yolo_files(images, labels)
     lines = [line.split() for text in texts if text.is_file() for line in text.read_text("utf-8").splitlines()]
     masks = sum(len(fields) > 5 for fields in lines)
     return _Split(len(pictures), masks, sum(len(fields) == 5 for fields in lines), (images, labels))
+
+
+def _yolo_files(images: Path, labels: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a split and their label files, which need not be there."""
+    pictures = sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
+    return pictures, [labels / f"{p.stem}.txt" for p in pictures]
 
 
 def _fingerprint(root: Path, splits: Mapping[str, _Split]) -> str:

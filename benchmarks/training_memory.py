@@ -1,0 +1,110 @@
+"""What one training step and one validation batch take, measured on a CPU, against `target.memory`'s estimate.
+
+    python benchmarks/training_memory.py [--size nano] [--resolution 312] [--batch 1 2] [--instances 1 50] [--image 1024]
+
+Each measurement is a process of its own: forward, loss, backward and AdamW step of rfdetr's model of that size from
+scratch, fp32; or validation's forward and masks at the images' size. Peak is the process's largest resident memory, less
+what it had with rfdetr imported and before the model was built. Prints measured and estimated GB, and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def resident() -> int:
+    """Bytes of this process in memory now."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+def peak() -> int:
+    """Bytes of this process at their highest since the last reset."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+
+def measure(job: dict[str, Any]) -> int:
+    """Bytes that one step takes on top of an idle process."""
+    import torch
+
+    from autodistill_rfdetr_seg.target import vendor
+
+    probe = vendor.vendor("rfdetr.training.auto_batch")
+    models = vendor.vendor("rfdetr.models")
+    config = vendor.train_config({"dataset_dir": ".", "multi_scale": False})
+    before = resident()
+    options = {"pretrain_weights": None, "resolution": job["resolution"], "device": "cpu", **job["model"]}
+    detector = vendor.build(job["size"], options)
+    model = detector.model.model
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    samples, targets = probe._make_synthetic_batch(
+        job["batch"], job["resolution"], torch.device("cpu"), 3, True, job["instances"]
+    )
+    if job["phase"] == "validation":
+        model.eval()
+        with torch.no_grad():
+            outputs = model(samples)
+            sizes = torch.tensor([[job["image"], job["image"]]] * job["batch"])
+            detector.model.postprocess(outputs, sizes)
+        return peak() - before
+    criterion, _ = models.build_criterion_from_config(detector.model_config, config)
+    model.train(), criterion.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+    for _ in range(2):
+        losses = criterion(model(samples, targets), targets)
+        sum(losses[key] * criterion.weight_dict[key] for key in losses if key in criterion.weight_dict).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return peak() - before
+
+
+def main() -> None:
+    """Measures each combination and prints a row for it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="nano")
+    parser.add_argument("--resolution", type=int, nargs="*", default=[312])
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--instances", type=int, nargs="*", default=[1, 50])
+    parser.add_argument("--image", type=int, nargs="*", default=[1024])
+    parser.add_argument("--phase", choices=["training", "validation"], default="training")
+    parser.add_argument("--model", type=json.loads, default={}, help="model options, JSON")
+    parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.job:
+        print(measure(args.job))
+        return
+    from autodistill_rfdetr_seg.target import memory
+
+    print("phase       px  batch  instances  image  measured  estimated  ratio")
+    for resolution in args.resolution:
+        for batch in args.batch:
+            for instances in args.instances if args.phase == "training" else [1]:
+                for image in args.image if args.phase == "validation" else [0]:
+                    job = {"size": args.size, "resolution": resolution, "batch": batch, "instances": instances}
+                    job |= {"image": image, "phase": args.phase, "model": args.model}
+                    command = [sys.executable, __file__, "--job", json.dumps(job)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=True)
+                    found = int(done.stdout.split()[-1])
+                    shape = memory.Shape.of(args.size, {"resolution": resolution, **args.model})
+                    if args.phase == "training":
+                        guess = memory.training(
+                            shape, batch, batch * instances, amp=False, ema=False, resolution=resolution
+                        )
+                    else:
+                        guess = memory.validation(
+                            shape, batch, [(image, image)] * batch, amp=False, ema=False, optimizer=False
+                        )
+                    print(
+                        f"{args.phase:<10} {resolution:>4} {batch:>5} {instances:>9} {image:>7} {found / 1e9:>9.2f} "
+                        f"{guess / 1e9:>9.2f} {guess / found:>7.2f}",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()
