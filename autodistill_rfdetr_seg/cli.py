@@ -177,6 +177,7 @@ def _stage(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
 def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="RUN|DATASET", help="a run's folder, a dataset folder or a data.yaml")
     parser.add_argument("--output", metavar="FOLDER", help="where the checkpoint goes; only for a dataset")
+    parser.add_argument("--dry-run", action="store_true", help="print what preflight says, and stop")
     add_options(parser, TRAIN_OPTIONS)
 
 

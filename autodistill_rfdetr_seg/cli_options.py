@@ -111,8 +111,12 @@ TRAIN_OPTIONS = (
     Option("--epochs", "target.epochs", int, "passes over the training images", "N"),
     Option("--batch-size", "target.batch_size", integer_or_auto, "images a step, or auto", "N"),
     Option("--grad-accum-steps", "target.grad_accum_steps", int, "steps an update", "N"),
+    Option("--preset", "target.preset", str, "both for a GPU's memory: auto, 8gb, 16gb, 24gb, 40gb or 80gb", "PRESET"),
     Option("--lr", "target.lr", float, "learning rate", "X"),
     Option("--device", "target.device", str, "auto, cpu, cuda, cuda:1 …", "DEVICE"),
+    Option("--devices", "target.devices", int, "train on so many GPUs, each in its own process", "N"),
+    Option("--early-stopping", "target.early_stopping", int, "end after N validations without a better mask AP", "N"),
+    Option("--logger", "target.loggers", str, "tensorboard or wandb, beside metrics.csv; repeat it", "NAME", True),
     Option("--seed", "target.seed", int, "seed of weights and shuffling", "N"),
 )
 

@@ -10,19 +10,31 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .bases.registry import own_ontology
 from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig, TargetConfig, load, options, parse
-from .dataset import read_index
+from .dataset import read_dataset, read_index
 from .errors import MissingInputError, UsageError
 from .fetching import on_disk
 from .labeling import LabelSummary
 from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
-from .stages import RunFolder, build_stage, find_inputs, label_stage, source_of, train_stage, train_target
+from .stages import (
+    RunFolder,
+    build_stage,
+    check_training,
+    find_inputs,
+    label_stage,
+    source_of,
+    train_stage,
+    train_target,
+)
 from .tables import metrics_table, one_table
 from .video import SUFFIXES as VIDEO_SUFFIXES
+
+if TYPE_CHECKING:
+    from .target import Preflight
 
 OK = 0
 FAILED = 1
@@ -159,11 +171,15 @@ def build(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Trains on a run's dataset, or on any dataset."""
     source = Path(args.dataset)
+    if "target.preset" in changes and {"target.batch_size", "target.grad_accum_steps"} & changes.keys():
+        raise UsageError("--preset chooses --batch-size and --grad-accum-steps: give one of the two.")
     if (source / "pipeline.yaml").is_file():
         if args.output:
             raise UsageError("A run's checkpoint goes into the run's folder; --output is for a dataset.")
         run = RunFolder(source)
         config = _of_run(run, changes)
+        if args.dry_run:
+            return _say_preflight(args, check_training(config.target, read_dataset(run.dataset), run.training))
         result, worked = train_stage(config, run, progress=not args.quiet)
         run.save_config(config)
         if not worked:
@@ -172,12 +188,22 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         keys = {key.removeprefix("target."): value for key, value in changes.items()}
         target = options(TargetConfig, _nested(keys), "the options")
         output = Path(args.output) if args.output else None
+        if args.dry_run:
+            return _say_preflight(args, check_training(target, source, output))
         result = train_target(target, source, output, progress=not args.quiet)
     if args.json:
         say_json({"checkpoint": str(result.checkpoint), "checkpoint_sha256": result.checkpoint_sha256})
     else:
         say(f"checkpoint  {result.checkpoint}")
     return OK
+
+
+def _say_preflight(args: argparse.Namespace, found: Preflight) -> int:
+    if args.json:
+        say_json(found.as_json())
+    else:
+        say(found.as_table())
+    return 1 if found.errors else OK
 
 
 def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:

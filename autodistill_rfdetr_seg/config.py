@@ -165,7 +165,7 @@ class TargetConfig(Options):
     device: str = "auto"
     devices: Annotated[int, Field(ge=1)] = 1
     preset: Preset | None = None
-    early_stopping: Annotated[int, Field(ge=1)] | None = None
+    early_stopping: Annotated[int, Field(ge=1, strict=True)] | None = None
     loggers: list[Logger] = Field(default_factory=list)
     seed: int = 0
     model: dict[str, Any] = Field(default_factory=dict)

@@ -14,6 +14,7 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, dump, load
@@ -24,6 +25,9 @@ from .inputs import Inputs, find_images
 from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
 from .together import leakage
+
+if TYPE_CHECKING:
+    from .target import Preflight, RFDETRSeg
 
 REVIEWS = ("csv", "json", "png", "html")
 
@@ -166,7 +170,7 @@ def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
 def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:
     """Trains the target; the second value tells whether there was something to do."""
     dataset = read_dataset(run.dataset)
-    inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json"))
+    inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json", exclude={"loggers"}))
     stamp = run.training / "inputs.json"
     from .target import read_run
 
@@ -190,20 +194,24 @@ def train_target(
     progress: bool = True,
 ) -> Run:
     """Trains the target that the options describe; `output` and `resume` as in `RFDETRSeg.train`."""
+    return _target(target).train(dataset, output=output, resume=resume, progress=progress, **_train_options(target))
+
+
+def check_training(target: TargetConfig, dataset: SegDataset | Path, output: Path | None) -> Preflight:
+    """What is to be known before `train_target` with the same arguments; nothing is written."""
+    return _target(target).preflight(dataset, output=output, **_train_options(target))
+
+
+def _target(target: TargetConfig) -> RFDETRSeg:
     from .target import RFDETRSeg
 
-    return RFDETRSeg(target.size, device=target.device, **target.model).train(
-        dataset,
-        target.epochs,
-        batch_size=target.batch_size,
-        grad_accum_steps=target.grad_accum_steps,
-        lr=target.lr,
-        seed=target.seed,
-        output=output,
-        resume=resume,
-        progress=progress,
-        **target.train,
-    )
+    return RFDETRSeg(target.size, device=target.device, **target.model)
+
+
+def _train_options(target: TargetConfig) -> dict[str, Any]:
+    chosen = {"batch_size", "grad_accum_steps"} if target.preset is not None else set()
+    named = target.model_dump(exclude={"size", "model", "train", "device", *chosen})
+    return {**named, **target.train}
 
 
 def _refuse_untrainable(folder: Path) -> None:

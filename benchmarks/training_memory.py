@@ -1,10 +1,10 @@
 """What one training step and one validation batch take, measured on a CPU, against `target.memory`'s estimate.
 
-    python benchmarks/training_memory.py [--size nano] [--resolution 312] [--batch 1 2] [--instances 1 50] [--image 1024]
+    python benchmarks/training_memory.py [--size nano] [--resolution 312] [--batch 1 2] [--instances 1 50]
 
 Each measurement is a process of its own: forward, loss, backward and AdamW step of rfdetr's model of that size from
-scratch, fp32; or validation's forward and masks at the images' size. Peak is the process's largest resident memory, less
-what it had with rfdetr imported and before the model was built. Prints measured and estimated GB, and their ratio.
+scratch, fp32; or, with --phase validation --image 1024, forward and masks at the images' size. Peak is the process's
+largest resident memory, less what it had with rfdetr imported and before the model was built. Prints measured and estimated GB, and their ratio.
 """
 
 from __future__ import annotations

@@ -11,10 +11,12 @@ from .family import (
     RFDETRSegSmall,
     RFDETRSegXLarge,
 )
-from .folder import checkpoint_of, read_run
+from .folder import checkpoint_of, read_provenance, read_run
+from .preflight import Preflight
 
 __all__ = [
     "Artifact",
+    "Preflight",
     "RFDETRSeg",
     "RFDETRSeg2XLarge",
     "RFDETRSegLarge",
@@ -25,5 +27,6 @@ __all__ = [
     "RFDETRSegXLarge",
     "checkpoint_of",
     "load_artifact",
+    "read_provenance",
     "read_run",
 ]

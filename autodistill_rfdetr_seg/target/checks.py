@@ -1,4 +1,4 @@
-"""What the files of a training dataset tell before the first step: splits, classes, masks, images, queries, small objects."""
+"""What a dataset's files tell before the first step: splits, classes, masks, images, queries, small objects."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _content(splits: Sequence[Survey]) -> Iterator[Finding]:
         objects, images = int(one.instances.sum()), len(one.names)
         empty = int((one.instances == 0).sum())
         looked, masks = one.looked_at
-        text = f"{images} images, {objects} instances, {empty} images without any; {looked} images and {masks} masks looked at"
+        text = f"{images} images ({empty} empty), {objects} instances; {looked} images and {masks} masks looked at"
         yield Finding("ok", f"{one.split} split", f"{text}.")
         if one.unmasked:
             message = f"{one.unmasked} of {objects} objects have a box and no mask."
@@ -123,7 +123,7 @@ def _class_problems(
 
 
 def _faults(one: Survey) -> Iterator[Finding]:
-    images, masks = one.looked_at
+    _, masks = one.looked_at
     if not one.faults:
         yield Finding("ok", f"{one.split} files", "masks, boxes and image files fit each other.")
     for kind, fault in sorted(one.faults.items(), key=lambda item: item[0] not in _FATAL):

@@ -8,13 +8,33 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import TrainingError, UsageError
-from .vendor import VENDOR_ERRORS, first_line, quiet, train_config, vendor
+from .vendor import VENDOR_ERRORS, build, first_line, quiet, seeded, train_config, vendor
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training run: size and rfdetr's model and training options, torch device, checkpoint to go on from."""
+
+    size: str
+    model: dict[str, Any]
+    options: dict[str, Any]
+    place: str
+    resume: Path | None
+    progress: bool
+
+
+def build_and_fit(work: Work) -> None:
+    """Builds the model and trains it, seeded by the option `seed`; raises as `fit`."""
+    with seeded(work.options["seed"], work.place):
+        detector = build(work.size, {**work.model, "device": work.place})
+        fit(detector, work.options, work.place, work.resume, work.progress)
 
 
 def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:
@@ -45,6 +65,9 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
                 config, detector.model_config, accelerator=accelerator, enable_model_summary=False, **placement
             )
             trainer.callbacks.insert(0, _progress(config.epochs, progress and not config.progress_bar))
+            trainer.callbacks.insert(0, _reseeding(config.seed))
+            if trainer.global_rank == 0:
+                _say_batch(config, trainer.world_size)
             trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     except VENDOR_ERRORS as error:
         hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
@@ -69,6 +92,40 @@ def _set_batch_size(detector: Any, config: Any, devices: list[int] | None) -> No
     config.batch_size, config.grad_accum_steps = result.safe_micro_batch, result.recommended_grad_accum_steps
 
 
+def _say_batch(config: Any, devices: int) -> None:
+    batch, steps = config.batch_size, config.grad_accum_steps
+    total = batch * steps * devices
+    text = "batch_size %d x grad_accum_steps %d x devices %d = %d images for each change of the weights"
+    _log.info(text, batch, steps, devices, total)
+
+
+def _reseeding(seed: int) -> Any:
+    """A Lightning callback: each epoch's order and augmentation come from seed and epoch, not from what went before.
+
+    So a run that goes on from `last.ckpt` (which holds no generator's state) draws what an undisturbed one would.
+    """
+    import random
+
+    import numpy as np
+    import torch
+    from pytorch_lightning import Callback
+
+    class Reseeding(Callback):
+        begun = False
+
+        def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            value = (seed + 7919 * (trainer.current_epoch + 1) + 104729 * trainer.global_rank) % 2**32
+            random.seed(value)
+            np.random.seed(value)
+            torch.manual_seed(value)
+            # Lightning makes the first epoch's loader before this, the others' after it; a loader draws one number.
+            if not self.begun and trainer.current_epoch > 0:
+                torch.empty((), dtype=torch.int64).random_()
+            self.begun = True
+
+    return Reseeding()
+
+
 def _progress(epochs: int, shown: bool) -> Any:
     """A Lightning callback: one bar on stderr (none where that is no terminal), and a line per epoch to the log."""
     from pytorch_lightning import Callback
@@ -80,7 +137,7 @@ def _progress(epochs: int, shown: bool) -> Any:
         def on_train_start(self, trainer: Any, *_: Any) -> None:
             steps = trainer.num_training_batches
             start = trainer.current_epoch * steps
-            hidden = None if shown else True
+            hidden = None if shown and trainer.is_global_zero else True
             self.bar = tqdm(total=epochs * steps, initial=start, file=sys.stderr, disable=hidden, unit="batch")
 
         def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
@@ -95,7 +152,8 @@ def _progress(epochs: int, shown: bool) -> Any:
             values = {name: f"{float(metrics[key]):.3f}" for name, key in found.items() if key in metrics}
             self.bar.set_postfix(values)
             text = ", ".join(f"{name} {value}" for name, value in values.items())
-            _log.info("epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
+            if trainer.is_global_zero:
+                _log.info("epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
 
         def teardown(self, *_: Any, **__: Any) -> None:
             if self.bar is not None:

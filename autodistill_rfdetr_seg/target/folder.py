@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +69,30 @@ def read_class_names(checkpoint: Path) -> tuple[str, ...] | None:
     return tuple(read_json(checkpoint.parent / RUN_FILE)["class_names"])
 
 
-def record(folder: Path, config: TargetConfig, dataset_fingerprint: str, class_names: Sequence[str]) -> Run:
-    """Writes `run.json` beside the checkpoint, and reads it back."""
-    written: Mapping[str, Any] = {
+def record(folder: Path, config: TargetConfig, dataset_fingerprint: str) -> Run:
+    """Writes what made the checkpoint into it, and into `run.json` beside it; reads that back."""
+    best = folder / vendor.CHECKPOINT
+    made: Mapping[str, Any] = {
         "config": config.model_dump(mode="json", fallback=str),
         "dataset_fingerprint": dataset_fingerprint,
-        "class_names": list(class_names),
+        "class_names": list(vendor.checkpoint_classes(best) or ()),
         "versions": versions(),
-        "checkpoint": vendor.CHECKPOINT,
-        "checkpoint_sha256": file_sha256(folder / vendor.CHECKPOINT),
     }
-    write_json(folder / RUN_FILE, written)
+    vendor.add_to_checkpoint(best, made)
+    write_json(folder / RUN_FILE, {**made, "checkpoint": vendor.CHECKPOINT, "checkpoint_sha256": file_sha256(best)})
     return read_run(folder)
+
+
+def read_provenance(checkpoint: Path) -> dict[str, Any] | None:
+    """What a checkpoint's own file says made it: config, dataset_fingerprint, class_names, versions.
+
+    None where it is not from this package.
+
+    Raises:
+        TrainingError: the file cannot be read without running code that it holds.
+    """
+    found: dict[str, Any] | None = vendor.read_checkpoint(checkpoint).get(vendor.OWN_KEY)
+    return found
 
 
 def prepare_output(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> Path | None:

@@ -1,7 +1,7 @@
 """How much memory and disk training takes, estimated; and the batch sizes that follow for a GPU's memory.
 
 The estimate is a sum of what RF-DETR Seg keeps for its backward pass, counted from its architecture in tensors of a
-kind; how many tensors of each kind was fitted to the peak of real fp32 steps on a CPU (`benchmarks/training_memory.py`).
+kind; how many of each was fitted to the peak of real fp32 steps on a CPU (`benchmarks/training_memory.py`).
 No GPU was available: mixed precision, CUDA's own memory and fragmentation are allowances, not measurements.
 """
 
@@ -31,8 +31,8 @@ PARAMETERS = {
 _ENCODER_LAYERS, _ENCODER_WIDTH, _LAYER_PARAMETERS = 12, 384, 1.77e6
 _WIDTH = 256
 _MASK_STRIDE = 4  # pixels of a mask cell
-# Tensors kept for the backward pass: a token and encoder layer, a mask cell and decoder layer, a query and decoder layer,
-# a matched mask and output.
+# Tensors kept for the backward pass: a token and encoder layer, a mask cell and decoder layer, a query and decoder
+# layer, a matched mask and output.
 _PER_TOKEN, _PER_CELL, _PER_QUERY, _PER_MATCH = 20.0, 15.4, 60.0, 2.6
 _MATCH_COSTS = 6
 _MASKS_AT_ONCE = 32  # that rfdetr enlarges to the image's size in one go
@@ -178,7 +178,7 @@ def fitting_batch(shape: Shape, gb: float, instances: int = PRESET_INSTANCES) ->
 
 
 def choose(preset: Preset, size: Size, devices: int, gb: float | None) -> tuple[int, int] | None:
-    """(batch size, accumulated steps) that keep the effective batch at 16 or next over it; None without a GPU for auto."""
+    """(batch size, accumulated steps) for an effective batch of 16 or next over it; None for auto without a GPU."""
     if preset == "auto" and gb is None:
         return None
     batch = preset_batch(size, gb or 0.0) if preset == "auto" else preset_batch(size, float(preset.removesuffix("gb")))

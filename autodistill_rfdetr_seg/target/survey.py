@@ -97,8 +97,8 @@ def survey_coco(file: Path, split: str, looked_at: int = LOOKED_AT) -> Survey:
         at = place.get(row["image_id"], -1)
         if at in by_image and row.get("segmentation"):
             by_image[at].append(row)
-    for at, annotations in by_image.items():
-        _look(found, file, images[at], annotations)
+    for at, masked in by_image.items():
+        _look(found, file, images[at], masked)
     found.looked_at = (len(chosen), sum(map(len, by_image.values())))
     return found
 
@@ -134,13 +134,13 @@ def _look(found: Survey, file: Path, image: Mapping[str, Any], rows: Sequence[Ma
     for problem in coco.look_at_image(file, image):
         found.fault(problem, f"{image['file_name']!r}")
     for row in rows:
-        problem = coco.look_at_mask(row, image["height"], image["width"])
-        if problem:
-            found.fault(problem, f"{image['file_name']!r}, annotation id {row.get('id')}")
+        wrong = coco.look_at_mask(row, image["height"], image["width"])
+        if wrong:
+            found.fault(wrong, f"{image['file_name']!r}, annotation id {row.get('id')}")
 
 
 def survey_yolo(images: Sequence[Path], labels: Sequence[Path], split: str, names: Mapping[int, str]) -> Survey:
-    """The survey of a YOLO-seg split, images and label files pairwise; a line is `class x y x y …`, shares of the image's sides."""
+    """The survey of a YOLO-seg split, images and label files pairwise; a line is `class x y x y …`, shares of a side."""
     from PIL import Image
 
     counts, sizes, boxes, owners = [], [], [], []

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import json
 import logging
 import os
+import pickle
 import random
 import sys
 import warnings
@@ -24,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+from ..files import replacing
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -39,10 +42,21 @@ SIZES = {
 }
 CHECKPOINT = "checkpoint_best_total.pth"
 LAST = "last.ckpt"
+OWN_KEY = "autodistill_rfdetr_seg"
 SUPPORTED = (1, 11)
 
 # Given by train()'s own arguments, or without a meaning here.
-_OURS = {"dataset_dir", "dataset_file", "output_dir", "resume", "class_names", "accelerator", "clearml", "fp16_eval"}
+_OURS = {
+    "dataset_dir",
+    "dataset_file",
+    "output_dir",
+    "resume",
+    "class_names",
+    "accelerator",
+    "devices",
+    "clearml",
+    "fp16_eval",
+}
 _LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric", "transformers")
 VENDOR_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AssertionError)
 _log = logging.getLogger(__name__)
@@ -180,6 +194,22 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def gpu_memory(place: str) -> int | None:
+    """Bytes of the GPU that a torch device names; None where it is no CUDA device."""
+    import torch
+
+    if not place.startswith("cuda"):
+        return None
+    return int(torch.cuda.get_device_properties(torch.device(place)).total_memory)
+
+
+def gpu_count() -> int:
+    """How many CUDA devices torch sees."""
+    import torch
+
+    return int(torch.cuda.device_count())
+
+
 def model_config(size: str, options: Mapping[str, Any]) -> Any:
     """rfdetr's model configuration of that size, its values checked.
 
@@ -211,7 +241,7 @@ def train_config(options: Mapping[str, Any]) -> Any:
     for name in options:
         if name in config.RFDETRSegNanoConfig.model_fields and name not in known:
             raise UsageError(f"{name!r} is an option of the model, not of train().", f"Use RFDETRSeg(size, {name}=…).")
-        if name not in known | {"dataset_dir", "dataset_file", "output_dir", "resume", "accelerator"}:
+        if name not in known | {"dataset_dir", "dataset_file", "output_dir", "resume", "accelerator", "devices"}:
             raise UnknownNameError("train option", name, known)
     return _validated(config.SegmentationTrainConfig, options, "training")
 
@@ -269,6 +299,42 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
     if not detector.model_config.segmentation_head:
         raise TrainingError(f"{path} holds {type(detector).__name__}, which gives boxes and no masks.")
     return detector
+
+
+def add_to_checkpoint(path: Path, value: Mapping[str, Any]) -> None:
+    """Puts plain data into a checkpoint of ours, under `OWN_KEY`; plain rfdetr reads the file as before."""
+    import torch
+
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    with replacing(path) as temporary:
+        torch.save({**content, OWN_KEY: json.loads(json.dumps(value))}, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """All that a checkpoint holds, its weights not read into memory; none of its code is run.
+
+    Raises:
+        TrainingError: it cannot be read so.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (*VENDOR_ERRORS, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} cannot be read without running its code: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path} is no checkpoint of RF-DETR.")
+    return content
+
+
+def checkpoint_classes(path: Path) -> tuple[str, ...] | None:
+    """The class names that a checkpoint's own file holds; None where it holds none, or cannot be read."""
+    try:
+        args = read_checkpoint(path).get("args")
+    except TrainingError:
+        return None
+    names = args.get("class_names") if isinstance(args, dict) else None
+    return tuple(map(str, names)) if names else None
 
 
 def size_of(detector: Any) -> str:
