@@ -4,12 +4,14 @@
 
 Each measurement is a process of its own: forward, loss, backward and AdamW step of rfdetr's model of that size from
 scratch, fp32; or, with --phase validation --image 1024, forward and masks at the images' size. Peak is the process's
-largest resident memory, less what it had with rfdetr imported and before the model was built. Prints measured and estimated GB, and their ratio.
+largest resident memory, less what it had with rfdetr imported and before the model was built. Prints measured and
+estimated GB, and their ratio.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -81,29 +83,27 @@ def main() -> None:
     from autodistill_rfdetr_seg.target import memory
 
     print("phase       px  batch  instances  image  measured  estimated  ratio")
-    for resolution in args.resolution:
-        for batch in args.batch:
-            for instances in args.instances if args.phase == "training" else [1]:
-                for image in args.image if args.phase == "validation" else [0]:
-                    job = {"size": args.size, "resolution": resolution, "batch": batch, "instances": instances}
-                    job |= {"image": image, "phase": args.phase, "model": args.model}
-                    command = [sys.executable, __file__, "--job", json.dumps(job)]
-                    done = subprocess.run(command, capture_output=True, text=True, check=True)
-                    found = int(done.stdout.split()[-1])
-                    shape = memory.Shape.of(args.size, {"resolution": resolution, **args.model})
-                    if args.phase == "training":
-                        guess = memory.training(
-                            shape, batch, batch * instances, amp=False, ema=False, resolution=resolution
-                        )
-                    else:
-                        guess = memory.validation(
-                            shape, batch, [(image, image)] * batch, amp=False, ema=False, optimizer=False
-                        )
-                    print(
-                        f"{args.phase:<10} {resolution:>4} {batch:>5} {instances:>9} {image:>7} {found / 1e9:>9.2f} "
-                        f"{guess / 1e9:>9.2f} {guess / found:>7.2f}",
-                        flush=True,
-                    )
+    others = args.instances if args.phase == "training" else args.image
+    for resolution, batch, other in itertools.product(args.resolution, args.batch, others):
+        instances, image = (other, 0) if args.phase == "training" else (1, other)
+        job = {"size": args.size, "resolution": resolution, "batch": batch, "instances": instances}
+        job |= {"image": image, "phase": args.phase, "model": args.model}
+        done = subprocess.run(
+            [sys.executable, __file__, "--job", json.dumps(job)], capture_output=True, text=True, check=True
+        )
+        found = int(done.stdout.split()[-1])
+        shape = memory.Shape.of(args.size, {"resolution": resolution, **args.model})
+        if args.phase == "training":
+            guess = memory.training(shape, batch, batch * instances, amp=False, ema=False)
+        else:
+            guess = memory.validation(
+                shape, batch, [(image, image)] * batch, amp=False, ema=False, gpu=False, optimizer=False
+            )
+        print(
+            f"{args.phase:<10} {resolution:>4} {batch:>5} {instances:>9} {image:>7} {found / 1e9:>9.2f} "
+            f"{guess / 1e9:>9.2f} {guess / found:>7.2f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

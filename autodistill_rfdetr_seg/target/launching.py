@@ -78,7 +78,8 @@ def work_on(job: Path) -> int:
     rank = os.environ.get("LOCAL_RANK", "0")
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(logging.StreamHandler(sys.stderr))
-    logger.setLevel(data.pop("level") if rank == "0" else logging.ERROR)
+    level = data.pop("level")
+    logger.setLevel(level if rank == "0" else logging.ERROR)
     data["resume"] = Path(data["resume"]) if data["resume"] else None
     data["progress"] = data["progress"] and rank == "0"
     try:

@@ -33,7 +33,7 @@ _WIDTH = 256
 _MASK_STRIDE = 4  # pixels of a mask cell
 # Tensors kept for the backward pass: a token and encoder layer, a mask cell and decoder layer, a query and decoder
 # layer, a matched mask and output.
-_PER_TOKEN, _PER_CELL, _PER_QUERY, _PER_MATCH = 20.0, 15.4, 60.0, 2.6
+_PER_TOKEN, _PER_CELL, _PER_QUERY, _PER_MATCH = 44.0, 2.3, 62.0, 2.2
 _MATCH_COSTS = 6
 _MASKS_AT_ONCE = 32  # that rfdetr enlarges to the image's size in one go
 # Of fp32's activations under mixed precision (norms, softmax and losses stay fp32), and what CUDA itself takes.
@@ -104,16 +104,25 @@ def training(shape: Shape, batch: int, instances: int, *, amp: bool, ema: bool, 
 
 
 def validation(
-    shape: Shape, batch: int, sizes: Sequence[tuple[int, int]], *, amp: bool, ema: bool, optimizer: bool = True
+    shape: Shape,
+    batch: int,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    amp: bool,
+    ema: bool,
+    gpu: bool,
+    optimizer: bool = True,
 ) -> int:
     """Bytes at the peak of validating images of these (height, width), at most `batch` of them together.
 
     Every selected query's mask is enlarged to its image's size, one byte a pixel, and kept for all images of the batch;
-    up to 128 of them rfdetr holds twice while it joins them. That, not the forward pass, is what large photos cost.
+    on a GPU rfdetr holds up to 128 of one image twice while it joins them. That, not the forward pass, is what large
+    photos cost.
     """
     side = shape.resolution
     pixels = sorted((height * width for height, width in sizes), reverse=True)[:batch]
-    masks = shape.selected * (sum(pixels) + (pixels[0] if pixels and shape.selected <= 4 * _MASKS_AT_ONCE else 0))
+    joined = pixels[0] if pixels and gpu and shape.selected <= 4 * _MASKS_AT_ONCE else 0
+    masks = shape.selected * (sum(pixels) + joined)
     enlarged = 5 * min(_MASKS_AT_ONCE, shape.selected) * (pixels[0] if pixels else 0)
     cells = (side // _MASK_STRIDE) ** 2
     forward = 4 * batch * cells * (shape.queries * (shape.decoder_layers + 1) + 4 * _WIDTH) * (_MIXED if amp else 1.0)
@@ -153,10 +162,10 @@ PRESETS: dict[Size, tuple[int, ...]] = {
     "preview": (2, 4, 8, 16, 16),
     "nano": (4, 8, 16, 16, 16),
     "small": (4, 8, 8, 16, 16),
-    "medium": (2, 4, 8, 8, 16),
-    "large": (2, 4, 4, 8, 16),
-    "xlarge": (1, 2, 4, 4, 16),
-    "2xlarge": (1, 2, 2, 4, 8),
+    "medium": (2, 4, 8, 16, 16),
+    "large": (2, 4, 8, 8, 16),
+    "xlarge": (1, 2, 4, 8, 16),
+    "2xlarge": (1, 2, 4, 4, 8),
 }
 
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import DataError
-from ..tables import table
 from . import checks, memory
 from .checks import Finding
 from .memory import GB, Shape
@@ -68,14 +67,13 @@ class Preflight:
         return {"ok": not self.errors, "findings": [asdict(one) for one in self.findings], **self.numbers}
 
     def as_table(self) -> str:
-        """The findings as a table for a terminal, each hint in a line of its own."""
-        lines = table(["", "check", "found"], [[one.severity, one.check, ""] for one in self.findings]).split("\n")
-        width = max(map(len, lines[1:])) + 2
-        told = []
-        for one, line in zip(self.findings, lines[1:], strict=True):
-            told.append(f"{line.ljust(width)}{one.message}")
-            told += [" " * width + one.hint] if one.hint else []
-        return "\n".join(told)
+        """The findings as a table for a terminal, each hint in a line of its own under what it is about."""
+        wide = max((len(one.check) for one in self.findings), default=0)
+        lines = []
+        for one in self.findings:
+            lines.append(f"{one.severity:<7}  {one.check:<{wide}}  {one.message}")
+            lines += [f"{'':<7}  {'':<{wide}}  {one.hint}"] if one.hint else []
+        return "\n".join(lines)
 
     def tell(self) -> None:
         """Logs the warnings.
@@ -125,7 +123,7 @@ def _validation(valid: Survey, plan: Plan) -> int:
     batch = plan.eval_batch_size or plan.batch_size
     cells = plan.shape.resolution // 4
     sizes = [(cells, cells)] * batch if plan.native_masks else valid.largest_images(batch)
-    need = memory.validation(plan.shape, batch, sizes, amp=plan.amp, ema=plan.ema)
+    need = memory.validation(plan.shape, batch, sizes, amp=plan.amp, ema=plan.ema, gpu=plan.on_gpu)
     return memory.on_gpu(need) if plan.on_gpu else need
 
 

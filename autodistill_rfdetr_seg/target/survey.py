@@ -140,7 +140,7 @@ def _look(found: Survey, file: Path, image: Mapping[str, Any], rows: Sequence[Ma
 
 
 def survey_yolo(images: Sequence[Path], labels: Sequence[Path], split: str, names: Mapping[int, str]) -> Survey:
-    """The survey of a YOLO-seg split, images and label files pairwise; a line is `class x y x y …`, shares of a side."""
+    """The survey of a YOLO-seg split, images and label files pairwise; a line is `class x y x y …` in shares."""
     from PIL import Image
 
     counts, sizes, boxes, owners = [], [], [], []
