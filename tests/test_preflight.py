@@ -67,8 +67,16 @@ def test_a_sound_dataset_gives_no_error(coco: Path) -> None:
 @pytest.mark.parametrize(
     ("how", "severity", "message"),
     [
-        (lambda d: d["annotations"][0].update(bbox=[50, 10, 24, 24]), "error", "box is not the mask's: 1, first '0.png', annotation id 1"),
-        (lambda d: d["annotations"][1].update(segmentation=[[1, 1, 2]]), "error", "mask cannot be read: 1, first '1.png'"),
+        (
+            lambda d: d["annotations"][0].update(bbox=[50, 10, 24, 24]),
+            "error",
+            "box is not the mask's: 1, first '0.png', annotation id 1",
+        ),
+        (
+            lambda d: d["annotations"][1].update(segmentation=[[1, 1, 2]]),
+            "error",
+            "mask cannot be read: 1, first '1.png'",
+        ),
         (
             lambda d: d["annotations"][1].update(segmentation=[[1, 1, 1, 1, 1, 1]], bbox=[1, 1, 0, 0]),
             "warning",
@@ -92,21 +100,16 @@ def test_what_is_wrong_in_a_file_is_named(
 def test_a_few_wrong_boxes_among_many_only_warn(coco: Path) -> None:
     def many(data: dict[str, Any]) -> None:
         rows = data["annotations"]
-        data["annotations"] = [
-            rows[0] | {"id": 1, "bbox": [50, 10, 24, 24]},
-            *({**rows[0], "id": i} for i in range(2, 202)),
-        ]
+        others = [rows[0] | {"id": number} for number in range(2, 202)]
+        data["annotations"] = [rows[0] | {"bbox": [50, 10, 24, 24]}, *others]
 
     change(coco, "train", many)
     assert "box is not the mask's: 1, " in the(findings(coco), "train files", "warning").message
 
 
 def test_classes_are_compared_with_each_other_and_the_starting_checkpoint(coco: Path) -> None:
-    change(coco, "valid", lambda data: data["categories"].reverse())
     change(coco, "valid", lambda data: [row.update(id=3 - row["id"]) for row in data["categories"]])
-    assert "2 is 'bee' in train and 'ant' in valid" in str(the(findings(coco), "classes", "error").message) or (
-        "1 is 'ant' in train and 'bee' in valid" in the(findings(coco), "classes", "error").message
-    )
+    assert "1 is 'ant' in train and 'bee' in valid" in the(findings(coco), "classes", "error").message
     change(coco, "valid", lambda data: [row.update(id=3 - row["id"]) for row in data["categories"]])
     change(coco, "train", lambda data: data["annotations"][0].update(category_id=1))
 
@@ -144,9 +147,9 @@ def test_memory_and_disk_are_held_against_the_machine(coco: Path) -> None:
     assert the(findings(coco, Plan(NANO, 1, 16, 1, device_memory=4 * GB)), "training memory", "ok")
     # 100 masks of 12 megapixels in each of 4 images.
     change(coco, "valid", lambda data: [row.update(width=4000, height=3000) for row in data["images"]])
-    large = Plan(NANO, 4, 4, 1, device_memory=8 * GB)
+    large = Plan(NANO, 4, 4, 1, device_memory=4 * GB)
     assert "eval_batch_size=1" in str(the(findings(coco, large), "validation memory", "warning").hint)
-    native = Plan(NANO, 4, 4, 1, device_memory=8 * GB, native_masks=True)
+    native = Plan(NANO, 4, 4, 1, device_memory=4 * GB, native_masks=True)
     assert the(findings(coco, native), "validation memory", "ok")
 
 
@@ -223,7 +226,7 @@ def test_errors_stop_training_and_dry_run_prints_them(
 ) -> None:
     change(coco, "train", lambda data: data["images"][2].update(width=95))
     output = tmp_path / "out"
-    with pytest.raises(DataError, match="image size is not the file's: 1, first '2.png'"):
+    with pytest.raises(DataError, match=r"image size is not the file's: 1, first '2\.png'"):
         RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=output)
     assert not output.exists() and "classes have no instance" in caplog.text
 
@@ -236,7 +239,7 @@ def test_errors_stop_training_and_dry_run_prints_them(
     change(coco, "train", lambda data: data["images"][2].update(width=96))
     assert main(["train", str(coco), "--dry-run", "--preset", "8gb", *tiny]) == 0
     text = capsys.readouterr().out
-    assert "ok       train split" in text and "GB for the largest batch (estimate)" in text
+    assert "ok       train split        4 images (0 empty)" in text and "GB for the largest batch (estimate)" in text
     assert not output.exists()
     assert main(["train", str(coco), "--preset", "8gb", "--batch-size", "2", *tiny]) == 2
     with pytest.raises(UsageError, match="preset chooses batch_size"):

@@ -71,7 +71,7 @@ def look_at_image(path: Path, row: Mapping[str, Any]) -> list[str]:
     if unsafe_file_name(row["file_name"]):
         return ["image file is outside of the folder"]
     try:
-        size, orientation = _header(path.parent / row["file_name"])
+        size, orientation = _header(path.parent / row["file_name"], decode=False)
     except FileNotFoundError:
         return ["image file is missing"]
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, Pillow.DecompressionBombError):
@@ -139,12 +139,16 @@ def _check_image(image: Image, path: Path, note: Note) -> None:
         place.error(f"the file says {stated[0]} x {stated[1]} pixels, but {image.file_name!r} is {width} x {height}")
 
 
-def _header(file: Path) -> tuple[tuple[int, int], int]:
-    """Width and height of an image file as they stand in it, and its EXIF orientation."""
+def _header(file: Path, decode: bool = True) -> tuple[tuple[int, int], int]:
+    """Width and height of an image file as they stand in it, and its EXIF orientation.
+
+    A PNG may hold that after its pixels, and Pillow decodes them all to see: not looked for without `decode`.
+    """
     from PIL import Image as Pillow
 
     with Pillow.open(file) as opened:
-        return opened.size, opened.getexif().get(_ORIENTATION, 1)
+        exif = opened.getexif() if decode else Pillow.Image.getexif(opened)
+        return opened.size, exif.get(_ORIENTATION, 1)
 
 
 def _check_names(file: CocoFile, note: Note) -> None:

@@ -1,0 +1,189 @@
+"""Training people can trust: killed and gone on with, on several devices, stopped early; what its checkpoint tells."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_target import QUICK, TINY, write_coco
+
+from autodistill_rfdetr_seg.config import PipelineConfig
+from autodistill_rfdetr_seg.errors import DependencyError, TrainingError, UsageError
+from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("coco")
+    return write_coco(root / "dataset", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
+
+
+@pytest.fixture(autouse=True)
+def _weights_do_not_pile_up(tmp_path: Path) -> Any:
+    yield
+    for pattern in ("*.pth", "*.ckpt"):
+        for path in tmp_path.rglob(pattern):
+            path.unlink()
+
+
+def weights(checkpoint: Path) -> dict[str, Any]:
+    import torch
+
+    found: dict[str, Any] = torch.load(checkpoint, weights_only=True)["model"]
+    return found
+
+
+def rows(output: Path, key: str) -> list[float]:
+    with (output / "metrics.csv").open() as file:
+        return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
+
+
+def run_folder(root: Path, coco: Path, **target: Any) -> RunFolder:
+    """RUN as `label` and `build` leave it, its options in pipeline.yaml."""
+    run = RunFolder(root)
+    config = {"images": str(root), "ontology": {"red": "bee"}, "target": target}
+    run.save_config(PipelineConfig.model_validate(config))
+    shutil.copytree(coco, run.dataset)
+    index = {"classes": ["ant", "bee"], "counts": {}, "fingerprint": "f1", "kept": 6}
+    (run.dataset / "dataset.json").write_text(json.dumps(index))
+    return run
+
+
+def command(run: RunFolder, *more: str) -> list[str]:
+    return [sys.executable, "-m", "autodistill_rfdetr_seg", "train", str(run.root), *more]
+
+
+def test_killed_at_a_random_moment_it_ends_with_the_weights_of_an_undisturbed_run(coco: Path, tmp_path: Path) -> None:
+    import torch
+
+    options = {"epochs": 6, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
+    options["train"] = {"lr_encoder": 1e-3, "use_ema": True, "multi_scale": True, "ema_tau": 0}
+    killed, undisturbed = (run_folder(tmp_path / name, coco, **options) for name in ("killed", "undisturbed"))
+    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while not (killed.training / "last.ckpt").is_file():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(random.SystemRandom().random())
+    process.kill()
+    process.wait()
+    assert not killed.training_record.exists()
+    for run in (killed, undisturbed):
+        done = subprocess.run(command(run), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "batch_size 2 x grad_accum_steps 1 x devices 1 = 2 images for each change" in done.stderr
+    one, two = (weights(run.training / "checkpoint_best_total.pth") for run in (killed, undisturbed))
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert rows(killed.training, "train/loss") == rows(undisturbed.training, "train/loss")
+
+
+def test_two_devices_train_in_processes_of_their_own_and_an_error_comes_back(coco: Path, tmp_path: Path) -> None:
+    run = run_folder(
+        tmp_path / "run", coco, epochs=1, device="cpu", model=TINY, batch_size=1, grad_accum_steps=1, devices=2
+    )
+    done = subprocess.run(command(run), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # Said by the first alone.
+    assert done.stderr.count("x devices 2 = 2 images for each change of the weights") == 1
+    assert done.stderr.count("epoch 1/1: loss") == 1 and done.stdout.startswith("checkpoint  ")
+    assert {path.name for path in run.training.iterdir()} == {
+        "checkpoint_best_total.pth", "inputs.json", "metrics.csv", "run.json"
+    }  # fmt: skip
+    # Two steps of an epoch for each device, where one alone would take four.
+    assert rows(run.training, "step") == [1.0, 1.0]
+    with pytest.raises(TrainingError, match="optimizer"):
+        RFDETRSegNano(device="cpu", **TINY).train(
+            coco, 1, devices=2, output=tmp_path / "b", **QUICK | {"optimizer": "no.such.Optimizer"}
+        )
+    with pytest.raises(UsageError, match="batch_size auto is for one device"):
+        RFDETRSegNano(device="cpu", **TINY).train(coco, 1, devices=2, batch_size="auto", output=tmp_path / "c")
+    with pytest.raises(UsageError, match=r"2 GPUs were asked for|torch sees"):
+        RFDETRSegNano(device="cuda", **TINY).train(coco, 1, devices=64, output=tmp_path / "c")
+    with pytest.raises(UsageError, match="'devices' cannot be given"):
+        vendor.check_train_options({"devices": 2})
+
+
+def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trainer's own choice, with the logged metrics replaced: box AP rises, mask AP is best in the second epoch."""
+    import torch
+
+    from autodistill_rfdetr_seg.target import fitting
+
+    class Scores(__import__("pytorch_lightning").Callback):  # type: ignore[misc]
+        def on_validation_epoch_end(self, trainer: Any, *_: Any) -> None:
+            epoch = trainer.current_epoch
+            mask = [0.1, 0.5, 0.2, 0.2, 0.2, 0.2][epoch]
+            trainer.callback_metrics["val/segm_mAP_50_95"] = torch.tensor(mask)
+            trainer.callback_metrics["val/mAP_50_95"] = torch.tensor(0.1 * (epoch + 1))
+
+    made = fitting._progress
+
+    def with_scores(*args: Any) -> Any:
+        progress, scores = made(*args), Scores()
+        # After rfdetr's own evaluation: Lightning calls in the list's order, and this hook of ours is the last.
+        progress.on_validation_end = lambda trainer, *_: scores.on_validation_epoch_end(trainer)
+        return progress
+
+    monkeypatch.setattr(fitting, "_progress", with_scores)
+    target = RFDETRSegNano(device="cpu", **TINY)
+    run = target.train(coco, 6, output=tmp_path / "out", early_stopping=2, **QUICK)
+    content = vendor.read_checkpoint(run.checkpoint)
+    # Counted from 0: the second epoch is the best, the third and fourth bring nothing, and the fifth is not begun.
+    assert content["epoch" if "epoch" in content else "global_step"] in (1, 4)
+    assert len(rows(run.root, "val/segm_mAP_50_95")) == 4
+    with pytest.raises(UsageError, match="early_stopping"):
+        target.train(coco, 6, output=tmp_path / "other", early_stopping=True, **QUICK)
+
+
+def test_a_checkpoint_tells_what_made_it_and_plain_rfdetr_still_reads_it(coco: Path, tmp_path: Path) -> None:
+    from rfdetr import RFDETRSegNano as Plain
+
+    run = RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=tmp_path / "out", **QUICK)
+    record = json.loads((run.root / "run.json").read_text())
+    made = read_provenance(run.checkpoint)
+    assert made == {key: record[key] for key in ("config", "dataset_fingerprint", "class_names", "versions")}
+    assert made["class_names"] == ["ant", "bee"] and read_run(run.root).dataset_fingerprint == run.dataset_fingerprint
+    plain = Plain.from_checkpoint(str(run.checkpoint))
+    assert list(plain.class_names) == ["ant", "bee"]
+    # A model that starts from it is told where its classes are not the dataset's.
+    other = write_coco(tmp_path / "other", {"train": 2, "valid": 1}, ((1, "fly"), (2, "bee")), used=2)
+    found = RFDETRSeg("nano", device="cpu", **TINY | {"pretrain_weights": str(run.checkpoint)}).preflight(other)
+    assert any("knows 'ant', 'bee'; the dataset has 'fly', 'bee'" in one.message for one in found.findings)
+
+
+def test_weights_to_start_from_cannot_run_code(coco: Path, tmp_path: Path) -> None:
+    import torch
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.write_text, (tmp_path / "owned", "yes"))
+
+    torch.save({"model": {}, "args": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(TrainingError, match="without running its code"):
+        read_provenance(tmp_path / "evil.pth")
+    target = RFDETRSegNano(device="cpu", **TINY | {"pretrain_weights": str(tmp_path / "evil.pth")})
+    with pytest.raises(TrainingError):
+        target.train(coco, 1, output=tmp_path / "out", **QUICK)
+    (tmp_path / "out" / "last.ckpt").write_bytes((tmp_path / "evil.pth").read_bytes())
+    with pytest.raises(TrainingError):
+        RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=tmp_path / "out", resume=True, **QUICK)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_logger_that_is_not_installed_is_named(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(DependencyError, match="logger wandb is not installed") as caught:
+        RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=tmp_path / "out", loggers=["wandb"])
+    assert caught.value.hint == "Install it with: pip install wandb" and not (tmp_path / "out").exists()
