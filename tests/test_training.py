@@ -87,62 +87,51 @@ def test_killed_at_a_random_moment_it_ends_with_the_weights_of_an_undisturbed_ru
     assert rows(killed.training, "train/loss") == rows(undisturbed.training, "train/loss")
 
 
-def test_two_devices_train_in_processes_of_their_own_and_an_error_comes_back(coco: Path, tmp_path: Path) -> None:
-    run = run_folder(
-        tmp_path / "run", coco, epochs=1, device="cpu", model=TINY, batch_size=1, grad_accum_steps=1, devices=2
-    )
+def test_two_devices_share_an_epoch_in_processes_of_their_own(tmp_path: Path) -> None:
+    larger = write_coco(tmp_path / "dataset", {"train": 10, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
+    options = {"epochs": 1, "device": "cpu", "model": TINY, "batch_size": 1, "grad_accum_steps": 1, "devices": 2}
+    run = run_folder(tmp_path / "run", larger, **options)
     done = subprocess.run(command(run), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    # Said by the first alone.
+    # Said by the first alone; and 5 steps, where one device would take 10.
     assert done.stderr.count("x devices 2 = 2 images for each change of the weights") == 1
     assert done.stderr.count("epoch 1/1: loss") == 1 and done.stdout.startswith("checkpoint  ")
-    assert {path.name for path in run.training.iterdir()} == {
-        "checkpoint_best_total.pth", "inputs.json", "metrics.csv", "run.json"
-    }  # fmt: skip
-    # Two steps of an epoch for each device, where one alone would take four.
-    assert rows(run.training, "step") == [1.0, 1.0]
-    with pytest.raises(TrainingError, match="optimizer"):
-        RFDETRSegNano(device="cpu", **TINY).train(
-            coco, 1, devices=2, output=tmp_path / "b", **QUICK | {"optimizer": "no.such.Optimizer"}
-        )
+    assert set(rows(run.training, "step")) == {4.0}
+    left = {path.name for path in run.training.iterdir()}
+    assert left == {"checkpoint_best_total.pth", "inputs.json", "metrics.csv", "run.json"}
+
+
+def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Path) -> None:
+    from autodistill_rfdetr_seg.target import launching
+    from autodistill_rfdetr_seg.target.fitting import Work
+
+    options = {"seed": 0, "dataset_dir": str(tmp_path / "gone"), "dataset_file": "roboflow", "devices": 2}
+    with pytest.raises(TrainingError, match=r"Training failed: .*gone"):
+        launching.fit_in_processes(Work("nano", TINY, options, "cpu", None, False))
+    target = RFDETRSegNano(device="cpu", **TINY)
     with pytest.raises(UsageError, match="batch_size auto is for one device"):
-        RFDETRSegNano(device="cpu", **TINY).train(coco, 1, devices=2, batch_size="auto", output=tmp_path / "c")
-    with pytest.raises(UsageError, match=r"2 GPUs were asked for|torch sees"):
-        RFDETRSegNano(device="cuda", **TINY).train(coco, 1, devices=64, output=tmp_path / "c")
+        target.train(coco, 1, devices=2, batch_size="auto", output=tmp_path / "c")
+    with pytest.raises(UsageError, match=r"cannot be 'cuda:0'|torch sees"):
+        target.train(coco, 1, device="cuda:0", devices=64, output=tmp_path / "c")
     with pytest.raises(UsageError, match="'devices' cannot be given"):
         vendor.check_train_options({"devices": 2})
 
 
-def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(
-    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The trainer's own choice, with the logged metrics replaced: box AP rises, mask AP is best in the second epoch."""
-    import torch
-
-    from autodistill_rfdetr_seg.target import fitting
-
-    class Scores(__import__("pytorch_lightning").Callback):  # type: ignore[misc]
-        def on_validation_epoch_end(self, trainer: Any, *_: Any) -> None:
-            epoch = trainer.current_epoch
-            mask = [0.1, 0.5, 0.2, 0.2, 0.2, 0.2][epoch]
-            trainer.callback_metrics["val/segm_mAP_50_95"] = torch.tensor(mask)
-            trainer.callback_metrics["val/mAP_50_95"] = torch.tensor(0.1 * (epoch + 1))
-
-    made = fitting._progress
-
-    def with_scores(*args: Any) -> Any:
-        progress, scores = made(*args), Scores()
-        # After rfdetr's own evaluation: Lightning calls in the list's order, and this hook of ours is the last.
-        progress.on_validation_end = lambda trainer, *_: scores.on_validation_epoch_end(trainer)
-        return progress
-
-    monkeypatch.setattr(fitting, "_progress", with_scores)
+def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(coco: Path, tmp_path: Path) -> None:
+    training = vendor.vendor("rfdetr.training")
+    for ema in (False, True):
+        config = vendor.train_config({"dataset_dir": str(coco), "use_ema": ema, "early_stopping": True})
+        trainer = training.build_trainer(config, vendor.model_config("nano", TINY), accelerator="cpu")
+        (best,) = (one for one in trainer.callbacks if type(one).__name__ == "BestModelCallback")
+        (early,) = (one for one in trainer.callbacks if type(one).__name__ == "RFDETREarlyStopping")
+        assert best.monitor == early._monitor_regular == "val/segm_mAP_50_95" and best.mode == "max"
+        # With EMA its weights are both validated and kept: by their mask AP, not by the boxes'.
+        assert best._monitor_ema == ("val/ema_segm_mAP_50_95" if ema else None)
+        assert best._evaluates_base_model is not ema
+    # These few steps learn no mask: the first validation is the best, and two more bring nothing.
     target = RFDETRSegNano(device="cpu", **TINY)
-    run = target.train(coco, 6, output=tmp_path / "out", early_stopping=2, **QUICK)
-    content = vendor.read_checkpoint(run.checkpoint)
-    # Counted from 0: the second epoch is the best, the third and fourth bring nothing, and the fifth is not begun.
-    assert content["epoch" if "epoch" in content else "global_step"] in (1, 4)
-    assert len(rows(run.root, "val/segm_mAP_50_95")) == 4
+    run = target.train(coco, 9, output=tmp_path / "out", early_stopping=2, **QUICK)
+    assert rows(run.root, "val/segm_mAP_50_95") == [0.0] * 3 and run.config["early_stopping"] == 2
     with pytest.raises(UsageError, match="early_stopping"):
         target.train(coco, 6, output=tmp_path / "other", early_stopping=True, **QUICK)
 

@@ -28,7 +28,7 @@ PARAMETERS = {
     "xlarge": 38.1,
     "2xlarge": 38.6,
 }
-_ENCODER_LAYERS, _ENCODER_WIDTH, _LAYER_PARAMETERS = 12, 384, 1.77e6
+_ENCODER_LAYERS, _ENCODER_WIDTH = 12, 384
 _WIDTH = 256
 _MASK_STRIDE = 4  # pixels of a mask cell
 # Tensors kept for the backward pass: a token and encoder layer, a mask cell and decoder layer, a query and decoder
@@ -63,9 +63,8 @@ class Shape:
 
         config = vendor.model_config(size, options)
         layers = min(_ENCODER_LAYERS, max(config.out_feature_indexes))
-        parameters = PARAMETERS[size] * 1e6 - (_ENCODER_LAYERS - layers) * _LAYER_PARAMETERS
         return cls(
-            parameters,
+            PARAMETERS[size] * 1e6,
             config.resolution,
             config.patch_size,
             config.num_windows,
@@ -140,15 +139,12 @@ def decoding(image: tuple[int, int], instances: int) -> int:
 
 
 def checkpoints(shape: Shape, *, ema: bool, archives: int = 0) -> int:
-    """Bytes on disk at most: `last.ckpt` (weights and moments) while its next one is written, and the best ones.
+    """Bytes on disk at most: `last.ckpt` (weights, moments, average) while its next is written, and the best ones.
 
-    With EMA `last.ckpt` also holds the average, there are two kinds of best, and a last average. Each of `archives`
-    (rfdetr's `checkpoint_interval`) is a `last.ckpt` that is kept.
+    Each of `archives` (rfdetr's `checkpoint_interval`) is a `last.ckpt` that is kept.
     """
     weights = 4 * shape.parameters
-    last = weights * (4 if ema else 3)
-    best = weights * (2 if ema else 1)
-    return int((2 + archives) * last + (4 if ema else 2) * best)
+    return int((2 + archives) * weights * (3 + ema) + weights * (2 + ema))
 
 
 def _states(shape: Shape, ema: bool, copies: int) -> float:

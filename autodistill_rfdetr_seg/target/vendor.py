@@ -58,7 +58,17 @@ _OURS = {
     "fp16_eval",
 }
 _LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric", "transformers")
-VENDOR_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, AssertionError)
+VENDOR_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OSError,
+    EOFError,
+    AssertionError,
+    pickle.UnpicklingError,
+)
 _log = logging.getLogger(__name__)
 
 
@@ -320,7 +330,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (*VENDOR_ERRORS, pickle.UnpicklingError) as error:
+    except VENDOR_ERRORS as error:
         raise TrainingError(f"{path} cannot be read without running its code: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise TrainingError(f"{path} is no checkpoint of RF-DETR.")
