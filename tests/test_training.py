@@ -67,7 +67,7 @@ def command(run: RunFolder, *more: str) -> list[str]:
 def test_killed_at_a_random_moment_it_ends_with_the_weights_of_an_undisturbed_run(coco: Path, tmp_path: Path) -> None:
     import torch
 
-    options = {"epochs": 6, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
+    options = {"epochs": 4, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
     options["train"] = {"lr_encoder": 1e-3, "use_ema": True, "multi_scale": True, "ema_tau": 0}
     killed, undisturbed = (run_folder(tmp_path / name, coco, **options) for name in ("killed", "undisturbed"))
     process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

@@ -65,7 +65,7 @@ def parse(path: Path, note: Note) -> CocoFile:
     annotations = _unique(rows["annotations"], read, "annotation", path, note)
     if isinstance(document, dict) and not images:
         note(Problem("warning", "the file lists no sound image", path))
-    classes = _without_placeholders(categories, {row.category_id for row in annotations.values()}, path, note)
+    classes = without_placeholders(categories, {row.category_id for row in annotations.values()}, path, note)
     return CocoFile(path, classes, dict(sorted(images.items())), tuple(annotations.values()))
 
 
@@ -168,7 +168,7 @@ def _check_file_names(images: dict[int, Image], path: Path, note: Note) -> None:
             note(Problem("error", message, path, image.id))
 
 
-def _without_placeholders(
+def without_placeholders(
     categories: dict[int, Category], used: set[int], path: Path, note: Note
 ) -> dict[int, Category]:
     """The classes by id, ascending: without rows that no annotation uses and that only are others' supercategory.

@@ -11,8 +11,9 @@ from .family import (
     RFDETRSegSmall,
     RFDETRSegXLarge,
 )
-from .folder import checkpoint_of, read_provenance, read_run
+from .folder import checkpoint_of, read_run
 from .preflight import Preflight
+from .provenance import read_provenance
 
 __all__ = [
     "Artifact",

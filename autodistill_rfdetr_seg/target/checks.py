@@ -106,7 +106,7 @@ def _class_problems(
     if unused:
         yield (
             "warning",
-            f"{len(unused)} classes have no instance in train: {_listed(unused)}.",
+            f"Without an instance in train: {_listed(unused)}.",
             "They cannot be learnt.",
         )
     unseen = [name for number, name in valid.classes.items() if valid.per_class[number] and name in unused]

@@ -13,7 +13,7 @@ from ..files import claim_output, read_json, write_json
 from ..images import file_sha256
 from ..records import Run
 from ..versions import versions
-from . import vendor
+from . import provenance, vendor
 
 RUN_FILE = "run.json"
 # What rfdetr and Lightning write into an output folder, and what of it is a second copy of the weights.
@@ -75,24 +75,12 @@ def record(folder: Path, config: TargetConfig, dataset_fingerprint: str) -> Run:
     made: Mapping[str, Any] = {
         "config": config.model_dump(mode="json", fallback=str),
         "dataset_fingerprint": dataset_fingerprint,
-        "class_names": list(vendor.checkpoint_classes(best) or ()),
+        "class_names": list(provenance.checkpoint_classes(best) or ()),
         "versions": versions(),
     }
-    vendor.add_to_checkpoint(best, made)
+    provenance.add_to_checkpoint(best, made)
     write_json(folder / RUN_FILE, {**made, "checkpoint": vendor.CHECKPOINT, "checkpoint_sha256": file_sha256(best)})
     return read_run(folder)
-
-
-def read_provenance(checkpoint: Path) -> dict[str, Any] | None:
-    """What a checkpoint's own file says made it: config, dataset_fingerprint, class_names, versions.
-
-    None where it is not from this package.
-
-    Raises:
-        TrainingError: the file cannot be read without running code that it holds.
-    """
-    found: dict[str, Any] | None = vendor.read_checkpoint(checkpoint).get(vendor.OWN_KEY)
-    return found
 
 
 def prepare_output(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> Path | None:

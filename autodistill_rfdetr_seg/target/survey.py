@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import coco
+from ..coco.parsing import Category, without_placeholders
 from ..errors import DataError
 from ..files import read_json
 
@@ -82,7 +83,13 @@ def survey_coco(file: Path, split: str, looked_at: int = LOOKED_AT) -> Survey:
         names = [str(image["file_name"]) for image in images]
         sizes = np.array([(image["height"], image["width"]) for image in images], dtype=np.int64).reshape(-1, 2)
         place = {image["id"]: at for at, image in enumerate(images)}
-        classes = {row["id"]: str(row["name"]) for row in data["categories"]}
+        used = {row["category_id"] for row in rows}
+        listed = {
+            row["id"]: Category(row["id"], str(row["name"]), row.get("supercategory")) for row in data["categories"]
+        }
+        # rfdetr leaves out a row that only names others' supercategory, as Roboflow's export writes it.
+        kept_rows = without_placeholders(listed, used, file, lambda _: None)
+        classes = {number: one.name for number, one in kept_rows.items()}
         found = Survey(split, names, sizes, np.zeros(len(names), np.int64), classes, Counter(), *_no_boxes())
         if len(place) < len(images):
             found.fault("image id used twice", f"{file.name}: {len(images) - len(place)} ids")

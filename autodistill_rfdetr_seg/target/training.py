@@ -13,7 +13,7 @@ from ..config import TargetConfig
 from ..errors import DependencyError, TrainingError, UsageError
 from ..machine import disk_free, memory_gb
 from ..records import Run, SegDataset
-from . import fitting, launching, memory, vendor
+from . import fitting, launching, memory, provenance, vendor
 from .data import TrainingData, find_dataset, survey
 from .folder import prepare_output, record, remove_copies
 from .preflight import Plan, Preflight, preflight
@@ -88,7 +88,7 @@ class Job:
             on_gpu=gpu is not None,
             device_memory=gpu if gpu is not None else None if main is None else int(main * 2**30 / config.devices),
             disk_free=disk_free(self.folder),
-            start_classes=vendor.checkpoint_classes(Path(start)) if start else None,
+            start_classes=provenance.checkpoint_classes(Path(start)) if start else None,
         )
 
     def run(self, resume: str | os.PathLike[str] | bool | None, overwrite: bool, progress: bool) -> Run:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import logging
 import os
 import pickle
@@ -26,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
-from ..files import replacing
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -42,7 +40,6 @@ SIZES = {
 }
 CHECKPOINT = "checkpoint_best_total.pth"
 LAST = "last.ckpt"
-OWN_KEY = "autodistill_rfdetr_seg"
 SUPPORTED = (1, 11)
 
 # Given by train()'s own arguments, or without a meaning here.
@@ -309,42 +306,6 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
     if not detector.model_config.segmentation_head:
         raise TrainingError(f"{path} holds {type(detector).__name__}, which gives boxes and no masks.")
     return detector
-
-
-def add_to_checkpoint(path: Path, value: Mapping[str, Any]) -> None:
-    """Puts plain data into a checkpoint of ours, under `OWN_KEY`; plain rfdetr reads the file as before."""
-    import torch
-
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    with replacing(path) as temporary:
-        torch.save({**content, OWN_KEY: json.loads(json.dumps(value))}, temporary)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, its weights not read into memory; none of its code is run.
-
-    Raises:
-        TrainingError: it cannot be read so.
-    """
-    import torch
-
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except VENDOR_ERRORS as error:
-        raise TrainingError(f"{path} cannot be read without running its code: {first_line(error)}") from error
-    if not isinstance(content, dict):
-        raise TrainingError(f"{path} is no checkpoint of RF-DETR.")
-    return content
-
-
-def checkpoint_classes(path: Path) -> tuple[str, ...] | None:
-    """The class names that a checkpoint's own file holds; None where it holds none, or cannot be read."""
-    try:
-        args = read_checkpoint(path).get("args")
-    except TrainingError:
-        return None
-    names = args.get("class_names") if isinstance(args, dict) else None
-    return tuple(map(str, names)) if names else None
 
 
 def size_of(detector: Any) -> str:
