@@ -1,14 +1,14 @@
 """What an image costs: `grounded-sam-hf` in four ways, and `autodistill_grounded_sam` as it ships, the baseline.
 
     python benchmarks/bases.py [--sam vit_b|vit_l|vit_h] [--sam2 base-plus|tiny] [--size 640x480] [--repeat 1]
-        [--repeat-baseline 1] [--boxes 20] [--prompt "a cat" …] [--threads 1] [--device cpu|cuda] [--way NAME …] [--json]
+        [--repeat-baseline 1] [--boxes 20] [--prompt "a cat"] [--threads 1] [--device cpu|cuda] [--way NAME] [--json]
 
 By itself it makes models of the published architectures with random weights, which find nothing sensible: of each
 detector pass the best `boxes / passes` queries are kept, at the network's end, the same in all ways, so that each has
 as many boxes to segment. Measured is the whole `predict`, from the BGR array to masks of its size. The baseline runs
-beside transformers 5 by `groundingdino_compat`, and with the SAM that `--sam` names, whose weights the rows "+ same SAM"
-share (its own is vit_h). On a CPU seconds are processor time of all threads; on a GPU wall time, after one batch that
-is not counted.
+beside transformers 5 by `groundingdino_compat`, and with the SAM that `--sam` names (its own is vit_h), whose weights
+the rows "+ same SAM" share; the two Grounding DINOs are of one architecture, each with random weights of its own. On a
+CPU seconds are processor time of all threads; on a GPU wall time, after one batch that is not counted.
 
     python benchmarks/bases.py --images DIR --model IDEA-Research/grounding-dino-tiny
         --segmenter-model facebook/sam2.1-hiera-base-plus --sam-model facebook/sam-vit-huge
@@ -265,7 +265,10 @@ def report(args: argparse.Namespace, rows: Sequence[Row], agreed: dict[str, floa
     weights = "published" if args.model else f"random (SAM {args.sam}, SAM 2 {args.sam2})"
     where = torch.cuda.get_device_name() if args.device == "cuda" else f"CPU, {args.threads} thread(s)"
     about = {"weights": weights, "device": where, "torch": torch.__version__, "transformers": transformers.__version__}
-    about |= {"size": args.size if args.images is None else str(args.images), "load": f"{min(load):.1f}…{max(load):.1f}"}
+    about |= {
+        "size": args.size if args.images is None else str(args.images),
+        "load": f"{min(load):.1f}…{max(load):.1f}",
+    }
     if args.json:
         found = {"about": about, "rows": [dataclasses.asdict(row) for row in rows], "agreement": agreed}
         print(json.dumps(found, indent=2))

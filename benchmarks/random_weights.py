@@ -59,7 +59,7 @@ _SAM_NAMES = (
     (r"(mlps\.\d|iou_prediction_head)\.layers\.2\.", r"\1.proj_out."),
     (r"(mlps\.\d|iou_prediction_head)\.layers\.1\.", r"\1.layers.0."),
     (r"point_embeddings", "point_embed"),
-    (r"pe_layer\.positional_encoding_gaussian_matrix", "shared_embedding.positional_embedding"),
+    (r"^.*positional_encoding_gaussian_matrix", "shared_image_embedding.positional_embedding"),
 )
 
 

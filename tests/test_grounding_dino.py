@@ -16,6 +16,7 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from tiny_dino import save_tiny_dino
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
+from autodistill_rfdetr_seg.bases import grounding_speed, hub
 from autodistill_rfdetr_seg.bases.grounding_dino import MODEL, REVISION, GroundingDino
 from autodistill_rfdetr_seg.bases.registry import BASES, create_base
 from autodistill_rfdetr_seg.bases.source import BaseSource
@@ -380,3 +381,57 @@ def test_offline_it_keeps_to_the_hubs_cache(
     with pytest.raises(BaseModelError, match=f"could not be loaded from {MODEL}") as caught:
         GroundingDino(ONTOLOGY)
     assert "HF_HUB_OFFLINE" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("mm", [False, True])
+def test_the_quick_steps_are_transformers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mm: bool) -> None:
+    folder = save_tiny_dino(tmp_path / "dino", mm=mm)
+    theirs, quick = (AutoModelForZeroShotObjectDetection.from_pretrained(folder).eval() for _ in range(2))
+    for network in (theirs, quick):
+        for name, parameter in network.named_parameters():
+            if name.endswith("proj.bias"):  # zero when they are made
+                parameter.data = torch.linspace(-1, 1, len(parameter))
+    # More parts than one, the last not full.
+    monkeypatch.setattr(grounding_speed, "_QUERIES", 100)
+    grounding_speed.quicken(quick)
+    # Two captions and two images that are not of one size, so that both are padded.
+    ids = torch.tensor([[101, 1103, 1012, 102, 0, 0], [101, 1100, 1104, 1105, 1012, 102]])
+    seen = torch.ones(2, 64, 96, dtype=torch.int64)
+    seen[1, :, 70:] = 0
+    pixels = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    given = {"pixel_values": pixels, "pixel_mask": seen, "input_ids": ids, "attention_mask": (ids > 0).long()}
+    with torch.no_grad():
+        expected, found = theirs(**given), quick(**given)
+        other = theirs(**{**given, "input_ids": ids.flip(1)})
+    for name in ("encoder_last_hidden_state_vision", "encoder_last_hidden_state_text", "pred_boxes"):
+        assert torch.allclose(getattr(found, name), getattr(expected, name), atol=1e-5)
+    assert torch.allclose(found.logits[..., :4], expected.logits[..., :4], atol=1e-4)
+    # The text reaches the image: a wrong fusion would show.
+    difference = other.encoder_last_hidden_state_vision - expected.encoder_last_hidden_state_vision
+    assert difference.abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("downloads", [False, True])
+def test_loading_shows_no_bar_and_leaves_bars_as_they_were(
+    weights: str, capfd: pytest.CaptureFixture[str], downloads: bool
+) -> None:
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging
+
+    assert logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
+    AutoModelForZeroShotObjectDetection.from_pretrained(weights)
+    assert "Loading weights" in capfd.readouterr().err
+    try:
+        if not downloads:
+            disable_progress_bars()
+        GroundingDino(ONTOLOGY, model=weights)
+        with pytest.raises(BaseModelError):
+            hub.load(AutoModelForZeroShotObjectDetection, str(Path(weights).parent))
+        assert capfd.readouterr().err == ""
+        assert (logging.is_progress_bar_enabled(), not are_progress_bars_disabled()) == (True, downloads)
+        logging.disable_progress_bar()
+        GroundingDino(ONTOLOGY, model=weights)
+        assert not logging.is_progress_bar_enabled()
+    finally:
+        logging.enable_progress_bar()
+        enable_progress_bars()

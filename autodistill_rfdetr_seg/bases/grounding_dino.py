@@ -11,7 +11,7 @@ import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..errors import BaseModelError, UnknownNameError, UsageError
-from . import captions, hub
+from . import captions, grounding_speed, hub
 from .contract import BgrImage
 from .grounding import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
 from .pixels import bgr_of
@@ -180,6 +180,8 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         self._captions = self._packed(tokenizer, config)
         self._processor = hub.load(GroundingDinoImageProcessor, *at)
         self._network = hub.load_model(AutoModelForZeroShotObjectDetection, *at, self._device, "float32")
+        if (self._device, self._dtype) == ("cpu", "float32"):
+            grounding_speed.quicken(self._network)
         self._limits = torch.tensor(self._thresholds, device=self._device)
         self._features: SharedFeatures | None = None
         if len(self._captions) > 1:

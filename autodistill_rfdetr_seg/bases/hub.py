@@ -6,10 +6,11 @@ the hub's cache. Only safetensors are read: nothing is unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,13 +53,36 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
     folder = Path(model).expanduser()
     where: dict[str, Any] = {} if folder.is_dir() else {"revision": revision or "main"}
     try:
-        return cls.from_pretrained(str(folder) if folder.is_dir() else model, **where, **options)
+        with _no_loading_bar():
+            return cls.from_pretrained(str(folder) if folder.is_dir() else model, **where, **options)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         said = str(error).strip().splitlines()
         raise BaseModelError(
             f"{cls.__name__} could not be loaded from {model}: {said[0] if said else type(error).__name__}",
             "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
         ) from error
+
+
+@contextlib.contextmanager
+def _no_loading_bar() -> Iterator[None]:
+    """Without transformers' bar over weights that are here already; that of a download stays as it is set."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from transformers.utils import logging
+
+    shown, downloads_shown = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    if not shown:
+        yield
+        return
+    # It switches both.
+    logging.disable_progress_bar()
+    try:
+        if downloads_shown:
+            enable_progress_bars()
+        yield
+    finally:
+        logging.enable_progress_bar()
+        if not downloads_shown:
+            disable_progress_bars()
 
 
 def load_model(cls: Any, model: str, revision: str | None, device: str, dtype: str) -> Any:
