@@ -66,7 +66,7 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
 @contextlib.contextmanager
 def _no_loading_bar() -> Iterator[None]:
     """Without transformers' bar over weights that are here already; that of a download stays as it is set."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
     from transformers.utils import logging
 
     shown, downloads_shown = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
