@@ -19,7 +19,7 @@ from .dataset import read_dataset, read_index
 from .errors import MissingInputError, UsageError
 from .fetching import on_disk
 from .labeling import LabelSummary
-from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages
+from .pipeline import check_gates, describe_dataset, describe_labels, prepare, run_stages, with_ontology
 from .stages import (
     RunFolder,
     build_stage,
@@ -448,7 +448,7 @@ def export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Runs a whole pipeline."""
-    config = load(Path(args.config), changes)
+    config = with_ontology(load(Path(args.config), changes))
     output = args.output or config.output
     if output is None:
         raise UsageError("There is no output folder.", "Give --output RUN, or `output:` in the pipeline.")

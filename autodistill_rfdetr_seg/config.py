@@ -208,10 +208,13 @@ PARITY = {"fp32": ParityConfig(), "fp16": ParityConfig(mask_iou=0.97, score_diff
 
 
 class PipelineConfig(Options):
-    """One whole run: images in, evaluated model and report out."""
+    """One whole run: images in, evaluated model and report out.
+
+    `ontology` maps prompts to classes; left out, it is what the base knows of itself: a trained model has its classes.
+    """
 
     images: str
-    ontology: dict[str, str]
+    ontology: dict[str, str] = Field(default_factory=dict)
     output: str | None = None
     inputs: InputsConfig = Field(default_factory=InputsConfig)
     base: BaseConfig = Field(default_factory=BaseConfig)
@@ -258,7 +261,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConf
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
-        raise DataError(f"{path} holds no mapping of options.", "It needs at least `images:` and `ontology:`.")
+        raise DataError(f"{path} holds no mapping of options.", "It needs at least `images:`, and `ontology:` for most bases.")
     for key, value in (overrides or {}).items():
         _put(data, key.split("."), value)
     config = parse(data, str(path))

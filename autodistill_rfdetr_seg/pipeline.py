@@ -71,22 +71,36 @@ def label(
         ontology = source.classes.ontology
         base = BaseConfig(name=source.provenance.base, args=dict(source.provenance.args))
     named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
-    if ontology is None:
-        ontology = own_ontology(named)
-    if ontology is None:
-        raise UsageError("A base given by name needs an ontology.", 'Pass ontology={"a dog": "dog"}.')
     config = parse(
         {
             "images": str(Path(images).resolve()),
-            "ontology": dict(ontology),
+            "ontology": dict(ontology or {}),
             "base": named.model_dump(),
             **options,
         }
     )
+    config = with_ontology(config)
     run = RunFolder(Path(output))
     source = prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite)
     label_stage(config, run, source, progress=progress)
     return build_stage(config, run, progress=progress)[0]
+
+
+def with_ontology(config: PipelineConfig) -> PipelineConfig:
+    """The configuration, an ontology that it leaves out filled in by its base.
+
+    Raises:
+        UsageError: the base has no classes of its own.
+    """
+    if config.ontology:
+        return config
+    own = own_ontology(config.base)
+    if own is None:
+        raise UsageError(
+            f"The option 'ontology' is missing: the base {config.base.name!r} has no classes of its own.",
+            "Give prompts and their classes, such as {a dog: dog}.",
+        )
+    return config.model_copy(update={"ontology": own})
 
 
 def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool) -> BaseSource:
@@ -186,7 +200,7 @@ def run(
         GateError: a metric did not reach its gate; the run is complete and its report written.
         AutodistillSegError: see `errors`.
     """
-    config = config if isinstance(config, PipelineConfig) else parse(config)
+    config = with_ontology(config if isinstance(config, PipelineConfig) else parse(config))
     if output is None and config.output is None:
         raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
     folder = RunFolder(Path(output if output is not None else str(config.output)))
