@@ -16,6 +16,14 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def speaking_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a tiny model of `ant` and `bee` that finds something; made once, not to be changed."""
+    from tiny_target import save_speaking
+
+    return save_speaking(tmp_path_factory.mktemp("speaking"))
+
+
 def disc(height: int, width: int, x: int, y: int, radius: int) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from autodistill.detection import CaptionOntology
 from PIL import Image
-from test_target import QUICK, TINY, draw, write_coco
+from test_target import draw
 
 from autodistill_rfdetr_seg import label
 from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
@@ -19,7 +19,7 @@ from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.config import BaseConfig, load
 from autodistill_rfdetr_seg.errors import MissingInputError, TrainingError, UnknownNameError, UsageError
 from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano
+from autodistill_rfdetr_seg.target import RFDETRSeg
 from autodistill_rfdetr_seg.target.as_base import StudentBase
 
 pytestmark = pytest.mark.train
@@ -27,27 +27,12 @@ RULES = ("nms_iou", "nms_iom", "agnostic_nms_iou")
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with a model of `ant` and `bee` in it: trained for two steps, then made to speak up."""
-    import torch
-
-    root = tmp_path_factory.mktemp("student")
-    write_coco(root / "data", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
-    folder = root / "first" / "training"
-    RFDETRSegNano(device="cpu", **TINY).train(root / "data", output=folder, **QUICK | {"seed": 4}, epochs=1)
-    file = folder / "checkpoint_best_total.pth"
-    content = torch.load(file, weights_only=True)
-    # After two steps it finds nothing anywhere: scores are 0.03, and no pixel is in a mask.
-    content["model"]["class_embed.weight"] *= 5
-    content["model"]["class_embed.bias"] = torch.tensor([-2.0, -2.0, -9.0])
-    content["model"]["segmentation_head.bias"] += 32
-    torch.save(content, file)
-    record = json.loads((folder / "run.json").read_text()) | {"checkpoint_sha256": file_sha256(file)}
-    (folder / "run.json").write_text(json.dumps(record))
-    (root / "photos").mkdir()
+def first(speaking_run: Path) -> Path:
+    """A run's folder with a model of `ant` and `bee` in it, and photos beside."""
+    (speaking_run.parent / "photos").mkdir()
     for at in range(6):
-        Image.fromarray(draw(at)[0]).save(root / "photos" / f"{at}.png")
-    return root / "first"
+        Image.fromarray(draw(at)[0]).save(speaking_run.parent / "photos" / f"{at}.png")
+    return speaking_run
 
 
 def test_the_whole_way(first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
