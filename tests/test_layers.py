@@ -21,6 +21,7 @@ FLOORS = (
     ("bases",),
     ("labeling", "together"),
     ("dataset",),
+    ("joining",),
     ("target",),
     ("evaluation",),
     ("stages",),
