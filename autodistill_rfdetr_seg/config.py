@@ -261,7 +261,9 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConf
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
-        raise DataError(f"{path} holds no mapping of options.", "It needs at least `images:`, and `ontology:` for most bases.")
+        raise DataError(
+            f"{path} holds no mapping of options.", "It needs at least `images:`, and `ontology:` for most bases."
+        )
     for key, value in (overrides or {}).items():
         _put(data, key.split("."), value)
     config = parse(data, str(path))

@@ -81,6 +81,8 @@ def join(parts: Sequence[Part], folder: Path) -> Joined:
             "counts": counts,
             "kept": sum(count["instances"] for count in counts.values()),
             "rejected": {},
+            # Not in the COCO files: other bounds that take the same images make the same dataset.
+            "bounds": [{"confidence": part.confidence, "stability": part.stability} for part in parts],
             "images": {path: index[path] for path in sorted(index)},
         }
         write_json(partial / INDEX, written)
@@ -91,10 +93,7 @@ def _info(parts: Sequence[Part]) -> dict[str, Any]:
     return {
         "description": "Joined by autodistill-rfdetr-seg from datasets of several runs.",
         "version": "1.0",
-        "parts": [
-            {"dataset": read_dataset(p.dataset).fingerprint, "confidence": p.confidence, "stability": p.stability}
-            for p in parts
-        ],
+        "parts": [read_dataset(part.dataset).fingerprint for part in parts],
     }
 
 
