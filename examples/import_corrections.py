@@ -1,0 +1,25 @@
+"""Take a person's corrections into a run: from then on they win over whatever the base says.
+
+    python examples/import_corrections.py RUN CORRECTED
+
+CORRECTED is the dataset's COCO file (or the folder that holds it) after a round in CVAT, Roboflow or any other editor.
+"""
+
+import sys
+from pathlib import Path
+
+from autodistill_rfdetr_seg.importing import ImportSummary, import_labels
+from autodistill_rfdetr_seg.stages import RunFolder, build_stage
+
+
+def main(run: str, corrected: str) -> ImportSummary:
+    """Imports, and builds the run's dataset again; `train` and `evaluate` on the run then do what is left to do."""
+    folder = RunFolder(Path(run))
+    summary = import_labels(folder, Path(corrected))
+    dataset, _ = build_stage(folder.config(), folder)
+    print(f"{summary.imported} images changed, {summary.unchanged} as they were; {dataset.counts}")
+    return summary
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

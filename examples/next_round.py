@@ -1,0 +1,23 @@
+"""A trained model labels the next folder. `pipelines/self_training.py` makes rounds of it that prove themselves.
+
+python examples/next_round.py RUN IMAGES OUTPUT
+"""
+
+import sys
+from pathlib import Path
+
+from autodistill_rfdetr_seg import SegDataset, label
+from autodistill_rfdetr_seg.config import BaseConfig
+
+
+def main(run: str, images: str, output: str, confidence: float = 0.6, stability: float = 0.7) -> SegDataset:
+    """Labels with the run's model and classes; keeps what it is sure of, and finds again when asked again."""
+    base = BaseConfig(name=str(Path(run).resolve()), stability=True)
+    rules = {"confidence": confidence, "min_stability": stability}
+    dataset = label(base, images, output, refine=rules, split={"train": 1, "valid": 0, "test": 0})
+    print(f"{dataset.counts} of {', '.join(dataset.classes.names)} in {dataset.root}")
+    return dataset
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
