@@ -98,6 +98,13 @@ def test_versions_agree() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_the_tables_of_pipelines_and_examples_are_the_folders() -> None:
+    for folder in ("pipelines", "examples"):
+        table = README.split(f"| `{folder}/` |")[1].split("\n\n")[0]
+        files = {path.name for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
+        assert set(re.findall(r"^\| `(\w[\w.-]+)` \|", table, re.MULTILINE)) == files
+
+
 def test_contributing_names_every_room() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = ROOT / "autodistill_rfdetr_seg"

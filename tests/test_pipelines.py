@@ -137,6 +137,29 @@ def test_grounded_sam_hf(tmp_path: Path) -> None:
     assert rows and all("stability" in row and "mask_score" in row for row in rows)
 
 
+def test_grounded_sam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("autodistill_grounded_sam")
+    import tiny_grounded_sam
+
+    tiny_grounded_sam.shrink_sam()
+    monkeypatch.setenv("HOME", str(tiny_grounded_sam.save(tmp_path / "home")))
+    # Low and wide: groundingdino makes the least of these.
+    for at in range(8):
+        pixels = np.random.default_rng(at).integers(0, 256, (8, 160, 3), np.uint8)
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{at}.png")
+    changes = {
+        "images": str(tmp_path / "photos"),
+        "ontology": {"a red dog": "dog", "puppy": "dog"},
+        # Random weights score anything.
+        "base.args": {"box_threshold": -1.0, "text_threshold": -1.0},
+        **{"refine": {"confidence": {"dog": 0.0}}, "split": {"train": 0.5, "valid": 0.25, "test": 0.25}},
+    }
+    metrics = run_file("grounded-sam-nano.yaml", tmp_path / "run", changes)
+    assert metrics["classes"] == ["dog"] and metrics["reference"] == "base labels"
+    assert load(tmp_path / "run" / "pipeline.yaml").base.name == "grounded-sam"
+
+
 # What a person gives for a gold set: every image is filled by its object, as are the masks of a model made to speak.
 def filled(folder: Path, count: int) -> Path:
     entries = []
@@ -216,6 +239,6 @@ def test_self_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_every_script_is_tested() -> None:
-    tested = Path(__file__).read_text(encoding="utf-8")
+    tested = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
     for path in PIPELINES.glob("*.py"):
         assert f'"{path.name}"' in tested
