@@ -1,0 +1,123 @@
+"""To Roboflow and back: label here, correct there, train here, serve there, and score what is served.
+
+    export ROBOFLOW_API_KEY=…
+    python pipelines/roboflow_round_trip.py pipelines/grounded-sam-nano.yaml --workspace shop --project washers \\
+        --output runs/washers
+    python pipelines/roboflow_round_trip.py … --corrected washers-1.coco --version 1
+
+The first call labels what the pipeline file names, and pushes images and masks. Correct them at Roboflow, generate a
+version there without preprocessing and augmentation, and download it as COCO Segmentation. The second call takes the
+corrections into the run, where they win over the base for good, trains and scores, deploys the model as that version's,
+and scores the endpoint on the same gold set as the model here. Whatever is finished is not done again.
+
+Masks go as polygons: one with holes or several parts ("simplified") comes back changed, and counts as corrected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from autodistill_rfdetr_seg import AutodistillSegError, RFDETRSeg, evaluate_model, label, run
+from autodistill_rfdetr_seg.cli_options import pairs
+from autodistill_rfdetr_seg.coco import ANNOTATIONS
+from autodistill_rfdetr_seg.config import load
+from autodistill_rfdetr_seg.errors import GateError, UsageError
+from autodistill_rfdetr_seg.importing import import_labels
+from autodistill_rfdetr_seg.roboflow_api import EndpointModel, PushOptions, deploy, push
+from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg.target import checkpoint_of
+
+
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description="To Roboflow and back.", allow_abbrev=False)
+    parser.add_argument("pipeline", type=Path, help="a pipeline file with one gold set")
+    parser.add_argument("--workspace", required=True, help="as in the URL of the project's page")
+    parser.add_argument("--project", required=True, help="likewise; it must be there, of type instance segmentation")
+    parser.add_argument("--output", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--corrected", type=Path, help="the version's export, unpacked")
+    parser.add_argument("--version", type=int, help="the version's number, which the model is to be of")
+    parser.add_argument("--tolerance", type=float, default=0.02, help="mask AP it may lose (default: %(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the pipeline file"
+    )
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
+    return parser.parse_args(arguments)
+
+
+def there(args: argparse.Namespace) -> None:
+    """Labels, and pushes the dataset."""
+    config = load(args.pipeline, pairs(args.set, "--set"))
+    groups = config.model_dump(exclude={"images", "ontology", "base", "output"})
+    progress = not args.quiet
+    label(config.base, config.images, args.output, config.ontology or None, resume=True, progress=progress, **groups)
+    sent = push(args.output, args.workspace, args.project, PushOptions(split_from_run=True), progress=progress)
+    print(
+        f"{sent.uploaded} images sent, {sent.skipped} were; {len(sent.failures)} failed; {sent.simplified} simplified"
+    )
+    print("Correct them, generate a version, export it as COCO Segmentation; then give --corrected and --version.")
+
+
+def back(args: argparse.Namespace) -> None:
+    """Takes corrections in, trains, deploys, and scores the endpoint beside the model here."""
+    config = load(args.pipeline, pairs(args.set, "--set"))
+    if len(config.evaluation.gold) != 1:
+        raise UsageError("The pipeline file needs exactly one gold set, which the endpoint is scored on.")
+    files = sorted(args.corrected.glob(f"*/{ANNOTATIONS}"))
+    if not files:
+        raise UsageError(f"There is no split with {ANNOTATIONS} in {args.corrected}.", "Unpack the export there.")
+    for file in files:
+        with tempfile.TemporaryDirectory() as folder:
+            summary = import_labels(RunFolder(args.output), named_as_sent(file, Path(folder)))
+        print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} as they were")
+        for name in summary.unknown:
+            print(f"not of this run: {name}")
+    run(config, args.output, resume=True, progress=not args.quiet)
+    checkpoint = checkpoint_of(args.output)
+    endpoint = deploy(checkpoint, args.workspace, args.project, args.version).endpoint
+    here = RFDETRSeg.from_checkpoint(checkpoint, device=config.target.device)
+    models = {"here": here, "served": EndpointModel(endpoint, class_names=here.class_names)}
+    rules = config.evaluation.model_dump(include={"score_floor", "max_detections", "area_from"})
+    reports = {
+        name: evaluate_model(m, config.evaluation.gold[0], progress=False, **rules) for name, m in models.items()
+    }
+    lost = (reports["here"].mask["ap"] or 0.0) - (reports["served"].mask["ap"] or 0.0)
+    for name, report in reports.items():
+        print(
+            f"{name:<7} mask AP {report.mask['ap']:.3f}  AP50 {report.mask['ap50']:.3f}  {report.milliseconds:.0f} ms"
+        )
+    if lost > args.tolerance:
+        raise GateError(f"The endpoint {endpoint} loses {lost:.3f} mask AP, more than {args.tolerance:g}.")
+    print(f"serving at {endpoint}")
+
+
+def named_as_sent(file: Path, folder: Path) -> Path:
+    """The export's annotations with the names that its images were sent with: Roboflow adds a hash to each."""
+    data = json.loads(file.read_text(encoding="utf-8"))
+    for image in data["images"]:
+        image["file_name"] = image.get("extra", {}).get("name", image["file_name"])
+    renamed = folder / ANNOTATIONS
+    renamed.write_text(json.dumps(data), encoding="utf-8")
+    return renamed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """One of the two ways; returns the exit code, and an error is one sentence on stderr."""
+    args = options(arguments)
+    try:
+        if (args.corrected is None) != (args.version is None):
+            raise UsageError("--corrected and --version go together: a version's export, and its number.")
+        back(args) if args.corrected else there(args)
+    except AutodistillSegError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
