@@ -20,6 +20,7 @@ from autodistill_rfdetr_seg.cli import main as cli
 from autodistill_rfdetr_seg.dataset import read_index
 from autodistill_rfdetr_seg.images import open_image
 from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.target import RFDETRSeg, checkpoint_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -151,6 +152,18 @@ def test_import_corrections(tmp_path: Path) -> None:
     summary = main_of("import_corrections.py")(str(run), str(tmp_path / "corrected.json"))
     assert (summary.imported, summary.unchanged) == (1, before - 1)
     assert [name for name, rows in coco.read_rows(run / "dataset" / "train").items() if not rows] == [image]
+
+
+@pytest.mark.train
+def test_export_bundle(speaking_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    images = mushrooms(tmp_path / "images", 1, 10)
+    image, out = str(images / "10-0.png"), tmp_path / "bundle"
+    found = main_of("export_bundle.py")(str(speaking_run), str(out), image, confidence=0.05)
+    own = RFDETRSeg.from_checkpoint(checkpoint_of(speaking_run), device="cpu").predict(image, 0.05)
+    assert [one["class_name"] for one in found] == list(own["class_name"]) and len(found) > 0
+    assert np.allclose([one["score"] for one in found], own.confidence, atol=1e-3)
+    assert (out / "requirements.txt").is_file() and "torch" not in (out / "requirements.txt").read_text()
 
 
 def test_every_example_is_tested() -> None:
