@@ -24,7 +24,7 @@ from PIL import Image
 from autodistill_rfdetr_seg.files import locked
 
 IMAGES = 300  # three shards
-KILLS = 12
+KILLS = 20
 PAUSE = 0.05  # seconds
 
 
