@@ -14,6 +14,7 @@ from . import groundingdino_compat
 if TYPE_CHECKING:
     from .bases.registry import create_base, register_base
     from .bases.threshold import ThresholdBase
+    from .benchmarking import Benchmark, benchmark
     from .coco import read as read_coco
     from .coco import validate as validate_coco
     from .config import PipelineConfig
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AutodistillSegError": ("errors", "AutodistillSegError"),
+    "Benchmark": ("benchmarking", "Benchmark"),
     "PipelineConfig": ("config", "PipelineConfig"),
     "RFDETRSeg": ("target", "RFDETRSeg"),
     "RFDETRSeg2XLarge": ("target", "RFDETRSeg2XLarge"),
@@ -49,6 +51,7 @@ _HOMES = {
     "Report": ("evaluation", "Report"),
     "SegDataset": ("records", "SegDataset"),
     "ThresholdBase": ("bases.threshold", "ThresholdBase"),
+    "benchmark": ("benchmarking", "benchmark"),
     "create_base": ("bases.registry", "create_base"),
     "evaluate": ("evaluation", "evaluate"),
     "evaluate_model": ("scoring", "evaluate_model"),
@@ -65,6 +68,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AutodistillSegError",
+    "Benchmark",
     "PipelineConfig",
     "RFDETRSeg",
     "RFDETRSeg2XLarge",
@@ -77,6 +81,7 @@ __all__ = [
     "Report",
     "SegDataset",
     "ThresholdBase",
+    "benchmark",
     "create_base",
     "evaluate",
     "evaluate_model",

@@ -30,6 +30,7 @@ from .cli_options import (
     overrides,
     yaml_value,
 )
+from .config import BenchmarkConfig
 from .errors import AutodistillSegError, UnknownNameError
 
 INTERRUPTED = 130
@@ -72,6 +73,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "score base and target against a human gold set, or a file of predictions",
     "predict": "find instances in images or a video with a trained target",
     "export": "write a trained target as ONNX, OpenVINO, TensorRT …, and make sure it finds the same",
+    "benchmark": "measure latency and mask AP of a trained target in each format, in one table",
     "run": "run a whole pipeline from a YAML file",
     "report": "write a run's report page again",
     "review": "order a run's labels by what a person should look at first, and show the first ones",
@@ -124,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     _cloud_train(made["cloud-train"])
     _deploy(made["deploy"])
     _export(made["export"])
+    _benchmark(made["benchmark"])
     _run(made["run"])
     made["report"].add_argument("run", metavar="RUN", help="a run's folder")
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
@@ -266,6 +269,32 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", action="store_true", help="add what runs and checks it without torch; ONNX only")
     parser.add_argument("--check", metavar="EXPORT", help="write nothing; compare an export that is there")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+
+
+def _benchmark(parser: argparse.ArgumentParser) -> None:
+    default = BenchmarkConfig()
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="a run's folder, a checkpoint or an export")
+    parser.add_argument("--images", metavar="FOLDER", help="to measure on (default: the gold set's or the run's)")
+    parser.add_argument("--gold", metavar="COCO", help="a COCO file made by people, for mask AP (default: the run's)")
+    parser.add_argument(
+        "--formats", metavar="LIST", help="of torch,torchscript,inductor,onnx,openvino,tensorrt (default: those here)"
+    )
+    parser.add_argument("--precision", metavar="LIST", default="fp32", help="of fp32,fp16,bf16 (default: %(default)s)")
+    parser.add_argument("--yolo", metavar="FILE", action="append", help="a YOLO -seg weights file to set beside")
+    parser.add_argument("--device", default=default.device, help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
+    for flag, key, kind, metavar, text in (
+        ("--runs", "runs", int, "N", "calls a row that count"),
+        ("--warm-up", "warm_up", int, "N", "calls before, in each round"),
+        ("--rounds", "rounds", int, "N", "rounds in which the rows take turns"),
+        ("--pause", "pause", float, "SECONDS", "rest between two calls, for a device that gets hot"),
+        ("--batch-size", "batch_size", int, "N", "images a call"),
+        ("--confidence", "confidence", float, "X", "look for instances over this"),
+    ):
+        parser.add_argument(
+            flag, type=kind, metavar=metavar, default=getattr(default, key), help=f"{text} (default: %(default)s)"
+        )
+    parser.add_argument("--output", metavar="FOLDER", help="keep benchmark.md, benchmark.json and the exports here")
+    parser.add_argument("--overwrite", action="store_true", help="write into an output folder that is not empty")
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

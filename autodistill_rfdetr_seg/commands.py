@@ -446,6 +446,27 @@ def export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     return OK
 
 
+def benchmark(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Measures models."""
+    from .benchmarking import benchmark as measure
+
+    names = ("device", "runs", "warm_up", "rounds", "pause", "batch_size", "confidence")
+    result = measure(
+        args.models,
+        args.images,
+        args.gold,
+        yolo=args.yolo or (),
+        output=args.output,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+        formats=args.formats and args.formats.split(","),
+        precisions=args.precision.split(","),
+        **{name: getattr(args, name) for name in names},
+    )
+    say_json(result.to_dict()) if args.json else say(result.to_markdown())
+    return SOME_FAILED if any(row["failed"] for row in result.not_run) else OK
+
+
 def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Runs a whole pipeline."""
     config = with_ontology(load(Path(args.config), changes))
@@ -569,6 +590,7 @@ BY_NAME = {
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
+    "benchmark": benchmark,
     "run": run,
     "report": report,
     "review": review,

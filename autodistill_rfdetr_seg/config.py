@@ -207,6 +207,27 @@ class ParityConfig(Options):
 PARITY = {"fp32": ParityConfig(), "fp16": ParityConfig(mask_iou=0.97, score_difference=0.03)}
 
 
+class BenchmarkConfig(Options):
+    """What a benchmark measures, and how.
+
+    `formats` are torch, torchscript, inductor, onnx, openvino and tensorrt (None: torch, and each of the last three
+    whose package is here). `runs` calls a row count, spread over `rounds` in which the rows take turns, each turn after
+    `warm_up` calls that do not count; `pause` seconds lie between two calls. Up to `images` are gone through. Instances
+    over `confidence` are looked for; the score is from the evaluation's own floor.
+    """
+
+    formats: tuple[str, ...] | None = None
+    precisions: tuple[Literal["fp32", "fp16", "bf16"], ...] = ("fp32",)
+    device: str = "auto"
+    batch_size: Annotated[int, Field(ge=1)] = 1
+    images: Annotated[int, Field(ge=1)] = 8
+    confidence: Share = 0.5
+    runs: Annotated[int, Field(ge=1)] = 100
+    warm_up: Annotated[int, Field(ge=0)] = 10
+    rounds: Annotated[int, Field(ge=1)] = 5
+    pause: Annotated[float, Field(ge=0)] = 0.0
+
+
 class PipelineConfig(Options):
     """One whole run: images in, evaluated model and report out.
 

@@ -142,14 +142,14 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
 
 def evaluate_model(
     model: Any,
-    gold: str | Path,
+    gold: GroundTruth | str | Path,
     *,
     score_floor: float = EvaluationConfig().score_floor,
     max_detections: int = EvaluationConfig().max_detections,
     area_from: Literal["file", "mask"] = EvaluationConfig().area_from,
     progress: bool = True,
 ) -> Report:
-    """Scores a model on a gold set: a target (`RFDETRSeg`), or any base.
+    """Scores a model on a gold set (or the COCO file or folder that holds it): a target (`RFDETRSeg`), or any base.
 
     Classes are matched by name. A target's instances are gathered above `score_floor`; a base's are taken as it gives
     them.
@@ -163,7 +163,7 @@ def evaluate_model(
     else:
         source = BaseSource.of_model(model)
         classes, ask = source.classes, _asking_base(source)
-    truth = coco.align(coco.read(gold), classes)
+    truth = coco.align(gold if isinstance(gold, GroundTruth) else coco.read(gold), classes)
     found = predict_gold(ask, truth, progress=progress)
     return evaluate(truth, found, max_detections=max_detections, area_from=area_from)
 

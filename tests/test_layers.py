@@ -30,7 +30,7 @@ FLOORS = (
     ("reporting", "predicting", "predicting_video", "importing", "explaining", "comparing", "previewing", "reviewing"),
     ("roboflow_api",),
     ("costs",),
-    ("planning",),
+    ("planning", "benchmarking"),
     ("pipeline", "demo", "doctor"),
     ("cli_options",),
     ("commands",),

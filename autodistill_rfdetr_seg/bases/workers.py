@@ -146,7 +146,7 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _take_gpu(place)
     # A closed connection is a parent that is gone, or done with us.
     with contextlib.suppress(EOFError, OSError):
@@ -161,7 +161,7 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
             connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Ends this process with its parent, also where the base hangs and would never come to read the closed pipe."""
     parent = multiprocessing.parent_process()
     if parent is not None:
