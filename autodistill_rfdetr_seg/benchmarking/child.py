@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import multiprocessing
 import signal
 import sys
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
 
 # Seconds between two samples of the clocks; nvidia-smi takes some 50 ms of a core for each.
 _SAMPLE = 0.5
-_log = logging.getLogger(__name__)
+# Seconds a process has to end by itself.
+_GRACE = 10
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,11 @@ class Child:
         return value
 
     def stop(self) -> None:
-        """Ends the process."""
+        """Ends the process, by itself where it can: it leaves nothing behind then."""
         self._connection.close()
+        self._process.join(_GRACE)
         self._process.kill()
-        self._process.join(5)
+        self._process.join()
 
 
 def _work(connection: Connection) -> None:
@@ -98,8 +99,7 @@ def _work(connection: Connection) -> None:
                 answer: tuple[bool, Any] = (True, getattr(work, job)(*args))
             except AutodistillSegError as error:
                 answer = (False, (str(error), not isinstance(error, UsageError | DependencyError)))
-            except Exception as error:  # a runtime's own: the other rows are still measured
-                _log.debug("%s failed", job, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - a runtime has its own; the other rows are still measured
                 answer = (False, (f"{type(error).__name__}: {' '.join(str(error).split())}", True))
             connection.send(answer)
 

@@ -131,7 +131,7 @@ def find_images(given: Path | None, gold: Gold | None, models: Sequence[Path], c
     """
     origin, files = _files(given, gold, models)
     if not files:
-        return Images("drawn", tuple(pixels for _, pixels in find_samples(None, None, count).images), ())
+        return Images("drawn", tuple(pixels for _, pixels in find_samples(None, None, count).images[:count]), ())
     chosen = files[:: -(-len(files) // count)]
     pixels, times = [], []
     for path in chosen:

@@ -62,12 +62,12 @@ def _header(result: Mapping[str, Any]) -> list[str]:
     pause = f", {options['pause']:g} s pause between two" if options["pause"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return [
-        f"machine: {machine['cpu']}, {machine['cores']} cores{gpu}{threads}{busy}; {machine['platform']}",
-        f"  \nimages: {images['count']} ({images['origin']}), {sizes}; {apart}",
-        f"  \nruns: {options['runs']} a row in {result['rounds']} rounds taken in turns, {options['warm_up']} calls to "
+        f"- machine: {machine['cpu']}, {machine['cores']} cores{gpu}{threads}{busy}; {machine['platform']}",
+        f"- versions: {versions}",
+        f"- images: {images['count']} ({images['origin']}), {sizes}; {apart}",
+        f"- runs: {options['runs']} a row in {result['rounds']} rounds taken in turns, {options['warm_up']} calls to "
         f"warm up in each{pause}; instances over {options['confidence']:g}",
-        f"  \ngold: {truth}",
-        f"  \nversions: {versions}",
+        f"- gold: {truth}",
     ]
 
 
@@ -105,7 +105,9 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
         "published: by RF-DETR's authors for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1); "
         "not measured here, and not of these models or images.",
     ]
-    rows = result["rows"]
+    machine, rows = result["machine"], result["rows"]
+    if machine["load"] is not None and machine["load"] > machine["cores"] / 2:
+        notes.append("the machine was busy with something else: these are no times of a machine that is free.")
     clocks: dict[str, list[str]] = {}
     for row in rows:
         clocks.setdefault(row["clocks"]["note"], []).append(_name(row))
