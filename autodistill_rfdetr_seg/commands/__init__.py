@@ -1,0 +1,27 @@
+"""What each command of the command line does: options in, stages run, results printed, exit code out."""
+
+from . import labelling, looking, machine, roboflow, training, using
+
+BY_NAME = {
+    "demo": training.demo,
+    "label": labelling.label,
+    "plan": labelling.plan,
+    "build": labelling.build,
+    "import": labelling.import_labels,
+    "train": training.train,
+    "evaluate": training.evaluate,
+    "predict": using.predict,
+    "export": using.export,
+    "benchmark": using.benchmark,
+    "run": training.run,
+    "report": looking.report,
+    "review": looking.review,
+    "explain": looking.explain,
+    "diff": looking.diff,
+    "validate": looking.validate,
+    "push": roboflow.push,
+    "cloud-train": roboflow.cloud_train,
+    "deploy": roboflow.deploy,
+    "bases": machine.bases,
+    "doctor": machine.doctor,
+}

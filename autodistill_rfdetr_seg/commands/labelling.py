@@ -1,0 +1,126 @@
+"""From images to labels and a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..bases.registry import own_ontology
+from ..bases.source import BaseSource
+from ..config import PipelineConfig
+from ..labeling import LabelSummary
+from ..pipeline import describe_dataset, describe_labels, prepare
+from ..stages import (
+    RunFolder,
+    build_stage,
+    find_inputs,
+    label_stage,
+    source_of,
+)
+from .saying import OK, SOME_FAILED, say, say_dataset, say_json
+from .settings import changed, of_run
+
+_log = logging.getLogger(__name__)
+
+
+def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Labels a folder and builds the dataset."""
+    config, run, source = _prepared(args, changes)
+    if args.preview is not None:
+        return _preview(args, config, run, source)
+    summary = label_stage(config, run, source, progress=not args.quiet)
+    _log.info("%s", describe_labels(summary))
+    if config.labeling.share is not None:
+        index, count = config.labeling.share
+        _say_share(args, run, summary, f"share {index} of {count}")
+        return SOME_FAILED if summary.failures else OK
+    dataset, worked = build_stage(config, run, progress=not args.quiet)
+    _log.info("%s", describe_dataset(dataset, worked))
+    say_dataset(args, run, summary.failures)
+    return SOME_FAILED if summary.failures else OK
+
+
+def _prepared(args: argparse.Namespace, changes: Mapping[str, Any]) -> tuple[PipelineConfig, RunFolder, BaseSource]:
+    from ..cli_options import ontology
+
+    # Not resolved: the name of a link, and a pattern, are as they were given.
+    data: dict[str, Any] = {"images": str(Path.cwd() / args.images)}
+    own = None
+    if not (args.ontology or args.classes):
+        own = own_ontology(changed({**data, "ontology": {}}, changes).base)
+    config = changed({**data, "ontology": own or ontology(args)}, changes)
+    run = RunFolder(Path(args.output))
+    source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
+    return config, run, source
+
+
+def _preview(args: argparse.Namespace, config: PipelineConfig, run: RunFolder, source: BaseSource) -> int:
+    from ..previewing import preview
+
+    found = find_inputs(config, run, progress=not args.quiet)
+    shown = preview(config, found.items, source, run.root, args.preview, progress=not args.quiet)
+    if args.json:
+        say_json(shown.as_json())
+    else:
+        classes = ", ".join(f"{count} {name}" for name, count in shown.per_class.items())
+        say(f"{shown.images} images: {classes or 'nothing'}; dropped {sum(shown.rejected.values())}")
+        say(f"picture  {shown.picture}\npage     {shown.page}")
+        say(f"go on with the same command, --resume in place of --preview {args.preview}")
+    return SOME_FAILED if shown.failures else OK
+
+
+def plan(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Labels a sample and forecasts the whole."""
+    from ..planning import forecast_text
+    from ..planning import plan as forecast
+
+    config, run, source = _prepared(args, changes)
+    # Before the images are looked for: a video's frames are extracted now, and not again by the run.
+    begun = time.process_time()
+    found = find_inputs(config, run, progress=not args.quiet)
+    result = forecast(config, found.items, source, run.root, args.count, begun=begun, progress=not args.quiet)
+    if args.json:
+        say_json(result.as_json())
+    else:
+        say(forecast_text(result))
+    return OK
+
+
+def build(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Builds a run's dataset again."""
+    run = RunFolder(Path(args.run))
+    config = of_run(run, changes)
+    dataset, worked = build_stage(config, run, progress=not args.quiet)
+    run.save_config(config)
+    _log.info("%s", describe_dataset(dataset, worked))
+    say_dataset(args, run, ())
+    return OK
+
+
+def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Takes a person's work into a run and builds its dataset again."""
+    from ..importing import import_labels as import_from
+
+    run = RunFolder(Path(args.run))
+    config = run.config()
+    summary = import_from(run, Path(args.coco), everything=args.all)
+    build_stage(config, run, progress=not args.quiet)
+    if args.json:
+        say_json(dataclasses.asdict(summary))
+    else:
+        say(f"{summary.imported} images are now as people left them, {summary.unchanged} are as they were")
+        for name in summary.unknown:
+            say(f"not of this run  {name}")
+    return SOME_FAILED if summary.unknown else OK
+
+
+def _say_share(args: argparse.Namespace, run: RunFolder, summary: LabelSummary, share: str) -> None:
+    if args.json:
+        say_json(dataclasses.asdict(summary))
+    else:
+        say(f"{share} is labelled; when all are: autodistill-seg build {run.root}")

@@ -1,0 +1,166 @@
+"""From a dataset to a model and its scores, and whole runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import EvaluationConfig, PipelineConfig, TargetConfig, load, options
+from ..dataset import read_dataset
+from ..errors import UsageError
+from ..pipeline import check_gates, prepare, run_stages, with_ontology
+from ..stages import (
+    RunFolder,
+    check_training,
+    source_of,
+    train_stage,
+    train_target,
+)
+from ..tables import one_table
+from .saying import OK, SOME_FAILED, say, say_json, say_metrics
+from .settings import nested, of_run
+
+if TYPE_CHECKING:
+    from ..target import Preflight
+
+_log = logging.getLogger(__name__)
+
+
+def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Trains on a run's dataset, or on any dataset."""
+    source = Path(args.dataset)
+    if "target.preset" in changes and {"target.batch_size", "target.grad_accum_steps"} & changes.keys():
+        raise UsageError("--preset chooses --batch-size and --grad-accum-steps: give one of the two.")
+    if (source / "pipeline.yaml").is_file():
+        if args.output:
+            raise UsageError("A run's checkpoint goes into the run's folder; --output is for a dataset.")
+        run = RunFolder(source)
+        config = of_run(run, changes)
+        if args.dry_run:
+            return _say_preflight(args, check_training(config.target, read_dataset(run.dataset), run.training))
+        result, worked = train_stage(config, run, progress=not args.quiet)
+        run.save_config(config)
+        if not worked:
+            _log.info("train: the checkpoint is there, from the same dataset and options (nothing to do)")
+    else:
+        keys = {key.removeprefix("target."): value for key, value in changes.items()}
+        target = options(TargetConfig, nested(keys), "the options")
+        output = Path(args.output) if args.output else None
+        if args.dry_run:
+            return _say_preflight(args, check_training(target, source, output))
+        result = train_target(target, source, output, progress=not args.quiet)
+    if args.json:
+        say_json({"checkpoint": str(result.checkpoint), "checkpoint_sha256": result.checkpoint_sha256})
+    else:
+        say(f"checkpoint  {result.checkpoint}")
+    return OK
+
+
+def _say_preflight(args: argparse.Namespace, found: Preflight) -> int:
+    if args.json:
+        say_json(found.as_json())
+    else:
+        say(found.as_table())
+    return 1 if found.errors else OK
+
+
+def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Scores a run's base and target, or a file of predictions."""
+    if args.predictions:
+        return _evaluate_file(args, changes)
+    if args.run and (Path(args.run) / "export.json").is_file():
+        return _evaluate_export(args, changes)
+    if not args.run:
+        raise UsageError("There is nothing to evaluate.", "Give a run's folder, or --predictions with --gold.")
+    from ..scoring import evaluate_stage
+
+    run = RunFolder(Path(args.run))
+    config = of_run(run, changes)
+    metrics, worked = evaluate_stage(config, run, progress=not args.quiet)
+    run.save_config(config)
+    if not worked:
+        _log.info("evaluate: the same checkpoint has been scored on the same images (nothing to do)")
+    say_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
+    check_gates(config, metrics)
+    return OK
+
+
+def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    from .. import coco
+    from ..evaluation import evaluate as score
+
+    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
+    config = options(EvaluationConfig, nested(keys), "the options")
+    if len(config.gold) != 1 or args.run:
+        raise UsageError("--predictions wants exactly one --gold and no run.")
+    truth = coco.read(Path(config.gold[0]))
+    found = coco.read_results(Path(args.predictions), truth)
+    report = score(truth, found, max_detections=config.max_detections, area_from=config.area_from)
+    if args.json:
+        say_json(report.to_dict())
+    else:
+        say(one_table(report.to_dict()))
+    return OK
+
+
+def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    from ..scoring import evaluate_model
+    from ..target import load_artifact
+
+    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
+    config = options(EvaluationConfig, nested(keys), "the options")
+    if len(config.gold) != 1:
+        raise UsageError("An export is scored on exactly one --gold.")
+    report = evaluate_model(
+        load_artifact(Path(args.run)),
+        config.gold[0],
+        score_floor=config.score_floor,
+        max_detections=config.max_detections,
+        area_from=config.area_from,
+        progress=not args.quiet,
+    )
+    if args.json:
+        say_json(report.to_dict())
+    else:
+        say(one_table(report.to_dict()))
+    return OK
+
+
+def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Runs a whole pipeline."""
+    config = with_ontology(load(Path(args.config), changes))
+    output = args.output or config.output
+    if output is None:
+        raise UsageError("There is no output folder.", "Give --output RUN, or `output:` in the pipeline.")
+    return _run_config(args, config, RunFolder(Path(output)))
+
+
+def demo(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Makes images and runs the whole pipeline on them."""
+    from ..demo import pipeline, write_scenes
+    from ..files import claim_output
+
+    folder = RunFolder(Path(args.output))
+    scenes = folder.root / "scenes"
+    if not args.resume or not scenes.is_dir():
+        claim_output(folder.root, resume=args.resume, overwrite=args.overwrite)
+        write_scenes(scenes)
+    return _run_config(args, pipeline(scenes), folder, claimed=True)
+
+
+def _run_config(args: argparse.Namespace, config: PipelineConfig, folder: RunFolder, *, claimed: bool = False) -> int:
+    from ..files import read_json
+    from ..labeling import read_failures
+
+    source = source_of(config)
+    source = prepare(config, folder, source, resume=args.resume or claimed, overwrite=args.overwrite)
+    for result in run_stages(config, folder, source, progress=not args.quiet):
+        _log.info("%s", result)
+    metrics = read_json(folder.evaluation / "metrics.json")
+    places = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
+    say_metrics(args, metrics, {**places, "checkpoint": folder.training / "checkpoint_best_total.pth"})
+    check_gates(config, metrics)
+    return SOME_FAILED if read_failures(folder.labels) else OK
