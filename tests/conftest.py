@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision as sv
+from lamps import BASE, scene
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -22,6 +23,15 @@ def speaking_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_target import save_speaking
 
     return save_speaking(tmp_path_factory.mktemp("speaking"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """24 pictures of a lamp, and the base that finds it, `base.py`, beside their folder."""
+    for i in range(24):
+        scene(tmp_path / "photos" / f"{i:02d}.png", i)
+    (tmp_path / "base.py").write_text(BASE)
+    return tmp_path / "photos"
 
 
 def disc(height: int, width: int, x: int, y: int, radius: int) -> np.ndarray:

@@ -244,14 +244,6 @@ def test_killed_anywhere_again_and_again(slow: tuple[Path, dict[str, bytes], flo
     assert not left
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    for i in range(24):
-        scene(tmp_path / "photos" / f"{i:02d}.png", i)
-    (tmp_path / "base.py").write_text(BASE)
-    return tmp_path / "photos"
-
-
 def test_what_a_kill_leaves_behind_is_cleared(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert here(arguments(photos, run))[0] == 0

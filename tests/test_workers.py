@@ -16,14 +16,6 @@ from autodistill_rfdetr_seg.files import locked
 from autodistill_rfdetr_seg.labeling import in_share, read_failures
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    for i in range(24):
-        scene(tmp_path / "photos" / f"{i:02d}.png", i)
-    (tmp_path / "base.py").write_text(BASE)
-    return tmp_path / "photos"
-
-
 def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     runs = {workers: tmp_path / f"run{workers}" for workers in (0, 1, 3)}
     for workers, run in runs.items():
