@@ -66,7 +66,8 @@ def test_the_commands_run_one_after_another(
         path.write_bytes(path.read_bytes() + b"\0")
     (tmp_path / "gold" / "_annotations.coco.json").write_text(json.dumps(data))
     # Those that go to Roboflow are run in test_roboflow.py, against a server of our own.
-    elsewhere = ("doctor", "run", "push", "cloud-train", "deploy")
+    # What a benchmark needs is time; test_benchmarking.py gives it some.
+    elsewhere = ("doctor", "run", "push", "cloud-train", "deploy", "benchmark")
     story = [args for args in commands() if args[0] not in elsewhere and "--endpoint" not in args]
     assert [args[0] for args in story] == [
         *("label", "build", "train", "evaluate", "report", "predict"),

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,7 +162,8 @@ class _Race:
             for at, row in missing.items():
                 if row.path != checkpoint:
                     continue
-                name = re.sub(r"\W+", "-", f"{row.model}-{row.format}-{row.precision}").strip("-")
+                # Two paths may differ in nothing that a name can hold.
+                name = f"{at + 1}-{Path(row.model).stem}-{row.format}-{row.precision}"
                 _log.info("benchmark: %s in %s for %s", row.format, row.precision, row.model)
                 with self._kept(at):
                     place, parity = child.ask(
