@@ -220,7 +220,10 @@ def decode(data: bytes, name: str) -> Decoded:
 def _is_too_short(image: Image.Image, data: bytes) -> bool:
     """Whether pixels that are not packed cannot be in the data, told before room is made for them: a damaged header
     of 2 kB may ask for a gigabyte."""
-    tiles = getattr(image, "tile", ())
+    from PIL.ImageFile import ImageFile
+
+    # The readers of AVIF and WebP call the pixels raw that they have unpacked themselves.
+    tiles = image.tile if isinstance(image, ImageFile) and image.format in ("TIFF", "BMP", "DIB") else ()
     return bool(tiles) and all(tile[0] == "raw" for tile in tiles) and image.width * image.height > 8 * len(data)
 
 
