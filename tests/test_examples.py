@@ -108,7 +108,7 @@ def test_predict_folder(speaking_run: Path, tmp_path: Path) -> None:
     assert set(counts) == {"6-0.png", "6-1.png", "6-2.png"} and min(counts.values()) > 0
     pairs = [[np.asarray(Image.open(folder / name)) for folder in (images, tmp_path / "out")] for name in counts]
     assert all(before.shape == after.shape and (before != after).any() for before, after in pairs)
-    assert main(str(speaking_run), str(images), str(tmp_path / "none"), confidence=0.99) == dict.fromkeys(counts, 0)
+    assert main(str(speaking_run), str(images), str(tmp_path / "none"), confidence=1.0) == dict.fromkeys(counts, 0)
 
 
 @pytest.mark.train
@@ -136,7 +136,7 @@ def test_next_round(speaking_run: Path, tmp_path: Path) -> None:
     assert dataset.classes.names == ("ant", "bee") and list(dataset.counts) == ["train"]
     rows = [row for told in coco.read_rows(dataset.root / "train").values() for row in told]
     assert rows and all(0 <= row["stability"] <= 1 for row in rows)
-    sure = main(str(speaking_run), str(images), str(tmp_path / "sure"), confidence=0.99)
+    sure = main(str(speaking_run), str(images), str(tmp_path / "sure"), confidence=1.0)
     assert sure.counts["train"] == {"images": 3, "instances": 0, "negatives": 3}
 
 
