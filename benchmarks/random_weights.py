@@ -86,7 +86,9 @@ def save_sam(folder: Path, kind: str) -> Path:
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor, SamVisionConfig
 
     torch.manual_seed(0)
-    SamModel(SamConfig(vision_config=SamVisionConfig(**_SAM_ENCODERS[kind]))).save_pretrained(folder)
+    # Its default of 1e-10 makes numbers too small to be normal, with which a CPU takes five times as long.
+    vision = SamVisionConfig(**_SAM_ENCODERS[kind], initializer_range=0.02)
+    SamModel(SamConfig(vision_config=vision)).save_pretrained(folder)
     SamProcessor(SamImageProcessor()).save_pretrained(folder)
     return folder
 
