@@ -8,8 +8,8 @@ detector pass the best `boxes / passes` queries are kept, at the network's end, 
 as many boxes to segment. Measured is the whole `predict`, from the BGR array to masks of its size. The baseline runs
 beside transformers 5 by `groundingdino_compat`, and with the SAM that `--sam` names (its own is vit_h), whose weights
 the rows "+ same SAM" share; the two Grounding DINOs are of one architecture, each with random weights of its own. On a
-CPU seconds are processor time of all threads; on a GPU wall time, after one batch that is not counted. With the defaults it
-takes about 5 minutes of a CPU that does nothing else.
+CPU seconds are processor time of all threads; on a GPU wall time, after one batch that is not counted. It takes about
+5 minutes of a CPU that does nothing else.
 
     python benchmarks/bases.py --images DIR --model IDEA-Research/grounding-dino-tiny
         --segmenter-model facebook/sam2.1-hiera-base-plus --sam-model facebook/sam-vit-huge
