@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .errors import AutodistillSegError
     from .evaluation import Report, evaluate
     from .pipeline import label, run
+    from .predicting import predict_images
     from .predicting_video import predict_video
     from .records import SegDataset
     from .scoring import evaluate_model
@@ -57,6 +58,7 @@ _HOMES = {
     "evaluate_model": ("scoring", "evaluate_model"),
     "label": ("pipeline", "label"),
     "load_artifact": ("target", "load_artifact"),
+    "predict_images": ("predicting", "predict_images"),
     "predict_video": ("predicting_video", "predict_video"),
     "read_coco": ("coco", "read"),
     "register_base": ("bases.registry", "register_base"),
@@ -87,6 +89,7 @@ __all__ = [
     "evaluate_model",
     "label",
     "load_artifact",
+    "predict_images",
     "predict_video",
     "read_coco",
     "register_base",

@@ -33,11 +33,11 @@ class Predicted:
 
 
 def predict_images(
-    model: Path | Any,
-    source: Path,
-    output: Path | None,
+    model: str | Path | Any,
+    source: str | Path,
+    output: str | Path | None = None,
     *,
-    confidence: float,
+    confidence: float = 0.5,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
@@ -59,10 +59,11 @@ def predict_images(
 
     from .target import load_artifact
 
+    source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
         check_output(output, resume=resume, overwrite=overwrite)
-    artifact = load_artifact(model, device) if isinstance(model, Path) else model
+    artifact = load_artifact(Path(model), device) if isinstance(model, str | Path) else model
     if output is not None:
         claim_output(output, resume=resume, overwrite=overwrite)
     classes = Classes(tuple(artifact.class_names))
@@ -107,9 +108,15 @@ def _write_picture(folder: Path, image: OpenedImage, labels: ImageLabels, classe
         write_png(temporary, draw_instances(image.pixels, labels.instances, classes))
 
 
+def _name(model: Any) -> str:
+    """A model's file, or what a served one is called."""
+    file = getattr(model, "path", None) or getattr(model, "checkpoint", None)
+    return str(getattr(file or model, "name", type(model).__name__))
+
+
 def _info(model: Any, confidence: float) -> Mapping[str, Any]:
     return {
         "description": "Predicted by a model with autodistill-rfdetr-seg.",
-        "checkpoint": getattr(model, "path", model).name,
+        "checkpoint": _name(model),
         "confidence": confidence,
     }
