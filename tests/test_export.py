@@ -228,7 +228,7 @@ def test_a_tampered_artifact_fails_the_gate(
     tamper(copy / "model.onnx")
     assert main(["export", str(run), "--check", str(copy), "-q"]) == 5
     error = capsys.readouterr().err
-    assert "Error: The export does not find what the model finds: of " in error
+    assert "Error: The export does not find what the model finds: 14 instances in 3 images: " in error
     assert "ant with score" in error and "is missing (nearest: " in error and "mask IoU" in error
     (copy / "model.onnx").write_bytes(b"no model")
     assert main(["export", str(run), "--check", str(copy), "-q"]) == 1

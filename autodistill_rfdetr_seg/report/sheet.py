@@ -87,7 +87,7 @@ def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes
     taken: list[Box] = []
     for one, box in reversed(drawn):
         # The reason first: where there is no room, the class shows by its colour.
-        words = f"{one.reason} {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
+        words = f"{one.reason} · {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
         label = tag(words, size, _colour(one), int(width * LABEL_SHARE))
         if label is None:
             continue

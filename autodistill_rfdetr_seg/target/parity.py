@@ -73,7 +73,7 @@ class Parity:
         what = f"{self.instances} instances in {self.images} images"
         if self.passed:
             return f"{what} agree ({masks}; scores to {self.score_difference:.4f})"
-        return f"of {what} {len(self.differences)} differ ({masks}); {self.differences[0]}"
+        return f"{what}: {len(self.differences)} differences ({masks}); {self.differences[0]}"
 
 
 def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Samples:
