@@ -145,10 +145,16 @@ def trained(coco: Path) -> Trained:
 
 @pytest.fixture(scope="module", autouse=True)
 def _weights_do_not_pile_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this module's tests have written goes; what was there before is another's."""
+    before = set(weights(tmp_path_factory.getbasetemp()))
     yield
-    for pattern in ("*.pth", "*.ckpt"):
-        for path in tmp_path_factory.getbasetemp().rglob(pattern):
+    for path in weights(tmp_path_factory.getbasetemp()):
+        if path not in before:
             path.unlink()
+
+
+def weights(folder: Path) -> list[Path]:
+    return [path for pattern in ("*.pth", "*.ckpt") for path in folder.rglob(pattern)]
 
 
 def test_sizes_and_options_are_checked_before_anything_is_built() -> None:
