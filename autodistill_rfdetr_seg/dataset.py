@@ -21,14 +21,15 @@ from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
 from .refine import refine
+from .rows import Rows
 from .split import assign
-from .store import HUMAN, Key, LabelStore, StoredLabels
+from .store import HUMAN, Key, StoredLabels
 from .together import Together
 
 INDEX = "dataset.json"
 _LONGEST_NAME = 180
 # Raised where the same labels and options give another dataset than before.
-_RULES = 3
+_RULES = 4
 
 
 @dataclass(frozen=True)
@@ -48,33 +49,13 @@ class BuildOptions:
         }
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Where the row of each image lies: in the base's store, or, where a person has worked on it, in theirs."""
-
-    base: LabelStore
-    human: LabelStore
-    keys: Mapping[str, Key]
-    by_people: frozenset[str]
-
-    @classmethod
-    def of(cls, labels: Path, human: Path, account: LabelAccount) -> _Rows:
-        base, people = LabelStore(labels), LabelStore(human)
-        names = set(account.images)
-        theirs = {path: key for path, key in people.keys(HUMAN).items() if path in names}
-        keys = {path: key for path, key in base.keys(account.fingerprint).items() if path in names} | theirs
-        return cls(base, people, keys, frozenset(theirs))
-
-    def read(self, path: str) -> StoredLabels:
-        return (self.human if path in self.by_people else self.base).read(self.keys[path])
-
-
 def build(
     labels: Path, images: Path, folder: Path, options: BuildOptions, *, human: Path | None = None, progress: bool = True
 ) -> tuple[SegDataset, bool]:
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
-    An image that a person has worked on (a row in the store `human`) is taken as they left it: no rule touches it.
+    An image whose content a person has worked on (a row in the store `human`) is taken as they left it: no rule touches
+    it. The log says which of their work holds for no image.
 
     Returns:
         The dataset, and whether it was built: False where it is there already, from the same labels and options.
@@ -93,7 +74,8 @@ def _build(
     labels: Path, images: Path, folder: Path, options: BuildOptions, human: Path | None, progress: bool
 ) -> tuple[SegDataset, bool]:
     account = read_account(labels)
-    rows = _Rows.of(labels, human or labels.parent / "human", account)
+    rows = Rows.of(labels, human or labels.parent / "human", account, images)
+    rows.warn_of_idle_work()
     keys = rows.keys
     if not keys:
         raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
@@ -122,7 +104,8 @@ def read_dataset(folder: Path) -> SegDataset:
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """What `build` wrote beside the dataset in `folder`: options, counts, and each image's place by its path.
+    """What `build` wrote beside the dataset in `folder`: options, counts, and each image's place by its path; an image
+    that is as a person left it has the `source` "human".
 
     Raises:
         DataError: there is none.
@@ -194,7 +177,7 @@ def _alike(stem: str) -> str:
 
 def _write(
     partial: Path,
-    rows: _Rows,
+    rows: Rows,
     images: Path,
     account: LabelAccount,
     options: BuildOptions,
@@ -218,6 +201,8 @@ def _write(
                 labels = refine(labels, options.refine, account.classes)
             tally.add(labels, row, split)
             index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
+            if path in rows.by_people:
+                index[path]["source"] = HUMAN
             bar.update()
             yield name, labels
 

@@ -13,8 +13,8 @@ from .dataset import INDEX, read_dataset, read_index
 from .errors import DataError
 from .files import fingerprint, link_or_copy, replacing_folder, write_json
 from .images import file_sha256
-from .records import SPLITS, Classes, ImageLabels, ImageRecord, Instance, SegDataset
-from .store import HUMAN, LabelStore
+from .records import SPLITS, Classes, ImageLabels, ImageRecord, SegDataset
+from .store import HUMAN
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Taken:
                     f"The dataset {part.dataset} has the classes {index['classes']}, the first {list(classes.names)}.",
                     "Label all parts with the same classes.",
                 )
-            by_people = set(LabelStore(part.run / "human").keys(HUMAN))
+            by_people = {path for path, entry in index["images"].items() if entry.get("source") == HUMAN}
             self._parts.append((part, index["images"], by_people))
             for entry in index["images"].values():
                 self._owner.setdefault(entry["sha256"], number)
@@ -136,14 +136,9 @@ class _Taken:
                     self.unsure += 1
                     continue
                 record = ImageRecord(entry["id"], path, image.height, image.width, entry["sha256"])
-                instances = (_instance(i.class_index, i.rle, row) for i, row in zip(image.instances, told, strict=True))
+                instances = (coco.label_of(i, row) for i, row in zip(image.instances, told, strict=True))
                 yield number + 1, image.path, ImageLabels(record, tuple(instances))
 
 
 def _sure(row: dict[str, Any], part: Part) -> bool:
     return bool(row["score"] >= part.confidence and row.get("stability", 1.0) >= part.stability)
-
-
-def _instance(class_index: int, rle: Any, row: dict[str, Any]) -> Instance:
-    further = {name: row[name] for name in ("mask_score", "stability", "source") if name in row}
-    return Instance(class_index, rle, row["score"], **further)

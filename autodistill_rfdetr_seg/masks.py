@@ -152,3 +152,29 @@ def fill_holes(mask: BoolMask, max_area: float) -> BoolMask:
     fill[0] = False
     filled: BoolMask = mask | fill[parts]
     return filled
+
+
+def differ_in_outline_alone(first: Rle, second: Rle) -> bool:
+    """Whether two masks of one image differ, if at all, in pixels up to 1 from the first one's outline alone, and have
+    as many parts (8-connected) and holes (4-connected)."""
+    import cv2
+
+    one, two = (decode(rle) for rle in (first, second))
+    rows, columns = (np.flatnonzero((one | two).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return True
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # Framed, so that all that lies outside is one part, and no outline lies on the crop's edge.
+    old, new = (np.pad(mask[box], 2).astype(np.uint8) for mask in (one, two))
+    around = np.ones((3, 3), np.uint8)
+    if (new > cv2.dilate(old, around)).any() or (cv2.erode(old, around) > new).any():
+        return False
+    return _parts_and_holes(old) == _parts_and_holes(new)
+
+
+def _parts_and_holes(framed: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    import cv2
+
+    parts, _ = cv2.connectedComponents(framed, connectivity=8)
+    outside, _ = cv2.connectedComponents(1 - framed, connectivity=4)
+    return parts - 1, outside - 2

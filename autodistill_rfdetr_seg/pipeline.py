@@ -16,7 +16,8 @@ from .errors import GateError, MissingInputError, UsageError
 from .files import check_output, claim_output, read_json
 from .images import discover
 from .labeling import LabelSummary
-from .records import SegDataset
+from .records import Classes, SegDataset
+from .rows import refuse_lost_classes
 from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
 
 _log = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set.
         UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
             does not take its arguments or prompts.
+        DataError: a person's work in the run has a class that the ontology lacks.
     """
     images, root = Path(config.images).resolve(), run.root.resolve()
     if not (images.is_file() or has_magic(config.images)):
@@ -134,6 +136,7 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
         if not Path(gold).exists():
             raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
     check_output(run.root, resume=resume, overwrite=overwrite)
+    refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
     asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
     source = source.built() if asked_here and not resume else source
     claim_output(run.root, resume=resume, overwrite=overwrite)

@@ -151,7 +151,8 @@ class TruthInstance:
     """One object of the human gold set.
 
     A crowd region is neither a miss nor a false alarm. `area` (pixels) and `bbox_xywh` are what the file states, None
-    where it states none; they decide the size range and the box the object is scored with.
+    where it states none; they decide the size range and the box the object is scored with. `polygons` tells that the
+    file gives polygons, which editors round and which hold no holes; an RLE is exact.
     """
 
     class_index: int
@@ -159,6 +160,7 @@ class TruthInstance:
     crowd: bool = False
     area: float | None = None
     bbox_xywh: tuple[float, float, float, float] | None = None
+    polygons: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from .records import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from .refine import class_thresholds
 from .report.sheet import SheetImage, SheetText, write_sheet
 from .stages import REVIEWS, RunFolder
-from .store import HUMAN, LabelStore
+from .store import HUMAN
 from .tables import number, table
 
 # What a reason is given for: no order follows from these.
@@ -147,8 +147,8 @@ def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def _labels(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterator[_Found]:
     """The labels of a split that no person has worked on, in the file's order."""
     folder = run.dataset / split
-    by_people = LabelStore(run.human).keys(HUMAN)
     paths = {e["file_name"]: path for path, e in index["images"].items() if e["split"] == split}
+    by_people = {path for path, e in index["images"].items() if e.get("source") == HUMAN}
     truth, rows = coco.read(folder), coco.read_rows(folder)
     refine = options(RefineConfig, index["options"]["refine"], str(run.dataset / INDEX))
     least = dict(zip(index["classes"], class_thresholds(refine, Classes(tuple(index["classes"]))), strict=True))

@@ -79,10 +79,21 @@ class StoredLabels:
     frames: int = 1
     phash: int | None = None
 
+    @property
+    def drawn(self) -> set[str]:
+        """The names of the classes that a person's row has objects of; none in a base's row."""
+        return set() if self.names is None else {self.names[i.class_index] for i in self.instances}
+
     def with_classes(self, classes: Classes) -> ImageLabels:
-        """The row as labels of `classes`: prompts mapped to the classes they find, a person's class names to theirs."""
+        """The row as labels of `classes`: prompts mapped to the classes they find, a person's class names to theirs.
+
+        Raises:
+            DataError: a person drew something of a class that is not in `classes`.
+        """
         if self.names is not None:
             at = {name: index for index, name in enumerate(classes.names)}
+            if missing := sorted(self.drawn - at.keys()):
+                raise DataError(f"The classes lack {missing[0]!r}, which a person drew in {self.image.path}.")
             instances = tuple(
                 replace(i, class_index=at[self.names[i.class_index]], prompt_index=None) for i in self.instances
             )
@@ -200,7 +211,10 @@ class LabelStore:
         Raises:
             DataError: a shard is damaged, and `heal` is not set; it is named.
         """
-        keys: dict[str, Key] = {}
+        return {key.path: key for key in self.all_keys(base_fingerprint, heal=heal)}
+
+    def all_keys(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
+        """Every row that this base made, the oldest first; otherwise as `keys`."""
         columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
             try:
@@ -214,8 +228,7 @@ class LabelStore:
                 continue
             for row, entry in enumerate(table.to_pylist()):
                 if entry.pop("base_fingerprint") == base_fingerprint:
-                    keys[entry["path"]] = Key(**entry, shard=shard.name, row=row)
-        return keys
+                    yield Key(**entry, shard=shard.name, row=row)
 
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""

@@ -20,6 +20,7 @@ FLOORS = (
     ("inputs",),
     ("bases",),
     ("labeling", "together"),
+    ("rows",),
     ("dataset",),
     ("joining",),
     ("target",),

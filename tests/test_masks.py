@@ -72,3 +72,31 @@ def test_holes_but_not_bays() -> None:
 def test_only_two_axes() -> None:
     with pytest.raises(ValueError, match="2 axes"):
         masks.encode(np.zeros((3, 4, 5), bool))
+
+
+def test_what_differs_in_its_outline_alone() -> None:
+    ring = disc(60, 80, 40, 30, 20) & ~disc(60, 80, 40, 30, 5)
+    thin, thick = disc(60, 80, 40, 30, 19), disc(60, 80, 40, 30, 21)
+    holed, apart, whole = ring.copy(), ring.copy(), disc(60, 80, 40, 30, 20)
+    holed[45, 40] = False
+    apart[1, 1] = True
+    dented = ring.copy()
+    dented[28:33, 20:23] = False
+    cases = {
+        "itself": (ring, ring, True),
+        "a pixel less": (whole, thin, True),
+        "a pixel more": (whole, thick, True),
+        "two pixels": (thin, thick, False),
+        "a hole": (ring, holed, False),
+        "a hole less": (ring, whole, False),
+        "a part": (ring, apart, False),
+        "a deep dent": (ring, dented, False),
+        "nothing": (whole, np.zeros_like(whole), False),
+        "both nothing": (np.zeros_like(whole), np.zeros_like(whole), True),
+    }
+    found = {name: masks.differ_in_outline_alone(masks.encode(a), masks.encode(b)) for name, (a, b, _) in cases.items()}
+    assert found == {name: same for name, (_, _, same) in cases.items()}
+    # At the image's edge too.
+    edge = np.zeros((40, 40), bool)
+    edge[:10, :10] = True
+    assert masks.differ_in_outline_alone(masks.encode(edge), masks.encode(np.pad(edge, 1)[:40, :40] | edge))

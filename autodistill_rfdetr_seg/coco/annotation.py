@@ -25,7 +25,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One row of `annotations`; `rle` is checked, `area` and `bbox_xywh` are as stated."""
+    """One row of `annotations`; `rle` is checked, `area` and `bbox_xywh` as stated, `polygons` the form of the mask."""
 
     id: int
     image_id: int
@@ -34,6 +34,7 @@ class Annotation:
     crowd: bool
     area: float | None
     bbox_xywh: tuple[float, float, float, float] | None
+    polygons: bool
 
 
 def read_annotation(
@@ -54,7 +55,8 @@ def read_annotation(
     rle = _mask(row, image, place)
     if not place.sound or image is None or rle is None:
         return None
-    return Annotation(number, image.id, row["category_id"], rle, crowd, area, bbox)
+    polygons = isinstance(row["segmentation"], list)
+    return Annotation(number, image.id, row["category_id"], rle, crowd, area, bbox, polygons)
 
 
 def _area(row: Row, place: Teller) -> float | None:

@@ -59,6 +59,13 @@ def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
     return rows
 
 
+def label_of(one: TruthInstance, row: Mapping[str, Any]) -> Instance:
+    """The label that `write` wrote, from its instance in `read` and its row in `read_rows`: scores and source as they
+    were. A row without a score, which `write` makes none of, counts as sure."""
+    further = {name: row[name] for name in ("mask_score", "stability", "source") if name in row}
+    return Instance(one.class_index, one.rle, row.get("score", 1.0), **further)
+
+
 def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
     """The gold set with `classes` for its classes, matched by name without regard to case and space.
 
@@ -207,7 +214,7 @@ def _raise_error(problem: Problem) -> None:
 
 
 def _truth_instance(row: Annotation, index: Mapping[int, int]) -> TruthInstance:
-    return TruthInstance(index[row.category_id], row.rle, row.crowd, row.area, row.bbox_xywh)
+    return TruthInstance(index[row.category_id], row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons)
 
 
 def _ground_truth(classes: Classes, images: tuple[TruthImage, ...]) -> GroundTruth:

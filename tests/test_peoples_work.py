@@ -1,0 +1,201 @@
+"""What becomes of a person's work as files, names and classes change around it; through the real command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import disc
+from lamps import BASE, arguments, here, scene
+from test_cli import label_args, photo
+
+from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg.files import read_json
+from autodistill_rfdetr_seg.records import SPLITS
+
+MINE = disc(64, 64, 30, 30, 9)
+NAME = "9.png"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """`photos` and the run `run` of them."""
+    for i in range(10):
+        photo(tmp_path / "photos" / f"{i}.png", 4 + 2 * i)
+    assert here(label_args(tmp_path / "photos", tmp_path / "run"))[0] == 0
+    return tmp_path
+
+
+def rows_of(run: Path, name: str) -> list[tuple[np.ndarray, dict[str, Any]]]:
+    """Mask and COCO row of each label of the image `name` in the built dataset."""
+    entry = read_json(run / "dataset" / "dataset.json")["images"][name]
+    folder = run / "dataset" / entry["split"]
+    (image,) = (i for i in coco.read(folder).images if i.image_id == entry["file_name"])
+    told = coco.read_rows(folder)[entry["file_name"]]
+    return [(masks.decode(i.rle), row) for i, row in zip(image.instances, told, strict=True)]
+
+
+def annotation(mask: np.ndarray, number: int, image_id: int, category_id: int = 1) -> dict[str, Any]:
+    rle = masks.encode(mask)
+    segmentation = {"size": [rle.height, rle.width], "counts": rle.counts.decode()}
+    shape = {"bbox": list(masks.bbox_xywh(rle)), "area": masks.area(rle), "segmentation": segmentation}
+    return {"id": number, "image_id": image_id, "category_id": category_id, "iscrowd": 0, **shape}
+
+
+def edited(run: Path, name: str, change: Callable[[list[dict[str, Any]], int], list[dict[str, Any]]]) -> Path:
+    """The COCO file that holds the image `name`, its rows passed through `change`, as an editor saves it."""
+    entry = read_json(run / "dataset" / "dataset.json")["images"][name]
+    data = json.loads((run / "dataset" / entry["split"] / coco.ANNOTATIONS).read_text())
+    (number,) = (image["id"] for image in data["images"] if image["file_name"] == entry["file_name"])
+    rows = [row for row in data["annotations"] if row["image_id"] == number]
+    others = [row for row in data["annotations"] if row["image_id"] != number]
+    data["annotations"] = others + change(rows, number)
+    path = run.parent / "edited.json"
+    path.write_text(json.dumps(data))
+    return path
+
+
+def redraw(run: Path, name: str) -> None:
+    """A person draws `MINE` in the image in place of what is there."""
+    file = edited(run, name, lambda _, number: [annotation(MINE, 900, number)])
+    code, out, err = here(["import", str(run), str(file), "-q"])
+    assert (code, out.startswith("1 images are now")) == (0, True), (out, err)
+    assert is_mine(run, name)
+
+
+def is_mine(run: Path, name: str) -> bool:
+    return [row["source"] for _, row in rows_of(run, name)] == ["human"] and np.array_equal(
+        rows_of(run, name)[0][0], MINE
+    )
+
+
+def loud(args: list[str]) -> list[str]:
+    return [one for one in args if one != "-q"]
+
+
+def test_a_file_that_is_replaced_takes_leave_of_the_work_on_the_old_one(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    old = (photos / NAME).read_bytes()
+    photo(photos / NAME, 40)
+    code, _, err = here(loud(label_args(photos, run, "--resume")))
+    assert code == 0, err
+    assert f"{NAME} has changed since a person worked on it" in err
+    entry = read_json(run / "dataset" / "dataset.json")["images"][NAME]
+    assert (run / "dataset" / entry["split"] / entry["file_name"]).read_bytes() == (photos / NAME).read_bytes() != old
+    ((mask, row),) = rows_of(run, NAME)
+    assert (row["source"], mask[45, 45], mask[30, 30]) == ("base", True, False)
+    code, _, err = here(loud(label_args(photos, run, "--overwrite")))
+    assert (code, f"{NAME} has changed since a person worked on it" in err) == (0, True), err
+    assert [row["source"] for _, row in rows_of(run, NAME)] == ["base"]
+    # Nothing is lost: with the old photo the work on it is back.
+    (photos / NAME).write_bytes(old)
+    code, _, err = here(loud(label_args(photos, run, "--resume")))
+    assert (code, "a person" in err) == (0, False), err
+    assert is_mine(run, NAME)
+
+
+def test_work_on_the_new_file_does_not_end_that_on_the_old(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    old = (photos / NAME).read_bytes()
+    photo(photos / NAME, 40)
+    assert here(label_args(photos, run, "--resume"))[0] == 0
+    file = edited(run, NAME, lambda _, __: [])
+    assert here(["import", str(run), str(file), "-q"])[0] == 0
+    assert rows_of(run, NAME) == []
+    (photos / NAME).write_bytes(old)
+    assert here(label_args(photos, run, "--resume"))[0] == 0
+    assert is_mine(run, NAME)
+
+
+def test_a_file_that_is_moved_takes_the_work_along(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    (photos / "day1").mkdir()
+    (photos / NAME).rename(photos / "day1" / NAME)
+    code, _, err = here(loud(label_args(photos, run, "--resume")))
+    assert (code, "a person" in err) == (0, False), err
+    assert is_mine(run, f"day1/{NAME}")
+    # And what is done there next is found by its new name, and the work on the old one is out of the way.
+    file = edited(run, f"day1/{NAME}", lambda _, __: [])
+    assert here(["import", str(run), str(file), "-q"])[0] == 0
+    assert rows_of(run, f"day1/{NAME}") == []
+
+
+def test_names_that_shift_take_the_work_along(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    (photos / NAME).rename(photos / "10.png")
+    (photos / "8.png").rename(photos / NAME)
+    code, _, err = here(loud(label_args(photos, run, "--resume")))
+    assert (code, "a person" in err) == (0, False), err
+    assert is_mine(run, "10.png")
+    assert [row["source"] for _, row in rows_of(run, NAME)] == ["base"]
+
+
+def test_a_copy_of_the_file_is_as_the_person_left_it_too(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    (photos / "copy.png").write_bytes((photos / NAME).read_bytes())
+    assert here(label_args(photos, run, "--resume"))[0] == 0
+    assert is_mine(run, NAME)
+    assert is_mine(run, "copy.png")
+
+
+def test_the_dataset_of_moved_work_is_that_of_a_run_that_never_moved(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    (photos / NAME).rename(photos / "x.png")
+    assert here(label_args(photos, run, "--resume"))[0] == 0
+    moved = {split: (run / "dataset" / split / coco.ANNOTATIONS).read_bytes() for split in SPLITS}
+    assert here(label_args(photos, run, "--overwrite"))[0] == 0
+    assert moved == {split: (run / "dataset" / split / coco.ANNOTATIONS).read_bytes() for split in SPLITS}
+
+
+def test_work_on_a_file_that_is_gone_is_told(home: Path) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    (photos / NAME).unlink()
+    code, _, err = here(loud(label_args(photos, run, "--resume")))
+    assert (code, f"A person's work on {NAME} counts for nothing" in err) == (0, True), err
+    assert NAME not in read_json(run / "dataset" / "dataset.json")["images"]
+
+
+def test_work_stands_in_for_a_base_that_fails(photos: Path) -> None:
+    run, name = photos.parent / "run", "05.png"
+    scene(photos / name, 5, (0, 0, 0))
+    (photos.parent / "base.py").write_text(BASE.replace("raise ValueError", "str"))
+    assert here(arguments(photos, run))[0] == 0
+    square = np.zeros((48, 56), bool)
+    square[20:30, 20:30] = True
+    file = edited(run, name, lambda _, number: [annotation(square, 900, number)])
+    assert here(["import", str(run), str(file), "-q"])[0] == 0
+    (photos / name).rename(photos / "moved.png")
+    (photos.parent / "base.py").write_text(BASE)
+    code, out, _ = here(arguments(photos, run, "--overwrite"))
+    assert (code, "failed  moved.png" in out) == (4, True)
+    ((mask, _),) = rows_of(run, "moved.png")
+    assert np.array_equal(mask, square)
+
+
+@pytest.mark.parametrize("word", ["--resume", "--overwrite"])
+def test_a_class_that_people_drew_is_not_dropped(home: Path, word: str) -> None:
+    photos, run = home / "photos", home / "run"
+    redraw(run, NAME)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    given = label_args(photos, run, word)
+    given[given.index("--ontology") + 1] = '{"red": "nut"}'
+    code, _, err = here(given)
+    assert code == 1, err
+    assert err.startswith(f"Error: The ontology has no class 'square', which a person drew in {NAME}")
+    assert "KeyError" not in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    # A class more is none lost.
+    given[given.index("--ontology") + 1] = '{"green": "nut", "red": "square"}'
+    assert here(given)[0] == 0
+    assert is_mine(run, NAME)
