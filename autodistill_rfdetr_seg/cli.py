@@ -132,7 +132,11 @@ def build_parser() -> argparse.ArgumentParser:
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
     made["import"].add_argument("run", metavar="RUN", help="a run's folder")
     made["import"].add_argument("coco", metavar="COCO", help="the edited COCO file, or the folder that holds it")
-    made["import"].add_argument("--all", action="store_true", help="unchanged images were checked by a person too")
+    made["import"].add_argument(
+        "--all",
+        action="store_true",
+        help="unchanged images were checked by a person too; every mask as it is in the file",
+    )
     made["validate"].add_argument("dataset", metavar="COCO", help="a COCO JSON file, or a folder that holds one")
     for sub in made.values():
         _common(sub)

@@ -6,22 +6,26 @@ they left it, in `label`, `build` and `--overwrite` alike. What they did not tou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from . import coco, masks
 from .dataset import read_index
 from .errors import DataError
 from .images import file_sha256
 from .labeling import read_account
-from .records import Classes, GroundTruth, Instance, TruthImage
+from .records import SPLITS, Classes, GroundTruth, Instance, TruthImage
+from .refine import cleaned
+from .rows import Rows
 from .stages import RunFolder
 from .store import HUMAN, Key, LabelStore, Provenance, StoredLabels
 
-# Editors round coordinates: a mask this alike is the one they were given.
-_SAME_IOU = 0.98
+# What rounding leaves of a mask at the least: where less is the same, a person has been at it.
+_ROUNDED_IOU = 0.98
 
 
 @dataclass(frozen=True)
@@ -37,40 +41,46 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
     """Imports the images of a COCO file (or the folder that holds it) that a person has changed.
 
     An image is found by its content where the file lies beside the JSON, else by its name in the dataset or in the
-    user's folder. With `everything` unchanged images count as checked by a person too.
+    user's folder. A mask is changed where a pixel of it is; a polygon, where rounding cannot explain how it differs.
+    With `everything` unchanged images count as checked by a person too, and each mask is taken as the file has it.
+    What is wrong is found before anything is stored.
 
     Raises:
-        MissingInputError, DataError: there is no such file, it is wrong, it has a class that the run has not, or no
-            image of it is one of the run's.
+        MissingInputError, DataError: there is no such file, it is wrong, it has a class that the run has not, an image
+            has another size than in the run, or no image of it is one of the run's.
     """
     account = read_account(run.labels)
     truth = _with_our_classes(coco.read(source), account.classes)
-    base = LabelStore(run.labels)
-    keys = base.keys(account.fingerprint)
-    find = _Finder(run, keys)
-    now = {split: _by_file_name(run.dataset / split) for split in ("train", "valid", "test")}
-    provenance = Provenance(HUMAN, {}, account.classes.names)
-    imported = unchanged = 0
+    rows = Rows.of(run.labels, run.human, account, account.root or Path(run.config().images))
+    # Images that the last labelling did not name may be named again by the next.
+    keys = {**rows.base.keys(account.fingerprint), **rows.keys}
+    find = _Finder(run, keys, rows.keys)
+    now = {split: _by_file_name(run.dataset / split) for split in SPLITS}
+    changed: list[StoredLabels] = []
+    unchanged = 0
     unknown = []
-    with LabelStore(run.human) as store:
-        for image in truth.images:
-            path = find(image)
-            if path is None:
-                unknown.append(image.image_id)
-                continue
-            place = find.index.get(path)
-            had = () if place is None else now[place["split"]].get(place["file_name"], ())
-            row = _row(base.read(keys[path]), image, had, account.classes)
-            if not everything and len(had) == len(row.instances) and all(i.source != HUMAN for i in row.instances):
-                unchanged += 1
-                continue
-            store.append(row, provenance)
-            imported += 1
-    if not imported and not unchanged:
+    for image in truth.images:
+        path = find(image)
+        if path is None:
+            unknown.append(image.image_id)
+            continue
+        place = find.index.get(path)
+        had = () if place is None else now[place["split"]].get(place["file_name"], ())
+        stored = rows.read(path) if path in rows.keys else rows.base.read(keys[path])
+        _check_size(stored, image)
+        instances, same = _as_left(image, had, exact=everything)
+        if same and not everything:
+            unchanged += 1
+        else:
+            changed.append(replace(stored, instances=instances, dropped={}, names=account.classes.names))
+    if not changed and not unchanged:
         raise DataError(
             f"No image of {source} is one of the run {run.root}.", "Import what was exported from this run."
         )
-    return ImportSummary(imported, unchanged, tuple(unknown))
+    with LabelStore(run.human) as store:
+        for row in changed:
+            store.append(row, Provenance(HUMAN, {}, account.classes.names))
+    return ImportSummary(len(changed), unchanged, tuple(unknown))
 
 
 def _with_our_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
@@ -89,49 +99,68 @@ def _by_file_name(folder: Path) -> Mapping[str, tuple[Instance, ...]]:
     """What the dataset holds now of each image of a split, by file name."""
     if not folder.is_dir():
         return {}
+    rows = coco.read_rows(folder)
     return {
-        image.image_id: tuple(Instance(i.class_index, i.rle, 1.0) for i in image.instances)
+        image.image_id: tuple(
+            coco.label_of(one, row) for one, row in zip(image.instances, rows[image.image_id], strict=True)
+        )
         for image in coco.read(folder).images
     }
 
 
-def _row(stored: StoredLabels, image: TruthImage, had: tuple[Instance, ...], classes: Classes) -> StoredLabels:
+def _check_size(stored: StoredLabels, image: TruthImage) -> None:
     if (image.height, image.width) != (stored.image.height, stored.image.width):
         raise DataError(
             f"{image.image_id} is {image.width}x{image.height} in the file and {stored.image.width}x"
             f"{stored.image.height} in the run.",
-            "Annotate the dataset's images as they are.",
+            "Annotate the dataset's images as they are. Nothing has been imported.",
         )
-    scores = {i.rle: i.score for i in stored.instances}
-    instances = []
-    for one in image.instances:
-        same = _same(one.class_index, one.rle, had)
-        source, rle = (HUMAN, one.rle) if same is None else ("base", same.rle)
-        instances.append(Instance(one.class_index, rle, scores.get(rle, 1.0), source=source))
-    return replace(stored, instances=tuple(instances), dropped={}, names=classes.names)
 
 
-def _same(class_index: int, rle: Any, had: tuple[Instance, ...]) -> Instance | None:
-    """The instance of the dataset that this one is, untouched."""
-    rivals = [i for i in had if i.class_index == class_index]
-    overlap = masks.iou_matrix([rle], [i.rle for i in rivals])
-    best = int(overlap[0].argmax()) if rivals else 0
-    return rivals[best] if rivals and overlap[0, best] >= _SAME_IOU else None
+def _as_left(image: TruthImage, had: Sequence[Instance], *, exact: bool) -> tuple[tuple[Instance, ...], bool]:
+    """The image's labels as a person left them, and whether these are the ones it `had`, all untouched.
+
+    An untouched one is the dataset's, with its mask, scores and source; each of the dataset's is found once at most.
+    """
+    rounded = not exact and any(one.polygons for one in image.instances)
+    # A polygon has no holes: what an editor was given of a mask with some is that without them.
+    given = [*had, *(cleaned(had, 0, np.inf)[0] if rounded else ())]
+    overlap = masks.iou_matrix([one.rle for one in image.instances], [one.rle for one in given])
+    pairs = sorted((-float(overlap[at, of]), int(at), int(of)) for at, of in np.argwhere(overlap >= _ROUNDED_IOU))
+    found: dict[int, int] = {}
+    for _, at, of in pairs:
+        one, theirs = image.instances[at], given[of]
+        if at in found or of % len(had) in found.values() or one.class_index != theirs.class_index:
+            continue
+        same = overlap[at, of] == 1 and of < len(had)
+        if same or (rounded and one.polygons and masks.differ_in_outline_alone(theirs.rle, one.rle)):
+            found[at] = of % len(had)
+    instances = tuple(
+        had[found[at]] if at in found else Instance(one.class_index, one.rle, 1.0, source=HUMAN)
+        for at, one in enumerate(image.instances)
+    )
+    return instances, len(found) == len(had) == len(instances)
 
 
 class _Finder:
-    """Which image of the run an image of a COCO file is."""
+    """Which image of the run an image of a COCO file is: one of those in `current` first."""
 
-    def __init__(self, run: RunFolder, keys: Mapping[str, Key]) -> None:
+    def __init__(self, run: RunFolder, keys: Mapping[str, Key], current: Mapping[str, Key]) -> None:
         self.index: Mapping[str, Any] = read_index(run.dataset)["images"] if run.dataset.is_dir() else {}
-        self._paths = set(keys)
-        self._by_content = {key.sha256: path for path, key in sorted(keys.items())}
+        self._keys = keys
+        of_content = (sorted(some.items()) for some in (keys, current))
+        self._by_content = {key.sha256: path for some in of_content for path, key in some}
         self._by_name = {entry["file_name"]: path for path, entry in self.index.items()}
 
     def __call__(self, image: TruthImage) -> str | None:
         name = self._by_name.get(Path(image.image_id).name) or self._by_name.get(image.image_id)
-        if name in self._paths:
-            return name
+        if name is not None and (path := self._of(self.index[name]["sha256"], name)):
+            return path
         if image.path.is_file() and (path := self._by_content.get(file_sha256(image.path))):
             return path
-        return image.image_id if image.image_id in self._paths else None
+        return image.image_id if image.image_id in self._keys else None
+
+    def _of(self, sha256: str, name: str) -> str | None:
+        """`name` where it still has that content, else a path that has it: names may have shifted since the build."""
+        key = self._keys.get(name)
+        return name if key is not None and key.sha256 == sha256 else self._by_content.get(sha256)

@@ -14,8 +14,9 @@ from lamps import BASE, arguments, here, scene
 from test_cli import label_args, photo
 
 from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg.coco.segmentation import to_polygons
 from autodistill_rfdetr_seg.files import read_json
-from autodistill_rfdetr_seg.records import SPLITS
+from autodistill_rfdetr_seg.records import SPLITS, Rle
 
 MINE = disc(64, 64, 30, 30, 9)
 NAME = "9.png"
@@ -199,3 +200,101 @@ def test_a_class_that_people_drew_is_not_dropped(home: Path, word: str) -> None:
     given[given.index("--ontology") + 1] = '{"green": "nut", "red": "square"}'
     assert here(given)[0] == 0
     assert is_mine(run, NAME)
+
+
+def test_an_image_of_the_wrong_size_is_told_before_anything_is_stored(home: Path) -> None:
+    run = home / "run"
+    folder = run / "dataset" / "train"
+    data = json.loads((folder / coco.ANNOTATIONS).read_text())
+    last = data["images"][-1]
+    data["annotations"] = [row for row in data["annotations"] if row["image_id"] != last["id"]][1:]
+    last["width"] = 65
+    (home / "edited.json").write_text(json.dumps(data))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, _, err = here(["import", str(run), str(home / "edited.json"), "-q"])
+    assert (code, f"{last['file_name']} is 65x64 in the file" in err) == (1, True), err
+    assert not list(run.glob("human/part-*"))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def carved(rows: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
+    """A hole of 2 pixels in the first mask: 99.4 % of it are as they were."""
+    (row,) = rows
+    mask = masks.decode(Rle(*row["segmentation"]["size"], row["segmentation"]["counts"].encode()))
+    ys, xs = np.nonzero(mask)
+    mask[ys.mean().astype(int), xs.mean().astype(int) : xs.mean().astype(int) + 2] = False
+    return [{**row, **annotation(mask, row["id"], number)}]
+
+
+@pytest.mark.parametrize("more", [(), ("--all",)])
+def test_a_small_correction_counts(home: Path, more: tuple[str, ...]) -> None:
+    run = home / "run"
+    (whole, _), *_ = rows_of(run, NAME)
+    file = edited(run, NAME, carved)
+    code, out, err = here(["import", str(run), str(file), "-q", *more])
+    assert code == 0, err
+    assert out.startswith("8 images" if more else "1 images"), out
+    ((mask, row),) = rows_of(run, NAME)
+    assert (int(whole.sum() - mask.sum()), row["source"]) == (2, "human")
+
+
+@pytest.mark.parametrize(("more", "source"), [((), "base"), (("--all",), "human")])
+def test_what_an_editor_rounds_is_no_work_but_where_all_of_it_counts(
+    home: Path, more: tuple[str, ...], source: str
+) -> None:
+    def outlined(rows: list[dict[str, Any]], _: int) -> list[dict[str, Any]]:
+        (row,) = rows
+        x, y, w, h = row["bbox"]
+        # One corner is a pixel off.
+        return [{**row, "segmentation": [[x, y, x + w, y, x + w, y + h, x + 2, y + h, x, y + h - 2]]}]
+
+    run = home / "run"
+    (before, _), *_ = rows_of(run, NAME)
+    file = edited(run, NAME, outlined)
+    code, out, err = here(["import", str(run), str(file), "-q", *more])
+    assert code == 0, err
+    assert out.startswith("8 images" if more else "0 images"), out
+    ((mask, row),) = rows_of(run, NAME)
+    assert (np.array_equal(mask, before), row["source"]) == (not more, source)
+
+
+def test_a_label_taken_twice_in_place_of_another_is_work(home: Path) -> None:
+    run = home / "run"
+    other = disc(64, 64, 50, 10, 4)
+    first = edited(run, NAME, lambda rows, number: [*rows, annotation(other, 901, number)])
+    assert here(["import", str(run), str(first), "-q"])[0] == 0
+    assert len(rows_of(run, NAME)) == 2
+    twice = edited(run, NAME, lambda rows, _: [rows[0], {**rows[0], "id": 902}])
+    assert here(["import", str(run), str(twice), "-q"])[1].startswith("1 images are now")
+    assert not any(np.array_equal(mask, other) for mask, _ in rows_of(run, NAME))
+
+
+def test_marks_and_scores_stay_at_the_next_import(home: Path) -> None:
+    run = home / "run"
+    (_, base), *_ = rows_of(run, NAME)
+    for x in (10, 50):
+        more = annotation(disc(64, 64, x, 55, 3), 900 + x, 0)
+        file = edited(run, NAME, lambda rows, number, more=more: [*rows, {**more, "image_id": number}])
+        assert here(["import", str(run), str(file), "-q"])[1].startswith("1 images are now")
+    told = [row for _, row in rows_of(run, NAME)]
+    assert [(row["source"], row["score"]) for row in told] == [("base", base["score"]), ("human", 1.0), ("human", 1.0)]
+    # What came back as it was is no more work.
+    file = edited(run, NAME, lambda rows, _: rows)
+    assert here(["import", str(run), str(file), "-q"])[1].startswith("0 images are now")
+
+
+def test_holes_and_parts_that_polygons_give_back(home: Path) -> None:
+    """A polygon has no holes, so that one less in polygons is nobody's work; a part less is."""
+    run = home / "run"
+    ring = disc(64, 64, 30, 30, 14) & ~disc(64, 64, 30, 30, 2)
+    ring[2:4, 2:4] = True
+    first = edited(run, NAME, lambda _, number: [annotation(ring, 901, number)])
+    assert here(["import", str(run), str(first), "-q"])[1].startswith("1 images are now")
+    parts, whole = to_polygons(masks.encode(ring))
+    assert (len(parts), whole) == (2, False)
+    same = edited(run, NAME, lambda rows, _: [{**rows[0], "segmentation": parts}])
+    assert here(["import", str(run), str(same), "-q"])[1].startswith("0 images are now")
+    assert np.array_equal(rows_of(run, NAME)[0][0], ring)
+    less = edited(run, NAME, lambda rows, _: [{**rows[0], "segmentation": parts[:1]}])
+    assert here(["import", str(run), str(less), "-q"])[1].startswith("1 images are now")
+    assert not rows_of(run, NAME)[0][0][:8, :8].any()
