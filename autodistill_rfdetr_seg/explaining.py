@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .labeling import read_account
 from .records import Classes, ImageLabels, Instance, Rejected
 from .refine import Rule, class_thresholds, pixels, ranked, rules
 from .stages import RunFolder
-from .store import HUMAN, Key, LabelStore, StoredLabels
+from .store import HUMAN, Key, LabelStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ class Explanation:
 
     `image` has path, file, dataset_file, split, sha256, height and width (pixels). `base` has name, args, fingerprint,
     versions and weights (the hashes its arguments hold, None where they hold none). Areas are pixels; `raw_area` is
-    what the base drew, `area` what the dataset holds.
+    what the base drew, `area` what the dataset holds. `by_person` tells that the image is as a person left it.
+    What a person drew (`source` "human") has no prompt, base, raw area or steps; nor has a label of the base in their
+    image that the base's row, by the dataset's rules, no longer gives.
     """
 
     reference: str
@@ -61,14 +63,15 @@ class Explanation:
     prompt: str | None
     class_name: str
     source: str
-    base: Mapping[str, Any]
+    base: Mapping[str, Any] | None
     score: float
     mask_score: float | None
     stability: float | None
-    raw_area: int
+    raw_area: int | None
     area: int
     steps: tuple[Step, ...]
     displaced: tuple[Displaced, ...]
+    by_person: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -95,28 +98,33 @@ def explain(run: RunFolder, reference: str) -> Explanation:
     """
     index = read_index(run.dataset)
     split, number = _parse(reference, {name: count["instances"] for name, count in index["counts"].items()})
-    file_name, rows, at = _annotation(run.dataset / split / coco.ANNOTATIONS, number)
+    shown, rows, at = _annotation(run.dataset / split / coco.ANNOTATIONS, number)
+    file_name = shown["file_name"]
     path = next(p for p, e in index["images"].items() if (e["split"], e["file_name"]) == (split, file_name))
+    entry = index["images"][path]
+    by_person = entry.get("source") == HUMAN
+    image = _image(run, path, entry, shown)
+    if rows[at]["source"] == HUMAN:
+        return _imported(run, f"{split}:{number}", image, rows[at], at)
     account = read_account(run.labels)
-    if path in LabelStore(run.human).keys(HUMAN):
-        raise DataError(f"The labels of {path} are a person's work, imported into the run: no rule has touched them.")
     store = LabelStore(run.labels)
     key = store.keys(account.fingerprint).get(path)
-    if key is None or key.sha256 != index["images"][path]["sha256"]:
-        raise _changed(run, path)
-    stored = store.read(key)
     refine = options(RefineConfig, index["options"]["refine"], str(run.dataset / INDEX))
-    labels = stored.with_classes(account.classes)
-    passes = _passes(labels, refine, account.classes)
-    final = [i for i in passes[-1].kept if masks.area(i.rle)]
-    if [(round(i.score, 6), masks.area(i.rle)) for i in final] != [(row["score"], row["area"]) for row in rows]:
+    found = None
+    if key is not None and key.sha256 == entry["sha256"]:
+        labels = store.read(key).with_classes(account.classes)
+        passes = _passes(labels, refine, account.classes)
+        found = _place(passes[-1].kept, rows, at, by_person=by_person)
+    if key is None or found is None:
+        if by_person:
+            return _imported(run, f"{split}:{number}", image, rows[at], at)
         raise _changed(run, path)
-    chain = _chain(passes, next(i for i, one in enumerate(passes[-1].kept) if one is final[at]))
+    chain = _chain(passes, found)
     first, last = chain[0], chain[-1]
     prompts = account.classes.prompts
     return Explanation(
         reference=f"{split}:{number}",
-        image=_image(run, stored, split, file_name),
+        image=image,
         prompt=None if first.prompt_index is None else prompts[first.prompt_index][0],
         class_name=account.classes.names[last.class_index],
         source=first.source,
@@ -132,6 +140,7 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         displaced=tuple(
             d for at, one in enumerate(passes) for d in _displaced(one, chain[at], chain[at + 1], account.classes)
         ),
+        by_person=by_person,
     )
 
 
@@ -145,16 +154,25 @@ def explain_text(explanation: Explanation) -> str:
         "file": image["file"],
         "in dataset": image["dataset_file"],
         "sha256": image["sha256"],
-        "prompt": "not known" if e.prompt is None else repr(e.prompt),
-        "source": e.source,
-        "base": f"{base['name']}  (fingerprint {base['fingerprint']})",
-        "arguments": ", ".join(f"{name}={value!r}" for name, value in base["args"].items()) or "none",
-        "weights": ", ".join(f"{k} {v}" for k, v in base["weights"].items()) if base["weights"] else "hash not known",
-        "versions": ", ".join(f"{name} {version}" for name, version in base["versions"].items()),
+        "source": _source(e),
         "score": f"{e.score:.3f}{beside}",
-        "area": f"{e.raw_area} pixels from the base, {e.area} kept",
+        "area": f"{e.area} pixels",
     }
-    lines = [f"{e.reference}  {e.class_name}", *(f"{name:<12}{value}" for name, value in facts.items()), "", "rules"]
+    if base is not None:
+        facts |= {
+            "prompt": "not known" if e.prompt is None else repr(e.prompt),
+            "base": f"{base['name']}  (fingerprint {base['fingerprint']})",
+            "arguments": ", ".join(f"{name}={value!r}" for name, value in base["args"].items()) or "none",
+            "weights": ", ".join(f"{k} {v}" for k, v in base["weights"].items())
+            if base["weights"]
+            else "hash not known",
+            "versions": ", ".join(f"{name} {version}" for name, version in base["versions"].items()),
+            "area": f"{e.raw_area} pixels from the base, {e.area} kept",
+        }
+    lines = [f"{e.reference}  {e.class_name}", *(f"{name:<12}{value}" for name, value in facts.items())]
+    if base is None:
+        return "\n".join(lines)
+    lines += ["", "rules"]
     lines += [f"  {step.rule:<15}{step.outcome:<9}{step.detail}".rstrip() for step in e.steps]
     lines += ["", "displaced" if e.displaced else "displaced   nothing"]
     lines += [
@@ -174,15 +192,60 @@ def _parse(reference: str, counts: Mapping[str, int]) -> tuple[str, int]:
     return split, id_
 
 
-def _annotation(path: Path, number: int) -> tuple[str, list[dict[str, Any]], int]:
-    """The file name of the image that annotation `number` is of, all rows of that image, and its place among them."""
+def _annotation(path: Path, number: int) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """The row of the image that annotation `number` is of, all annotations of that image, and its place among them."""
     data = read_json(path)
     image_id = next((row["image_id"] for row in data["annotations"] if row["id"] == number), None)
     if image_id is None:
         raise DataError(f"{path} holds no annotation {number}, which dataset.json counts.", "Build the dataset anew.")
     rows = [row for row in data["annotations"] if row["image_id"] == image_id]
-    file_name = next(row["file_name"] for row in data["images"] if row["id"] == image_id)
-    return file_name, rows, next(at for at, row in enumerate(rows) if row["id"] == number)
+    image = next(row for row in data["images"] if row["id"] == image_id)
+    return image, rows, next(at for at, row in enumerate(rows) if row["id"] == number)
+
+
+def _imported(run: RunFolder, reference: str, image: Mapping[str, Any], row: Mapping[str, Any], at: int) -> Explanation:
+    """The label at place `at` of a person's image, by what the dataset itself says of it."""
+    truth = coco.read(run.dataset / image["split"])
+    name = Path(image["dataset_file"]).name
+    label = next(one for one in truth.images if one.image_id == name).instances[at]
+    return Explanation(
+        reference=reference,
+        image=image,
+        prompt=None,
+        class_name=truth.classes.names[label.class_index],
+        source=row["source"],
+        base=None,
+        score=row["score"],
+        mask_score=row.get("mask_score"),
+        stability=row.get("stability"),
+        raw_area=None,
+        area=row["area"],
+        steps=(),
+        displaced=(),
+        by_person=True,
+    )
+
+
+def _source(explanation: Explanation) -> str:
+    if explanation.source == HUMAN:
+        return "a person's, imported"
+    return (
+        f"{explanation.source}, in an image that is as a person left it"
+        if explanation.by_person
+        else explanation.source
+    )
+
+
+def _place(kept: Sequence[Instance], rows: Sequence[Mapping[str, Any]], at: int, *, by_person: bool) -> int | None:
+    """Which of the instances that the rules kept the annotation at place `at` of its image's `rows` is."""
+    drawn = [place for place, one in enumerate(kept) if masks.area(one.rle)]
+    given = [(round(kept[place].score, 6), masks.area(kept[place].rle)) for place in drawn]
+    told = [(row["score"], row["area"]) for row in rows]
+    if not by_person:
+        return drawn[at] if given == told else None
+    boxes = [list(masks.bbox_xywh(kept[place].rle)) for place in drawn]
+    same = (p for p, one, box in zip(drawn, given, boxes, strict=True) if (one, box) == (told[at], rows[at]["bbox"]))
+    return next(same, None)
 
 
 def _passes(labels: ImageLabels, config: RefineConfig, classes: Classes) -> list[_Pass]:
@@ -280,16 +343,15 @@ def _nms_step(one: _Pass, before: Instance, iou: float | None, iom: float | None
     return Step(one.name, "passed", f"highest with a better {kind}: {highest} ({limits})")
 
 
-def _image(run: RunFolder, stored: StoredLabels, split: str, file_name: str) -> dict[str, Any]:
-    record = stored.image
+def _image(run: RunFolder, path: str, entry: Mapping[str, str], size: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "path": record.path,
-        "file": str((read_account(run.labels).root or Path(run.config().images)) / record.path),
-        "dataset_file": str(run.dataset / split / file_name),
-        "split": split,
-        "sha256": record.sha256,
-        "height": record.height,
-        "width": record.width,
+        "path": path,
+        "file": str((read_account(run.labels).root or Path(run.config().images)) / path),
+        "dataset_file": str(run.dataset / entry["split"] / entry["file_name"]),
+        "split": entry["split"],
+        "sha256": entry["sha256"],
+        "height": size["height"],
+        "width": size["width"],
     }
 
 

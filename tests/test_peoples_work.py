@@ -298,3 +298,51 @@ def test_holes_and_parts_that_polygons_give_back(home: Path) -> None:
     less = edited(run, NAME, lambda rows, _: [{**rows[0], "segmentation": parts[:1]}])
     assert here(["import", str(run), str(less), "-q"])[1].startswith("1 images are now")
     assert not rows_of(run, NAME)[0][0][:8, :8].any()
+
+
+def test_where_labels_of_a_person_s_image_came_from(home: Path) -> None:
+    run = home / "run"
+    mine = disc(64, 64, 55, 8, 4)
+    file = edited(run, NAME, lambda rows, number: [*rows, annotation(mine, 901, number)])
+    assert here(["import", str(run), str(file), "-q"])[0] == 0
+    split = read_json(run / "dataset" / "dataset.json")["images"][NAME]["split"]
+    (_, of_base), (_, of_person) = rows_of(run, NAME)
+
+    code, out, err = here(["explain", str(run), f"{split}:{of_person['id']}", "--json"])
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["source"], told["prompt"], told["class_name"], told["steps"]) == ("human", None, "square", [])
+    assert (told["base"], told["raw_area"], told["area"]) == (None, None, int(mine.sum()))
+    assert (told["by_person"], told["image"]["path"], told["image"]["sha256"]) == (
+        True,
+        NAME,
+        read_json(run / "dataset" / "dataset.json")["images"][NAME]["sha256"],
+    )
+    code, out, _ = here(["explain", str(run), f"{split}:{of_person['id']}"])
+    assert (code, "a person's, imported" in out, "rules" in out) == (0, True, False)
+
+    code, out, err = here(["explain", str(run), f"{split}:{of_base['id']}", "--json"])
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["source"], told["prompt"], told["by_person"]) == ("base", "red", True)
+    assert (told["base"]["name"], told["score"]) == ("threshold", pytest.approx(of_base["score"], abs=1e-6))
+    assert [step["rule"] for step in told["steps"]][:2] == ["confidence", "stability"]
+    code, out, _ = here(["explain", str(run), f"{split}:{of_base['id']}"])
+    assert (code, "base, in an image that is as a person left it" in out) == (0, True)
+
+    # With other rules than those it was found by, the base's row no longer has it; the person's image still does.
+    assert here(["build", str(run), "--min-area", "0.9", "-q"])[0] == 0
+    code, out, err = here(["explain", str(run), f"{split}:{rows_of(run, NAME)[0][1]['id']}"])
+    assert code == 0, err
+    assert "base, in an image that is as a person left it" in out
+
+
+def test_review_asks_for_no_label_of_a_person_s_image(home: Path) -> None:
+    run = home / "run"
+    redraw(run, NAME)
+    (home / "photos" / NAME).rename(home / "photos" / "x.png")
+    assert here(label_args(home / "photos", run, "--resume"))[0] == 0
+    code, out, err = here(["review", str(run), "--json"])
+    assert code == 0, err
+    images = {entry["image"] for entry in json.loads(out)["labels"]}
+    assert images == {f"{i}.png" for i in range(9)}
