@@ -84,6 +84,7 @@ LABELING_OPTIONS = (
     Option("--workers", "labeling.workers", int, "processes with a base each, one a GPU; 0 for none", "N"),
     Option("--batch", "labeling.batch_size", int, "images asked about at a time, where the base takes batches", "N"),
     Option("--timeout-per-image", "labeling.timeout_per_image", float, "end a base that takes longer", "SECONDS"),
+    Option("--start-timeout", "labeling.start_timeout", float, "end a worker that builds its base longer", "SECONDS"),
     Option("--max-failures", "labeling.max_failures", int, "stop once more images than this have failed", "N"),
     Option("--shard", "labeling.share", share, "label share I of N only, beside other processes", "I/N"),
 )

@@ -82,12 +82,14 @@ class LabelingConfig(Options):
 
     `workers` are processes with a base each (0: none, this process asks), one a GPU where there are several.
     `batch_size` images are asked about at a time where the base takes batches (None: as many as it prefers).
-    `timeout_per_image` (seconds) ends a base that hangs; `max_failures` stops early; `share` is (I, N) of the images.
+    `timeout_per_image` (seconds) ends a base that hangs, `start_timeout` one that hangs while a worker builds it, which
+    may mean to fetch its weights; `max_failures` stops early; `share` is (I, N) of the images.
     """
 
     workers: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] | None = None
     timeout_per_image: Annotated[float, Field(gt=0)] | None = None
+    start_timeout: Annotated[float, Field(gt=0)] = 3600.0
     max_failures: Annotated[int, Field(ge=0)] | None = None
     share: tuple[int, int] | None = None
 

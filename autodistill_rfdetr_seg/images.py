@@ -7,7 +7,7 @@ import io
 import os
 import stat as stats
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,6 +82,14 @@ class OpenedImage:
     file_bytes: int
     mtime_ns: int
     frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownImage:
+    """A file that was read and not decoded, as its content is known already."""
+
+    sha256: str
+    mtime_ns: int
 
 
 class Decoded(NamedTuple):
@@ -160,7 +168,17 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
     Raises:
         DataError: it cannot be read or decoded, or would decode to more pixels than `MAX_PIXELS`.
     """
-    relative_path = path.name if relative_path is None else relative_path
+    return _opened(path, path.name if relative_path is None else relative_path, *_read(path))
+
+
+def open_unless_known(path: Path, relative_path: str, known: Container[str]) -> OpenedImage | KnownImage:
+    """As `open_image`, but a file whose SHA-256 is among the `known` ones is not decoded."""
+    data, sha256, mtime_ns = _read(path)
+    return KnownImage(sha256, mtime_ns) if sha256 in known else _opened(path, relative_path, data, sha256, mtime_ns)
+
+
+def _read(path: Path) -> tuple[bytes, str, int]:
+    """A file's bytes, their SHA-256, and its mtime_ns."""
     if (shown := printable(str(path))) != str(path):
         raise DataError(f"{shown} has a name that is not UTF-8, which no dataset can hold.", "Rename the file.")
     try:
@@ -175,10 +193,13 @@ def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     if (stat.st_size, stat.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != stat.st_size:
         raise DataError(f"{path} changed while it was read.", "Label again with --resume once it is at rest.")
+    return data, hashlib.sha256(data).hexdigest(), stat.st_mtime_ns
+
+
+def _opened(path: Path, relative_path: str, data: bytes, sha256: str, mtime_ns: int) -> OpenedImage:
     pixels, link_suffix, frames = decode(data, str(path))
-    sha256 = hashlib.sha256(data).hexdigest()
     record = ImageRecord(image_id(relative_path, sha256), relative_path, pixels.shape[0], pixels.shape[1], sha256)
-    return OpenedImage(record, pixels, link_suffix, len(data), stat.st_mtime_ns, frames)
+    return OpenedImage(record, pixels, link_suffix, len(data), mtime_ns, frames)
 
 
 def open_rgb(path: Path) -> RgbImage:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 from .bases.source import BaseSource, Outcome
-from .bases.threads import asked_in_threads
+from .bases.threads import asked_in_threads, known_first
 from .bases.workers import Item, asked_in_workers
 from .config import LabelingConfig
+from .copies import same_at_a_glance, stamp, without_copies
 from .errors import AutodistillSegError, BaseModelError, DataError
 from .files import locked, read_json, write_json, write_text
-from .images import MAX_BYTES, file_sha256, image_id, printable
+from .images import KnownImage, image_id, printable
 from .records import Classes
-from .store import Key, LabelStore, StoredLabels
+from .store import Key, LabelStore, Provenance, StoredLabels
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """What a labelling did: images `labelled` now, `stored` before, `failures` ({path, reason}), what the base said
-    that the contract has no place for (reason → number), and the files of `several` frames, labelled in their first."""
+    """What a labelling did: images `labelled` now, with content `stored` before, `failures` ({path, reason}),
+    what the base said that the contract has no place for (reason → number), and files of `several` frames, labelled in
+    their first."""
 
     labelled: int
     stored: int
@@ -51,8 +52,8 @@ def label_images(
     Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
     ends; the latter also where `max_failures` ends it. An image that cannot be read, or that the base fails on, is a
     failure with a reason; the rest is labelled.
-    Files with the same content are labelled once. The account also keeps `root`, the folder that names are relative to,
-    and `groups` (name → group) of images that belong into one split.
+    A content is labelled once, whatever its files are called now or were when it was stored. The account also keeps
+    `root`, the folder that names are relative to, and `groups` (name → group) of images that belong into one split.
 
     Raises:
         DataError: another process writes to the store, or more than `max_failures` images failed.
@@ -61,26 +62,32 @@ def label_images(
     from tqdm import tqdm
 
     options = options or LabelingConfig()
-    mine = [item for item in images if in_share(item[1], options.share)]
+    mine = _of_share(images, options.share)
     with locked(folder, options.share):
         store = LabelStore(folder)
-        keys = store.keys(source.provenance.fingerprint, heal=True)
-        todo = [(path, name) for path, name in mine if not _is_stored(path, keys.get(name))]
-        firsts, copies = _without_copies(todo)
+        rows = _Stored(store, source.provenance)
+        todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
+        firsts, copies = without_copies(todo)
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
         several: list[str] = []
         labelled = 0
+        stored = len(mine) - len(todo)
         bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
         with bar, store:
-            for (_, name), outcome in _asked(source, firsts, keys, options):
+            for (_, name), outcome in _asked(
+                source, firsts, rows.of_size(stamp(path)[0] for path, _ in firsts), options
+            ):
                 twins = copies.get(name, ())
                 if isinstance(outcome, AutodistillSegError):
                     failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
                     failures += [{"path": one, "reason": outcome.message} for one in failed]
                     _log.warning("%s", outcome)
                     _check_failures(failures, options, folder)
-                elif outcome is not None:
+                elif isinstance(outcome, KnownImage):
+                    rows.take(outcome.sha256, ((name, outcome.mtime_ns), *twins))
+                    stored += 1 + len(twins)
+                else:
                     for row in (outcome, *(_copied(outcome, *twin) for twin in twins)):
                         dropped.update(row.dropped)
                         store.append(row, source.provenance)
@@ -91,7 +98,7 @@ def label_images(
         _write_failures(folder, failures, options.share)
         names = sorted(printable(name) for _, name in images)
         write_json(folder / "labels.json", _account(source, names, root, groups or {}))
-    return LabelSummary(labelled, len(mine) - len(todo), tuple(failures), dict(dropped), tuple(sorted(several)))
+    return LabelSummary(labelled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
 
 
 def in_share(name: str, share: tuple[int, int] | None) -> bool:
@@ -102,57 +109,54 @@ def in_share(name: str, share: tuple[int, int] | None) -> bool:
     return int(image_id(name, ""), 16) % count == index - 1
 
 
+def _of_share(images: Sequence[Item], share: tuple[int, int] | None) -> Sequence[Item]:
+    """The images that a share labels. What may be copies goes where the first of them belongs, so that no content is
+    asked about by two shares."""
+    if share is None:
+        return images
+    return [file[:2] for same in same_at_a_glance(images) if in_share(same[0].name, share) for file in same]
+
+
+class _Stored:
+    """What this base has said already: the newest row of each name, and of each content."""
+
+    def __init__(self, store: LabelStore, provenance: Provenance) -> None:
+        self._store, self._provenance = store, provenance
+        self.keys: dict[str, Key] = {}
+        self._contents: dict[str, Key] = {}
+        for key in store.rows(provenance.fingerprint, heal=True):
+            self.keys[key.path] = self._contents[key.sha256] = key
+
+    def of_size(self, sizes: Iterable[int]) -> frozenset[str]:
+        """The contents (SHA-256) that have one of these sizes (bytes): no other file can be one of them."""
+        if not self._contents:
+            return frozenset()
+        wanted = set(sizes)
+        return frozenset(content for content, key in self._contents.items() if key.file_bytes in wanted)
+
+    def take(self, content: str, files: Iterable[tuple[str, int]]) -> None:
+        """Stores the row of a content for each of `files` (name, mtime_ns) that it is not stored for already."""
+        key = self._contents[content]
+        for name, mtime_ns in files:
+            if name not in self.keys or self.keys[name].sha256 != content:
+                made = replace(self._provenance, versions=self._store.versions(key))
+                self._store.append(_copied(self._store.read(key), name, mtime_ns), made)
+
+
 def _asked(
-    source: BaseSource, items: Sequence[Item], keys: Mapping[str, Key], options: LabelingConfig
-) -> Iterator[tuple[Item, Outcome | None]]:
-    """Each item with its row, its error, or None where its content proves to be what is stored already."""
+    source: BaseSource, items: Sequence[Item], known: frozenset[str], options: LabelingConfig
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`."""
+    done = 0
+    for found in known_first(items, known):
+        done += 1
+        yield found
+    if not (rest := items[done:]):
+        return
     if options.workers or options.timeout_per_image:
-        yield from asked_in_workers(
-            source, items, max(options.workers, 1), options.timeout_per_image, options.batch_size
-        )
-    elif items:
-        yield from asked_in_threads(source, items, keys, options.batch_size)
-
-
-def _without_copies(items: Iterable[Item]) -> tuple[list[Item], dict[str, list[tuple[str, int]]]]:
-    """The first file of each content, and (name, mtime_ns) of the further ones with the same by the first's name.
-
-    Only files of equal size are read for it: most folders have few.
-    """
-    by_size: dict[int, list[tuple[Path, str, int]]] = defaultdict(list)
-    for path, name in items:
-        # Before the content is read: what is changed later is then known by its time.
-        size, mtime_ns = _stamp(path)
-        by_size[size].append((path, name, mtime_ns))
-    firsts: list[Item] = []
-    copies: dict[str, list[tuple[str, int]]] = {}
-    for size, same in by_size.items():
-        seen: dict[str, str] = {}
-        for path, name, mtime_ns in same:
-            content = _content(path) if len(same) > 1 and size > 0 and printable(name) == name else None
-            if content is not None and content in seen:
-                copies.setdefault(seen[content], []).append((name, mtime_ns))
-            else:
-                firsts.append((path, name))
-                if content is not None:
-                    seen[content] = name
-    return sorted(firsts, key=lambda item: item[1]), copies
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and mtime_ns; -1 of a file that is not to be had, or is no file."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return -1, -1
-    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) and stat.st_size <= MAX_BYTES else (-1, -1)
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return file_sha256(path)
-    except DataError:
-        return None
+        yield from asked_in_workers(source, rest, known, options)
+    else:
+        yield from asked_in_threads(source, rest, known, options.batch_size)
 
 
 def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:

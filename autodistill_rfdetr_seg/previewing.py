@@ -139,7 +139,7 @@ def label_sample(
     """
     options = config.labeling.model_copy(update={"share": None})
     store = LabelStore(labels)
-    before = store.keys(source.provenance.fingerprint) if labels.is_dir() else {}
+    before = {key.sha256 for key in store.rows(source.provenance.fingerprint)} if labels.is_dir() else set()
     started = time.perf_counter()
     with account_kept(labels):
         summary = label_images(source, chosen, labels, options, progress=progress)
@@ -155,7 +155,7 @@ def label_sample(
         )
     rows = tuple(store.read(keys[name]) for _, name in good)
     refined = tuple(refine(row.with_classes(source.classes), config.refine, source.classes) for row in rows)
-    fresh = tuple(name for _, name in good if before.get(name) != keys[name])
+    fresh = tuple(name for _, name in good if keys[name].sha256 not in before)
     return Sample(rows, refined, tuple(path for path, _ in good), summary, fresh, wall)
 
 

@@ -43,7 +43,7 @@ class Rows:
         base, people = LabelStore(labels), LabelStore(human)
         names = set(account.images)
         keys = {path: key for path, key in base.keys(account.fingerprint).items() if path in names}
-        work = list(people.all_keys(HUMAN))
+        work = list(people.rows(HUMAN))
         contents = dict(_contents(account.images, keys, work, images)) if work else {}
         theirs = _of_contents(work, contents)
         held = {contents[path] for path in theirs}

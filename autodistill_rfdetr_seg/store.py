@@ -167,7 +167,7 @@ class LabelStore:
         self.folder = folder
         self._rows: list[dict[str, Any]] = []
         self._since = 0.0
-        self._cache: OrderedDict[str, tuple[list[dict[str, Any]], pa.ListArray]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[list[dict[str, Any]], pa.ListArray, pa.Array]] = OrderedDict()
 
     def __enter__(self) -> LabelStore:
         return self
@@ -203,7 +203,11 @@ class LabelStore:
         self._rows = []
 
     def keys(self, base_fingerprint: str, *, heal: bool = False) -> dict[str, Key]:
-        """The newest row of each relative path that this base made: path → key. Reads no instance.
+        """The newest row of each relative path that this base made: path → key; as `rows`."""
+        return {key.path: key for key in self.rows(base_fingerprint, heal=heal)}
+
+    def rows(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
+        """Every row that this base made, the newest last. Reads no instance.
 
         A damaged shard is told by its checksum. With `heal` it is put aside (`.torn`), so that its images count as not
         labelled.
@@ -211,10 +215,6 @@ class LabelStore:
         Raises:
             DataError: a shard is damaged, and `heal` is not set; it is named.
         """
-        return {key.path: key for key in self.all_keys(base_fingerprint, heal=heal)}
-
-    def all_keys(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
-        """Every row that this base made, the oldest first; otherwise as `keys`."""
         columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
             try:
@@ -232,17 +232,25 @@ class LabelStore:
 
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""
-        if key.shard not in self._cache:
-            columns = [name for name in _schema().names if name not in _PROVENANCE]
-            table = self._read(self.folder / key.shard, columns, whole=True)
-            # Instances stay packed until their row is asked for: there may be hundreds an image.
-            packed = table.column("instances").combine_chunks()
-            self._cache[key.shard] = table.drop_columns(["instances"]).to_pylist(), packed
+        rows, instances, _ = self._shard(key.shard)
+        return _from_row({**rows[key.row], "instances": instances[key.row].as_py()})
+
+    def versions(self, key: Key) -> dict[str, str]:
+        """The versions that made the row that `key` names; they may be others than today's."""
+        found: dict[str, str] = json.loads(self._shard(key.shard)[2][key.row].as_py())
+        return found
+
+    def _shard(self, name: str) -> tuple[list[dict[str, Any]], pa.ListArray, pa.Array]:
+        """A shard's rows, less their instances and versions, which stay packed: there may be hundreds an image."""
+        if name not in self._cache:
+            columns = [column for column in _schema().names if column not in _PROVENANCE]
+            table = self._read(self.folder / name, [*columns, "versions"], whole=True)
+            packed = [table.column(column).combine_chunks() for column in ("instances", "versions")]
+            self._cache[name] = table.drop_columns(["instances", "versions"]).to_pylist(), *packed
             if len(self._cache) > _CACHED_SHARDS:
                 self._cache.popitem(last=False)
-        self._cache.move_to_end(key.shard)
-        rows, instances = self._cache[key.shard]
-        return _from_row({**rows[key.row], "instances": instances[key.row].as_py()})
+        self._cache.move_to_end(name)
+        return self._cache[name]
 
     def read_all(self, keys: Mapping[str, Key]) -> Iterator[StoredLabels]:
         """The rows of `keys`, in the order of their paths, a few shards in memory at a time."""

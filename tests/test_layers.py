@@ -15,7 +15,7 @@ FLOORS = (
     ("records", "files", "versions", "tables", "machine", "groundingdino_compat"),
     ("config", "masks"),
     ("images", "split", "fetching"),
-    ("similar", "video", "video_writer"),
+    ("similar", "video", "video_writer", "copies"),
     ("refine", "store", "coco"),
     ("inputs",),
     ("bases",),

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..config import BaseConfig
 from ..errors import AutodistillSegError, UsageError
-from ..images import OpenedImage
+from ..images import KnownImage, OpenedImage
 from ..records import Classes
 from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
@@ -26,7 +26,8 @@ from .registry import (
     identity_of,
 )
 
-Outcome = StoredLabels | AutodistillSegError
+# A known image was read and not asked about.
+Outcome = StoredLabels | KnownImage | AutodistillSegError
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ the base waits for neither. `workers.py` does the same job in processes."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 
 from ..errors import AutodistillSegError
-from ..images import OpenedImage, open_image
-from ..store import Key
+from ..images import KnownImage, OpenedImage, open_unless_known
 from .adapter import BaseAdapter
 from .source import BaseSource, Outcome, outcome_of
 from .workers import Item
@@ -19,14 +19,30 @@ from .workers import Item
 _AHEAD = 3
 _BEHIND = 2
 
-_Opened = tuple[Item, Future[OpenedImage]]
-_Asked = tuple[Item, Future[Outcome | None]]
+_Opened = tuple[Item, Future[OpenedImage | KnownImage]]
+_Asked = tuple[Item, Future[Outcome]]
+
+
+def known_first(items: Sequence[Item], known: Collection[str]) -> Iterator[tuple[Item, Outcome]]:
+    """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
+    if not known:
+        return
+    with closing(_opened_ahead(items, known, _AHEAD)) as opened:
+        for item, reading in opened:
+            try:
+                image = reading.result()
+            except AutodistillSegError as error:
+                yield item, error
+            else:
+                if isinstance(image, OpenedImage):
+                    return
+                yield item, image
 
 
 def asked_in_threads(
-    source: BaseSource, items: Sequence[Item], stored: Mapping[str, Key], batch_size: int | None
-) -> Iterator[tuple[Item, Outcome | None]]:
-    """Each item, in order, with its row, its error, or None where its content proves to be what is `stored` already.
+    source: BaseSource, items: Sequence[Item], known: Collection[str], batch_size: int | None
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item, in order, with its row, its error, or as a known image where its content (SHA-256) is `known`.
 
     Raises:
         AutodistillSegError: the base cannot be built.
@@ -35,10 +51,10 @@ def asked_in_threads(
     size = adapter.batch_size(batch_size)
     behind: deque[_Asked] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
-        opened = _opened_ahead(items, size + _AHEAD)
+        opened = _opened_ahead(items, known, size + _AHEAD)
         try:
             while batch := list(islice(opened, size)):
-                behind += _asked(adapter, batch, stored, encoder)
+                behind += _asked(adapter, batch, encoder)
                 while len(behind) > size + _BEHIND:
                     yield _finished(behind.popleft())
         except KeyboardInterrupt:
@@ -48,46 +64,41 @@ def asked_in_threads(
         yield from map(_finished, behind)
 
 
-def _opened_ahead(items: Sequence[Item], ahead: int) -> Iterator[_Opened]:
+def _opened_ahead(items: Sequence[Item], known: Collection[str], ahead: int) -> Generator[_Opened, None, None]:
     """Each image with its decoding under way, `ahead` at a time, so that the base does not wait for the disk."""
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
         rest = iter(items)
-        queue = deque((item, pool.submit(open_image, *item)) for item in islice(rest, ahead))
+        queue = deque((item, pool.submit(open_unless_known, *item, known)) for item in islice(rest, ahead))
         try:
             while queue:
                 yield queue.popleft()
-                queue += [(item, pool.submit(open_image, *item)) for item in islice(rest, 1)]
+                queue += [(item, pool.submit(open_unless_known, *item, known)) for item in islice(rest, 1)]
         finally:
             for _, future in queue:
                 future.cancel()
 
 
-def _asked(
-    adapter: BaseAdapter, batch: Sequence[_Opened], stored: Mapping[str, Key], encoder: ThreadPoolExecutor
-) -> list[_Asked]:
+def _asked(adapter: BaseAdapter, batch: Sequence[_Opened], encoder: ThreadPoolExecutor) -> list[_Asked]:
     """A batch, asked; what is left to do for each image is in the encoder's hands."""
-    ready: list[tuple[Item, OpenedImage | AutodistillSegError | None]] = []
+    ready: list[tuple[Item, OpenedImage | KnownImage | AutodistillSegError]] = []
     for item, opened in batch:
         try:
-            image = opened.result()
+            ready.append((item, opened.result()))
         except AutodistillSegError as error:
             ready.append((item, error))
-        else:
-            key = stored.get(item[1])
-            ready.append((item, None if key and key.sha256 == image.record.sha256 else image))
     images = [image for _, image in ready if isinstance(image, OpenedImage)]
     answers = iter(adapter.start([image.pixels for image in images]))
     return [
-        (item, encoder.submit(outcome_of, found, next(answers)) if isinstance(found, OpenedImage) else _known(found))
+        (item, encoder.submit(outcome_of, found, next(answers)) if isinstance(found, OpenedImage) else _done(found))
         for item, found in ready
     ]
 
 
-def _known(outcome: Outcome | None) -> Future[Outcome | None]:
-    future: Future[Outcome | None] = Future()
+def _done(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
     future.set_result(outcome)
     return future
 
 
-def _finished(asked: _Asked) -> tuple[Item, Outcome | None]:
+def _finished(asked: _Asked) -> tuple[Item, Outcome]:
     return asked[0], asked[1].result()

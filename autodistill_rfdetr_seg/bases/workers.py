@@ -1,13 +1,14 @@
 """Labelling in processes of their own: several bases at work, and a base that hangs can be ended without loss.
 
-The parent alone writes the store. A worker that dies or takes too long costs its image, which becomes a failure with a
-reason; another worker takes its place. Workers end by themselves when the parent is gone, even from within a base that
-hangs.
+The parent alone writes the store, and waits for all workers at once, those that build their base among them. A worker
+that dies or takes too long costs its image, which becomes a failure with a reason; another worker takes its place.
+Workers end by themselves when the parent is gone, even from within a base that hangs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -15,65 +16,78 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from ..config import LabelingConfig
 from ..errors import AutodistillSegError, BaseModelError, UsageError
-from ..images import OpenedImage, open_image
+from ..images import KnownImage, OpenedImage, open_unless_known
 from .adapter import BaseAdapter
 from .source import BaseSource, Outcome, outcome_of
+
+_log = logging.getLogger(__name__)
 
 Item = tuple[Path, str]
 
 
 def asked_in_workers(
-    source: BaseSource, items: Sequence[Item], workers: int, timeout: float | None, batch_size: int | None
+    source: BaseSource, items: Sequence[Item], known: Collection[str], options: LabelingConfig
 ) -> Iterator[tuple[Item, Outcome]]:
-    """Each item with its row or its error, in the order in which they are done.
+    """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`, in the order in
+    which they are done.
 
-    A batch whose worker dies or runs out of its time (`timeout` seconds an image) is asked for again one by one.
+    A batch whose worker dies or runs out of its time (`timeout_per_image` each) is asked for again one by one. A worker
+    that cannot build its base, or takes longer than `start_timeout`, leaves the work to the others.
 
     Raises:
         UsageError: the base cannot be sent to another process.
-        AutodistillSegError: no worker could build it.
+        AutodistillSegError: no worker is left that could build it.
     """
     rest = iter(items)
     alone: deque[Item] = deque()
     crew: list[_Worker] = []
 
-    def work_for(worker: _Worker) -> list[Item]:
-        return [alone.popleft()] if alone else list(islice(rest, worker.batch))
+    def hand_out() -> None:
+        for worker in crew:
+            if not worker.busy:
+                given = [alone.popleft()] if alone else list(islice(rest, worker.batch))
+                worker.give(given, options.timeout_per_image)
 
     try:
-        for place in range(min(workers, len(items))):
-            crew.append(_Worker(source, place, batch_size))
-        busy = {worker.connection: worker for worker in crew if worker.give(work_for(worker), timeout)}
-        while busy:
-            for worker in _finished(list(busy.values())):
-                del busy[worker.connection]
-                done, outcomes = worker.items, worker.result()
-                if worker.gone:
+        for place in range(min(options.workers or 1, len(items))):
+            crew.append(_Worker(source, place, known, options))
+        answered = 0
+        while answered < len(items):
+            for worker in _finished([worker for worker in crew if worker.busy]):
+                done, outcomes = worker.items, worker.result() if worker.ready else ()
+                if not worker.ready and (error := worker.started()) is not None:
                     worker.stop()
                     crew.remove(worker)
-                    worker = _Worker(source, worker.place, batch_size)
-                    crew.append(worker)
+                    if not crew:
+                        raise error
+                    _log.warning("A worker is lost, and the others go on: %s", error.message)
+                elif worker.gone:
+                    worker.stop()
+                    crew.remove(worker)
+                    crew.append(_Worker(source, worker.place, known, options))
                     if len(done) > 1:
                         alone += done
                         outcomes = ()
+                # Before the answer is stored, so that the base does not wait for that.
+                hand_out()
+                answered += len(outcomes)
                 yield from zip(done, outcomes, strict=False)
-                if worker.give(work_for(worker), timeout):
-                    busy[worker.connection] = worker
     finally:
         for worker in crew:
             worker.stop()
 
 
 def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
-    """The workers that have answered, died, or run out of time; waits until there is one."""
+    """The workers that have started, answered, died, or run out of time; waits until there is one."""
     while True:
         soonest = min(worker.deadline for worker in busy)
         ready = wait([worker.connection for worker in busy], max(0.0, min(soonest - time.monotonic(), 3600.0)))
@@ -83,17 +97,18 @@ def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
 
 
 class _Worker:
-    """A process with a base in it, working on `batch` items at a time."""
+    """A process that builds a base and is then `ready` to work on `batch` items at a time."""
 
-    def __init__(self, source: BaseSource, place: int, batch_size: int | None) -> None:
+    def __init__(self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.place = place
         self.items: Sequence[Item] = ()
-        self.deadline = float("inf")
-        self.gone = False
-        self._timeout: float | None = None
-        self._process = context.Process(target=_work, args=(theirs, source.portable(), place, batch_size), daemon=True)
+        self.batch = 1
+        self.ready = self.gone = False
+        self._timeout = options.start_timeout
+        args = (theirs, source.portable(), place, frozenset(known), options.batch_size)
+        self._process = context.Process(target=_work, args=args, daemon=True)
         try:
             self._process.start()
         except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
@@ -104,28 +119,43 @@ class _Worker:
         except OSError as error:
             raise BaseModelError(f"A worker process could not be started: {error}.") from error
         theirs.close()
-        ready = self._receive()
-        if isinstance(ready, AutodistillSegError):
-            raise ready
-        self.batch = int(ready)
+        self.deadline = time.monotonic() + self._timeout
 
-    def give(self, items: Sequence[Item], timeout: float | None) -> bool:
-        """Hands it items to work on; False where there are none."""
-        self.items, self._timeout = items, timeout
+    @property
+    def busy(self) -> bool:
+        """Whether it builds its base or has items that it has not answered."""
+        return not self.ready or bool(self.items)
+
+    def started(self) -> AutodistillSegError | None:
+        """What kept it from being ready; None where it is now."""
+        if not self.connection.poll():
+            return BaseModelError(
+                f"The base took longer than {self._timeout:g} s to be built.",
+                "Where its weights take that long to come, give it more with --start-timeout.",
+            )
+        said = self._receive()
+        if isinstance(said, AutodistillSegError):
+            return said
+        self.batch, self.ready = int(said), True
+        return None
+
+    def give(self, items: Sequence[Item], timeout: float | None) -> None:
+        """Hands it items to work on, where there are any."""
         if not items:
-            return False
-        self.deadline = float("inf") if timeout is None else time.monotonic() + timeout * len(items)
+            return
+        self.items, self._timeout = items, float("inf") if timeout is None else timeout
+        self.deadline = time.monotonic() + self._timeout * len(items)
         with contextlib.suppress(OSError):  # one that has died is found out by its closed end
             self.connection.send(items)
-        return True
 
     def result(self) -> Sequence[Outcome]:
         """Its answer to each item; an error where it died or took too long, which goes for all of them."""
+        asked, self.items = self.items, ()
         if self.connection.poll():
             answer = self._receive()
             return [answer] if isinstance(answer, AutodistillSegError) else answer
         self.gone = True
-        return [BaseModelError(f"The base took longer than {self._timeout:g} s on {self.items[0][1]}.")]
+        return [BaseModelError(f"The base took longer than {self._timeout:g} s on {asked[0][1]}.")]
 
     def _receive(self) -> Any:
         try:
@@ -142,7 +172,9 @@ class _Worker:
         self._process.join(5)
 
 
-def _work(connection: Connection, source: BaseSource, place: int, batch_size: int | None) -> None:
+def _work(
+    connection: Connection, source: BaseSource, place: int, known: Collection[str], batch_size: int | None
+) -> None:
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -157,7 +189,7 @@ def _work(connection: Connection, source: BaseSource, place: int, batch_size: in
             return
         connection.send(adapter.batch_size(batch_size))
         while True:
-            answers = _outcomes(adapter, connection.recv())
+            answers = _outcomes(adapter, connection.recv(), known)
             connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
 
 
@@ -169,15 +201,15 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _outcomes(adapter: BaseAdapter, items: Sequence[Item]) -> list[Outcome]:
-    opened = [_opened(item) for item in items]
+def _outcomes(adapter: BaseAdapter, items: Sequence[Item], known: Collection[str]) -> list[Outcome]:
+    opened = [_opened(item, known) for item in items]
     answers = iter(adapter.start([image.pixels for image in opened if isinstance(image, OpenedImage)]))
     return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
 
 
-def _opened(item: Item) -> OpenedImage | AutodistillSegError:
+def _opened(item: Item, known: Collection[str]) -> OpenedImage | KnownImage | AutodistillSegError:
     try:
-        return open_image(*item)
+        return open_unless_known(*item, known)
     except AutodistillSegError as error:
         return error
 
