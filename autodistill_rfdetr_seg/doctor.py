@@ -8,24 +8,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .bases.inventory import importable, inventory
+from .bases.inventory import Known, importable, inventory
 from .machine import disk_free, memory_gb
 from .versions import versions
 
 
 @dataclass(frozen=True)
 class Part:
-    """An optional part: whether it is here, what for, and how to get it."""
+    """An optional part: whether it is here and would run, what for, how to get it, why it would be refused, and how
+    many GB of weights it fetches on first use that are not here (0 where it needs none)."""
 
     name: str
     present: bool
     purpose: str
     install: str
+    problem: str = ""
+    fetches_gb: float = 0
 
 
 def optional_parts() -> list[Part]:
     """Every optional part, present or missing; nothing is imported."""
-    parts = [Part(f"{one.kind} {one.name}", one.installed, one.summary, one.install) for one in inventory()]
+    parts = [_part(known) for known in inventory()]
     others = [
         ("onnx", "ONNX export", "pip install 'autodistill-rfdetr-seg[onnx]'"),
         ("onnxruntime", "running an exported model without torch", "pip install 'autodistill-rfdetr-seg[onnx]'"),
@@ -34,6 +37,13 @@ def optional_parts() -> list[Part]:
         ("pillow_heif", "HEIC photos", "pip install 'autodistill-rfdetr-seg[heic]'"),
     ]
     return parts + [Part(name, importable(name), purpose, install) for name, purpose, install in others]
+
+
+def _part(known: Known) -> Part:
+    fetches = sum(one.bytes for one in known.weights if not one.here) / 1e9
+    present = known.installed and not known.problem
+    name = f"{known.kind} {known.name}"
+    return Part(name, present, known.summary, known.install, known.problem, round(fetches, 2))
 
 
 def device() -> dict[str, Any]:

@@ -44,6 +44,9 @@ def label(
     resume: bool = False,
     overwrite: bool = False,
     image_input: ImageInput = "bgr",
+    tiles: int | None = None,
+    overlap: float | None = None,
+    stability: bool | None = None,
     progress: bool = True,
     **options: Any,
 ) -> SegDataset:
@@ -57,6 +60,7 @@ def label(
         ontology: prompt → class name; left out where `base` is a model, which has its own, or a path.
         resume: go on where an earlier call stopped; overwrite: begin anew.
         image_input: how a `base` model wants images: "bgr" (HWC uint8 array), "path" or "pil".
+        tiles, overlap, stability: how the base is asked, as in `BaseConfig`; None leaves that as it is there.
         options: groups of `PipelineConfig`: `refine={...}`, `split={...}`, `dataset={...}`, …
 
     Returns:
@@ -66,20 +70,21 @@ def label(
     Raises:
         AutodistillSegError: see `errors`; one sentence, with a hint.
     """
-    source = None
-    if not isinstance(base, (str, BaseConfig)):
-        source = BaseSource.of_model(base, image_input)
-        ontology = source.classes.ontology
-        base = BaseConfig(name=source.provenance.base, args=dict(source.provenance.args))
+    at_hand = None if isinstance(base, (str, BaseConfig)) else BaseSource.of_model(base, image_input)
+    if at_hand is not None:
+        ontology = at_hand.classes.ontology
+        base = BaseConfig(name=at_hand.provenance.base, args=dict(at_hand.provenance.args))
     named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
+    asked = {"tiles": tiles, "overlap": overlap, "stability": stability}
     config = parse(
         {
             "images": str(Path(images).resolve()),
             "ontology": dict(ontology or {}),
-            "base": named.model_dump(),
+            "base": named.model_dump() | {name: value for name, value in asked.items() if value is not None},
             **options,
         }
     )
+    source = None if at_hand is None else at_hand.asked(config.base)
     config = with_ontology(config)
     run = RunFolder(Path(output))
     source = prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite)

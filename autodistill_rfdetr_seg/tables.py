@@ -74,6 +74,8 @@ def bases_table(found: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for known in found:
         state = "installed" if known["installed"] else f"missing  → {known['install'] or 'install its package'}"
+        if known["problem"]:
+            state = f"refused: {known['problem']}  → {known['install']}"
         lines.append(f"{known['kind'] + ' ' + known['name']:<26}{state}")
         licence = f" ({known['licence']})" if known["licence"] else ""
         lines.append(f"    {known['summary']}{licence}")
@@ -98,9 +100,11 @@ def doctor_table(found: Mapping[str, Any]) -> str:
         "",
     ]
     for part in found["parts"]:
-        state = "present" if part["present"] else "missing"
+        state = "present" if part["present"] else "refused" if part["problem"] else "missing"
         how = f"  → {part['install']}" if part["install"] and not part["present"] else ""
-        lines.append(f"{part['name']:<26}{state:<9}{part['purpose']}{how}")
+        lines.append(f"{part['name']:<26}{state:<9}{part['problem'] or part['purpose']}{how}")
+        if part["fetches_gb"]:
+            lines.append(f"{'':<35}its weights are not here: {part['fetches_gb']:.2f} GB, fetched on first use")
     for name, present in found["keys"].items():
         lines.append(f"{name:<26}{'set' if present else 'not set'}")
     return "\n".join(lines)

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from autodistill_rfdetr_seg import groundingdino_compat
+from autodistill_rfdetr_seg.bases.inventory import importable
 from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS, BaseEntry
 from autodistill_rfdetr_seg.cli import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli_options import ALL_OPTIONS
@@ -249,15 +251,37 @@ def test_bases_are_listed_with_what_they_need(
     dino = tmp_path / ".cache" / "autodistill" / "groundingdino" / "groundingdino_swint_ogc.pth"
     dino.parent.mkdir(parents=True)
     dino.write_bytes(b"x")
-    assert here("grounded-sam") == [True, False]
+    assert here("grounded-sam") == [True, False, False]
     assert main(["bases"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"facebook/sam3 +3\.44 GB +here", out)
     assert re.search(r"detector mine +missing  → pip install 'autodistill-rfdetr-seg\[mine\]'", out)
     # The doctor tells of the same ones, from the same list.
     assert main(["doctor", "--json"]) == 0
-    parts = {part["name"]: part["present"] for part in json.loads(capsys.readouterr().out)["parts"]}
-    assert {f"{one['kind']} {name}": one["installed"] for name, one in found.items()}.items() <= parts.items()
+    parts = {part["name"]: part for part in json.loads(capsys.readouterr().out)["parts"]}
+    for name, one in found.items():
+        assert parts[f"{one['kind']} {name}"]["present"] == one["installed"]
+    # SAM's and BERT's weights, those of Grounding DINO being here; SAM 3's are here.
+    assert parts["base grounded-sam"]["fetches_gb"] == round((2_564_550_879 + 440_449_768) / 1e9, 2)
+    assert parts["base sam3"]["fetches_gb"] == parts["base threshold"]["fetches_gb"] == 0
+    assert main(["doctor"]) == 0
+    assert "3.01 GB, fetched on first use" in capsys.readouterr().out
+
+
+def test_a_base_that_would_be_refused_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not importable("autodistill_grounded_sam"):
+        pytest.skip("autodistill-grounded-sam is not installed")
+    monkeypatch.setattr(groundingdino_compat, "TESTED", ((5, 0), (5, 0)))
+    assert main(["doctor", "--json"]) == 0
+    part = next(p for p in json.loads(capsys.readouterr().out)["parts"] if p["name"] == "base grounded-sam")
+    assert not part["present"] and "has not been tested with transformers" in part["problem"]
+    assert part["install"] == "pip install 'transformers>=5.0,<5.0'"
+    for command in ("doctor", "bases"):
+        assert main([command]) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("base grounded-sam "))
+        assert "refused" in line and part["problem"] in line
 
 
 def test_listing_bases_imports_none_of_them() -> None:

@@ -15,7 +15,7 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco, label, masks
 from autodistill_rfdetr_seg.bases import stability
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.contract import Masks
@@ -124,10 +124,47 @@ def test_agreement_with_a_mirrored_answer() -> None:
     mirrored = stability.views_of(segments=True)[0]
     one, two = Instance(0, masks.encode(mask), 0.5), Instance(1, masks.encode(middle), 0.5)
     assert stability.agreement([one, two], [two, one], mirrored).tolist() == [16 / 24, 1]
-    # of the same prompt only, and each with its best
+    # of the same class only, and each with its best
     other = Instance(1, masks.encode(mask), 0.5)
     assert stability.agreement([one, two], [other, two], mirrored).tolist() == [0, 1]
     assert stability.agreement([one], [], mirrored).tolist() == [0]
+    # another prompt of the class that wins in the mirror is no disagreement
+    assert stability.agreement([one, two], [other, two], mirrored, classes=[5, 5]).tolist() == [18 / 22, 1]
+
+
+class Synonyms(DetectionBaseModel):
+    """Finds what is red, by another prompt in the mirror than in the picture."""
+
+    def __init__(self) -> None:
+        self.ontology = CaptionOntology({"dog": "dog", "puppy": "dog", "cat": "cat"})
+
+    def predict(self, input: npt.NDArray[np.uint8]) -> sv.Detections:
+        found = red(input)
+        left = bool(found[:, : input.shape[1] // 2].sum() > found[:, input.shape[1] // 2 :].sum())
+        return detections(found[None], [0 if left else 1], [0.8])
+
+
+def test_another_prompt_of_the_class_costs_no_stability_and_parts_no_object(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    # A square across the middle, where two tiles meet: the one finds it by "puppy", the other by "dog".
+    pixels = np.full((*SHAPE, 3), 100, np.uint8)
+    pixels[12:36, 14:48] = BGR_RED[::-1]
+    Image.fromarray(pixels).save(tmp_path / "photos" / "a.png")
+    Image.fromarray(picture()).save(tmp_path / "photos" / "b.png")
+    for tiles in (None, 32):
+        out = tmp_path / f"run{tiles}"
+        options: Any = {"tiles": tiles, "overlap": 0.1, "split": {"train": 0.5, "valid": 0.5, "test": 0}}
+        label(Synonyms(), tmp_path / "photos", out, stability=True, progress=False, **options)
+        store = LabelStore(out / "labels")
+        rows = {row.image.path: row for row in store.read_all(store.keys(read_account(out / "labels").fingerprint))}
+        (wide,), (left,) = rows["a.png"].instances, rows["b.png"].instances
+        assert masks.area(wide.rle) == 24 * 34
+        assert min(wide.stability or 0, left.stability or 0) > 0.9
+        assert read_account(out / "labels").args["stability"] is True
+        # Asked otherwise, it is another base's label.
+        resumed = label(Synonyms(), tmp_path / "photos", out, resume=True, progress=False, **options)
+        assert "stability" not in read_account(out / "labels").args
+        assert sum(count["instances"] for count in resumed.counts.values()) == 2
 
 
 @pytest.mark.parametrize("segments", [True, False])

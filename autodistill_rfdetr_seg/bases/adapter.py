@@ -49,7 +49,11 @@ Pending = Callable[[], Answer]
 
 
 class BaseAdapter:
-    """Asks `model` (any `DetectionBaseModel`) about images, and brings its answers into one form."""
+    """Asks `model` (any `DetectionBaseModel`) about images, and brings its answers into one form.
+
+    `classes` (one a prompt) tells which prompts find one class, as `same_class` has it: what tiles and further
+    questions show of an object belongs together, whichever of them found it.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class BaseAdapter:
         overlap: float = 0.0,
         *,
         stability: bool = False,
+        classes: Sequence[int] = (),
     ) -> None:
         self.model = model
         self.prompts = prompts
@@ -67,6 +72,7 @@ class BaseAdapter:
         self.tiles = tiles
         self.overlap = overlap
         self.stability = stability
+        self.classes = classes
 
     def batch_size(self, wanted: int | None) -> int:
         """How many images at a time to ask about: `wanted`, or what the base prefers; 1 where it takes no batches."""
@@ -100,7 +106,7 @@ class BaseAdapter:
         segment = None
         if self.tiles is None and callable(getattr(self.model, "segment", None)):
             segment = self._segment
-        judged = ask_again(images, [_said(one) or () for one in pending], self._said_of, segment)
+        judged = ask_again(images, [_said(one) or () for one in pending], self._said_of, segment, self.classes)
         return [partial(_judged, one, instances) for one, instances in zip(pending, judged, strict=True)]
 
     def _said_of(self, images: Sequence[RgbImage]) -> list[Sequence[Instance] | None]:
@@ -130,7 +136,7 @@ class BaseAdapter:
             shape = (window.bottom - window.top, window.right - window.left)
             return instances_of(detections, shape, self.prompts, dropped)
 
-        instances = ask_in_tiles(ask, height, width, tile, self.overlap)
+        instances = ask_in_tiles(ask, height, width, tile, self.overlap, self.classes)
         return Answer(tuple(instances), dict(dropped), spent)
 
     def _parts(self, pixels: RgbImage, tile: int) -> Callable[[Window], Any]:

@@ -30,6 +30,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..records import Instance
+
 BgrImage = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]
 
@@ -61,3 +63,14 @@ class Segmenter(Protocol):
     def segment_batch(self, images: Sequence[BgrImage], boxes_xyxy: Sequence[Boxes]) -> list[Masks]:
         """The same for several images at once, of whatever sizes."""
         ...
+
+
+def same_class(first: Sequence[Instance], second: Sequence[Instance], classes: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Whether (N, M) instances of a base's answers are of one class.
+
+    Their `class_index` is the prompt's; `classes` has the class of each prompt. Empty, each prompt is its own class.
+    """
+    one, two = (np.array([i.class_index for i in some], dtype=np.intp) for some in (first, second))
+    if classes:
+        one, two = (np.asarray(classes, dtype=np.intp)[some] for some in (one, two))
+    return np.equal(one[:, None], two)

@@ -149,12 +149,12 @@ def _load(ontology: Any, **thresholds: float) -> Any:
             raise MissingInputError(
                 f"The weights of GroundedSAM are not here and could not be fetched: {reason}.",
                 f"Copy them from elsewhere to {places}, with {Path(_CONFIG).name} beside the first; delete any that "
-                "was not fetched to its end.",
+                "was not fetched to its end. The text model, bert-base-uncased, goes into the hub's cache.",
             ) from error
         raise BaseModelError(
             f"GroundedSAM could not be loaded: {reason}.",
-            f"Its weights are {places}: delete one that is damaged, and it is fetched again. The text model, "
-            "bert-base-uncased, comes from the Hugging Face hub or its cache.",
+            "Its text model, bert-base-uncased, comes from the Hugging Face hub or its cache: is it there? Its weights "
+            f"are {places}: delete one that is damaged, and it is fetched again.",
         ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..errors import DependencyError
 from .registry import BASES, SEGMENTERS, BaseEntry
 
 
@@ -25,8 +26,9 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A base or segmenter: `kind` is `base`, `detector` (boxes only: it needs a segmenter) or `segmenter`; `install` is
-    the command that cures its absence, empty where there is none."""
+    """A base or segmenter: `kind` is `base`, `detector` (boxes only: it needs a segmenter) or `segmenter`; `problem`
+    says why it would be refused although it is installed; `install` is the command that cures its absence or the
+    problem, empty where there is none."""
 
     kind: Literal["base", "detector", "segmenter"]
     name: str
@@ -35,6 +37,7 @@ class Known:
     licence: str
     summary: str
     weights: tuple[Weights, ...]
+    problem: str = ""
 
 
 def inventory() -> list[Known]:
@@ -65,7 +68,13 @@ def _known(kind: Literal["base", "detector", "segmenter"], name: str, entry: Bas
     installed = Path(module).is_file() if module.endswith(".py") else importable(module)
     install = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else ""
     weights = tuple(Weights(place, size, is_here(place)) for place, size in entry.weights)
-    return Known(kind, name, installed, install, entry.licence, entry.summary, weights)
+    problem = ""
+    try:
+        if installed and entry.check is not None:
+            entry.check()
+    except DependencyError as error:
+        problem, install = error.message, error.hint or ""
+    return Known(kind, name, installed, install, entry.licence, entry.summary, weights, problem)
 
 
 def _hub_cache() -> Path:

@@ -6,11 +6,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .. import groundingdino_compat
 from ..config import BaseConfig
 from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
 from ..records import Classes
@@ -27,7 +28,8 @@ class BaseEntry:
     fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
     from `~` where the package keeps the file. `args` are given to the constructor whatever the user adds, and `label`
     is what its labels name as their base where that is not what the user wrote.
-    `package` is what must be installed for it, where that is not the target's own.
+    `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
+    what is installed would not do, and imports nothing of theirs.
     """
 
     target: str
@@ -40,6 +42,7 @@ class BaseEntry:
     args: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
     package: str = ""
+    check: Callable[[], None] | None = None
 
     @property
     def needs(self) -> str:
@@ -62,7 +65,9 @@ BASES: dict[str, BaseEntry] = {
         weights=(
             ("~/.cache/autodistill/groundingdino/groundingdino_swint_ogc.pth", 693_997_677),
             ("~/.cache/autodistill/segment_anything/sam_vit_h_4b8939.pth", 2_564_550_879),
+            ("bert-base-uncased", 440_449_768),
         ),
+        check=groundingdino_compat.check,
     ),
     "sam3": BaseEntry(
         "autodistill_rfdetr_seg.bases.sam3:Sam3",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config import BaseConfig
 from ..errors import AutodistillSegError, UsageError
@@ -30,6 +30,27 @@ from .registry import (
 Outcome = StoredLabels | KnownImage | AutodistillSegError
 
 
+class Asking(NamedTuple):
+    """How a base is asked, as `BaseConfig` has it: in tiles, and whether again for stability."""
+
+    tiles: int | None = None
+    overlap: float = 0.2
+    stability: bool = False
+
+    @classmethod
+    def of(cls, config: BaseConfig) -> Asking:
+        """As the configuration says."""
+        return cls(config.tiles, config.overlap, config.stability)
+
+    def told(self) -> dict[str, Any]:
+        """What of it decides the labels, to be kept with them; nothing where a base is asked plainly."""
+        tiling = {} if self.tiles is None else {"tiles": self.tiles, "overlap": self.overlap}
+        return tiling | ({"stability": True} if self.stability else {})
+
+
+_PLAINLY = Asking()
+
+
 @dataclass(frozen=True)
 class BaseSource:
     """A base that is built when the first image needs it, and what it writes beside its labels."""
@@ -39,6 +60,7 @@ class BaseSource:
     config: BaseConfig | None = None
     model: Any = None
     image_input: ImageInput = "bgr"
+    asking: Asking = _PLAINLY
 
     @classmethod
     def named(cls, config: BaseConfig, classes: Classes) -> BaseSource:
@@ -62,12 +84,9 @@ class BaseSource:
         if config.segmenter is not None:
             segmenter = identity_of(find_segmenter(config.segmenter), config.segmenter_args)
             args |= {"segmenter": config.segmenter, "segmenter_args": dict(segmenter)}
-        if config.tiles is not None:
-            args |= {"tiles": config.tiles, "overlap": config.overlap}
-        if config.stability:
-            args |= {"stability": True}
-        provenance = Provenance(entry.label or config.name, args, prompts, versions())
-        return cls(classes, provenance, config, None, entry.image_input)
+        asking = Asking.of(config)
+        provenance = Provenance(entry.label or config.name, args | asking.told(), prompts, versions())
+        return cls(classes, provenance, config, None, entry.image_input, asking)
 
     @classmethod
     def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
@@ -76,6 +95,12 @@ class BaseSource:
         prompts = tuple(prompt for prompt, _ in classes.prompts)
         provenance = Provenance(_name(model), _shown(model), prompts, versions())
         return cls(classes, provenance, None, corrected(model), image_input)
+
+    def asked(self, config: BaseConfig) -> BaseSource:
+        """A base that is at hand, asked as the configuration says."""
+        asking = Asking.of(config)
+        args = {**self.provenance.args, **asking.told()}
+        return dataclasses.replace(self, asking=asking, provenance=dataclasses.replace(self.provenance, args=args))
 
     def built(self) -> BaseSource:
         """The same with its base at hand, built now if it is not.
@@ -98,9 +123,10 @@ class BaseSource:
 
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it is not at hand."""
-        tiling = (None, 0.0) if self.config is None else (self.config.tiles, self.config.overlap)
-        again = self.config is not None and self.config.stability
-        return BaseAdapter(self.built().model, len(self.classes.prompts), self.image_input, *tiling, stability=again)
+        tiles, overlap, again = self.asking
+        of = [index for _, index in self.classes.prompts]
+        model = self.built().model
+        return BaseAdapter(model, len(of), self.image_input, tiles, overlap, stability=again, classes=of)
 
 
 def _name(model: Any) -> str:

@@ -1,6 +1,6 @@
 """How much a base's masks agree with themselves when it is asked again: a score that needs no ground truth.
 
-A base is asked about changed *views* of the image, and each mask held against the best of the same prompt in the
+A base is asked about changed *views* of the image, and each mask held against the best of the same class in the
 answer, brought back. One that can `segment` boxes is asked about the mirrored image alone, as its image encoder is the
 dear part, and once more with its boxes moved. `stability` is the mean over the questions; the moved boxes count as one.
 
@@ -22,7 +22,7 @@ from .. import masks
 from ..errors import AutodistillSegError, BaseModelError
 from ..images import RgbImage
 from ..records import Instance, Rle
-from .contract import Boxes, Masks
+from .contract import Boxes, Masks, same_class
 
 Agreement = npt.NDArray[np.float64]
 Ask = Callable[[Sequence[RgbImage]], Sequence[Sequence[Instance] | None]]
@@ -50,12 +50,17 @@ class View(NamedTuple):
 
 
 def ask_again(
-    images: Sequence[RgbImage], answers: Sequence[Sequence[Instance]], ask: Ask, segment: Segment | None
+    images: Sequence[RgbImage],
+    answers: Sequence[Sequence[Instance]],
+    ask: Ask,
+    segment: Segment | None,
+    classes: Sequence[int] = (),
 ) -> list[tuple[Instance, ...]]:
     """The instances that a base gave for each image (HWC uint8 RGB), with their stability.
 
     `ask` gives the base's instances for a batch of images, None for one it failed on. A question that the base fails on
-    does not count; where all of them do, there is no stability. Of what has no instance nothing is asked.
+    does not count; where all of them do, there is no stability. Of what has no instance nothing is asked. `classes` as
+    for `same_class`.
     """
     some = [at for at, one in enumerate(answers) if one]
     questions: dict[int, list[Agreement]] = {at: [] for at in some}
@@ -64,7 +69,7 @@ def ask_again(
             if again is None:
                 _log.warning("The base failed on an image made %s: stability goes without it.", view.name)
             else:
-                questions[at].append(agreement(answers[at], again, view))
+                questions[at].append(agreement(answers[at], again, view, classes))
     for at in some:
         if segment is None:
             continue
@@ -83,17 +88,20 @@ def views_of(segments: bool) -> tuple[View, ...]:
     return (mirror, View("smaller", _smaller, _enlarged), View("brighter", _brighter, lambda mask, _: mask))
 
 
-def agreement(instances: Sequence[Instance], again: Sequence[Instance], view: View) -> Agreement:
-    """Mask IoU (N,) of each instance with the best of the same prompt in the answer to a view; 0 where there is none.
+def agreement(
+    instances: Sequence[Instance], again: Sequence[Instance], view: View, classes: Sequence[int] = ()
+) -> Agreement:
+    """Mask IoU (N,) of each instance with the best of the same class in the answer to a view; 0 where there is none.
 
-    `class_index` is the prompt's index. One mask is dense at a time.
+    Another prompt of the class may win in a view: that is no disagreement. One mask is dense at a time.
     """
     if not instances or not again:
         return np.zeros(len(instances))
     height, width = instances[0].rle.height, instances[0].rle.width
     back = [masks.encode(view.back(masks.decode(one.rle), (height, width))) for one in again]
-    same = np.array([[a.class_index == b.class_index for b in again] for a in instances])
-    best: Agreement = (masks.iou_matrix([one.rle for one in instances], back) * same).max(axis=1)
+    best: Agreement = (
+        masks.iou_matrix([one.rle for one in instances], back) * same_class(instances, again, classes)
+    ).max(axis=1)
     return best
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from .. import masks
 from ..errors import UsageError
 from ..records import Instance, Rle
+from .contract import same_class
 
 # IoU in the shared zone above which two masks are one object: from a half on, a mask has at most one such partner among
 # masks that do not overlap.
@@ -51,11 +52,17 @@ class _Piece:
 
 
 def ask_in_tiles(
-    ask: Callable[[Window], Sequence[Instance]], height: int, width: int, tile: int, overlap: float
+    ask: Callable[[Window], Sequence[Instance]],
+    height: int,
+    width: int,
+    tile: int,
+    overlap: float,
+    classes: Sequence[int] = (),
 ) -> list[Instance]:
     """The instances of a large image of `height` x `width` pixels, their masks of that size.
 
-    `ask` is called for each tile and gives the instances in it, their masks of the tile's size.
+    `ask` is called for each tile and gives the instances in it, their masks of the tile's size. Only what is of one
+    class is joined: `classes` as for `same_class`.
 
     Tiles are `tile` x `tile` pixels (less where the image is smaller), overlap by at least `overlap` of that and are
     spread evenly. Of an image that fits into one tile the answer is given back as it is; otherwise instances come best
@@ -74,7 +81,7 @@ def ask_in_tiles(
     pieces: list[_Piece] = []
     for number, window in enumerate(windows):
         pieces += [_piece(number, window, instance, height, width) for instance in ask(window)]
-    joined = [_join([pieces[at] for at in group]) for group in _groups(pieces, windows)]
+    joined = [_join([pieces[at] for at in group]) for group in _groups(pieces, windows, classes)]
     return sorted(joined, key=_order)
 
 
@@ -136,7 +143,7 @@ def _piece(number: int, window: Window, instance: Instance, height: int, width: 
     return _Piece(number, dataclasses.replace(instance, rle=rle), masks.area(rle), box, cut)
 
 
-def _groups(pieces: Sequence[_Piece], windows: Sequence[Window]) -> list[list[int]]:
+def _groups(pieces: Sequence[_Piece], windows: Sequence[Window], classes: Sequence[int]) -> list[list[int]]:
     """Positions in `pieces` of what is one object each, by union-find over the pairs that belong together."""
     parent = list(range(len(pieces)))
 
@@ -154,7 +161,7 @@ def _groups(pieces: Sequence[_Piece], windows: Sequence[Window]) -> list[list[in
         if zone is None:
             continue
         first, second = ([at for at in of_tile[tile] if _shared(pieces[at].box, zone)] for tile in (one, two))
-        for a, b in _pairs([pieces[at] for at in first], [pieces[at] for at in second], zone):
+        for a, b in _pairs([pieces[at] for at in first], [pieces[at] for at in second], zone, classes):
             low, high = sorted((root(first[a]), root(second[b])))
             parent[high] = low
     groups: dict[int, list[int]] = {}
@@ -169,7 +176,9 @@ def _shared(one: Window, two: Window) -> Window | None:
     return Window(top, left, bottom, right) if top < bottom and left < right else None
 
 
-def _pairs(first: Sequence[_Piece], second: Sequence[_Piece], zone: Window) -> Iterator[tuple[int, int]]:
+def _pairs(
+    first: Sequence[_Piece], second: Sequence[_Piece], zone: Window, classes: Sequence[int]
+) -> Iterator[tuple[int, int]]:
     """Positions in `first` and `second`, the pieces of two tiles that share `zone`, of those that are one object.
 
     Those that agree in the zone are, each with its best partner, so that a part and a whole that a base gives of one
@@ -182,7 +191,7 @@ def _pairs(first: Sequence[_Piece], second: Sequence[_Piece], zone: Window) -> I
     inside = np.ones((zone.bottom - zone.top, zone.right - zone.left), dtype=bool)
     frame = masks.encode_at(inside, zone.top, zone.left, height, width)
     one, two = _within(first, frame), _within(second, frame)
-    same = np.array([[a.instance.class_index == b.instance.class_index for b in second] for a in first])
+    same = same_class([piece.instance for piece in first], [piece.instance for piece in second], classes)
     iou = masks.iou_matrix(one, two) * same
     best = (iou == iou.max(axis=1, keepdims=True)) & (iou == iou.max(axis=0)) & (iou > AGREE_IOU)
     yield from zip(*(at.tolist() for at in np.nonzero(best)), strict=True)
