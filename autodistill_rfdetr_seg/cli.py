@@ -27,6 +27,7 @@ from .cli_options import (
     TRAIN_OPTIONS,
     Option,
     add_options,
+    from_one,
     overrides,
     yaml_value,
 )
@@ -104,11 +105,11 @@ def build_parser() -> argparse.ArgumentParser:
     _demo(made["demo"])
     _label(made["label"])
     made["label"].add_argument(
-        "--preview", type=int, metavar="N", help="label a seeded N only, and show them on one contact sheet"
+        "--preview", type=from_one, metavar="N", help="label a seeded N only, and show them on one contact sheet"
     )
     _label(made["plan"])
     made["plan"].add_argument(
-        "--count", type=int, default=20, metavar="N", help="sampled images (default: %(default)s)"
+        "--count", type=from_one, default=20, metavar="N", help="sampled images (default: %(default)s)"
     )
     made["review"].add_argument("run", metavar="RUN", help="a run's folder")
     made["review"].add_argument(

@@ -47,6 +47,13 @@ def shares(text: str) -> dict[str, float]:
     return dict(zip(("train", "valid", "test"), map(float, parts), strict=True))
 
 
+def from_one(text: str) -> int:
+    """A number of at least 1."""
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)
+
+
 def share(text: str) -> tuple[int, int]:
     """`2/8` as (2, 8)."""
     index, slash, count = text.partition("/")
