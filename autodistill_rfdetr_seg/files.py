@@ -9,14 +9,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import DataError, OutputExistsError
 
 # A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
 _SECONDS_AT_WORK = 3600.0
+LOCK = ".lock"
+# Folders whose lock a caller further up holds and lends, and whether it is alone there. No other thread sees it.
+_LENT: ContextVar[Mapping[Path, bool]] = ContextVar("lent")
 
 
 @contextlib.contextmanager
@@ -133,35 +137,72 @@ def _is_gone(process: str) -> bool:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, share: tuple[int, int] | None = None) -> Iterator[None]:
-    """Holds the right to write to `folder`: alone, or as share I of N beside the others.
+def locked(folder: Path, share: tuple[int, int] | None = None, *, lend: bool = False) -> Iterator[bool]:
+    """Holds the right to write to `folder`: alone, or as share I of N beside the others; whether it is alone there.
 
-    The lock is the operating system's, so that a crash leaves none behind. Where it knows none, nothing is locked.
+    What is called within the block is refused as anyone else is, unless the lock is held to `lend` it. The lock is the
+    operating system's, so that a crash leaves none behind; its files (`.lock…`) are never removed, or two could hold
+    it. Where the system knows none, nothing is locked.
 
     Raises:
         DataError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    lent = _LENT.get({})
+    here = folder.resolve()
+    if here in lent:
+        yield lent[here]
+        return
+    with contextlib.ExitStack() as stack:
+        alone = _lock(stack, folder, share)
+        if lend:
+            _LENT.set({**lent, here: alone})
+            stack.callback(_LENT.set, lent)
+        yield alone
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for `folder`: for what takes a moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{LOCK}-turn").open("a+") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | None) -> bool:
+    """Takes the lock, clears what was left half-written, and tells whether it is alone."""
     try:
         import fcntl
     except ImportError:
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        names = [(".lock", fcntl.LOCK_EX if share is None else fcntl.LOCK_SH)]
-        if share is not None:
-            names.append((f".lock-{share[0]}-of-{share[1]}", fcntl.LOCK_EX))
-        for name, kind in names:
-            file = stack.enter_context((folder / name).open("w"))
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-            except OSError as error:
-                raise DataError(
-                    f"Another process is writing to {folder}.",
-                    "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
-                ) from error
-        sweep(folder, alone=share is None)
-        yield
+        return True
+
+    def take(file: IO[str], kind: int) -> None:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(
+                f"Another process is writing to {folder}.",
+                "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
+            ) from error
+
+    # Open to read and to write: over NFS a shared lock needs the one, an exclusive one the other.
+    everyones = stack.enter_context((folder / LOCK).open("a+"))
+    alone = True
+    if share is None:
+        take(everyones, fcntl.LOCK_EX)
+    else:
+        try:
+            take(everyones, fcntl.LOCK_EX)
+        except DataError:
+            alone = False
+        take(everyones, fcntl.LOCK_SH)
+        take(stack.enter_context((folder / f"{LOCK}-{share[0]}-of-{share[1]}").open("a+")), fcntl.LOCK_EX)
+    sweep(folder, alone=share is None)
+    return alone
 
 
 def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from typing import Any
 from .bases.registry import BASES, ImageInput, own_ontology
 from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, parse
-from .errors import GateError, MissingInputError, UsageError
-from .files import check_output, claim_output, read_json
+from .errors import GateError, MissingInputError, OutputExistsError, UsageError
+from .files import check_output, in_turn, locked, read_json
 from .images import discover
 from .labeling import LabelSummary
 from .records import Classes, SegDataset
@@ -87,9 +88,9 @@ def label(
     source = None if at_hand is None else at_hand.asked(config.base)
     config = with_ontology(config)
     run = RunFolder(Path(output))
-    source = prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite)
-    label_stage(config, run, source, progress=progress)
-    return build_stage(config, run, progress=progress)[0]
+    with prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite) as source:
+        label_stage(config, run, source, progress=progress)
+        return build_stage(config, run, progress=progress)[0]
 
 
 def with_ontology(config: PipelineConfig) -> PipelineConfig:
@@ -109,19 +110,39 @@ def with_ontology(config: PipelineConfig) -> PipelineConfig:
     return config.model_copy(update={"ontology": own})
 
 
-def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool) -> BaseSource:
-    """Looks at all inputs, claims the run's folder and saves the configuration in it.
+@contextlib.contextmanager
+def prepare(
+    config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool
+) -> Iterator[BaseSource]:
+    """Looks at all inputs, claims the run's folder and saves the configuration in it; its labels are this process's to
+    write for as long as the block lasts.
 
-    What is wrong is refused before anything is written. Returns the source, its base built unless this is a resumption,
-    which may not need it, or workers build their own.
+    What is wrong is refused before anything is written. Gives the source, its base built unless this is a resumption,
+    which may not need it, or workers build their own. A share resumes what another has begun with the same options.
 
     Raises:
         MissingInputError: there are no images, or no gold set where one is named.
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set.
+        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set; or this is a share of
+            a run with other options.
         UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
-            does not take its arguments or prompts.
-        DataError: a person's work in the run has a class that the ontology lacks.
+            does not take its arguments or prompts; or a share is to overwrite.
+        DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
+    _refuse_inputs(config, run)
+    _check_claim(config, run, resume=resume, overwrite=overwrite)
+    refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
+    if overwrite and run.labels.is_dir():
+        # Already here: a base may take long to build, and have no room beside another process's.
+        with locked(run.labels):
+            pass
+    asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
+    anew = overwrite or not (resume or run.config_file.is_file())
+    source = source.built() if asked_here and anew else source
+    with _claimed(config, run, resume=resume, overwrite=overwrite):
+        yield source
+
+
+def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
     images, root = Path(config.images).resolve(), run.root.resolve()
     if not (images.is_file() or has_magic(config.images)):
         discover(images)
@@ -140,15 +161,54 @@ def prepare(config: PipelineConfig, run: RunFolder, source: BaseSource, *, resum
     for gold in config.evaluation.gold:
         if not Path(gold).exists():
             raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
-    check_output(run.root, resume=resume, overwrite=overwrite)
-    refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
-    asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
-    source = source.built() if asked_here and not resume else source
-    claim_output(run.root, resume=resume, overwrite=overwrite)
-    if overwrite:
-        run.clear()
-    run.save_config(config.model_copy(update={"base": config.base.beside(Path.cwd())}))
-    return source
+
+
+def _check_claim(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> None:
+    if config.labeling.share is None:
+        check_output(run.root, resume=resume, overwrite=overwrite)
+    elif overwrite:
+        raise UsageError(
+            "A share cannot overwrite the run (--overwrite with --shard): it would remove the other shares' labels.",
+            "Give all shares a new --output.",
+        )
+    elif not (resume or _is_shared(run)):
+        try:
+            check_output(run.root, resume=False, overwrite=False)
+        except OutputExistsError as error:
+            raise OutputExistsError(error.message, "Give all shares the same --output, new or a run's.") from error
+
+
+def _is_shared(run: RunFolder) -> bool:
+    """Whether this is a run, or another share is just making it one: then there are locks, and files half-written."""
+    if run.config_file.is_file() or not run.root.exists():
+        return True
+    if not run.root.is_dir():
+        return False
+    inside = [*run.root.iterdir(), *(run.labels.iterdir() if run.labels.is_dir() else ())]
+    return all(path == run.labels or path.name.startswith(".") for path in inside)
+
+
+@contextlib.contextmanager
+def _claimed(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Holds the run's labels, and has cleared it and saved the configuration as soon as it does."""
+    share = config.labeling.share
+    config = config.model_copy(update={"base": config.base.beside(Path.cwd())})
+    _check_claim(config, run, resume=resume, overwrite=overwrite)
+    with contextlib.ExitStack() as stack:
+        # Shares that begin together: the first one's options are there before the next one looks.
+        with contextlib.nullcontext() if share is None else in_turn(run.labels):
+            alone = stack.enter_context(locked(run.labels, share, lend=True))
+            if overwrite:
+                run.clear()
+            other = run.differences(config) if share is not None and run.config_file.is_file() else []
+            if other and not (resume and alone):
+                raise OutputExistsError(
+                    f"The run {run.root} has other options than this share: {', '.join(other)}.",
+                    "Give all shares the same. --resume takes the new ones, while no other share is at work.",
+                )
+            if share is None or other or not run.config_file.is_file():
+                run.save_config(config)
+        yield
 
 
 def _refuse_own_base(config: PipelineConfig, root: Path) -> None:
@@ -212,9 +272,9 @@ def run(
     if output is None and config.output is None:
         raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
     folder = RunFolder(Path(output if output is not None else str(config.output)))
-    source = prepare(config, folder, source_of(config), resume=resume, overwrite=overwrite)
-    for result in run_stages(config, folder, source, progress=progress):
-        _log.info("%s", result)
+    with prepare(config, folder, source_of(config), resume=resume, overwrite=overwrite) as source:
+        for result in run_stages(config, folder, source, progress=progress):
+            _log.info("%s", result)
     metrics: dict[str, Any] = read_json(folder.evaluation / "metrics.json")
     check_gates(config, metrics)
     return metrics

@@ -10,6 +10,7 @@ RUN/report.html
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, dump, load
 from .dataset import BuildOptions, build, read_dataset, read_index
 from .errors import DataError, MissingInputError
-from .files import fingerprint, read_json, write_json, write_text
+from .files import LOCK, fingerprint, locked, read_json, write_json, write_text
 from .inputs import Inputs, find_images
 from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
@@ -117,13 +118,32 @@ class RunFolder:
         labeling = config.labeling.model_copy(update={"share": None})
         write_text(self.config_file, dump(config.model_copy(update={"output": None, "labeling": labeling})))
 
+    def differences(self, config: PipelineConfig) -> list[str]:
+        """The groups of options in which this run's configuration is another, but for how labelling goes about it."""
+        had, wanted = (one.model_dump(mode="json", exclude={"output", "labeling"}) for one in (self.config(), config))
+        return [name for name in wanted if had[name] != wanted[name]]
+
     def clear(self) -> None:
-        """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here."""
-        for folder in self.written:
-            shutil.rmtree(folder, ignore_errors=True)
-        reviews = [self.review(kind) for kind in REVIEWS]
-        for file in (self.config_file, self.report, self.picture, *reviews):
-            file.unlink(missing_ok=True)
+        """Removes what stages wrote, and nothing else: neither what a person imported nor what the user keeps here.
+
+        For the holder of the labels' lock, which stays.
+
+        Raises:
+            DataError: another process builds the dataset, or labels gold images.
+        """
+        with contextlib.ExitStack() as stack:
+            for folder in (self.root, self.evaluation / "labels"):
+                if folder.is_dir():
+                    stack.enter_context(locked(folder))
+            for path in self.labels.iterdir() if self.labels.is_dir() else ():
+                if not path.name.startswith(LOCK):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            for folder in self.written:
+                if folder != self.labels:
+                    shutil.rmtree(folder, ignore_errors=True)
+            reviews = [self.review(kind) for kind in REVIEWS]
+            for file in (self.config_file, self.report, self.picture, *reviews):
+                file.unlink(missing_ok=True)
 
 
 def source_of(config: PipelineConfig) -> BaseSource:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,25 @@ _log = logging.getLogger(__name__)
 
 def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Labels a folder and builds the dataset."""
-    config, run, source = _prepared(args, changes)
-    if args.preview is not None:
-        return _preview(args, config, run, source)
-    summary = label_stage(config, run, source, progress=not args.quiet)
-    _log.info("%s", describe_labels(summary))
-    if config.labeling.share is not None:
-        index, count = config.labeling.share
-        _say_share(args, run, summary, f"share {index} of {count}")
-        return SOME_FAILED if summary.failures else OK
-    dataset, worked = build_stage(config, run, progress=not args.quiet)
-    _log.info("%s", describe_dataset(dataset, worked))
+    with _prepared(args, changes) as (config, run, source):
+        if args.preview is not None:
+            return _preview(args, config, run, source)
+        summary = label_stage(config, run, source, progress=not args.quiet)
+        _log.info("%s", describe_labels(summary))
+        if config.labeling.share is not None:
+            index, count = config.labeling.share
+            _say_share(args, run, summary, f"share {index} of {count}")
+            return SOME_FAILED if summary.failures else OK
+        dataset, worked = build_stage(config, run, progress=not args.quiet)
+        _log.info("%s", describe_dataset(dataset, worked))
     say_dataset(args, run, summary.failures)
     return SOME_FAILED if summary.failures else OK
 
 
-def _prepared(args: argparse.Namespace, changes: Mapping[str, Any]) -> tuple[PipelineConfig, RunFolder, BaseSource]:
+@contextlib.contextmanager
+def _prepared(
+    args: argparse.Namespace, changes: Mapping[str, Any]
+) -> Iterator[tuple[PipelineConfig, RunFolder, BaseSource]]:
     from ..cli_options import ontology
 
     # Not resolved: the name of a link, and a pattern, are as they were given.
@@ -54,9 +58,12 @@ def _prepared(args: argparse.Namespace, changes: Mapping[str, Any]) -> tuple[Pip
     if not (args.ontology or args.classes):
         own = own_ontology(changed({**data, "ontology": {}}, changes).base)
     config = changed({**data, "ontology": own or ontology(args)}, changes)
+    if args.command == "plan" or args.preview is not None:
+        # A sample is of all images, and no share's.
+        config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"share": None})})
     run = RunFolder(Path(args.output))
-    source = prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite)
-    return config, run, source
+    with prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite) as source:
+        yield config, run, source
 
 
 def _preview(args: argparse.Namespace, config: PipelineConfig, run: RunFolder, source: BaseSource) -> int:
@@ -79,11 +86,11 @@ def plan(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from ..planning import forecast_text
     from ..planning import plan as forecast
 
-    config, run, source = _prepared(args, changes)
-    # Before the images are looked for: a video's frames are extracted now, and not again by the run.
-    begun = time.process_time()
-    found = find_inputs(config, run, progress=not args.quiet)
-    result = forecast(config, found.items, source, run.root, args.count, begun=begun, progress=not args.quiet)
+    with _prepared(args, changes) as (config, run, source):
+        # Before the images are looked for: a video's frames are extracted now, and not again by the run.
+        begun = time.process_time()
+        found = find_inputs(config, run, progress=not args.quiet)
+        result = forecast(config, found.items, source, run.root, args.count, begun=begun, progress=not args.quiet)
     if args.json:
         say_json(result.as_json())
     else:

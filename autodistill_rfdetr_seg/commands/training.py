@@ -141,24 +141,26 @@ def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def demo(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Makes images and runs the whole pipeline on them."""
     from ..demo import pipeline, write_scenes
-    from ..files import claim_output
+    from ..files import check_output, locked
 
     folder = RunFolder(Path(args.output))
     scenes = folder.root / "scenes"
-    if not args.resume or not scenes.is_dir():
-        claim_output(folder.root, resume=args.resume, overwrite=args.overwrite)
-        write_scenes(scenes)
-    return _run_config(args, pipeline(scenes), folder, claimed=True)
+    check_output(folder.root, resume=args.resume, overwrite=args.overwrite)
+    # The scenes are not drawn under the hands of another process that labels them.
+    with locked(folder.labels, lend=True):
+        if not args.resume or not scenes.is_dir():
+            write_scenes(scenes)
+        return _run_config(args, pipeline(scenes), folder, claimed=True)
 
 
 def _run_config(args: argparse.Namespace, config: PipelineConfig, folder: RunFolder, *, claimed: bool = False) -> int:
     from ..files import read_json
     from ..labeling import read_failures
 
-    source = source_of(config)
-    source = prepare(config, folder, source, resume=args.resume or claimed, overwrite=args.overwrite)
-    for result in run_stages(config, folder, source, progress=not args.quiet):
-        _log.info("%s", result)
+    resume = args.resume or claimed
+    with prepare(config, folder, source_of(config), resume=resume, overwrite=args.overwrite) as source:
+        for result in run_stages(config, folder, source, progress=not args.quiet):
+            _log.info("%s", result)
     metrics = read_json(folder.evaluation / "metrics.json")
     places = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
     say_metrics(args, metrics, {**places, "checkpoint": folder.training / "checkpoint_best_total.pth"})
