@@ -1,7 +1,7 @@
 """`autodistill-seg COMMAND`: the parser, and the only place that turns an error into output and an exit code.
 
-Results go to stdout, logs and progress to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 missing input, 4 finished but
-some images failed, 5 a gate was not met, 130 interrupted, 143 terminated. What each command does is in `commands`.
+Results go to stdout, logs and progress to stderr. Exit codes: 0 ok, 1 error, 2 usage, 3 missing input, 4 finished
+without some images, 5 a gate was not met, 130 interrupted, 143 terminated. What each command does is in `commands`.
 """
 
 from __future__ import annotations

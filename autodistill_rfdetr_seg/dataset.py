@@ -6,9 +6,10 @@ The dataset is built beside its place and takes it when it is whole. The same la
 from __future__ import annotations
 
 import dataclasses
+import logging
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from . import coco
 from .config import DatasetConfig, RefineConfig, SplitConfig
 from .errors import DataError
 from .files import fingerprint, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
+from .gaps import Gaps, failed, find_gaps, gone
 from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
@@ -26,8 +28,11 @@ from .split import assign
 from .store import HUMAN, Key, StoredLabels
 from .together import Together
 
+_log = logging.getLogger(__name__)
+
 INDEX = "dataset.json"
 _LONGEST_NAME = 180
+_NAMES_SAID = 10
 # Raised where the same labels and options give another dataset than before.
 _RULES = 4
 
@@ -55,14 +60,15 @@ def build(
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
     An image whose content a person has worked on (a row in the store `human`) is taken as they left it: no rule touches
-    it. The log says which of their work holds for no image.
+    it. The log says which of their work holds for no image. Photos that have gone since they were labelled are left out,
+    and the log says so; `read_gaps` names all that is missing.
 
     Returns:
         The dataset, and whether it was built: False where it is there already, from the same labels and options.
 
     Raises:
-        DataError: no finished labels; a split would be empty; an image has changed since it was labelled; another
-            process builds here.
+        DataError: no finished labels; a split would be empty; an image has changed since it was labelled, or all of
+            them have gone; another process builds here.
         UnknownNameError: a threshold names an unknown class.
     """
     with locked(folder.parent):
@@ -76,12 +82,19 @@ def _build(
     account = read_account(labels)
     rows = Rows.of(labels, human or labels.parent / "human", account, images)
     rows.warn_of_idle_work()
-    keys = rows.keys
-    if not keys:
+    # What was replaced by something that cannot be labelled: its row is of another picture.
+    rows = rows.without(failed(labels, account, rows.keys, images))
+    if not rows.keys:
         raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
-    inputs = _inputs_fingerprint(account, keys, options)
+    inputs = _inputs_fingerprint(account, rows.keys, options)
     built = read_dataset(folder) if (folder / INDEX).is_file() else None
-    if built is not None and read_json(folder / INDEX)["inputs"] == inputs:
+    had = None if built is None else read_json(folder / INDEX)["inputs"]
+    if built is not None and had == inputs:
+        return built, False
+    rows = _still_there(rows, images)
+    keys = rows.keys
+    inputs = _inputs_fingerprint(account, keys, options)
+    if built is not None and had == inputs:
         return built, False
     together = Together.of(keys, account.groups, options.split)
     places = _places(keys, together, options.split, folder)
@@ -91,6 +104,33 @@ def _build(
         index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
+
+
+def _still_there(rows: Rows, images: Path) -> Rows:
+    """The rows of the photos that have not gone; raises DataError where all have."""
+    missing = gone(rows.keys, images)
+    if not missing:
+        return rows
+    if len(missing) == len(rows.keys):
+        raise DataError(
+            f"All {len(missing)} labelled images have gone from {images}.",
+            "Bring the folder back, or label the images where they are now.",
+        )
+    some = ", ".join(missing[:_NAMES_SAID]) + (" …" if len(missing) > _NAMES_SAID else "")
+    _log.warning("%d of %d labelled images have gone and are left out: %s", len(missing), len(rows.keys), some)
+    return rows.without(missing)
+
+
+def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = None) -> Gaps:
+    """What the dataset in `folder`, built of the same arguments, lacks of the images that were asked for.
+
+    Raises:
+        DataError: no finished labels.
+    """
+    account = read_account(labels)
+    built = read_index(folder)["images"] if (folder / INDEX).is_file() else {}
+    rows = Rows.of(labels, human or labels.parent / "human", account, images)
+    return find_gaps(labels, account, rows.keys, images, built)
 
 
 def read_dataset(folder: Path) -> SegDataset:

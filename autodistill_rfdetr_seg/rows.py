@@ -7,7 +7,7 @@ path itself has a row of this content that one counts, else the newest of any pa
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Rows:
         changed = tuple(path for path in lost if path in contents)
         gone = tuple(path for path in lost if path not in contents)
         return cls(base, people, keys | theirs, frozenset(theirs), changed, gone)
+
+    def without(self, paths: Collection[str]) -> Rows:
+        """The rows of all other images."""
+        return replace(self, keys={path: key for path, key in self.keys.items() if path not in paths})
 
     def read(self, path: str) -> StoredLabels:
         """The row of the image `path`."""

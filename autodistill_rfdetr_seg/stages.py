@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from .bases.source import BaseSource
 from .config import PipelineConfig, TargetConfig, dump, load
-from .dataset import BuildOptions, build, read_dataset, read_index
+from .dataset import BuildOptions, build, read_dataset, read_gaps, read_index
 from .errors import DataError, MissingInputError
 from .files import LOCK, fingerprint, locked, read_json, write_json, write_text
+from .gaps import Gaps
 from .inputs import Inputs, find_images
 from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
@@ -180,11 +181,19 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
     """Builds the dataset; the log says what may leak. The second value tells whether there was something to do."""
     options = BuildOptions(config.refine, config.split, config.dataset)
-    root = read_account(run.labels).root or Path(config.images)
-    built = build(run.labels, root, run.dataset, options, human=run.human, progress=progress)
+    built = build(run.labels, _images_root(config, run), run.dataset, options, human=run.human, progress=progress)
     together = read_index(run.dataset)["kept_together"]
     _log.log(logging.WARNING if together["across"] or together["cut"]["images"] else logging.INFO, leakage(together))
     return built
+
+
+def gaps_of(config: PipelineConfig, run: RunFolder) -> Gaps:
+    """What the run's dataset lacks of the images that were asked for."""
+    return read_gaps(run.labels, _images_root(config, run), run.dataset, human=run.human)
+
+
+def _images_root(config: PipelineConfig, run: RunFolder) -> Path:
+    return read_account(run.labels).root or Path(config.images)
 
 
 def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:

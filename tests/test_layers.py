@@ -20,7 +20,7 @@ FLOORS = (
     ("inputs",),
     ("bases",),
     ("labeling", "together"),
-    ("rows",),
+    ("rows", "gaps"),
     ("dataset",),
     ("joining",),
     ("target",),

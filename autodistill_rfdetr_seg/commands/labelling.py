@@ -20,6 +20,7 @@ from ..stages import (
     RunFolder,
     build_stage,
     find_inputs,
+    gaps_of,
     label_stage,
     source_of,
 )
@@ -42,8 +43,9 @@ def label(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
             return SOME_FAILED if summary.failures else OK
         dataset, worked = build_stage(config, run, progress=not args.quiet)
         _log.info("%s", describe_dataset(dataset, worked))
-    say_dataset(args, run, summary.failures)
-    return SOME_FAILED if summary.failures else OK
+        gaps = dataclasses.replace(gaps_of(config, run), failures=summary.failures)
+    say_dataset(args, run, gaps)
+    return SOME_FAILED if gaps else OK
 
 
 @contextlib.contextmanager
@@ -105,8 +107,9 @@ def build(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     dataset, worked = build_stage(config, run, progress=not args.quiet)
     run.save_config(config)
     _log.info("%s", describe_dataset(dataset, worked))
-    say_dataset(args, run, ())
-    return OK
+    gaps = gaps_of(config, run)
+    say_dataset(args, run, gaps)
+    return SOME_FAILED if gaps else OK
 
 
 def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:

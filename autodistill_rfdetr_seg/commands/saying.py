@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dataset import read_index
+from ..gaps import Gaps
 from ..stages import (
     RunFolder,
 )
@@ -33,12 +34,12 @@ def say_json(data: Any) -> None:
     say(json.dumps(data, indent=2, ensure_ascii=False, default=str))
 
 
-def say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None:
-    """Prints what a run's dataset holds, and the images that failed."""
+def say_dataset(args: argparse.Namespace, run: RunFolder, gaps: Gaps) -> None:
+    """Prints what a run's dataset holds, and what it lacks."""
     index = read_index(run.dataset)
     data = {"dataset": str(run.dataset), **{key: index[key] for key in _SHOWN}}
     if args.json:
-        say_json({**data, "failures": list(failures)})
+        say_json({**data, **gaps.as_json()})
         return
     for name, count in index["counts"].items():
         sizes = f"{count['images']:>6} images  {count['instances']:>7} instances  {count['negatives']:>5} negatives"
@@ -47,8 +48,8 @@ def say_dataset(args: argparse.Namespace, run: RunFolder, failures: Any) -> None
     say(f"kept {index['kept']} labels, rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}")
     for name, lacking in index["too_rare"].items():
         say(f"class {name!r} has no label in {', '.join(lacking)}")
-    for failure in failures:
-        say(f"failed  {failure['path']}: {failure['reason']}")
+    for line in gaps.as_lines():
+        say(line)
     say(f"dataset  {run.dataset}")
 
 

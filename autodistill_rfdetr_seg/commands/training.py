@@ -15,6 +15,7 @@ from ..pipeline import check_gates, prepare, run_stages, with_ontology
 from ..stages import (
     RunFolder,
     check_training,
+    gaps_of,
     source_of,
     train_stage,
     train_target,
@@ -165,4 +166,4 @@ def _run_config(args: argparse.Namespace, config: PipelineConfig, folder: RunFol
     places = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
     say_metrics(args, metrics, {**places, "checkpoint": folder.training / "checkpoint_best_total.pth"})
     check_gates(config, metrics)
-    return SOME_FAILED if read_failures(folder.labels) else OK
+    return SOME_FAILED if read_failures(folder.labels) or gaps_of(config, folder) else OK
