@@ -339,7 +339,7 @@ def test_whatever_is_done_with_the_run_the_folder_stays(nasty: tuple[Path, Path,
     photos, run, _ = nasty
     before = as_it_is(photos)
     found = (run / "dataset" / "train" / coco.ANNOTATIONS).read_bytes()
-    assert here(["build", str(run), "-q", "--format", "polygon", "--split", "0.5,0.5,0"])[0] == 0
+    assert here(["build", str(run), "-q", "--format", "polygon", "--split", "0.5,0.5,0"])[0] == 4
     assert here(["validate", str(run / "dataset" / "train")])[0] == 0
     assert here(arguments(photos, run, "--resume", "--workers", "2", "--split", "1,0,0"))[0] == 4
     again = (run / "dataset" / "train" / coco.ANNOTATIONS).read_bytes()
