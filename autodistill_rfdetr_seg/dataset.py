@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,8 @@ def build(
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
     An image whose content a person has worked on (a row in the store `human`) is taken as they left it: no rule touches
-    it. The log says which of their work holds for no image. Photos that have gone since they were labelled are left out,
-    and the log says so; `read_gaps` names all that is missing.
+    it. The log says which of their work holds for no image. Photos that have gone since they were labelled are left
+    out, and the log says so; `read_gaps` names all that is missing.
 
     Returns:
         The dataset, and whether it was built: False where it is there already, from the same labels and options.
