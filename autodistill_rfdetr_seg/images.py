@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import stat as stats
 import warnings
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataError, MissingInputError
+from .folders import Links, walk
 from .records import ImageRecord
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class Decoded(NamedTuple):
     frames: int
 
 
-def discover(folder: Path) -> list[Path]:
+def discover(folder: Path, links: Links | None = None) -> list[Path]:
     """Every image file under `folder`, sorted by relative POSIX path; hidden files and folders are passed over.
 
     A file counts by its content; one that has an image's suffix but not an image's content counts too, so that opening
-    it tells what is wrong with it, and so does a folder that may not be read. Linked folders are not followed, pipes
-    and devices passed over.
+    it tells what is wrong with it, and so does a folder that may not be read. Linked folders are followed as `walk` in
+    `folders` does, and noted in `links`; pipes and devices are passed over.
 
     Raises:
         MissingInputError: the folder is not there, or holds no image.
@@ -115,22 +115,16 @@ def discover(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise MissingInputError(f"{folder} is not a folder.", "Give the folder that holds the images.")
     closed: list[Path] = []
-    found = [path for path in _files(folder, closed) if path.suffix.lower() in SUFFIXES or _looks_like_image(path)]
-    found += closed
+    files = (inner / name for inner, names in walk(folder, links, closed) for name in names)
+    found = [path for path in files if may_be_image(path)] + closed
     if not found:
         raise MissingInputError(f"There is no image in {folder}.", f"Known formats: {', '.join(sorted(SUFFIXES))}.")
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _files(folder: Path, closed: list[Path]) -> Iterator[Path]:
-    """Every file; folders that cannot be listed are added to `closed`."""
-
-    def note(error: OSError) -> None:
-        closed.append(Path(os.fsdecode(error.filename)))
-
-    for root, folders, names in os.walk(folder, onerror=note):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (path for name in names if not name.startswith(".") and _is_file(path := Path(root, name)))
+def may_be_image(path: Path) -> bool:
+    """Whether it counts as an image by `discover`'s rule: a file with an image's suffix or content."""
+    return _is_file(path) and (path.suffix.lower() in SUFFIXES or _looks_like_image(path))
 
 
 def _is_file(path: Path) -> bool:

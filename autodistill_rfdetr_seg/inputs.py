@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import coco, video
 from .errors import DataError, MissingInputError
-from .images import SUFFIXES, discover, open_image, relative_paths
+from .folders import Links, expand, real_path, walk
+from .images import SUFFIXES, discover, may_be_image, open_image, printable, relative_paths
 
 _KINDS = "Give a folder, an image, a video, a .txt list of paths, a pattern such as 'photos/**/*.jpg', or a COCO .json."
 
@@ -82,26 +83,28 @@ def find_images(
 
 
 def _from_folder(folder: Path) -> Inputs:
-    videos = sum(
-        Path(name).suffix.lower() in video.SUFFIXES and not name.startswith(".")
-        for _, folders, names in _walk(folder)
-        for name in names
-    )
+    videos = sum(Path(name).suffix.lower() in video.SUFFIXES for _, names in walk(folder) for name in names)
+    links = Links()
     try:
-        items = relative_paths(discover(folder), folder)
+        items = relative_paths(discover(folder, links), folder)
     except MissingInputError as error:
         if not videos:
             raise
         raise MissingInputError(
             f"There is no image in {folder}, only {_count(videos, 'video')}.", "Give one video file itself."
         ) from error
-    return Inputs(folder, items, notes=_passed_over(videos))
+    return Inputs(folder, items, notes=(*_followed(links, folder), *_passed_over(videos)))
 
 
-def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield root, folders, names
+def _followed(links: Links, folder: Path) -> tuple[str, ...]:
+    """What became of links to folders, in one line."""
+    kinds = {"followed": links.followed, "not followed, as they lead back or to what is here already": links.left}
+    said = [
+        f"{what}: {len(paths)}, such as {printable(paths[0].relative_to(folder).as_posix())}"
+        for what, paths in kinds.items()
+        if paths
+    ]
+    return (f"Linked folders {'; '.join(said)}.",) if said else ()
 
 
 def _from_image(path: Path) -> Inputs:
@@ -129,10 +132,11 @@ def _from_pattern(pattern: Path) -> Inputs:
 
 
 def _matches(pattern: Path) -> tuple[list[Path], int]:
-    """The image files that match, by their suffix, and the number of videos that do."""
-    found = [Path(name) for name in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute one
-    files = [path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()]
-    return files, sum(path.suffix.lower() in video.SUFFIXES for path in found)
+    """The image files that match, by `discover`'s rule, folders that may not be read, and the number of videos."""
+    closed: list[Path] = []
+    found = set(expand(pattern, closed))
+    files = [path for path in found if may_be_image(path)]
+    return files + closed, sum(path.suffix.lower() in video.SUFFIXES for path in found)
 
 
 def _from_list(path: Path) -> Inputs:
@@ -192,7 +196,7 @@ def _from_coco(path: Path) -> Inputs:
 def _under_one_root(files: Iterable[Path], notes: tuple[str, ...]) -> Inputs:
     """Names relative to the deepest folder that all files have in common."""
     # A linked folder is followed, so that `..` and links name one file alike; a linked file keeps its own name.
-    whole = sorted({path.parent.resolve() / path.name for path in files})
+    whole = sorted({real_path(path.parent) / path.name for path in files})
     try:
         root = Path(os.path.commonpath([path.parent for path in whole]))
     except ValueError as error:
@@ -206,7 +210,7 @@ def _without_copies(inputs: Inputs) -> Inputs:
     """Of names that lead to the same file, the first by name."""
     files: dict[Path, tuple[Path, str]] = {}
     for path, name in sorted(inputs.items, key=lambda item: item[1]):
-        files.setdefault(path.resolve(), (path, name))
+        files.setdefault(real_path(path), (path, name))
     return Inputs(inputs.root, list(files.values()), inputs.groups, inputs.notes)
 
 

@@ -15,6 +15,7 @@ from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, parse
 from .errors import GateError, MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
+from .folders import Links
 from .images import discover
 from .labeling import LabelSummary
 from .records import Classes, SegDataset
@@ -143,20 +144,21 @@ def prepare(
 
 
 def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
-    images, root = Path(config.images).resolve(), run.root.resolve()
+    images, root, links = Path(config.images).resolve(), run.root.resolve(), Links()
     if not (images.is_file() or has_magic(config.images)):
-        discover(images)
-    if images.is_dir() and (root == images or root.is_relative_to(images)):
-        raise UsageError(
-            f"The output {root} lies in the images' folder {images}.",
-            "Your folder is never written to: choose another.",
-        )
-    for ours in run.written:
-        if images.is_relative_to(ours.resolve()):
+        discover(images, links)
+    for theirs in (images, *(link.resolve() for link in links.followed)):
+        if theirs.is_dir() and root.is_relative_to(theirs):
             raise UsageError(
-                f"The images {images} lie in {ours}, which the run would replace.",
-                "Your folder is never written to: choose another --output.",
+                f"The output {root} lies in the images' folder {theirs}.",
+                "Your folder is never written to: choose another.",
             )
+        for ours in run.written:
+            if theirs.is_relative_to(ours.resolve()):
+                raise UsageError(
+                    f"The images {theirs} lie in {ours}, which the run would replace.",
+                    "Your folder is never written to: choose another --output.",
+                )
     _refuse_own_base(config, root)
     for gold in config.evaluation.gold:
         if not Path(gold).exists():

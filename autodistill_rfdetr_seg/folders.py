@@ -1,0 +1,83 @@
+"""Folders under a folder, linked ones too, each real folder once; and patterns, by the same rule."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Links:
+    """The links to folders that a walk met: those `followed`, and those `left`, which lead to what is met anyway."""
+
+    followed: list[Path] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+
+
+def walk(root: Path, links: Links | None = None, closed: list[Path] | None = None) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder under `root`, itself included, with the names of its files; hidden ones are passed over.
+
+    A linked folder is followed, unless it is one that is met anyway or holds the link itself. Real folders come first
+    and so keep their own names, links after them in the order of their paths. What is met of links is added to
+    `links`, folders that cannot be listed to `closed`.
+    """
+    links = Links() if links is None else links
+
+    def note(error: OSError) -> None:
+        if closed is not None:
+            closed.append(Path(os.fsdecode(error.filename)))
+
+    home = real_path(root)
+    seen: set[Path] = set()
+    queue = deque([root])
+    while queue:
+        start = queue.popleft()
+        real = real_path(start)
+        if start is not root:
+            if real in seen or home.is_relative_to(real) or real_path(start.parent).is_relative_to(real):
+                links.left.append(start)
+                continue
+            links.followed.append(start)
+        found: list[Path] = []
+        for name, folders, files in os.walk(start, onerror=note):
+            folder = Path(name)
+            here = real / folder.relative_to(start)
+            seen.add(here)
+            shown = sorted(one for one in folders if not one.startswith("."))
+            linked = [one for one in shown if (folder / one).is_symlink()]
+            found += [folder / one for one in linked]
+            folders[:] = [one for one in shown if one not in linked and here / one not in seen]
+            yield folder, sorted(one for one in files if not one.startswith("."))
+        queue += sorted(found)
+
+
+def expand(pattern: Path, closed: list[Path] | None = None) -> list[Path]:
+    """What `pattern` matches (`*`, `?`, `[…]`; `**` for folders of any depth, walked as `walk` does): files, and where
+    it does not end in `**` folders too, in no order, the same perhaps more than once."""
+    parts = pattern.parts
+    if "**" not in parts:
+        return [Path(name) for name in glob.glob(str(pattern))]  # noqa: PTH207 - Path.glob takes no absolute one
+    at = parts.index("**")
+    rest = parts[at + 1 :]
+    while rest[:1] == ("**",):
+        rest = rest[1:]
+    found: list[Path] = []
+    for head in expand(Path(*parts[:at])):
+        if not head.is_dir():
+            continue
+        for folder, names in walk(head, closed=closed):
+            if rest:
+                found += expand(Path(glob.escape(str(folder)), *rest), closed)
+            else:
+                found += [folder / name for name in names]
+    return found
+
+
+def real_path(path: Path) -> Path:
+    """The path without links, as far as they lead somewhere."""
+    # Path.resolve() raises where links lead in circles.
+    return Path(os.path.realpath(path))
