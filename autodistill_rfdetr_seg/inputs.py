@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +48,8 @@ def find_images(
     `source` is a folder, one image, a video, a `.txt` file with one path or pattern a line (relative to that file;
     blank lines and lines that begin with `#` are passed over), a pattern (`*`, `?`, `[…]`, `**` for any depth), or a
     COCO `.json`. What is there under this very name is taken as it is, even where the name could be a pattern. The same
-    file twice counts once.
+    file twice counts once. What a list or COCO file names and is not there is among the items: opening it fails, which
+    costs no other image.
 
     Args:
         frames: folder for a video's frames; `every`, `fps` and `scene_changes` choose them, see `video.extract_frames`.
@@ -145,6 +146,7 @@ def _from_list(path: Path) -> Inputs:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The list {path} cannot be read: {error}.", "It holds one path a line, in UTF-8.") from error
     files: list[Path] = []
+    dead: dict[Path, str] = {}
     videos = 0
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -152,14 +154,29 @@ def _from_list(path: Path) -> Inputs:
             matched, passed_over = _of_line(path, number, text)
             files += matched
             videos += passed_over
+            if not (matched or passed_over):
+                what = "no image matches" if glob.has_magic(text) else "there is no file"
+                dead.setdefault(path.parent / Path(text).expanduser(), f"line {number}: {what} {text}")
     if not files:
-        raise MissingInputError(f"The list {path} names no image.", "Write one path or pattern a line.")
-    return _under_one_root(files, _passed_over(videos))
+        reason = f": {next(iter(dead.values()))}" if dead else ""
+        hint = f"Write one path or pattern a line, relative to {path.parent}."
+        raise MissingInputError(f"The list {path} names no image{' that is there' if dead else ''}{reason}.", hint)
+    # Opening them tells of them one by one. Names are made with them: they stay as they are when these come back.
+    return _under_one_root([*files, *dead], (*_dead(path, list(dead.values())), *_passed_over(videos)))
+
+
+def _dead(path: Path, lines: Sequence[str]) -> tuple[str, ...]:
+    if not lines:
+        return ()
+    return (f"{_count(len(lines), 'line')} of {path} cannot be followed, the first is {lines[0]}.",)
 
 
 def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
+    """What a line names: images, and the number of videos; nothing where nothing is there."""
     file = path.parent / Path(text).expanduser()
     where = f"Line {number} of {path}"
+    if "\0" in text:
+        raise DataError(f"{where} is not text.", "A list holds one path a line, in UTF-8.")
     if file.is_dir():
         raise DataError(f"{where} names a folder: {text}.", f"Write the pattern {text.rstrip('/')}/**/*.jpg.")
     if file.is_file():
@@ -167,30 +184,29 @@ def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
             raise DataError(f"{where} names a video: {text}.", "Give a video by itself, not in a list.")
         return [file], 0
     if not glob.has_magic(text):
-        raise DataError(f"{where}: there is no file {text}.", f"Paths are relative to {path.parent}.")
+        return [], 0
     # The list's own folder may have a name with brackets in it.
-    files, videos = _matches(Path(glob.escape(str(path.parent))) / Path(text).expanduser())
-    if not files and not videos:
-        raise DataError(f"{where}: no image matches {text}.", f"Patterns are relative to {path.parent}.")
-    return files, videos
+    return _matches(Path(glob.escape(str(path.parent))) / Path(text).expanduser())
 
 
 def _from_coco(path: Path) -> Inputs:
     images = coco.read(path).images
     missing = [image for image in images if not image.path.is_file()]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(images)} images of {path} are not there; the first is {missing[0].path}.",
-            "The COCO file must lie in the folder that its `file_name` entries are relative to.",
-        )
     if not images:
         raise MissingInputError(f"The COCO file {path} lists no image.")
+    note = f"{len(missing)} of {_count(len(images), 'image')} of {path} cannot be found"
+    notes = (f"{note}, the first is {missing[0].path}.",) if missing else ()
+    if len(missing) == len(images):
+        raise MissingInputError(
+            notes[0], "The COCO file must lie in the folder that its `file_name` entries are relative to."
+        )
     # A link may still lead out of the folder, and a file that came from elsewhere has no business there.
     home = path.parent.resolve()
     for image in images:
         if not image.path.resolve().is_relative_to(home):
             raise DataError(f"The image {image.path} of {path} is a link that leaves the folder.")
-    return _without_copies(Inputs(path.parent, relative_paths((image.path for image in images), path.parent)))
+    items = relative_paths((image.path for image in images), path.parent)
+    return _without_copies(Inputs(path.parent, items, notes=notes))
 
 
 def _under_one_root(files: Iterable[Path], notes: tuple[str, ...]) -> Inputs:

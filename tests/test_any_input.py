@@ -130,3 +130,49 @@ def test_a_pattern_takes_images_by_their_content_too(home: Path) -> None:
     assert labelled(home) == ["0001", "0002.dat", "02.png"]
     # As a folder has it: a link that leads nowhere is told.
     assert (code, list(failures(home))) == (4, ["dead.png"]), err
+
+
+def test_a_list_with_dead_lines_is_labelled_but_for_those(home: Path) -> None:
+    lamps(home / "in", 0, 1, 2)
+    lines = ["00.png", "gone.png", "# a comment", "../out/else.png", "0[12].png", "night*/*.png", "00.png"]
+    (home / "in" / "list.txt").write_text("\n".join(lines))
+    code, out, err = label(home, str(home / "in" / "list.txt"))
+    # What is not there has its say in the names, so that they stay when it comes back.
+    assert (code, labelled(home)) == (4, ["in/00.png", "in/01.png", "in/02.png"]), err
+    reasons = failures(home)
+    assert list(reasons) == ["in/gone.png", "in/night*/*.png", "out/else.png"]
+    for name, reason in reasons.items():
+        assert reason == f"{home / name} cannot be read: No such file or directory."
+        assert f"failed  {name}: {reason}" in out
+    assert (
+        f"3 lines of {home / 'in' / 'list.txt'} cannot be followed, the first is line 2: there is no file gone.png."
+        in err
+    )
+    lamps(home / "out", 3)
+    (home / "out" / "03.png").rename(home / "out" / "else.png")
+    code, _, err = label(home, str(home / "in" / "list.txt"), "--resume")
+    assert (code, labelled(home)[-1], list(failures(home))) == (4, "out/else.png", list(reasons)[:2]), err
+
+
+def test_a_coco_file_with_a_missing_image_is_labelled_but_for_that(home: Path) -> None:
+    lamps(home / "set", 0, 1)
+    rows = [
+        {"id": at, "file_name": name, "height": 48, "width": 56}
+        for at, name in enumerate(("00.png", "deep/gone.png", "01.png"))
+    ]
+    (home / "set" / "set.json").write_text(json.dumps({"images": rows, "annotations": [], "categories": []}))
+    code, _, err = label(home, str(home / "set" / "set.json"))
+    assert (code, labelled(home)) == (4, ["00.png", "01.png"]), err
+    assert list(failures(home)) == ["deep/gone.png"]
+    gone = home / "set" / "deep" / "gone.png"
+    assert f"1 of 3 images of {home / 'set' / 'set.json'} cannot be found, the first is {gone}." in err
+
+
+@pytest.mark.parametrize("name", ["list.txt", "set.json"])
+def test_of_what_is_named_nothing_is_there(home: Path, name: str) -> None:
+    (home / "list.txt").write_text("gone.png\nnight/*.png\n")
+    rows = [{"id": 1, "file_name": "gone.png", "height": 48, "width": 56}]
+    (home / "set.json").write_text(json.dumps({"images": rows, "annotations": [], "categories": []}))
+    code, _, err = label(home, str(home / name))
+    assert (code, "gone.png" in err, "Hint: " in err) == (3, True, True), err
+    assert not (home / "run" / "labels").exists()
