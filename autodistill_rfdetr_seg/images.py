@@ -1,4 +1,7 @@
-"""Finding, opening and hashing images. RGB, HWC uint8, EXIF orientation baked in: the one reader of the package."""
+"""Finding, opening and hashing images. RGB, HWC uint8, EXIF orientation baked in: the one reader of the package.
+
+More than 8 bits become 8 as `depth` has it.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .depth import bits, to_8_bits
 from .errors import DataError, MissingInputError
 from .folders import Links, walk
 from .records import ImageRecord
@@ -257,6 +261,8 @@ def _formats() -> list[str]:
 def _to_rgb(image: Image.Image, data: bytes) -> tuple[RgbImage, str | None]:
     from PIL import ImageOps
 
+    # Before the orientation is asked for: a PNG is decoded for it, and how it was packed then forgotten.
+    deep = _is_deep(image)
     orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     plain = image.mode in ("RGB", "L") and _frames(image) == 1 and orientation in (0, 1)
     link_suffix = _LINKABLE.get(image.format or "") if plain else None
@@ -265,10 +271,14 @@ def _to_rgb(image: Image.Image, data: bytes) -> tuple[RgbImage, str | None]:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # Pillow turns a TIFF as it loads it, and takes the mark away; every other format waits for us to do so.
         image.load()
-        pixels = _grey_to_rgb(np.asarray(image))
-        if image.getexif().get(_ORIENTATION_TAG, 1) not in (0, 1):
-            pixels = np.asarray(ImageOps.exif_transpose(_with_exif(pixels, image)))
+        pixels = np.repeat(to_8_bits(np.asarray(image))[:, :, None], 3, axis=2)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        if orientation not in (0, 1):
+            pixels = np.asarray(ImageOps.exif_transpose(_with_exif(pixels, orientation)))
         return np.ascontiguousarray(pixels), None
+    if deep and (few := _colours_of_few_bits(image, data)) is not None:
+        marked = few if orientation in (0, 1) else ImageOps.exif_transpose(_with_exif(few, orientation))
+        return np.ascontiguousarray(marked), None
     # Each of these steps copies the picture, so each is taken only where it is needed.
     upright = image if orientation in (0, 1) else ImageOps.exif_transpose(image)
     if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -305,19 +315,35 @@ def _sound_jpeg(data: bytes) -> RgbImage | None:
     return pixels
 
 
-def _grey_to_rgb(grey: npt.NDArray[np.generic]) -> RgbImage:
-    """16-bit (or wider) grey as RGB: its high byte where it is 16-bit, its range stretched where it is wider."""
-    values = grey.astype(np.float64)
-    top = 65535.0 if values.size == 0 or (values.min() >= 0 and 255 < values.max() <= 65535) else float(values.max())
-    scaled = np.clip(values * (255.0 / top if top > 255 else 1.0), 0, 255).astype(np.uint8)
-    return np.repeat(scaled[:, :, None], 3, axis=2)
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file has 16 bits for each of several colours, of which Pillow gives 8."""
+    from PIL.ImageFile import ImageFile
+
+    tiles = image.tile if isinstance(image, ImageFile) and image.mode in ("RGB", "RGBA") else ()
+    return any(";16" in str(tile[3]) for tile in tiles)
 
 
-def _with_exif(pixels: RgbImage, source: Image.Image) -> Image.Image:
+def _colours_of_few_bits(image: Image.Image, data: bytes) -> RgbImage | None:
+    """The pixels, not turned, of a sound deep picture that needs less than 16 bits: Pillow, as other readers, takes the
+    high byte of each, in which there is little or nothing then. None where it needs all."""
+    import cv2
+
+    image.load()
+    try:
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
+    if found is None or found.dtype != np.uint16 or found.ndim != 3:
+        return None
+    colours = found[:, :, 2::-1]
+    return None if bits(float(colours.max())) == 16 else to_8_bits(colours)
+
+
+def _with_exif(pixels: RgbImage, orientation: int) -> Image.Image:
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    image.getexif()[_ORIENTATION_TAG] = source.getexif()[_ORIENTATION_TAG]
+    image.getexif()[_ORIENTATION_TAG] = orientation
     return image
 
 

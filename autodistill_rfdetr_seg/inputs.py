@@ -194,11 +194,11 @@ def _from_coco(path: Path) -> Inputs:
     missing = [image for image in images if not image.path.is_file()]
     if not images:
         raise MissingInputError(f"The COCO file {path} lists no image.")
-    note = f"{len(missing)} of {_count(len(images), 'image')} of {path} cannot be found"
-    notes = (f"{note}, the first is {missing[0].path}.",) if missing else ()
+    first = next((image.path for image in missing), None)
+    note = f"{len(missing)} of {_count(len(images), 'image')} of {path} cannot be found, the first is {first}."
     if len(missing) == len(images):
         raise MissingInputError(
-            notes[0], "The COCO file must lie in the folder that its `file_name` entries are relative to."
+            note, "The COCO file must lie in the folder that its `file_name` entries are relative to."
         )
     # A link may still lead out of the folder, and a file that came from elsewhere has no business there.
     home = path.parent.resolve()
@@ -206,7 +206,7 @@ def _from_coco(path: Path) -> Inputs:
         if not image.path.resolve().is_relative_to(home):
             raise DataError(f"The image {image.path} of {path} is a link that leaves the folder.")
     items = relative_paths((image.path for image in images), path.parent)
-    return _without_copies(Inputs(path.parent, items, notes=notes))
+    return _without_copies(Inputs(path.parent, items, notes=(note,) if missing else ()))
 
 
 def _under_one_root(files: Iterable[Path], notes: tuple[str, ...]) -> Inputs:

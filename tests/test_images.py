@@ -4,6 +4,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -152,6 +153,8 @@ def _samples() -> list[bytes]:
     found = []
     one = Image.fromarray(np.arange(432, dtype=np.uint8).reshape(12, 12, 3))
     deep = Image.fromarray(np.arange(144, dtype=np.uint16).reshape(12, 12) * 400)
+    for suffix in (".png", ".tif"):
+        found.append(cv2.imencode(suffix, np.arange(432, dtype=np.uint16).reshape(12, 12, 3))[1].tobytes())
     others = [(deep, "PNG"), (one.convert("P"), "PNG"), (one.convert("CMYK"), "JPEG")]
     for image, form in [(one, form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF")] + others:
         buffer = io.BytesIO()

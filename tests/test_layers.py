@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "autodistill_rfdetr_seg"
 FLOORS = (
     ("errors",),
     ("records", "files", "folders", "versions", "tables", "machine", "groundingdino_compat"),
-    ("config", "masks"),
+    ("config", "masks", "depth"),
     ("images", "split", "fetching"),
     ("similar", "video", "video_writer", "copies"),
     ("refine", "store", "coco"),
