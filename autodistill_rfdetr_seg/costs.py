@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from . import coco
 from .bases.source import BaseSource
 from .config import LabelingConfig, PipelineConfig
-from .files import read_json, write_json
+from .files import link, read_json, write_json
 from .images import open_rgb, write_png
 from .labeling import label_images
 from .previewing import Item, Sample, account_kept, label_sample
@@ -167,8 +168,9 @@ def _shard(sample: Sample, source: BaseSource, start: int = 0, end: int = ROWS_P
 
 def dataset_cost(
     sample: Sample, baked: Sequence[int], source: BaseSource, config: PipelineConfig, folder: Path
-) -> tuple[float, float]:
-    """Bytes and seconds of a built dataset an image: annotations, index, images written anew; a linked one is free."""
+) -> tuple[float, float, int]:
+    """Bytes and seconds of a built dataset an image: annotations, index, images written anew or copied; a linked one is
+    free. And how many of the sample will be copied, as no hard link leads from them into `folder`."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".plan-") as name:
         path = Path(name) / coco.ANNOTATIONS
 
@@ -182,11 +184,24 @@ def dataset_cost(
         for at in baked:
             write_png(Path(name) / "baked.png", open_rgb(sample.paths[at]))
             total += (Path(name) / "baked.png").stat().st_size
+        copied = [
+            at for at, _ in enumerate(sample.rows) if at not in baked and not _can_be_linked(sample.paths[at], name)
+        ]
+        for at in copied:
+            shutil.copyfile(sample.paths[at], Path(name) / "copied")
+            total += (Path(name) / "copied").stat().st_size
         seconds = time.perf_counter() - started
     for row in sample.rows:
         entry = {"split": "train", "file_name": Path(row.image.path).name, "sha256": row.image.sha256}
         total += len(json.dumps({"images": {row.image.path: {**entry, "id": row.image.id}}}, indent=2))
-    return total / len(sample.rows), seconds / len(sample.rows)
+    return total / len(sample.rows), seconds / len(sample.rows), len(copied)
+
+
+def _can_be_linked(file: Path, folder: str) -> bool:
+    place = Path(folder, "linked")
+    linked = link(file, place)
+    place.unlink(missing_ok=True)
+    return linked
 
 
 def total_pixels(items: Sequence[Item], usual: float) -> tuple[float, int, int]:

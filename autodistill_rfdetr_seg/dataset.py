@@ -17,7 +17,7 @@ from typing import Any
 from . import coco
 from .config import DatasetConfig, RefineConfig, SplitConfig
 from .errors import DataError
-from .files import fingerprint, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
+from .files import fingerprint, link, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
 from .gaps import Gaps, failed, find_gaps, gone
 from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
@@ -100,7 +100,7 @@ def _build(
     places = _places(keys, together, options.split, folder)
     file_names = _file_names(keys)
     with replacing_folder(folder) as partial:
-        index = _write(partial, rows, images, account, options, places, file_names, progress)
+        index = _write(partial, rows, images, account, options, places, file_names, _files_of(folder), progress)
         index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
@@ -163,6 +163,13 @@ def split_of_content(folder: Path) -> dict[str, str]:
     return {entry["sha256"]: entry["split"] for entry in read_json(folder / INDEX)["images"].values()}
 
 
+def _files_of(folder: Path) -> dict[str, Path]:
+    """SHA-256 of each original image → its file in the dataset that is in `folder`, where there is one."""
+    entries = read_json(folder / INDEX)["images"].values() if (folder / INDEX).is_file() else ()
+    places = ((entry["sha256"], folder / entry["split"] / entry["file_name"]) for entry in entries)
+    return {sha256: path for sha256, path in places if path.is_file()}
+
+
 def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
     # A shard's name holds its checksum, so it changes with what was written.
     rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
@@ -223,6 +230,7 @@ def _write(
     options: BuildOptions,
     places: Mapping[str, str],
     stems: Mapping[str, str],
+    had: Mapping[str, Path],
     progress: bool,
 ) -> dict[str, Any]:
     from tqdm import tqdm
@@ -235,7 +243,7 @@ def _write(
     def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
         for path in sorted(path for path, place in places.items() if place == split):
             row = rows.read(path)
-            name = _place_image(images / path, row, partial / split, stems[path])
+            name = _place_image(images / path, row, partial / split, stems[path], had)
             labels = row.with_classes(account.classes)
             if path not in rows.by_people:
                 labels = refine(labels, options.refine, account.classes)
@@ -276,8 +284,11 @@ def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str) -> str:
-    """Links the user's file into the dataset, or writes its pixels anew where readers would see others than we did."""
+def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, had: Mapping[str, Path]) -> str:
+    """Links the user's file into the dataset, or writes its pixels anew where readers would see others than we did.
+
+    What cannot be linked from where it is, is from the dataset before (`had`), so that it is copied once.
+    """
     stat = _stat(source)
     unchanged = stat is not None and (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.mtime_ns)
     if not unchanged and (stat is None or file_sha256(source) != row.image.sha256):
@@ -287,7 +298,11 @@ def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str) -> st
         )
     if row.link_suffix is not None:
         name = stem + row.link_suffix
-        link_or_copy(source, folder / name)
+        if not link(source, folder / name):
+            copied = had.get(row.image.sha256)
+            # Its content is looked at: someone may have worked on the dataset's own copy.
+            if copied is None or file_sha256(copied) != row.image.sha256 or not link(copied, folder / name):
+                link_or_copy(source, folder / name)
     else:
         name = f"{stem}.png"
         write_png(folder / name, open_image(source).pixels)

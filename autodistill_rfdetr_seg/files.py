@@ -62,17 +62,28 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-links `source` as `target`, or copies it where the file system cannot link.
+def link(source: Path, target: Path) -> bool:
+    """Hard-links `source` as `target`; False where the file system cannot, or may not.
 
     Raises:
-        FileExistsError: there is a `target`; it may be a link to somebody's file, and is not written to.
+        FileExistsError: there is a `target`.
     """
     try:
         os.link(source.resolve(), target)
     except FileExistsError:
         raise
     except OSError:
+        return False
+    return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-links `source` as `target`, or copies it where that cannot be.
+
+    Raises:
+        FileExistsError: there is a `target`; it may be a link to somebody's file, and is not written to.
+    """
+    if not link(source, target):
         with source.open("rb") as read, target.open("xb") as written:
             shutil.copyfileobj(read, written)
 

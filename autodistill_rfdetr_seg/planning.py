@@ -33,6 +33,7 @@ class Forecast:
     the dataset takes. `overhead_measured` is False where the sample was stored before or a worker was asked: `seconds`
     then is the base's share alone. `memory_bytes` is the peak of that process (None where the system does not tell, or
     a worker was asked); the sample's own, scaled to the largest image.
+    `baked_images` are written anew, `copied_images` copied, the rest hard-linked.
     `per_class` is class → {"per_image", "interval", "instances" (in all)}; `rejected` is reason → number an image.
     Intervals are None where fewer than two images were sampled.
     """
@@ -51,6 +52,7 @@ class Forecast:
     labels_bytes: int
     dataset_bytes: int
     baked_images: int
+    copied_images: int
     instances: float
     instances_interval: Range | None
     per_class: Mapping[str, Mapping[str, Any]]
@@ -101,7 +103,7 @@ def plan(
     found = np.array([len(one.instances) for one in sample.labels], dtype=np.float64)
     spread = _interval(found, draws)
     baked = [at for at, row in enumerate(sample.rows) if row.link_suffix is None]
-    dataset_bytes, dataset_seconds = dataset_cost(sample, baked, source, config, folder)
+    dataset_bytes, dataset_seconds, copied = dataset_cost(sample, baked, source, config, folder)
     once = begun + built + (timing.once or 0.0) + _warm_up(sample.rows, timing.warm_ups, base_seconds / all_pixels)
     rest = 0.0 if timing.beside is None else once + timing.beside * all_pixels + dataset_seconds * good
     return Forecast(
@@ -119,6 +121,7 @@ def plan(
         labels_bytes=round(labels_bytes(sample, source, good, base_seconds + (timing.beside or 0.0) * all_pixels)),
         dataset_bytes=round(dataset_bytes * good),
         baked_images=round(len(baked) / len(sample.rows) * good),
+        copied_images=round(copied / len(sample.rows) * good),
         instances=float(found.mean()) * good,
         instances_interval=None if spread is None else (spread[0] * good, spread[1] * good),
         per_class={
@@ -142,13 +145,15 @@ def forecast_text(forecast: Forecast) -> str:
     said = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in shares.items())
     rest = f"of it {said}" if f.overhead_measured else "the base's share alone"
     memory = "not known" if f.memory_bytes is None else _size(f.memory_bytes)
-    baked = f", {f.baked_images} images written anew" if f.baked_images else ", images linked"
+    baked = f", {f.baked_images} images written anew" if f.baked_images else ""
+    copied = f", {f.copied_images} images copied, as no hard link leads here from where they are"
+    images = baked + (copied if f.copied_images else "") or ", images linked"
     expected = "" if f.instances_interval is None else " ({:.0f} to {:.0f})".format(*f.instances_interval)
     lines = [
         f"{f.images} images, forecast from {f.sampled} of them (in brackets: 90 % interval)",
         f"time       {_duration(f.seconds)}{time_range} in one process, {rest}",
         f"memory     {memory} at most in that process",
-        f"disk       labels {_size(f.labels_bytes)}, dataset {_size(f.dataset_bytes)}{baked}",
+        f"disk       labels {_size(f.labels_bytes)}, dataset {_size(f.dataset_bytes)}{images}",
         f"instances  {f.instances:.0f}{expected}; nothing in {f.negatives_share:.0%} of the images",
         "",
     ]
