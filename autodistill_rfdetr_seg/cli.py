@@ -31,7 +31,7 @@ from .cli_options import (
     overrides,
     yaml_value,
 )
-from .config import BenchmarkConfig
+from .config import BenchmarkConfig, InputsConfig
 from .errors import AutodistillSegError, UnknownNameError
 
 INTERRUPTED = 130
@@ -208,6 +208,10 @@ def _predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allow-url", action="store_true", help="the image may be an http or https address")
     parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: %(default)s)")
+    most = InputsConfig().max_megapixels
+    parser.add_argument(
+        "--max-megapixels", type=float, default=most, metavar="X", help="refuse larger images (default: %(default)s)"
+    )
     _claims(parser)
     served = parser.add_argument_group("a model that is served (the key: ROBOFLOW_API_KEY in the environment)")
     served.add_argument("--endpoint", metavar="URL", help="Roboflow or an Inference server, https://…/PROJECT/VERSION")

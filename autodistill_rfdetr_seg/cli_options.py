@@ -83,6 +83,7 @@ INPUT_OPTIONS = (
     Option("--every", "inputs.every", int, "of a video every n-th frame", "N"),
     Option("--fps", "inputs.fps", float, "of a video so many frames a second; 1 where --every is not given", "X"),
     Option("--scene-changes", "inputs.scene_changes", yaml_value, "of a video, prefer changed frames", "true|false"),
+    Option("--max-megapixels", "inputs.max_megapixels", float, "refuse images of more million pixels", "X"),
     Option("--tiles", "base.tiles", int, "cut larger images into tiles of so many pixels", "N"),
     Option("--overlap", "base.overlap", float, "share by which tiles overlap", "X"),
 )

@@ -30,7 +30,10 @@ class Options(BaseModel):
 
 class InputsConfig(Options):
     """Which of the images: the first `limit` by name, or a seeded `sample`; of a video every n-th frame or `fps` frames
-    a second (1 where neither is given), those with a changed scene preferred where `scene_changes` is set."""
+    a second (1 where neither is given), those with a changed scene preferred where `scene_changes` is set.
+
+    An image of more than `max_megapixels` (millions) is refused: a small file may ask for all of a machine's memory.
+    """
 
     limit: Annotated[int, Field(ge=1)] | None = None
     sample: Annotated[int, Field(ge=1)] | None = None
@@ -38,6 +41,8 @@ class InputsConfig(Options):
     every: Annotated[int, Field(ge=1)] | None = None
     fps: Annotated[float, Field(gt=0)] | None = None
     scene_changes: bool = False
+    # A little under where Pillow refuses by itself.
+    max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 178.0
 
     @model_validator(mode="after")
     def _one_of_each(self) -> InputsConfig:

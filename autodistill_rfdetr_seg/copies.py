@@ -10,7 +10,7 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 from .errors import DataError
-from .images import MAX_BYTES, file_sha256, printable
+from .images import file_sha256, most_bytes, printable
 
 _GLANCE = 4096  # bytes
 
@@ -71,7 +71,7 @@ def stamp(path: Path) -> tuple[int, int]:
         stat = path.stat()
     except OSError:
         return -1, -1
-    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) and stat.st_size <= MAX_BYTES else (-1, -1)
+    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) and stat.st_size <= most_bytes() else (-1, -1)
 
 
 def _glance(file: File) -> bytes | str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import re
 import stat as stats
 import warnings
 from collections.abc import Container, Iterable
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .config import InputsConfig
 from .depth import bits, to_8_bits
-from .errors import DataError, MissingInputError
+from .errors import DataError, MissingInputError, UsageError
 from .folders import Links, walk
 from .records import ImageRecord
 
@@ -65,10 +68,8 @@ _LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP"
 # Pillow knows more, and some of them start other programs (EPS) or take anything for theirs (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
-# Pillow's own limit for an error, kept here because other packages switch Pillow's off for the whole process.
-MAX_PIXELS = 178_956_970
-# 8 bytes for each of so many pixels, and some: a file is read whole.
-MAX_BYTES = 8 * MAX_PIXELS + 2**26
+# Kept here because other packages switch Pillow's own limit off for the whole process.
+_allowed = InputsConfig().max_megapixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +161,50 @@ def image_id(relative_path: str, sha256: str) -> str:
     return hashlib.sha256(f"{sha256}\0{relative_path}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+def allow_megapixels(limit: float) -> None:
+    """Lets images of up to `limit` million pixels be opened in this process.
+
+    Where it is not the default, Pillow's own limit, at which other readers fail too (RF-DETR's in training), is raised
+    with it if it is less.
+
+    Raises:
+        UsageError: it is not a number above 0.
+    """
+    global _allowed
+    if not 0 < limit < math.inf:
+        raise UsageError(f"A limit of {limit:g} million pixels is none.", "Give a number above 0, such as 400.")
+    _allowed = limit
+    if limit == InputsConfig().max_megapixels:
+        return
+    from PIL import Image
+
+    # It refuses what has twice as many.
+    needed = math.ceil(limit * 1e6 / 2)
+    if Image.MAX_IMAGE_PIXELS is not None and needed > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = needed
+
+
+def megapixels_allowed() -> float:
+    """The limit that `allow_megapixels` has set, or else the configuration's default."""
+    return _allowed
+
+
+def most_bytes() -> int:
+    """The size of the largest file that may be an image: 8 bytes for each pixel allowed, and some; it is read whole."""
+    return int(8e6 * _allowed) + 2**26
+
+
+def _too_large(said: str, pixels: float | None) -> DataError:
+    needs = "" if pixels is None else f", and its {3 * pixels / 1e9:.1f} GB of pixels fit"
+    value = "X" if pixels is None else str(math.ceil(pixels / 1e6))
+    return DataError(said, f"If you trust it{needs}: --max-megapixels {value} (inputs.max_megapixels).")
+
+
 def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
     """Reads, hashes and decodes one file; its bytes are read once.
 
     Raises:
-        DataError: it cannot be read or decoded, or would decode to more pixels than `MAX_PIXELS`.
+        DataError: it cannot be read or decoded, or would decode to more pixels than are allowed.
     """
     return _opened(path, path.name if relative_path is None else relative_path, *_read(path))
 
@@ -183,8 +223,9 @@ def _read(path: Path) -> tuple[bytes, str, int]:
         stat = path.stat()
         if not (stats.S_ISREG(stat.st_mode) or stats.S_ISDIR(stat.st_mode)):
             raise DataError(f"{path} is not a file but a pipe or a device.")
-        if stat.st_size > MAX_BYTES:
-            raise DataError(f"{path} has {stat.st_size / 2**30:.1f} GiB: too many to be an image.")
+        if stat.st_size > most_bytes():
+            said = f"{path} has {stat.st_size / 2**30:.1f} GiB: too many to be an image."
+            raise _too_large(said, stat.st_size / 8)
         data = path.read_bytes()
         after = path.stat()
     except OSError as error:
@@ -217,8 +258,9 @@ def decode(data: bytes, name: str) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{name} would decode to {image.width}x{image.height}: too many pixels to be safe.")
+                pixels = image.width * image.height
+                if pixels > _allowed * 1e6:
+                    raise _too_large(f"{name} would decode to {pixels} pixels: too many pixels to be safe.", pixels)
                 if _is_too_short(image, data):
                     raise DataError(f"{name} is truncated: too short for {image.width}x{image.height} pixels.")
                 return Decoded(*_to_rgb(image, data), _frames(image))
@@ -229,7 +271,10 @@ def decode(data: bytes, name: str) -> Decoded:
         hint = "This Pillow reads no AVIF: pip install -U pillow" if foreign else None
         raise DataError(f"{name} is not an image in a known format.", hint) from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"{name} would decode to too many pixels to be safe: {error}.") from error
+        found = re.search(r"\((\d+) pixels\)", str(error))
+        pixels = int(found[1]) if found else None
+        said = f"{name} would decode to {'' if pixels is None else f'{pixels} pixels: '}too many pixels to be safe."
+        raise _too_large(said, pixels) from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{name} cannot be decoded: {_line(error)}.") from error
     except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.

@@ -16,7 +16,7 @@ from .config import BaseConfig, PipelineConfig, parse
 from .errors import GateError, MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
-from .images import discover
+from .images import allow_megapixels, discover
 from .labeling import LabelSummary
 from .records import Classes, SegDataset
 from .rows import refuse_lost_classes
@@ -129,6 +129,7 @@ def prepare(
             does not take its arguments or prompts; or a share is to overwrite.
         DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
+    allow_megapixels(config.inputs.max_megapixels)
     _refuse_inputs(config, run)
     _check_claim(config, run, resume=resume, overwrite=overwrite)
     refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))

@@ -13,7 +13,7 @@ from . import coco
 from .bases.adapter import instances_of
 from .errors import AutodistillSegError, RemoteError
 from .files import check_output, claim_output, replacing
-from .images import OpenedImage, discover, open_image, relative_paths, write_png
+from .images import OpenedImage, allow_megapixels, discover, open_image, relative_paths, write_png
 from .records import Classes, ImageLabels
 from .report import draw_instances
 
@@ -41,14 +41,15 @@ def predict_images(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    max_megapixels: float | None = None,
     progress: bool = True,
 ) -> Predicted:
     """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
 
     `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
     Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
-    each image in `output/pictures/`. An image that cannot be read, or that a server fails on, is a failure with a
-    reason; the rest is predicted.
+    each image in `output/pictures/`. An image that cannot be read, has more than `max_megapixels` million pixels (None:
+    as `allow_megapixels` set it), or that a server fails on is a failure with a reason; the rest is predicted.
 
     Raises:
         MissingInputError: there is no such source or model.
@@ -59,6 +60,8 @@ def predict_images(
 
     from .target import load_artifact
 
+    if max_megapixels is not None:
+        allow_megapixels(max_megapixels)
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:

@@ -89,6 +89,8 @@ def review(run: RunFolder, count: int) -> Review:
     """
     if count < 1:
         raise UsageError(f"A sheet of {count} labels is none.", "Ask for at least 1.")
+    if run.config_file.is_file():
+        run.config()  # images as large as the run allows are shown
     index = read_index(run.dataset)
     classes = Classes(tuple(index["classes"]))
     found = [one for split in index["counts"] for one in _labels(run, index, split)]

@@ -23,6 +23,7 @@ from .dataset import BuildOptions, build, read_dataset, read_gaps, read_index
 from .errors import DataError, MissingInputError
 from .files import LOCK, fingerprint, locked, read_json, write_json, write_text
 from .gaps import Gaps
+from .images import allow_megapixels
 from .inputs import Inputs, find_images
 from .labeling import LabelSummary, label_images, read_account
 from .records import Classes, Run, SegDataset
@@ -102,7 +103,7 @@ class RunFolder:
         return self.root / f"review.{kind}"
 
     def config(self) -> PipelineConfig:
-        """The configuration this run was made with.
+        """The configuration this run was made with; its limit on pixels holds in this process from now on.
 
         Raises:
             MissingInputError: the folder is not a run's.
@@ -112,7 +113,9 @@ class RunFolder:
                 f"{self.root} is not a run's folder: there is no pipeline.yaml in it.",
                 "Begin with `autodistill-seg label IMAGES … --output RUN` or `autodistill-seg run PIPELINE`.",
             )
-        return load(self.config_file)
+        config = load(self.config_file)
+        allow_megapixels(config.inputs.max_megapixels)
+        return config
 
     def save_config(self, config: PipelineConfig) -> None:
         """Writes the resolved configuration, less what is of one call only: its output folder and its share."""
@@ -154,7 +157,9 @@ def source_of(config: PipelineConfig) -> BaseSource:
 
 def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
     """The images that the configuration names; what there is to say about them goes to the log."""
-    found = find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
+    found = find_images(
+        config.images, run.frames, **config.inputs.model_dump(exclude={"max_megapixels"}), progress=progress
+    )
     for note in found.notes:
         _log.warning("%s", note)
     return found

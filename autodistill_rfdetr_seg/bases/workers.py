@@ -25,7 +25,7 @@ from typing import Any
 
 from ..config import LabelingConfig
 from ..errors import AutodistillSegError, BaseModelError, UsageError
-from ..images import KnownImage, OpenedImage, open_unless_known
+from ..images import KnownImage, OpenedImage, allow_megapixels, megapixels_allowed, open_unless_known
 from .adapter import BaseAdapter
 from .source import BaseSource, Outcome, outcome_of
 
@@ -107,7 +107,7 @@ class _Worker:
         self.batch = 1
         self.ready = self.gone = False
         self._timeout = options.start_timeout
-        args = (theirs, source.portable(), place, frozenset(known), options.batch_size)
+        args = (theirs, source.portable(), place, frozenset(known), options.batch_size, megapixels_allowed())
         self._process = context.Process(target=_work, args=args, daemon=True)
         try:
             self._process.start()
@@ -173,8 +173,14 @@ class _Worker:
 
 
 def _work(
-    connection: Connection, source: BaseSource, place: int, known: Collection[str], batch_size: int | None
+    connection: Connection,
+    source: BaseSource,
+    place: int,
+    known: Collection[str],
+    batch_size: int | None,
+    megapixels: float,
 ) -> None:
+    allow_megapixels(megapixels)
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

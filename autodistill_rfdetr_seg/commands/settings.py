@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..config import PipelineConfig, load, parse
+from ..images import allow_megapixels
 from ..stages import (
     RunFolder,
 )
@@ -14,7 +15,9 @@ from ..stages import (
 def of_run(run: RunFolder, changes: Mapping[str, Any]) -> PipelineConfig:
     """A run's own configuration, with the changes; raises MissingInputError where the folder is not a run's."""
     run.config()
-    return load(run.config_file, changes)
+    config = load(run.config_file, changes)
+    allow_megapixels(config.inputs.max_megapixels)
+    return config
 
 
 def changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> PipelineConfig:

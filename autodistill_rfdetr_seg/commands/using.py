@@ -35,6 +35,7 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
             device=args.device,
             resume=args.resume,
             overwrite=args.overwrite,
+            max_megapixels=args.max_megapixels,
             progress=not args.quiet,
         )
     if args.json:
