@@ -24,11 +24,13 @@ class File(NamedTuple):
     mtime_ns: int
 
 
-def same_at_a_glance(items: Iterable[tuple[Path, str]]) -> list[list[File]]:
+def same_at_a_glance(items: Iterable[tuple[Path, str]], *, progress: bool = False) -> list[list[File]]:
     """The files that may be copies of each other, together, by name: of one size, middle and end. Few are read so far.
 
     What can be no image, or cannot be read, is by itself.
     """
+    from tqdm import tqdm
+
     by_size: dict[int, list[File]] = defaultdict(list)
     alone: list[list[File]] = []
     for path, name in items:
@@ -39,20 +41,23 @@ def same_at_a_glance(items: Iterable[tuple[Path, str]]) -> list[list[File]]:
         else:
             alone.append([file])
     together: dict[tuple[int, bytes | str], list[File]] = defaultdict(list)
-    for size, same in by_size.items():
-        for file in same:
-            together[size, _glance(file) if len(same) > 1 else b""].append(file)
+    shared = sum(len(same) for same in by_size.values() if len(same) > 1)
+    with tqdm(total=shared, desc="Comparing", unit="file", leave=False, disable=not (progress and shared)) as bar:
+        for size, same in by_size.items():
+            for file in same:
+                together[size, _glance(file) if len(same) > 1 else b""].append(file)
+                bar.update(len(same) > 1)
     return [*alone, *(sorted(same, key=lambda file: file.name) for same in together.values())]
 
 
 def without_copies(
-    items: Iterable[tuple[Path, str]],
+    items: Iterable[tuple[Path, str]], *, progress: bool = False
 ) -> tuple[list[tuple[Path, str]], dict[str, list[tuple[str, int]]]]:
     """The first file of each content, by name, and (name, mtime_ns) of the further ones with the same by the first's
     name."""
     firsts: list[tuple[Path, str]] = []
     copies: dict[str, list[tuple[str, int]]] = {}
-    for same in same_at_a_glance(items):
+    for same in same_at_a_glance(items, progress=progress):
         seen: dict[str, str] = {}
         for path, name, _, mtime_ns in same:
             content = _content(path) if len(same) > 1 else None

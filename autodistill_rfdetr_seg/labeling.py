@@ -23,6 +23,8 @@ from .store import Key, LabelStore, Provenance, StoredLabels
 
 _log = logging.getLogger(__name__)
 
+_GLANCE = 4096  # bytes
+
 
 @dataclass(frozen=True)
 class LabelSummary:
@@ -62,12 +64,12 @@ def label_images(
     from tqdm import tqdm
 
     options = options or LabelingConfig()
-    mine = _of_share(images, options.share)
+    mine = _of_share(images, options.share, progress)
     with locked(folder, options.share):
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
-        firsts, copies = without_copies(todo)
+        firsts, copies = without_copies(todo, progress=progress)
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
         several: list[str] = []
@@ -109,12 +111,13 @@ def in_share(name: str, share: tuple[int, int] | None) -> bool:
     return int(image_id(name, ""), 16) % count == index - 1
 
 
-def _of_share(images: Sequence[Item], share: tuple[int, int] | None) -> Sequence[Item]:
+def _of_share(images: Sequence[Item], share: tuple[int, int] | None, progress: bool) -> Sequence[Item]:
     """The images that a share labels. What may be copies goes where the first of them belongs, so that no content is
     asked about by two shares."""
     if share is None:
         return images
-    return [file[:2] for same in same_at_a_glance(images) if in_share(same[0].name, share) for file in same]
+    alike = same_at_a_glance(images, progress=progress)
+    return [file[:2] for same in alike if in_share(same[0].name, share) for file in same]
 
 
 class _Stored:
