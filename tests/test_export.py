@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -197,6 +197,36 @@ def test_the_bundle_runs_and_checks_itself_without_torch(
     assert "with score" in checked.stdout and not checked.stdout.endswith("\n0 differences\n")
 
 
+def test_the_bundle_reads_grey_of_more_than_8_bits(bundle: Exported, tmp_path: Path, photos: list[np.ndarray]) -> None:
+    grey = photos[0].mean(axis=2).astype(np.uint8)
+    grey[0, :2] = 0, 255
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    assert np.array_equal(runner.read(tmp_path / "16.png"), open_rgb(tmp_path / "16.png"))
+    plain, deep = (run_bundle(bundle.root, str(tmp_path / name), "--confidence=0.2") for name in ("8.png", "16.png"))
+    assert plain.returncode == deep.returncode == 0 and len(json.loads(plain.stdout)) > 0, plain.stderr + deep.stderr
+    assert deep.stdout == plain.stdout
+    # A camera of 12 bits fills no more than these; the mark of a turned photo holds as for any other.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    camera = (np.arange(20, dtype=np.uint16) * 215).reshape(4, 5)
+    Image.fromarray(camera).save(tmp_path / "12.tif", exif=exif.tobytes())
+    turned = np.rot90(camera.astype(int) * 255 // 4095, -1)
+    assert np.array_equal(runner.read(tmp_path / "12.tif"), np.repeat(turned[..., None], 3, axis=2))
+    share = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    Image.fromarray(share).save(tmp_path / "share.tif")
+    assert runner.read(tmp_path / "share.tif")[..., 0].ravel().tolist() == (share.ravel() * 255).astype(int).tolist()
+
+
+def test_the_bundle_says_what_it_cannot_read(bundle: Exported, tmp_path: Path) -> None:
+    (tmp_path / "words.jpg").write_text("no image")
+    for name, said in (("gone.jpg", "No such file"), ("words.jpg", "cannot identify image file")):
+        done = run_bundle(bundle.root, str(tmp_path / name))
+        assert done.returncode == 1 and not done.stdout
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ") and said in line and name in line
+
+
 def test_masks_keep_their_holes(bundle: Exported, target: RFDETRSeg, photos: list[np.ndarray]) -> None:
     exported = load_artifact(bundle.root, "cpu")
     holes = 0
@@ -233,6 +263,59 @@ def test_a_tampered_artifact_fails_the_gate(
     (copy / "model.onnx").write_bytes(b"no model")
     assert main(["export", str(run), "--check", str(copy), "-q"]) == 1
     assert "cannot be loaded as onnx" in capsys.readouterr().err
+
+
+def spoil_the_second(file: Path) -> None:
+    """Turns the scores over in the second place of a batch, and there alone."""
+    import onnx
+
+    model = onnx.load(file)
+    node = next(node for node in model.graph.node if "labels" in node.output)
+    node.output[list(node.output).index("labels")] = "all"
+    signs = onnx.numpy_helper.from_array(np.array([[[1]], [[-1]]], np.float32), "signs")
+    model.graph.initializer.append(signs)
+    model.graph.node.append(onnx.helper.make_node("Mul", ["all", "signs"], ["labels"]))
+    onnx.save(model, file)
+
+
+def test_every_place_of_a_batch_is_judged(
+    run: Path, target: RFDETRSeg, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    target.export(out, batch_size=2, bundle=True)
+    # One image has to stand in both places.
+    check = ["export", str(run), "--check", str(out), "-q"]
+    alone = [*check, "--samples", str(run / "dataset" / "valid" / "0.png")]
+    assert main(check) == main(alone) == 0 and run_bundle(out, "--check").stdout == "0 differences\n"
+    spoil_the_second(out / "model.onnx")
+    for command in (check, alone):
+        capsys.readouterr()
+        assert main(command) == 5
+        assert ".png in place 2 of a batch of 2: " in capsys.readouterr().err
+    checked = run_bundle(out, "--check")
+    # Each of the golden images has been there once.
+    said = {line.partition(":")[0] for line in checked.stdout.splitlines()[:-1] if "mean mask IoU" not in line}
+    assert checked.returncode == 1 and said == {f"{at}.png in place 2" for at in range(3)}
+
+
+def test_a_batch_is_filled_with_images_that_have_something_in_them() -> None:
+    class Counting(Fixed):
+        batch_size = 4
+        asked: ClassVar[list[list[int]]] = []
+
+        def predict_batch(self, images: Any, confidence: float = 0.5) -> list[sv.Detections]:
+            self.asked.append([int(image[0, 0, 0]) for image in images])
+            return super().predict_batch(images, confidence)
+
+    samples = Samples("given", tuple((f"{at}", np.full((10, 10, 3), at, np.uint8)) for at in range(5)))
+    wanted = [Wanted(f"{at}", 0.3, (found(0, 0.8, 8),) if at in (1, 3) else ()) for at in range(5)]
+    parity = compare(wanted, Counting(found(0, 0.8, 8)), samples, PARITY["fp32"])  # type: ignore[arg-type]
+    # 0 and 2 are always first and third; only the third batch shows what those places find.
+    assert Counting.asked == [[0, 1, 2, 3], [4, 1, 3, 1], [1, 3, 1, 3]]
+    assert parity.images == 5 and parity.instances == 2
+    assert {one.partition(":")[0] for one in parity.differences} == {
+        f"{name} in place {place} of a batch of 4" for name, place in ((0, 1), (2, 3), (4, 1))
+    }
 
 
 def test_what_fails_is_set_aside_and_what_was_there_stays(
@@ -307,6 +390,8 @@ def test_half_precision(target: RFDETRSeg, tmp_path: Path, photos: list[np.ndarr
 
 class Fixed:
     """A model that says one thing of every image."""
+
+    batch_size = 1
 
     def __init__(self, *found: runner.Found) -> None:
         self.found, self.class_names = found, tuple(NAMES)
@@ -385,7 +470,7 @@ def test_published_weights_have_cocos_ids() -> None:
     image = draw(1)[0]
     told = vendor.detect(detector, [image], 0.0)[0]
     with torch.no_grad():
-        raw = detector.model.model(torch.from_numpy(runner.preprocess(image, spec)[None]))
+        raw = detector.model.model(torch.from_numpy(runner.preprocess([image], spec)))
     outputs = [raw[name][0].numpy() for name in ("pred_boxes", "pred_logits", "pred_masks")]
     decoded = runner.decode(outputs, image.shape[:2], spec, 0.0)
     assert [one.class_id for one in decoded] == told.class_id.tolist()

@@ -101,8 +101,7 @@ class ExportedModel:
         result: list[sv.Detections] = []
         for start in range(0, len(images), self.batch_size):
             part = images[start : start + self.batch_size]
-            ready = [runner.preprocess(image, self.spec) for image in part]
-            outputs = self._run(np.stack(ready + ready[-1:] * (self.batch_size - len(ready))))
+            outputs = self._run(runner.preprocess(part, self.spec))
             for at, image in enumerate(part):
                 found = runner.decode([one[at] for one in outputs], image.shape[:2], self.spec, confidence)
                 result.append(self._detections(found, image))

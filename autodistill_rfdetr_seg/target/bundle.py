@@ -27,10 +27,11 @@ An instance-segmentation model of {count} classes ({classes}), with what it take
     python run.py --check
 
 The first prints the instances of an image as JSON: class, score, box, and a mask at the image's size as COCO's
-uncompressed RLE. The second finds the instances of the images in `golden/` and compares them with what the trained
-model found in PyTorch; its exit code is 1 where a class, a score (by more than {score_difference:g}) or a mask (mean
-IoU under {mask_iou:g}) differs. In Python: `from run import Model`, then `Model().predict(pixels, 0.5)`, pixels being
-(H, W, 3) uint8 RGB; `Model(["CUDAExecutionProvider"])` runs on a GPU with onnxruntime-gpu.
+uncompressed RLE. The second finds the instances of the images in `golden/`, each in every place of a batch, and
+compares them with what the trained model found in PyTorch; its exit code is 1 where a class, a score (by more than
+{score_difference:g}) or a mask (mean IoU under {mask_iou:g}) differs. In Python: `from run import Model`, then
+`Model().predict([pixels], 0.5)[0]`, pixels being (H, W, 3) uint8 RGB, up to {batch_size} at once;
+`Model(["CUDAExecutionProvider"])` runs on a GPU with onnxruntime-gpu.
 
 | file | is |
 |---|---|

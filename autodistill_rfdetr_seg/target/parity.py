@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ..config import ParityConfig
 from ..errors import DataError, MissingInputError
 from ..images import RgbImage, discover, open_rgb
 from .artifacts import Artifact
-from .runner import Found, mask_iou, pair
+from .runner import Found, pair
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -114,7 +115,7 @@ def ask(reference: Artifact, samples: Samples, bounds: ParityConfig) -> list[Wan
 
 
 def compare(wanted: Sequence[Wanted], artifact: Artifact, samples: Samples, bounds: ParityConfig) -> Parity:
-    """Holds a model against what another said of the same samples.
+    """Holds a model against what another said of the same samples, in whole batches of the size that it is made for.
 
     Raises:
         DataError: there was nothing to compare.
@@ -124,16 +125,18 @@ def compare(wanted: Sequence[Wanted], artifact: Artifact, samples: Samples, boun
     scores: list[float] = []
     inexact: list[str] = []
     images = dict(samples.images)
-    for one in wanted:
-        floor = max(one.confidence - bounds.score_difference, 0.0)
-        found = found_of(artifact.predict_batch([images[one.name]], floor)[0])
-        pairs, missing, left = pair(one.instances, found, bounds.score_difference)
-        overlaps += [iou for *_, iou in pairs]
-        scores += [abs(first.score - second.score) for first, second, _ in pairs]
-        say = _Saying(one.name, artifact.class_names)
-        inexact += [say.inexact(first, iou) for first, _, iou in pairs if iou < bounds.mask_iou]
-        differences += [say.missing(instance, left) for instance in missing]
-        differences += [say.extra(f) for f in left if f.score > one.confidence + bounds.score_difference]
+    for batch in _batches(wanted, artifact.batch_size or 1):
+        floor = max(min(one.confidence for one in batch) - bounds.score_difference, 0.0)
+        answers = artifact.predict_batch([images[one.name] for one in batch], floor)
+        for place, (one, answer) in enumerate(zip(batch, answers, strict=True), 1):
+            pairs, missing, left = pair(one.instances, found_of(answer), bounds.score_difference)
+            overlaps += [iou for *_, iou in pairs]
+            scores += [abs(first.score - second.score) for first, second, _ in pairs]
+            where = one.name if len(batch) == 1 else f"{one.name} in place {place} of a batch of {len(batch)}"
+            say = _Saying(where, artifact.class_names)
+            inexact += [say.inexact(first, iou) for first, _, iou in pairs if iou < bounds.mask_iou]
+            differences += [say.missing(instance, left) for instance in missing]
+            differences += [say.extra(f) for f in left if f.score > one.confidence + bounds.score_difference]
     if not overlaps and not differences:
         raise DataError("The model finds nothing at all in the samples, so nothing can be compared.")
     if overlaps and np.mean(overlaps) < bounds.mask_iou:
@@ -150,6 +153,17 @@ def compare(wanted: Sequence[Wanted], artifact: Artifact, samples: Samples, boun
     )
 
 
+def _batches(wanted: Sequence[Wanted], size: int) -> list[list[Wanted]]:
+    """All of them in batches that are full: a model may be wrong in one place of a batch alone, so each place gets an
+    image with something in it, where there is one. Neighbours differ wherever there is more than one image."""
+    telling = [one for one in wanted if one.instances] or list(wanted)
+    queue = [*wanted, *islice(cycle(telling), -len(wanted) % size)]
+    batches = [queue[start : start + size] for start in range(0, len(queue), size)]
+    if any(not any(batch[place].instances for batch in batches) for place in range(size)):
+        batches.append(list(islice(cycle(telling), size)))
+    return batches
+
+
 def found_of(detections: sv.Detections) -> tuple[Found, ...]:
     """Detections with masks as the runner has them, in the same order."""
     fields = (detections.class_id, detections.confidence, detections.xyxy, detections.mask)
@@ -164,10 +178,10 @@ class _Saying:
 
     def missing(self, one: Found, left: Sequence[Found]) -> str:
         said = f"{self.name}: {self.classes[one.class_id]} with score {one.score:.3f} is missing"
-        near = max(left, key=lambda other: mask_iou(one, other), default=None)
+        near = max(left, key=one.iou, default=None)
         if near is None:
             return said
-        what = f"{self.classes[near.class_id]} with score {near.score:.3f} and mask IoU {mask_iou(one, near):.3f}"
+        what = f"{self.classes[near.class_id]} with score {near.score:.3f} and mask IoU {one.iou(near):.3f}"
         return f"{said} (nearest: {what})"
 
     def inexact(self, one: Found, iou: float) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 from ..errors import AutodistillSegError, DataError, DependencyError, MissingInputError, UnknownNameError, UsageError
 from . import vendor, vendor_export
-from .runner import Float
+from .runner import Array
 
 # A batch (N, 3, S, S) float32, ready for the model → boxes (N, queries, 4), logits (N, queries, slots), mask logits
 # (N, queries, h, w), all float32 and the caller's to keep.
-Session = Callable[[Float], Sequence[Float]]
+Session = Callable[[Array], Sequence[Array]]
 
 
 def runs(kind: str) -> bool:
@@ -85,7 +85,7 @@ def _openvino(path: Path, precision: str, device: str) -> Session:
     hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or name == "CPU" else "f16"}
     compiled = core.compile_model(core.read_model(str(path)), name, hint)
 
-    def run(batch: Float) -> Sequence[Float]:
+    def run(batch: Array) -> Sequence[Array]:
         outputs = compiled(batch)
         # They have no names of ours: rfdetr gives boxes, logits and masks in this order.
         return [outputs[at] for at in range(3)]
@@ -100,7 +100,7 @@ def _tensorrt(path: Path, precision: str, device: str) -> Session:
         str(path), device=f"cuda:{_cuda_index(device) or 0}", sync_mode=True
     )
 
-    def run(batch: Float) -> Sequence[Float]:
+    def run(batch: Array) -> Sequence[Array]:
         outputs = engine({"input": torch.from_numpy(batch).to(engine.engine_device)})
         return [outputs[name].float().cpu().numpy() for name in ("dets", "labels", "masks")]
 
