@@ -16,9 +16,9 @@ from test_target import write_coco
 
 from autodistill_rfdetr_seg import evaluate_model
 from autodistill_rfdetr_seg.benchmarking import Benchmark, benchmark
-from autodistill_rfdetr_seg.benchmarking.child import Child, NotRunError, Wanted
+from autodistill_rfdetr_seg.benchmarking.child import Child, NotRunError, Wanted, Work
 from autodistill_rfdetr_seg.benchmarking.subjects import find_gold, find_images, find_rows
-from autodistill_rfdetr_seg.benchmarking.table import PUBLISHED
+from autodistill_rfdetr_seg.benchmarking.table import PUBLISHED, markdown
 from autodistill_rfdetr_seg.benchmarking.timing import Latency, drift, measure, shares, turns
 from autodistill_rfdetr_seg.benchmarking.watching import Watch
 from autodistill_rfdetr_seg.benchmarking.yolo import YoloModel
@@ -34,8 +34,9 @@ from autodistill_rfdetr_seg.errors import (
     UsageError,
 )
 from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.target import RFDETRSegNano, load_artifact
+from autodistill_rfdetr_seg.target import RFDETRSegNano, load_artifact, vendor
 from autodistill_rfdetr_seg.target.optimized import OptimizedModel, computes_in
+from autodistill_rfdetr_seg.target.vendor_export import as_published
 
 CATEGORIES = tuple(enumerate(NAMES, 1))
 # It finds what is red, if it is given BGR, and calls it by the last of the gold set's names.
@@ -146,6 +147,8 @@ def test_every_form_is_measured(measured: Benchmark) -> None:
     assert max(onnx["memory_bytes"], openvino["memory_bytes"]) < torch["memory_bytes"]
     assert onnx["torch_threads"] is None and torch["torch_threads"] >= 1
     assert [row["size"] for row in measured.rows] == ["nano"] * 3 + [None]
+    # It is called nano, and has neither nano's layers nor its input.
+    assert [row["as_published"] for row in measured.rows] == [False] * 4
     assert (torch["input_size"], yolo["input_size"]) == (96, 320)
     # One and the same model on the same images; the stand-in finds the one square.
     assert torch["instances_per_image"] == onnx["instances_per_image"] == openvino["instances_per_image"] > 0
@@ -179,11 +182,44 @@ def test_the_table_keeps_published_figures_apart(measured: Benchmark, root: Path
     assert json.loads((root / "out" / "benchmark.json").read_text()) == json.loads(json.dumps(measured.to_dict()))
     table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
     head, *rows = table
-    assert head[-1] == "published: AP, ms" and [row[-1] for row in rows] == ["40.3, 3.4"] * 3 + ["–"]
+    assert head[-1] == "published: AP, ms" and [row[-1] for row in rows] == ["–"] * 4
     at = head.index("median ms")
     assert [row[at] for row in rows] == [f"{row['latency']['median']:.1f}" for row in measured.rows]
     assert "AGPL-3.0" in text and "not measured here" in text and "2 rounds taken in turns" in text
     assert PUBLISHED["2xlarge"] == (49.9, 21.8)
+    own = [row | {"as_published": at == 1} for at, row in enumerate(measured.rows)]
+    cells = [line.split(" | ")[-1] for line in markdown({**measured.to_dict(), "rows": own}).splitlines()]
+    assert [cell for cell in cells if cell.endswith(" |")][1:] == ["– |", "40.3, 3.4 |", "– |", "– |"]
+
+
+def test_figures_are_published_of_a_sizes_own_architecture_and_input() -> None:
+    def told(size: str, input_size: int, **options: Any) -> bool:
+        config = vendor.model_config(size, {"pretrain_weights": None, "num_classes": 3, **options})
+        return as_published(config, input_size)
+
+    assert told("nano", 312) and told("2xlarge", 768) and told("nano", 312, group_detr=1, resolution=144)
+    assert not told("nano", 144, resolution=144) and not told("small", 312)
+    for option in ({"dec_layers": 2}, {"out_feature_indexes": [1]}, {"num_queries": 50}, {"hidden_dim": 128}):
+        assert not told("nano", 312, **option)
+
+
+def test_a_gpu_that_onnxruntime_only_offers_is_not_used(
+    root: Path, measured: Benchmark, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    # As onnxruntime-gpu says it on a machine without a GPU.
+    offered = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: offered)
+    folder = next((root / "out" / "exports").glob("*-onnx-fp32"))
+    image = find_images(root / "gold", None, [], 1).pixels[0]
+    with pytest.warns(UserWarning, match="not in available provider names"):
+        found = Work().load(Wanted("m", folder, "onnx", "fp32", 1), [image], "auto")
+    assert found["device"] == "cpu" and found["first_ms"] > 0 and not capfd.readouterr().out
+    with pytest.warns(UserWarning), pytest.raises(UsageError, match="'cuda' was asked for"):
+        Work().load(Wanted("m", folder, "onnx", "fp32", 1), [image], "cuda")
 
 
 def test_an_output_that_holds_something_is_refused(measured: Benchmark, root: Path) -> None:

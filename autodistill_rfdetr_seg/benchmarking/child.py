@@ -125,13 +125,13 @@ class Work:
         """Loads the model; the images it is going to be asked about are kept."""
         self._images, self._size, self._rest = images, wanted.batch_size, resident_memory()
         started = time.perf_counter()
-        place = _place(wanted, device)
-        self._model = model = _open(wanted, place)
+        place, self._model = _load(wanted, device)
+        model = self._model
         loaded = time.perf_counter()
         model.predict_batch(self._batch(0), 0.5)
         return {
             "device": place,
-            "size": _size(wanted, model),
+            **_size(wanted, model),
             "input_size": model.input_size,
             "load_seconds": loaded - started,
             "first_ms": (time.perf_counter() - loaded) * 1000,
@@ -185,19 +185,22 @@ def _is_of(record: Mapping[str, Any], target: RFDETRSeg, batch_size: int) -> boo
     return made == wanted and bool((record.get("parity") or {}).get("passed"))
 
 
-def _place(wanted: Wanted, device: str) -> str:
-    """The device that a row runs on: the one asked for, or the best that its runtime has."""
-    if device != "auto" or wanted.format == "tensorrt":
-        return "cuda" if device == "auto" else device
+def _load(wanted: Wanted, device: str) -> tuple[str, Any]:
+    """A row's model on the device asked for, or on the best that its runtime has; which that is."""
+    if device != "auto":
+        return device, _open(wanted, device)
     if wanted.format == "onnx":
-        import onnxruntime
+        # onnxruntime-gpu offers CUDA on a machine without a GPU too.
+        with contextlib.suppress(UsageError):
+            return "cuda", _open(wanted, "cuda")
+    elif wanted.format == "tensorrt":
+        return "cuda", _open(wanted, "cuda")
+    elif wanted.format != "openvino":
+        from ..target.vendor import resolve_device
 
-        return "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
-    if wanted.format == "openvino":
-        return "cpu"
-    from ..target.vendor import resolve_device
-
-    return resolve_device(device)
+        device = resolve_device(device)
+        return device, _open(wanted, device)
+    return "cpu", _open(wanted, "cpu")
 
 
 def _open(wanted: Wanted, device: str) -> Any:
@@ -213,9 +216,14 @@ def _open(wanted: Wanted, device: str) -> Any:
     return load_artifact(wanted.path, device)
 
 
-def _size(wanted: Wanted, model: Any) -> str | None:
-    """Which RF-DETR Seg it is: nano, small …"""
+def _size(wanted: Wanted, model: Any) -> dict[str, Any]:
+    """Which RF-DETR Seg it is, nano, small …, and whether it computes what that size's published one does."""
     if wanted.format == "yolo":
-        return None
-    of = model.spec["architecture"] if hasattr(model, "spec") else model.detector.size
-    return str(of).removeprefix("rfdetr-seg-")
+        return {"size": None, "as_published": False}
+    if hasattr(model, "spec"):
+        of, same = model.spec["architecture"], model.spec.get("as_published", False)
+    else:
+        from ..target.vendor_export import as_published
+
+        of, same = model.detector.size, as_published(model.detector.model_config, model.input_size)
+    return {"size": str(of).removeprefix("rfdetr-seg-"), "as_published": same}

@@ -34,10 +34,11 @@ _log = logging.getLogger(__name__)
 class Benchmark:
     """What was measured: `rows`, a mapping each, and the rows that were `not_run`, with the reason.
 
-    A row has `model`, `format`, `precision`, `device`, `size`, `input_size`, `latency` (milliseconds a batch: `median`,
-    `p95`, `mean`, `least`, `most`), `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average),
-    `torch_threads`, `memory_bytes`, `cuda_memory_bytes`, `instances_per_image`, `load_seconds`, `first_ms`, `clocks`,
-    `parity`, and `mask` and `box` as in `Report` (None without a gold set).
+    A row has `model`, `format`, `precision`, `device`, `size`, `as_published` (whether it has that size's own
+    architecture and input), `input_size`, `latency` (milliseconds a batch: `median`, `p95`, `mean`, `least`, `most`),
+    `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average), `torch_threads`, `memory_bytes`,
+    `cuda_memory_bytes`, `instances_per_image`, `load_seconds`, `first_ms`, `clocks`, `parity`, and `mask` and `box` as
+    in `Report` (None without a gold set).
     """
 
     rows: tuple[Mapping[str, Any], ...]

@@ -8,7 +8,8 @@ from typing import Any
 from ..tables import number
 from .yolo import LICENSE
 
-# (Mask AP, milliseconds) of rfdetr's own weights: COCO val2017, NVIDIA T4, TensorRT fp16, batch 1; rfdetr's README.
+# (Mask AP, milliseconds) of rfdetr's own weights, each size's own architecture and input: COCO val2017, NVIDIA T4,
+# TensorRT fp16, batch 1; rfdetr's README.
 PUBLISHED: Mapping[str, tuple[float, float]] = {
     "nano": (40.3, 3.4),
     "small": (43.1, 4.4),
@@ -77,7 +78,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "–" if row[key] is None else f"{row[key] / 1e6:.0f}{unit}"
         for key, unit in (("memory_bytes", ""), ("cuda_memory_bytes", " on GPU"))
     ]
-    published = PUBLISHED.get(row["size"])
+    published = PUBLISHED.get(row["size"]) if row["as_published"] else None
     return [
         *(row["model"], row["format"], row["precision"], row["device"], str(row["input_size"]), str(row["batch_size"])),
         *(f"{latency[key]:.1f}" for key in ("median", "p95", "mean")),
@@ -102,8 +103,8 @@ def _notes(result: Mapping[str, Any]) -> list[str]:
     notes = [
         "ms: from the decoded image to masks at its size, for a batch; resizing, selection and masks included.",
         "memory: the most that its process took beyond what it held before it loaded the model and its runtime.",
-        "published: by RF-DETR's authors for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1); "
-        "not measured here, and not of these models or images.",
+        "published: by RF-DETR's authors for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1), "
+        "where architecture and input are the size's own; not measured here, and not of these models or images.",
     ]
     machine, rows = result["machine"], result["rows"]
     if machine["load"] is not None and machine["load"] > machine["cores"] / 2:

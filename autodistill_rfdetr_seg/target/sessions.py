@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,22 @@ def _onnx(path: Path, precision: str, device: str) -> Session:
     import onnxruntime
 
     index = _cuda_index(device)
-    here = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if index is not None and here:
-        providers.insert(0, ("CUDAExecutionProvider", {"device_id": index}))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors: it warns of every node that it cannot fold
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
-        raise UsageError(f"Device {device!r} was asked for; this onnxruntime has none.", "Install onnxruntime-gpu.")
+
+    def load(*providers: Any) -> Any:
+        # By itself it prints to stdout where it falls back on the CPU.
+        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+
+    session, cpu = None, "CPUExecutionProvider"
+    if index is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        # RuntimeError: CUDA is installed and finds no GPU.
+        with contextlib.suppress(RuntimeError):
+            session = load(("CUDAExecutionProvider", {"device_id": index}), cpu)
+    if device.startswith("cuda") and (session is None or "CUDAExecutionProvider" not in session.get_providers()):
+        hint = "Install onnxruntime-gpu, with the CUDA that it is made for."
+        raise UsageError(f"Device {device!r} was asked for; this onnxruntime has none here.", hint)
+    session = session or load(cpu)
     return lambda batch: session.run(["dets", "labels", "masks"], {"input": batch})
 
 

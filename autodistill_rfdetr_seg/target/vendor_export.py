@@ -44,6 +44,12 @@ FORMATS: Mapping[str, Format] = {
 }
 _ALIASES = {"trt": "tensorrt", "pte": "executorch"}
 OPSET = 17
+# What of rfdetr's configuration makes neither the computing nor the input another; the input's size is given beside.
+_NOT_ARCHITECTURE = {
+    *("num_classes", "model_name", "license", "pretrain_weights", "resolution", "positional_encoding_size", "device"),
+    *("group_detr", "gradient_checkpointing", "compile", "cuda_graphs", "fused_optimizer", "amp", "ia_bce_loss"),
+    *("freeze_encoder", "postprocess_trace_alpha"),
+}
 
 
 def check_format(name: str, precision: str) -> str:
@@ -127,6 +133,14 @@ def write(detector: Any, folder: Path, name: str, precision: str, batch_size: in
     return path
 
 
+def as_published(config: Any, input_size: int) -> bool:
+    """Whether a model of that rfdetr configuration, at that side of its input, computes what its size's published one
+    does: what was published of the size's speed says nothing of another."""
+    own = type(config)()
+    differs = own.model_dump(exclude=_NOT_ARCHITECTURE) != config.model_dump(exclude=_NOT_ARCHITECTURE)
+    return input_size == own.resolution and not differs
+
+
 def spec_of(detector: Any, resolution: int, batch_size: int) -> dict[str, Any]:
     """What a runner must know of the model: classes, the class of each logit, input and selection; JSON-ready."""
     names = list(detector.class_names)
@@ -139,6 +153,7 @@ def spec_of(detector: Any, resolution: int, batch_size: int) -> dict[str, Any]:
         slots[slot] = index
     return {
         "architecture": str(detector.size),
+        "as_published": as_published(config, resolution),
         "class_names": names,
         "slots": slots,
         "num_select": int(detector.model.postprocess.num_select),
