@@ -1,7 +1,8 @@
 """Grounding DINO of rf-groundingdino beside transformers 5, which dropped what its text encoder is built on.
 
 Its `BertModelWarper` runs the parts of transformers' `BertModel` by hand, through three methods that transformers 5 no
-longer has and through arguments that changed since; autodistill-grounded-sam takes the failure for missing weights.
+longer has and through arguments that changed since; autodistill-grounded-sam takes the failure for missing weights
+(https://github.com/IDEA-Research/GroundingDINO/issues/446, https://github.com/huggingface/transformers/pull/41076).
 Here that one class is given another way to the same numbers: `BertModel`'s own `forward`, with the (batch, tokens,
 tokens) mask made the additive (batch, 1, tokens, tokens) one that transformers takes as it is. Nothing of transformers
 changes, and nothing of groundingdino is imported for it: the class is mended when its module is loaded, by whomever.

@@ -190,7 +190,7 @@ def _load(wanted: Wanted, device: str) -> tuple[str, Any]:
     if device != "auto":
         return device, _open(wanted, device)
     if wanted.format == "onnx":
-        # onnxruntime-gpu offers CUDA on a machine without a GPU too.
+        # onnxruntime-gpu offers CUDA where there is none: https://github.com/microsoft/onnxruntime/issues/17801
         with contextlib.suppress(UsageError):
             return "cuda", _open(wanted, "cuda")
     elif wanted.format == "tensorrt":

@@ -117,7 +117,8 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file") 
 
 
 def to_results(predictions: Sequence[ImagePredictions], gold: GroundTruth | str | Path) -> list[dict[str, Any]]:
-    """Predictions as COCO results rows, without `bbox`: pycocotools' `loadRes` would take `area` from it.
+    """Predictions as COCO results rows, without `bbox`: pycocotools' `loadRes` would take `area` from it
+    (https://github.com/cocodataset/cocoapi/issues/36).
 
     The ids are those of `to_dataset(gold)`, or, where `gold` names a COCO file, those of the file.
 

@@ -1,4 +1,8 @@
-"""Writes COCO instance segmentation, one annotation at a time, byte for byte the same for the same input."""
+"""Writes COCO instance segmentation, one annotation at a time, byte for byte the same for the same input.
+
+supervision's `as_coco` makes a crowd, which RF-DETR does not learn from, of every mask with a hole or in several parts,
+and simplifies the others: https://github.com/roboflow/supervision/pull/1163
+"""
 
 from __future__ import annotations
 

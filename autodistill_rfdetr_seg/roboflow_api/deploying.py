@@ -1,4 +1,7 @@
-"""A trained checkpoint to a version of a Roboflow project, until an answer comes from there."""
+"""A trained checkpoint to a version of a Roboflow project, until an answer comes from there.
+
+That the upload came back says nothing: https://github.com/roboflow/rf-detr/issues/1116
+"""
 
 from __future__ import annotations
 

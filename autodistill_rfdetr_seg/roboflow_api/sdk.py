@@ -1,7 +1,12 @@
 """Roboflow's own SDK, contained: what it prints, asks, reads and raises stays in here, and so does the key.
 
 The SDK prints to stdout, may ask on stdin, reads ~/.config/roboflow/config.json and a .env file, waits for an answer
-without end, and puts the key into URLs, which then stand in the messages of its errors.
+without end except to an upload, and puts the key into URLs, which then stand in the messages of its errors.
+
+- It prints, and asks: https://github.com/roboflow/roboflow-python/pull/316 (not merged)
+- Its file of workspaces and keys: https://github.com/roboflow/roboflow-python/pull/62
+- Time limits, of uploads alone: https://github.com/roboflow/roboflow-python/pull/245
+- Keys in messages, which Roboflow's other package takes out: https://github.com/roboflow/inference/pull/140
 """
 
 from __future__ import annotations

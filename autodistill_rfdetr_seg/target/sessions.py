@@ -67,7 +67,7 @@ def _onnx(path: Path, precision: str, device: str) -> Session:
     options.log_severity_level = 3  # errors: it warns of every node that it cannot fold
 
     def load(*providers: Any) -> Any:
-        # By itself it prints to stdout where it falls back on the CPU.
+        # By itself it prints to stdout and tries again: https://github.com/microsoft/onnxruntime/issues/21424
         return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
 
     session, cpu = None, "CPUExecutionProvider"
@@ -89,7 +89,8 @@ def _openvino(path: Path, precision: str, device: str) -> Session:
     core = openvino.Core()
     if name != "AUTO" and name.partition(".")[0] not in core.available_devices:
         raise UsageError(f"OpenVINO has no device {device!r} here.", f"It has {', '.join(core.available_devices)}.")
-    # By itself it computes in bfloat16 where the CPU can, whatever the model's weights are.
+    # By itself it computes in bfloat16 where the CPU can, whatever the model's weights are:
+    # https://github.com/openvinotoolkit/openvino/issues/28032
     hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or name == "CPU" else "f16"}
     compiled = core.compile_model(core.read_model(str(path)), name, hint)
 

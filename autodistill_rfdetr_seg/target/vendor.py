@@ -1,8 +1,34 @@
-"""What must be known of rfdetr, and worked around in it. Only this module imports it, for `target.py`.
+"""What must be known of rfdetr, and worked around in it. Only this module imports it, for `target`.
 
-What rfdetr and Lightning do that a library should not, and that is undone here: log to stdout, warn about what is
-meant, seed the process for good, set environment variables and the matmul precision, turn Ctrl-C into `SystemExit`
-with SIGINT ignored from then on, keep four to six copies of the weights, and predict the no-object class.
+What rfdetr and Lightning do that is undone or allowed for, where, and the thread that explains it; where none was
+found, the fault is all that is said.
+
+- They log to stdout from their import on, and warn about what is meant: `quiet`.
+- rfdetr sets torch's matmul precision for the process, as it is imported and for each trainer: `quiet`.
+- The process is seeded for good, each rank otherwise, and PL_GLOBAL_SEED stays in the environment: `seeded`.
+  https://github.com/roboflow/rf-detr/pull/808 https://github.com/Lightning-AI/pytorch-lightning/pull/18846
+- Ctrl-C becomes `SystemExit`, with SIGINT ignored from then on: `fitting`.
+  https://github.com/Lightning-AI/pytorch-lightning/pull/19976
+- A checkpoint holds no random generator's state, so that a resumed run draws otherwise: `fitting`.
+  https://github.com/Lightning-AI/pytorch-lightning/issues/17543
+- `train()` takes no callback: `fitting` builds the trainer. https://github.com/roboflow/rf-detr/issues/96
+- For several devices the user's whole script runs again on each: `launching`.
+  https://github.com/Lightning-AI/pytorch-lightning/issues/13276
+- Four to six copies of the weights are left: `folder`. https://github.com/roboflow/rf-detr/issues/192
+- A best checkpoint is written only once mask AP is over 0, and one of an earlier run taken for it: `folder`.
+  https://github.com/roboflow/rf-detr/issues/83
+- Some old checkpoints load only by running code that is in them: `load_checkpoint`.
+  https://github.com/roboflow/rf-detr/pull/1179
+- The no-object class is predicted as one more: `detect`. https://github.com/roboflow/rf-detr/pull/970
+- Published weights predict COCO's category ids, with gaps: `detect`, `vendor_export`.
+  https://github.com/roboflow/rf-detr/issues/85
+- Detections carry a copy of their image unless told not to: `detect`. https://github.com/roboflow/rf-detr/pull/892
+- EXIF orientation is not applied: our one reader does, and datasets hold turned pixels (`images`).
+  https://github.com/roboflow/rf-detr/issues/189
+- A category without annotations that others name as their supercategory is no class: `survey`.
+  https://github.com/roboflow/rf-detr/pull/1303
+- Crowds are background, not ignored: `survey` and `data` do not count them, and our datasets have none.
+- An export takes batches of one size alone: `artifacts` fills them up. https://github.com/roboflow/rf-detr/issues/376
 """
 
 from __future__ import annotations
