@@ -311,10 +311,11 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         )
 
     def _model(self) -> Any:
-        if self._detector is None:
-            place = vendor.resolve_device(self._device)
-            self._detector = vendor.build(self.size, {**self._options, "device": place})
-        return self._detector
+        with vendor.MAKING:
+            if self._detector is None:
+                place = vendor.resolve_device(self._device)
+                self._detector = vendor.build(self.size, {**self._options, "device": place})
+            return self._detector
 
 
 class _Sized(RFDETRSeg):

@@ -35,13 +35,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
-import logging
 import os
 import pickle
 import random
-import sys
-import warnings
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +48,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+from .quieting import hushed
+from .quieting import quiet as quiet
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -80,7 +79,6 @@ _OURS = {
     "clearml",
     "fp16_eval",
 }
-_LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fabric", "transformers")
 VENDOR_ERRORS = (
     RuntimeError,
     ValueError,
@@ -92,7 +90,8 @@ VENDOR_ERRORS = (
     AssertionError,
     pickle.UnpicklingError,
 )
-_log = logging.getLogger(__name__)
+# Building seeds the process for a moment, so it is done one at a time; whoever asks whether a model is built holds it.
+MAKING = threading.RLock()
 
 
 def check_version(version: str) -> None:
@@ -124,54 +123,6 @@ def vendor(module: str = "rfdetr") -> Any:
         raise DependencyError(
             f"rfdetr cannot be imported ({error}).", 'Install it with: pip install "rfdetr[train]"'
         ) from error
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Inside, what rfdetr and Lightning log, warn or print goes to this module's logger at DEBUG (errors as errors).
-
-    rfdetr sets torch's matmul precision when it is imported and when it trains; it is put back.
-    """
-
-    class Forward(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            level = record.levelno if record.levelno >= logging.ERROR else logging.DEBUG
-            _log.log(level, "%s: %s", record.name, record.getMessage())
-
-    def forward(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        _log.debug("%s: %s", category.__name__, message)
-
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    precision = _matmul_precision()
-    printed = io.StringIO()
-    with contextlib.ExitStack() as stack:
-        # Importing rfdetr adds handlers to its logger. Where it is not imported yet, a Forward that is there first
-        # keeps it from doing so, and with it from writing to stdout ever after.
-        for logger in loggers:
-            stack.callback(_restore, logger, logger.handlers, logger.propagate)
-            logger.handlers, logger.propagate = [Forward()], False
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("default")
-        warnings.showwarning = forward
-        stack.enter_context(contextlib.redirect_stdout(printed))
-        try:
-            yield
-        finally:
-            if precision != _matmul_precision():
-                import torch
-
-                torch.set_float32_matmul_precision(precision or "highest")
-            if printed.getvalue().strip():
-                _log.debug("printed: %s", printed.getvalue().strip())
-
-
-def _restore(logger: logging.Logger, handlers: list[logging.Handler], propagate: bool) -> None:
-    logger.handlers, logger.propagate = handlers, propagate
-
-
-def _matmul_precision() -> str | None:
-    torch = sys.modules.get("torch")
-    return torch.get_float32_matmul_precision() if torch is not None else None
 
 
 @contextlib.contextmanager
@@ -303,7 +254,7 @@ def build(size: str, options: Mapping[str, Any]) -> Any:
     model_config(size, options)
     try:
         # Building draws random weights, even where a checkpoint then replaces them.
-        with quiet(), seeded(0, "cpu"):
+        with MAKING, quiet(), seeded(0, "cpu"):
             return getattr(vendor(), SIZES[size])(**options)
     except VENDOR_ERRORS as error:
         raise TrainingError(
@@ -324,7 +275,7 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
     # A bare name would mean a file in rfdetr's own cache.
     full = str(path.resolve())
     try:
-        with quiet(), seeded(0, "cpu"):
+        with MAKING, quiet(), seeded(0, "cpu"):
             detector = vendor().RFDETR.from_checkpoint(full, trust_checkpoint=trust, device=resolve_device(device))
     except VENDOR_ERRORS as error:
         hint = None if trust else "If it is an old checkpoint from a source that you trust, pass trust=True."
@@ -351,9 +302,11 @@ def detect(
     """
     import supervision as sv
 
-    with quiet():
-        shape = None if resolution is None else (resolution, resolution)
-        found = detector.predict(list(images), threshold=confidence, shape=shape, include_source_image=False)
+    shape = None if resolution is None else (resolution, resolution)
+    # torch warns of arrays that cannot be written to.
+    given = [image if image.flags.writeable else image.copy() for image in images]
+    with hushed():
+        found = detector.predict(given, threshold=confidence, shape=shape, include_source_image=False)
     index = {name: place for place, name in reversed(list(enumerate(detector.class_names)))}
     classes = len(detector.class_names)
     published = detector.model_config.num_classes > classes
