@@ -274,6 +274,16 @@ def options(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
         raise _translate(error, model, where) from error
 
 
+def check_confidence(confidence: float) -> None:
+    """Refuses what is no share.
+
+    Raises:
+        UsageError: it is not within 0..1.
+    """
+    if not 0 <= confidence <= 1:
+        raise UsageError(f"The confidence is {confidence:g}; it lies between 0 and 1.", "One half is 0.5, not 50.")
+
+
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
     """The configuration of a YAML file, `overrides` ("target.epochs": 3) put over it.
 

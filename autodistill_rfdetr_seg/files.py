@@ -231,6 +231,26 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
+def check_apart(folder: Path, source: Path, inside: str | None = None) -> None:
+    """Refuses a folder to write to that is among what is read: a folder of images, or the one that holds a file.
+
+    `inside` is the folder in it that will hold images; what is read may not be of these.
+
+    Raises:
+        OutputExistsError: it is among them.
+    """
+    home = (source if source.is_dir() else source.parent).resolve()
+    output = folder.resolve()
+    among = output == home or (source.is_dir() and home in output.parents)
+    if inside is not None:
+        among |= output / inside in (home, *home.parents)
+    if among:
+        raise OutputExistsError(
+            f"The output {folder} lies among the images of {source}: what is written there would mingle with them.",
+            "Give an --output elsewhere.",
+        )
+
+
 def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """Makes `folder`, unless `check_output` refuses it."""
     check_output(folder, resume=resume, overwrite=overwrite)

@@ -1,22 +1,31 @@
-"""Predicting a folder: images → target → a COCO file and pictures."""
+"""Predicting a folder: decoding, the target, and drawing at the same time; a line an image, then a COCO file."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import coco
 from .bases.adapter import instances_of
+from .bases.threads import opened_ahead
+from .config import check_confidence
 from .errors import AutodistillSegError, RemoteError
-from .files import check_output, claim_output, replacing
-from .images import OpenedImage, allow_megapixels, discover, open_image, relative_paths, write_png
-from .records import Classes, ImageLabels
-from .report import draw_instances
+from .files import check_apart, check_output, claim_output, fingerprint, locked
+from .images import OpenedImage, allow_megapixels, discover, open_image, relative_paths
+from .predicted import PICTURES, Kept, counted
+from .records import Classes
 
+if TYPE_CHECKING:
+    import supervision as sv
+
+# Decoded images that wait for the model, and answers that wait to be written: these hold dense masks.
+_AHEAD, _BEHIND = 4, 2
 _log = logging.getLogger(__name__)
 
 
@@ -47,68 +56,131 @@ def predict_images(
     """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
 
     `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
-    Writes `output/predictions.json` (COCO, a score per annotation, file names relative to `source`) and a picture of
-    each image in `output/pictures/`. An image that cannot be read, has more than `max_megapixels` million pixels (None:
-    as `allow_megapixels` set it), or that a server fails on is a failure with a reason; the rest is predicted.
+    Writes `output/predictions.jsonl` (a line an image, as each is done), at the end `output/predictions.json` (COCO, a
+    score per annotation, file names relative to `source`), and a picture of each image, `output/pictures/NAME.png`,
+    where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels
+    (None: as `allow_megapixels` set it), or that the model or a server fails on, is a failure with a reason; the rest is
+    predicted. With `resume`, what the same model has said of the same file at the same confidence is kept.
 
     Raises:
         MissingInputError: there is no such source or model.
-        OutputExistsError: `output` is not empty.
+        OutputExistsError: `output` is not empty, or lies among the images.
+        UsageError: `confidence` is not within 0..1.
+        DataError: another process is writing to `output`.
         RemoteError: the server fails on the first image.
     """
     from tqdm import tqdm
 
     from .target import load_artifact
 
+    check_confidence(confidence)
     if max_megapixels is not None:
         allow_megapixels(max_megapixels)
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
+        check_apart(output, source, PICTURES)
         check_output(output, resume=resume, overwrite=overwrite)
-    artifact = load_artifact(Path(model), device) if isinstance(model, str | Path) else model
-    if output is not None:
-        claim_output(output, resume=resume, overwrite=overwrite)
+    artifact = load_artifact(model, device) if isinstance(model, str | Path) else model
     classes = Classes(tuple(artifact.class_names))
     result = Predicted()
-
-    def entries() -> Iterator[tuple[str, ImageLabels]]:
-        for path, name in tqdm(images, desc="Predicting", unit="image", disable=not progress or len(images) == 1):
-            try:
-                image = open_image(path, name)
-                labels = _labels(artifact, image, classes, confidence)
-            except AutodistillSegError as error:
-                # A server that has answered nothing yet will not answer the rest.
-                if isinstance(error, RemoteError) and not result.counts:
-                    raise
-                result.failures[name] = error.message
-                _log.warning("%s", error)
-                continue
-            found = Counter(instance.class_index for instance in labels.instances)
-            result.counts[name] = {label: found[index] for index, label in enumerate(classes.names)}
-            if output is not None:
-                _write_picture(output / "pictures", image, labels, classes)
-            yield name, labels
-
-    if output is None:
-        for _ in entries():
-            pass
-    else:
-        coco.write(output / "predictions.json", entries(), classes, _info(artifact, confidence))
+    with ExitStack() as stack:
+        kept = None
+        if output is not None:
+            claim_output(output, resume=resume, overwrite=overwrite)
+            stack.enter_context(locked(output))
+            if not resume:
+                (output / "predictions.json").unlink(missing_ok=True)
+            kept = stack.enter_context(Kept(output, _identity(artifact, classes, confidence), classes, not resume))
+            result.counts = {name: kept.counts[name] for path, name in images if kept.has(path, name)}
+            if result.counts:
+                _log.info("%d of %d images are predicted already", len(result.counts), len(images))
+            if kept.others:
+                _log.info("%s: lines by another model or of another confidence do not count", kept.path)
+        todo = [(path, name) for path, name in images if name not in result.counts]
+        hidden = not progress or len(images) == 1
+        bar = stack.enter_context(
+            tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
+        )
+        predicted = stack.enter_context(closing(_predicted(artifact, todo, classes, confidence, kept)))
+        for name, found in predicted:
+            if isinstance(found, AutodistillSegError):
+                result.failures[name] = found.message
+                _log.warning("%s", found)
+            else:
+                result.counts[name] = found
+            bar.update()
+        result.counts = {name: result.counts[name] for _, name in images if name in result.counts}
+        if output is not None and kept is not None:
+            rows = ((name, kept.labels(name)) for name in result.counts)
+            coco.write(output / "predictions.json", rows, classes, _info(artifact, confidence))
     return result
 
 
-def _labels(model: Any, image: OpenedImage, classes: Classes, confidence: float) -> ImageLabels:
-    # torch warns of arrays that cannot be written to.
-    detections = model.predict_batch([image.pixels.copy()], confidence)[0]
-    found = instances_of(detections, image.pixels.shape[:2], len(classes.names), Counter())
-    return ImageLabels(image.record, tuple(found), source="target")
+def _predicted(
+    model: Any, images: list[tuple[Path, str]], classes: Classes, confidence: float, kept: Kept | None
+) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
+    """Each image, in order, with its instances by class or why it failed: decoded ahead of the model, in threads of
+    their own, and drawn and written behind it. What the model has answered is written, whatever ends this."""
+    behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
+    answered = False
+    opened = opened_ahead(images, _AHEAD, open_image)
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
+        for (_, name), future in opened:
+            try:
+                image = future.result()
+                found = _ask(model, image, confidence)
+                answered = True
+            except AutodistillSegError as error:
+                # A server that has answered nothing yet will not answer the rest.
+                if isinstance(error, RemoteError) and not answered:
+                    raise
+                yield from _finished(behind, 0)
+                yield name, error
+                continue
+            behind.append((name, writer.submit(_keep, image, found, classes, kept)))
+            yield from _finished(behind, _BEHIND)
+        yield from _finished(behind, 0)
 
 
-def _write_picture(folder: Path, image: OpenedImage, labels: ImageLabels, classes: Classes) -> None:
-    path = folder / Path(image.record.path).with_suffix(".png")
-    with replacing(path) as temporary:
-        write_png(temporary, draw_instances(image.pixels, labels.instances, classes))
+def _finished(
+    behind: deque[tuple[str, Future[dict[str, int]]]], left: int
+) -> Iterator[tuple[str, dict[str, int] | AutodistillSegError]]:
+    while len(behind) > left:
+        name, future = behind.popleft()
+        try:
+            yield name, future.result()
+        except AutodistillSegError as error:
+            yield name, error
+
+
+def _ask(model: Any, image: OpenedImage, confidence: float) -> sv.Detections:
+    try:
+        # torch warns of arrays that cannot be written to.
+        found: list[sv.Detections] = model.predict_batch([image.pixels.copy()], confidence)
+    except AutodistillSegError:
+        raise
+    except Exception as error:
+        # Such as a device that has no memory for an image of this size, but for the others.
+        said = " ".join(str(error).split())
+        raise AutodistillSegError(f"The model failed on {image.record.path}: {type(error).__name__}: {said}") from error
+    return found[0]
+
+
+def _keep(image: OpenedImage, found: sv.Detections, classes: Classes, kept: Kept | None) -> dict[str, int]:
+    instances = instances_of(found, image.pixels.shape[:2], len(classes.names), Counter())
+    if kept is not None:
+        return kept.add(image, instances)
+    return counted([one.class_index for one in instances], classes)
+
+
+def _identity(model: Any, classes: Classes, confidence: float) -> str:
+    """What decides the answers: the weights where they are in a file, else what the model is called."""
+    from .target.artifacts import export_folder, model_sha256
+
+    file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
+    named = file.is_file() or export_folder(file) is not None
+    return fingerprint(model_sha256(file) if named else _name(model), list(classes.names), confidence)
 
 
 def _name(model: Any) -> str:

@@ -29,6 +29,7 @@ FLOORS = (
     ("stages",),
     ("scoring",),
     ("report",),
+    ("predicted",),
     ("reporting", "predicting", "predicting_video", "importing", "explaining", "comparing", "previewing", "reviewing"),
     ("roboflow_api",),
     ("costs",),

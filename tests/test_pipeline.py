@@ -161,7 +161,7 @@ def test_predict_a_folder_and_an_image(finished: Path, tmp_path: Path, capsys: p
     data = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [image["file_name"] for image in data["images"]] == ["b.jpg", "deep/a.png"]
     assert len(data["annotations"]) == sum(counts["square"] for counts in result["images"].values())
-    assert (tmp_path / "out" / "pictures" / "deep" / "a.png").is_file()
+    assert (tmp_path / "out" / "pictures" / "deep" / "a.png.png").is_file()
     assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "-q"]) == 0
     assert capsys.readouterr().out.startswith("b.jpg: ")
     assert main(["predict", str(finished / "run"), "https://example.org/b.jpg"]) == 2

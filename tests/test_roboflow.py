@@ -385,7 +385,7 @@ def test_predict_at_an_endpoint_is_as_predict_here(
     expected[10:30, 5:25] = True
     assert iou(masks.decode(second.rle), expected) == 1
     assert (best.class_index, second.class_index) == (1, 0)
-    assert (tmp_path / "found" / "pictures" / "a.png").is_file()
+    assert (tmp_path / "found" / "pictures" / "a.png.png").is_file()
     assert KEY not in (tmp_path / "found" / "predictions.json").read_text()
 
 

@@ -4,10 +4,13 @@ the base waits for neither. `workers.py` does the same job in processes."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from itertools import islice
+from pathlib import Path
+from typing import TypeVar
 
 from ..errors import AutodistillSegError
 from ..images import KnownImage, OpenedImage, open_unless_known
@@ -19,6 +22,7 @@ from .workers import Item
 _AHEAD = 3
 _BEHIND = 2
 
+Opened = TypeVar("Opened")
 _Opened = tuple[Item, Future[OpenedImage | KnownImage]]
 _Asked = tuple[Item, Future[Outcome]]
 
@@ -27,7 +31,7 @@ def known_first(items: Sequence[Item], known: Collection[str]) -> Iterator[tuple
     """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
     if not known:
         return
-    with closing(_opened_ahead(items, known, _AHEAD)) as opened:
+    with closing(opened_ahead(items, _AHEAD, partial(open_unless_known, known=known))) as opened:
         for item, reading in opened:
             try:
                 image = reading.result()
@@ -51,7 +55,7 @@ def asked_in_threads(
     size = adapter.batch_size(batch_size)
     behind: deque[_Asked] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
-        opened = _opened_ahead(items, known, size + _AHEAD)
+        opened = opened_ahead(items, size + _AHEAD, partial(open_unless_known, known=known))
         try:
             while batch := list(islice(opened, size)):
                 behind += _asked(adapter, batch, encoder)
@@ -64,15 +68,18 @@ def asked_in_threads(
         yield from map(_finished, behind)
 
 
-def _opened_ahead(items: Sequence[Item], known: Collection[str], ahead: int) -> Generator[_Opened, None, None]:
-    """Each image with its decoding under way, `ahead` at a time, so that the base does not wait for the disk."""
+def opened_ahead(
+    items: Sequence[Item], ahead: int, opener: Callable[[Path, str], Opened]
+) -> Generator[tuple[Item, Future[Opened]], None, None]:
+    """Each image with its decoding by `opener` under way, `ahead` at a time, so that a model does not wait for the
+    disk."""
     with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
         rest = iter(items)
-        queue = deque((item, pool.submit(open_unless_known, *item, known)) for item in islice(rest, ahead))
+        queue = deque((item, pool.submit(opener, *item)) for item in islice(rest, ahead))
         try:
             while queue:
                 yield queue.popleft()
-                queue += [(item, pool.submit(open_unless_known, *item, known)) for item in islice(rest, 1)]
+                queue += [(item, pool.submit(opener, *item)) for item in islice(rest, 1)]
         finally:
             for _, future in queue:
                 future.cancel()

@@ -3,6 +3,7 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
+from .lines import instance_row, read_instance
 from .parsing import ANNOTATIONS
 from .problem import Problem
 from .reading import align, label_of, read, read_results, read_rows, to_dataset, to_results, write_results
@@ -16,10 +17,12 @@ __all__ = [
     "align",
     "from_answer",
     "image_file",
+    "instance_row",
     "label_of",
     "look_at_image",
     "look_at_mask",
     "read",
+    "read_instance",
     "read_results",
     "read_rows",
     "to_dataset",

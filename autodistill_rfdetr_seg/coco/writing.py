@@ -110,11 +110,11 @@ def _annotation_rows(labels: ImageLabels, classes: Classes, segmentation: str, w
             "score": round(float(instance.score), 6),
             "segmentation": polygon or segmentations.to_json(instance.rle),
             "source": instance.source,
-            **_further_scores(instance),
+            **further_scores(instance),
         }
 
 
-def _further_scores(instance: Instance) -> dict[str, float]:
+def further_scores(instance: Instance) -> dict[str, float]:
     """`mask_score` and `stability`, where the instance has them."""
     scores = {"mask_score": instance.mask_score, "stability": instance.stability}
     return {name: round(float(value), 6) for name, value in scores.items() if value is not None}

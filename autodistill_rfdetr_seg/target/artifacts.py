@@ -7,6 +7,7 @@ same shape, so that they can be held against each other, timed, scored, and used
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -120,7 +121,7 @@ class ExportedModel:
         )
 
 
-def load_artifact(path: Path, device: str = "auto") -> Artifact:
+def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifact:
     """The model of an export's folder (or its artifact file), of a run's folder, or of a checkpoint file.
 
     Raises:
@@ -130,6 +131,7 @@ def load_artifact(path: Path, device: str = "auto") -> Artifact:
     """
     from .family import RFDETRSeg
 
+    path = Path(path)
     if not path.exists():
         raise MissingInputError(f"There is no model {path}.", "Give a run's folder, a checkpoint or an export.")
     if (folder := export_folder(path)) is not None:
