@@ -10,7 +10,7 @@ from typing import Any
 
 from . import coco
 from .errors import DataError
-from .files import replacing
+from .files import fingerprint, replacing
 from .images import OpenedImage, write_png
 from .records import Classes, ImageLabels, ImageRecord, Instance
 from .report import draw_instances
@@ -28,7 +28,7 @@ class Kept:
     """What is in an output folder of one model at one confidence: `predictions.jsonl`, and a picture an image.
 
     `counts` has the instances by class of each image. A line is of one file, told by its size and time; of two lines of
-    an image the later counts, and from a torn one on nothing does.
+    an image the later counts. Lines that do not count stay (`others`), save a last one that is torn.
     """
 
     def __init__(self, output: Path, identity: str, classes: Classes, begin: bool) -> None:
@@ -91,15 +91,15 @@ class Kept:
 
     def _read(self) -> None:
         for text in self._file:
+            if not text.endswith(b"\n"):
+                break
             try:
                 line = json.loads(text)
                 mine = line["made_by"] == self._identity
-                if not text.endswith(b"\n"):
-                    break
                 if mine:
                     self._note(line, self._end)
             except (ValueError, KeyError, TypeError):
-                break
+                mine = False
             self.others |= not mine
             self._end += len(text)
         self._file.seek(self._end)
@@ -113,3 +113,18 @@ class Kept:
     def _picture(self, name: str) -> Path:
         # With the image's own suffix: a.jpg and a.png are two.
         return self._output / PICTURES / f"{name}.png"
+
+
+def identity_of(model: Any, classes: Classes, confidence: float) -> str:
+    """What decides the answers: the weights where they are in a file, else what the model is called."""
+    from .target.artifacts import export_folder, model_sha256
+
+    file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
+    named = file.is_file() or export_folder(file) is not None
+    return fingerprint(model_sha256(file) if named else name_of(model), list(classes.names), confidence)
+
+
+def name_of(model: Any) -> str:
+    """A model's file, or what a served one is called."""
+    file = getattr(model, "path", None) or getattr(model, "checkpoint", None)
+    return str(getattr(file or model, "name", type(model).__name__))

@@ -16,9 +16,9 @@ from .bases.adapter import instances_of
 from .bases.threads import opened_ahead
 from .config import check_confidence
 from .errors import AutodistillSegError, RemoteError
-from .files import check_apart, check_output, claim_output, fingerprint, locked
+from .files import check_apart, check_output, claim_output, locked
 from .images import OpenedImage, allow_megapixels, discover, open_image, relative_paths
-from .predicted import PICTURES, Kept, counted
+from .predicted import PICTURES, Kept, counted, identity_of, name_of
 from .records import Classes
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def predict_images(
     Writes `output/predictions.jsonl` (a line an image, as each is done), at the end `output/predictions.json` (COCO, a
     score per annotation, file names relative to `source`), and a picture of each image, `output/pictures/NAME.png`,
     where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels
-    (None: as `allow_megapixels` set it), or that the model or a server fails on, is a failure with a reason; the rest is
-    predicted. With `resume`, what the same model has said of the same file at the same confidence is kept.
+    (None: as `allow_megapixels` set it), or that the model or a server fails on, is a failure with a reason; the rest
+    is predicted. With `resume`, what the same model has said of the same file at the same confidence is kept.
 
     Raises:
         MissingInputError: there is no such source or model.
@@ -91,7 +91,7 @@ def predict_images(
             stack.enter_context(locked(output))
             if not resume:
                 (output / "predictions.json").unlink(missing_ok=True)
-            kept = stack.enter_context(Kept(output, _identity(artifact, classes, confidence), classes, not resume))
+            kept = stack.enter_context(Kept(output, identity_of(artifact, classes, confidence), classes, not resume))
             result.counts = {name: kept.counts[name] for path, name in images if kept.has(path, name)}
             if result.counts:
                 _log.info("%d of %d images are predicted already", len(result.counts), len(images))
@@ -174,24 +174,9 @@ def _keep(image: OpenedImage, found: sv.Detections, classes: Classes, kept: Kept
     return counted([one.class_index for one in instances], classes)
 
 
-def _identity(model: Any, classes: Classes, confidence: float) -> str:
-    """What decides the answers: the weights where they are in a file, else what the model is called."""
-    from .target.artifacts import export_folder, model_sha256
-
-    file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
-    named = file.is_file() or export_folder(file) is not None
-    return fingerprint(model_sha256(file) if named else _name(model), list(classes.names), confidence)
-
-
-def _name(model: Any) -> str:
-    """A model's file, or what a served one is called."""
-    file = getattr(model, "path", None) or getattr(model, "checkpoint", None)
-    return str(getattr(file or model, "name", type(model).__name__))
-
-
 def _info(model: Any, confidence: float) -> Mapping[str, Any]:
     return {
         "description": "Predicted by a model with autodistill-rfdetr-seg.",
-        "checkpoint": _name(model),
+        "checkpoint": name_of(model),
         "confidence": confidence,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 from collections import Counter
@@ -16,9 +17,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from . import masks
+from . import coco
 from .bases.adapter import usable
-from .errors import DependencyError
+from .config import check_confidence
+from .errors import DataError, DependencyError, OutputExistsError
+from .files import check_apart, check_output, fingerprint, read_json, write_json
+from .images import file_sha256
+from .predicted import identity_of
 from .records import Classes, Instance
 from .report import draw_instances
 from .video import Frame, frame_rate, frames
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     import supervision as sv
 
 _AHEAD = 8
+_RECORD = ".video.json"
+_log = logging.getLogger(__name__)
 _Judged = list[tuple[Instance, int | None]]
 
 
@@ -44,30 +51,51 @@ class PredictedVideo:
 
 
 def predict_video(
-    model: Any,
-    source: Path,
-    output: Path,
+    model: str | Path | Any,
+    source: str | Path,
+    output: str | Path,
     *,
     confidence: float = 0.5,
     track: bool = False,
     batch_size: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> PredictedVideo:
-    """Finds instances in every frame of a video; `model` is anything with `class_names` and `predict_batch`.
+    """Finds instances in every frame of a video.
+
+    `model` is where one lies (a run, checkpoint or export), or anything with `class_names` and `predict_batch`.
 
     Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line a frame: `frame` (index from 0),
     `seconds`, `instances` (`class`, `class_id`, `score`, `bbox_xywh`, `segmentation` as COCO RLE, and, with `track`,
     `track_id`, null until ByteTrack is sure of it). Both grow as it goes: what ends it, what was done can be used.
+    `output/NAME.video.json` says of what they are. Several videos may share a folder with `resume`: what is finished,
+    of the same video by the same model, is not done again; what is not begins anew.
 
     Raises:
+        MissingInputError: there is no such video or model.
+        OutputExistsError: `output` is not empty, or the video's own folder, or has another video of that name.
+        UsageError: `confidence` is not within 0..1.
         DataError: the video cannot be read, or breaks off; the frames before that are written.
         DependencyError: PyAV, or for `track` the package `trackers`, is not installed.
     """
-    classes = Classes(tuple(model.class_names))
+    from .target import load_artifact
+
+    check_confidence(confidence)
+    source, output = Path(source), Path(output)
     rate = frame_rate(source)
+    check_apart(output, source)
+    check_output(output, resume=resume, overwrite=overwrite)
     tracker = _Tracker(confidence, float(rate)) if track else None
-    video, lines = output / f"{source.stem}.mp4", output / f"{source.stem}.jsonl"
-    output.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, str | Path):
+        model = load_artifact(model, device)
+    classes = Classes(tuple(model.class_names))
+    place = _Place(output, source, fingerprint(identity_of(model, classes, confidence), track))
+    if (finished := place.claim(resume)) is not None:
+        _log.info("%s is predicted already", source)
+        return finished
+    video, lines = place.video, place.lines
     counts: Counter[int] = Counter()
     tracks: dict[int, set[int]] = {}
     done = 0
@@ -91,12 +119,10 @@ def predict_video(
                 drawn.pop(0).result()
         for one in drawn:
             one.result()
-    return PredictedVideo(
+    return place.finish(
         done,
         {name: counts[index] for index, name in enumerate(classes.names)},
         {name: len(tracks.get(index, ())) for index, name in enumerate(classes.names)} if track else None,
-        video,
-        lines,
     )
 
 
@@ -113,18 +139,54 @@ def _judged(found: sv.Detections, frame: Frame, classes: int, tracker: _Tracker 
 
 
 def _write(writer: VideoWriter, file: TextIO, frame: Frame, judged: _Judged, classes: Classes, tracked: bool) -> None:
-    rows = []
-    for instance, number in judged:
-        rle = instance.rle
-        row: dict[str, Any] = {"class": classes.names[instance.class_index], "class_id": instance.class_index}
-        row |= {"score": round(instance.score, 4), "bbox_xywh": masks.bbox_xywh(rle)}
-        row |= {"track_id": number} if tracked else {}
-        rows.append({**row, "segmentation": {"size": [rle.height, rle.width], "counts": rle.counts.decode("ascii")}})
+    rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in judged]
     line = {"frame": frame.number, "seconds": round(float(frame.seconds), 4), "instances": rows}
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
     instances = [instance for instance, _ in judged]
     names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in judged] if tracked else None
     writer.write(draw_instances(frame.pixels, instances, classes, labels=names))
+
+
+class _Place:
+    """What is written of one video, and `NAME.video.json`, which says of what content, and by what, it is made."""
+
+    def __init__(self, output: Path, source: Path, made_by: str) -> None:
+        self.video, self.lines, self._file = (output / f"{source.stem}{end}" for end in (".mp4", ".jsonl", _RECORD))
+        self._made = {"source": source.name, "source_sha256": file_sha256(source), "made_by": made_by}
+
+    def claim(self, resume: bool) -> PredictedVideo | None:
+        """Makes room for a new beginning; what was found, where this is finished already and `resume` is set.
+
+        Raises:
+            OutputExistsError: what is there is nobody's, or, with `resume`, another video's.
+        """
+        there = [path for path in (self.video, self.lines) if path.exists()]
+        record = self._record()
+        if there and record is None:
+            raise OutputExistsError(f"{there[0]} is not of a prediction, so it stays.", "Give another --output.")
+        if resume and record is not None:
+            if record.get("source_sha256") != self._made["source_sha256"]:
+                raise OutputExistsError(f"{self.video} is of another video of that name.", "Give another --output.")
+            if len(there) == 2 and record.items() >= self._made.items() and record.get("frames") is not None:
+                return PredictedVideo(record["frames"], record["counts"], record["tracks"], self.video, self.lines)
+            _log.info("%s is predicted from its beginning", self._made["source"])
+        for path in there:
+            path.unlink()  # it may be a link to a file that is somebody's
+        write_json(self._file, self._made)
+        return None
+
+    def finish(self, frames: int, counts: dict[str, int], tracks: dict[str, int] | None) -> PredictedVideo:
+        """Notes what was found."""
+        write_json(self._file, {**self._made, "frames": frames, "counts": counts, "tracks": tracks})
+        return PredictedVideo(frames, counts, tracks, self.video, self.lines)
+
+    def _record(self) -> dict[str, Any] | None:
+        """What the record says; None where there is none, or none of ours."""
+        try:
+            record = read_json(self._file) if self._file.is_file() else None
+        except DataError:
+            return None
+        return record if isinstance(record, dict) and "made_by" in record else None
 
 
 class _Tracker:

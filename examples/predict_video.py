@@ -15,7 +15,7 @@ from autodistill_rfdetr_seg.target import checkpoint_of
 def main(run: str, video: str, output: str, confidence: float = 0.5) -> dict[tuple[str, int], int]:
     """Writes the video with tracks drawn, and a JSON line a frame; returns in how many frames each track was seen."""
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(run)))
-    found = predict_video(target, Path(video), Path(output), confidence=confidence, track=True)
+    found = predict_video(target, video, output, confidence=confidence, track=True)
     seen: Counter[tuple[str, int]] = Counter()
     for line in found.lines.read_text(encoding="utf-8").splitlines():
         tracked = [one for one in json.loads(line)["instances"] if one["track_id"] is not None]

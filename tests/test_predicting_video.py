@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from autodistill_rfdetr_seg.errors import DataError, DependencyError
+from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.errors import DataError, DependencyError, MissingInputError, OutputExistsError, UsageError
 from autodistill_rfdetr_seg.predicting_video import predict_video
 from autodistill_rfdetr_seg.records import Rle
 from autodistill_rfdetr_seg.video import frames
@@ -31,7 +32,7 @@ def scene(at: int) -> np.ndarray:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    path = tmp_path / "clip.mp4"
+    path = tmp_path / "films" / "clip.mp4"
     with VideoWriter(path, Fraction(10)) as writer:
         for at in range(20):
             writer.write(scene(at))
@@ -103,8 +104,8 @@ def test_tracks_follow_what_moves(clip: Path, tmp_path: Path) -> None:
 
 def test_what_was_done_before_an_interruption_can_be_used(clip: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        predict_video(Colours(fails_at=12), clip, tmp_path, progress=False)
-    assert len(lines_of(tmp_path / "clip.jsonl")) == 12
+        predict_video(Colours(fails_at=12), clip, tmp_path / "out", progress=False)
+    assert len(lines_of(tmp_path / "out" / "clip.jsonl")) == 12
 
 
 def test_a_video_that_breaks_off(clip: Path, tmp_path: Path) -> None:
@@ -120,3 +121,81 @@ def test_without_the_tracker(clip: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(DependencyError, match="trackers"):
         predict_video(Colours(), clip, tmp_path / "found", track=True, progress=False)
     assert not (tmp_path / "found").exists()
+
+
+def clip_of(path: Path, frames: int) -> Path:
+    with VideoWriter(path, Fraction(10)) as writer:
+        for at in range(frames):
+            writer.write(scene(at))
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_the_source_is_never_written_over(clip: Path, tmp_path: Path, options: dict[str, bool]) -> None:
+    before = clip.read_bytes()
+    with pytest.raises(OutputExistsError, match="lies among"):
+        predict_video(Colours(), clip, clip.parent, progress=False, **options)
+    # Nor through a link, nor where it is named otherwise.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clip.mp4").hardlink_to(clip)
+    with pytest.raises(OutputExistsError, match=r"not empty|not of a prediction"):
+        predict_video(Colours(), clip, tmp_path / "out", progress=False, **options)
+    assert clip.read_bytes() == before and not list(tmp_path.rglob("*.jsonl"))
+
+
+def test_two_videos_of_one_name_do_not_meet(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = predict_video(Colours(), clip, out, progress=False)
+    kept = first.video.read_bytes(), first.lines.read_bytes()
+    (tmp_path / "b").mkdir()
+    other = clip_of(tmp_path / "b" / "clip.mp4", 3)
+    for source, said in ((other, "another video"), (clip_of(tmp_path / "b" / "clip.mov", 3), "another video")):
+        with pytest.raises(OutputExistsError, match=said):
+            predict_video(Colours(), source, out, resume=True, progress=False)
+    with pytest.raises(OutputExistsError, match="not empty"):
+        predict_video(Colours(), other, out, progress=False)
+    assert kept == (first.video.read_bytes(), first.lines.read_bytes())
+    beside = predict_video(Colours(), clip_of(tmp_path / "b" / "more.mp4", 3), out, resume=True, progress=False)
+    assert beside.frames == 3 and kept == (first.video.read_bytes(), first.lines.read_bytes())
+    assert predict_video(Colours(), other, out, overwrite=True, progress=False).frames == 3
+    assert len(lines_of(first.lines)) == 3
+
+
+def test_what_is_finished_is_not_done_again(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        predict_video(Colours(fails_at=12), clip, out, progress=False)
+    model = Colours()
+    first = predict_video(model, clip, out, resume=True, progress=False)
+    assert len(model.sizes) == 20 and len(lines_of(first.lines)) == 20
+    model = Colours()
+    assert predict_video(model, clip, out, resume=True, progress=False) == first and model.sizes == []
+    assert predict_video(model, clip, out, confidence=0.4, resume=True, progress=False) == first
+    assert len(model.sizes) == 20
+
+
+def test_names_may_be_strings_and_wrong_ones_are_told(clip: Path, tmp_path: Path) -> None:
+    found = predict_video(Colours(), str(clip), str(tmp_path / "out"), progress=False)
+    assert found.video == tmp_path / "out" / "clip.mp4"
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        predict_video(Colours(), clip, tmp_path / "b", confidence=50, progress=False)
+    with pytest.raises(MissingInputError, match=r"no video gone\.mp4"):
+        predict_video(Colours(), "gone.mp4", tmp_path / "b", progress=False)
+    with pytest.raises(MissingInputError, match="no model gone"):
+        predict_video("gone", clip, tmp_path / "b", progress=False)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.train
+def test_through_the_command_line(
+    clip: Path, speaking_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = clip.read_bytes()
+    args = ["predict", str(speaking_run), str(clip), "--confidence", "0.05", "--device", "cpu", "-q"]
+    assert main([*args, "--output", str(clip.parent), "--resume"]) == 2
+    assert "lies among" in capsys.readouterr().err and clip.read_bytes() == before
+    assert main([*args, "--output", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["frames"] == 20
+    assert main([*args, "--output", str(tmp_path / "out"), "--json", "--resume"]) == 0
+    assert json.loads(capsys.readouterr().out) == told

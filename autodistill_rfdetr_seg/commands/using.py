@@ -50,17 +50,20 @@ def predict(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 
 def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) -> int:
-    from ..files import claim_output
     from ..predicting_video import predict_video
-    from ..target import load_artifact
 
     if output is None:
         raise UsageError("A video needs a folder for the annotated one and its lines.", "Give --output FOLDER.")
-    if isinstance(model, Path):
-        model = load_artifact(model, args.device)
-    claim_output(output, resume=args.resume, overwrite=args.overwrite)
     found = predict_video(
-        model, Path(args.source), output, confidence=args.confidence, track=args.track, progress=not args.quiet
+        model,
+        args.source,
+        output,
+        confidence=args.confidence,
+        track=args.track,
+        device=args.device,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
     )
     if args.json:
         say_json(dataclasses.asdict(found))
