@@ -246,6 +246,23 @@ def open_rgb(path: Path) -> RgbImage:
     return np.array(open_image(path).pixels)
 
 
+def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
+    """The pixels of a PIL image as they are of its file, HWC uint8 RGB; the image is left alone.
+
+    Its orientation mark counts with `turn` alone: whoever has opened it may have turned it already.
+
+    Raises:
+        DataError: it was opened from a file that cannot be decoded.
+    """
+    try:
+        copy = image.copy()
+        if not turn:
+            copy.info = {name: value for name, value in copy.info.items() if name == "transparency"}
+        return np.array(_to_rgb(copy, b"")[0])
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"The PIL image cannot be decoded: {_line(error)}.") from error
+
+
 def decode(data: bytes, name: str) -> Decoded:
     """An encoded image; raises DataError as `open_image`."""
     from PIL import Image, UnidentifiedImageError

@@ -12,7 +12,7 @@ from typing import Any
 
 from .bases.registry import BASES, ImageInput, own_ontology
 from .bases.source import BaseSource
-from .config import BaseConfig, PipelineConfig, parse
+from .config import BaseConfig, PipelineConfig, load, parse
 from .errors import GateError, MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
@@ -258,19 +258,21 @@ def describe_dataset(dataset: SegDataset, worked: bool) -> StageResult:
 
 
 def run(
-    config: PipelineConfig | Mapping[str, Any],
+    config: PipelineConfig | Mapping[str, Any] | str | Path,
     output: str | Path | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Runs a whole pipeline and returns what `evaluation/metrics.json` holds.
+    """Runs a whole pipeline, given as it is or as its YAML file, and returns what `evaluation/metrics.json` holds.
 
     Raises:
         GateError: a metric did not reach its gate; the run is complete and its report written.
         AutodistillSegError: see `errors`.
     """
+    if isinstance(config, str | Path):
+        config = load(Path(config))
     config = with_ontology(config if isinstance(config, PipelineConfig) else parse(config))
     if output is None and config.output is None:
         raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")

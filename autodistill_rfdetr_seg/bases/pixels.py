@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..images import open_rgb
+from ..images import open_rgb, rgb_of
 from .contract import BgrImage
 
 
@@ -17,7 +17,7 @@ def bgr_of(given: Any) -> BgrImage:
 
     Raises:
         UsageError: an array of another shape or dtype.
-        DataError: the file cannot be read or is not an image.
+        DataError: the file, or the PIL image's, cannot be read or is not an image.
     """
     if isinstance(given, str | Path):
         return np.ascontiguousarray(open_rgb(Path(given))[:, :, ::-1])
@@ -28,6 +28,4 @@ def bgr_of(given: Any) -> BgrImage:
                 "Give an HWC uint8 BGR array, a path or a PIL image.",
             )
         return np.ascontiguousarray(given)
-    from PIL import ImageOps
-
-    return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(given).convert("RGB"))[:, :, ::-1])
+    return np.ascontiguousarray(rgb_of(given, turn=True)[:, :, ::-1])

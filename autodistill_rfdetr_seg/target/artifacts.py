@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..config import check_confidence
 from ..errors import DataError, MissingInputError
 from ..files import fingerprint, read_json
 from ..images import RgbImage, file_sha256
@@ -68,6 +69,7 @@ class TorchModel:
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
         """As in `Artifact`."""
+        check_confidence(confidence)
         return vendor.detect(self.detector, images, confidence, self.input_size) if len(images) else []
 
 
@@ -99,6 +101,7 @@ class ExportedModel:
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
         """As in `Artifact`; the last batch is filled up to the size that the artifact is made for."""
+        check_confidence(confidence)
         result: list[sv.Detections] = []
         for start in range(0, len(images), self.batch_size):
             part = images[start : start + self.batch_size]

@@ -10,23 +10,23 @@ Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 from autodistill.detection import DetectionTargetModel
 
-from ..config import Logger, Preset, TargetConfig
+from ..config import Logger, Preset, TargetConfig, check_confidence
 from ..config import options as parse_options
-from ..errors import MissingInputError, UnknownNameError, UsageError
-from ..fetching import fetch, is_url
+from ..errors import UnknownNameError, UsageError
 from ..files import check_output
-from ..images import RgbImage, decode, open_rgb
+from ..images import RgbImage
 from ..records import Run, SegDataset
 from . import vendor
+from .given import ImageInput, one_by_one, open_given
 from .preflight import Preflight
 from .training import Job, only_one
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from .exporting import Exported
-
-ImageInput: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Image.Image"
 
 _PREDICT_BATCH = 8
 
@@ -197,7 +195,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     @overload
     def predict(
         self,
-        input: ImageInput,
+        input: npt.NDArray[np.uint8] | Image.Image,
         confidence: float = 0.5,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
@@ -207,51 +205,72 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     @overload
     def predict(
         self,
-        input: list[ImageInput],
+        input: list[ImageInput] | tuple[ImageInput, ...],
         confidence: float = 0.5,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
         allow_url: bool = False,
     ) -> list[sv.Detections]: ...
 
+    # A path says on the disk alone whether it is of one image or of many.
+    @overload
     def predict(
         self,
-        input: ImageInput | list[ImageInput],
+        input: str | os.PathLike[str],
         confidence: float = 0.5,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
         allow_url: bool = False,
-    ) -> sv.Detections | list[sv.Detections]:
+    ) -> Any: ...
+
+    def predict(
+        self,
+        input: ImageInput | list[ImageInput] | tuple[ImageInput, ...],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> sv.Detections | list[sv.Detections] | Iterator[sv.Detections]:
         """The instances of one image, or of each of a list, scored above `confidence`, best first.
 
+        A folder or a video gives an iterator: masks are of the image's size, and those of many would fill the memory.
+        `predict_images` and `predict_video` write files, and go on past an image that cannot be read.
+
         Args:
-            input: a path (its EXIF orientation is applied), an HWC uint8 array, a PIL image (taken as it is), or a
-                list of these.
+            input: a path (its EXIF orientation is applied), an HWC uint8 array, a PIL image (not turned), or a list or
+                tuple of these; or the path of a folder or video.
             confidence: 0..1; an instance must score above it.
             color: channel order of arrays: "bgr" as everywhere in autodistill, or "rgb".
             allow_url: fetch an input that is an http or https address; without it nothing is fetched.
 
         Returns:
             Detections with `mask` (N, H, W) bool at image size, `xyxy` (N, 4) pixels, `confidence` (N,), `class_id`
-            (N,) 0-based and `data["class_name"]`. A list gives a list.
+            (N,) 0-based and `data["class_name"]`. A list or tuple gives a list. A folder gives an iterator over its
+            images, with those of its folders, by name (`metadata["image"]`, a path), a video one over its frames
+            (`metadata["frame"]` from 0 and `metadata["seconds"]`); each is predicted when it is asked for.
 
         Raises:
-            UsageError: the input is no image, or a URL where none is allowed, or `color` is unknown.
-            MissingInputError: there is no such file.
-            DataError: a file is no image that can be read, or too large to be one.
+            UsageError: the input is no image, or a URL where none is allowed, or `color` or `confidence` is wrong.
+            MissingInputError: there is no such file, or no image in the folder.
+            DataError: a file is no image or video that can be read, or too large to be one.
         """
         if color not in ("bgr", "rgb"):
             raise UnknownNameError("color", str(color), ("bgr", "rgb"))
-        if not isinstance(input, list):
-            return self.predict_batch([_open_image(input, color, allow_url)], confidence)[0]
+        check_confidence(confidence)
+        if not isinstance(input, list | tuple):
+            several = one_by_one(input, lambda pixels: self.predict_batch([pixels], confidence)[0])
+            if several is not None:
+                return several
+            return self.predict_batch([open_given(input, color, allow_url)], confidence)[0]
         found: list[sv.Detections] = []
         for start in range(0, len(input), _PREDICT_BATCH):
-            images = [_open_image(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
+            images = [open_given(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
             found += self.predict_batch(images, confidence)
         return found
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
         """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
+        check_confidence(confidence)
         return vendor.detect(self._model(), images, confidence) if len(images) else []
 
     def evaluate(self, gold: Any, **options: Any) -> Any:
@@ -262,9 +281,9 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         """The `Benchmark` of this target: `autodistill_rfdetr_seg.benchmark(self, images, gold, …)`."""
         return _public("benchmark")(self, images, gold, **options)
 
-    def export_for_roboflow(self, folder: Path) -> str:
+    def export_for_roboflow(self, folder: str | os.PathLike[str]) -> str:
         """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
-        return vendor.export_for_roboflow(self._model(), folder)
+        return vendor.export_for_roboflow(self._model(), Path(folder))
 
     def export(
         self,
@@ -372,25 +391,3 @@ def _public(name: str) -> Any:
     """A function of the package's own face. What scores and times a target lies above it and knows nothing of it; it
     stands here as methods for those who look for them here."""
     return getattr(import_module(__package__.partition(".")[0]), name)
-
-
-def _open_image(source: ImageInput, color: str, allow_url: bool) -> RgbImage:
-    """The image as RGB HWC uint8."""
-    from PIL import Image
-
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or 0 in source.shape:
-            raise UsageError(f"An image must be (height, width, 3) uint8, not {source.shape} {source.dtype}.")
-        return np.ascontiguousarray(source[..., ::-1] if color == "bgr" else source)
-    if isinstance(source, Image.Image):
-        return np.array(source.convert("RGB"))
-    if not isinstance(source, str | os.PathLike):
-        raise UsageError(f"An image must be a path, an array or a PIL image, not {type(source).__name__}.")
-    if isinstance(source, str) and is_url(source):
-        if not allow_url:
-            raise UsageError(f"{source} is a URL.", "Pass allow_url=True, or download it and give the file's path.")
-        return np.array(decode(fetch(source), source).pixels)
-    path = Path(source)
-    if not path.is_file():
-        raise MissingInputError(f"There is no image {path}.")
-    return open_rgb(path)

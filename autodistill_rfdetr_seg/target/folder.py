@@ -21,12 +21,13 @@ _WRITTEN = ("*.ckpt", "*.pth", "metrics.csv", "hparams.yaml", "training_config.j
 _COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", vendor.LAST)
 
 
-def checkpoint_of(model: Path) -> Path:
+def checkpoint_of(model: str | os.PathLike[str]) -> Path:
     """The checkpoint of a run's folder (or of its `training`), or the file itself.
 
     Raises:
         MissingInputError: there is none.
     """
+    model = Path(model)
     if model.is_file():
         return model
     for folder in (model / "training", model):
@@ -35,13 +36,14 @@ def checkpoint_of(model: Path) -> Path:
     raise MissingInputError(f"There is no checkpoint in {model}.", "Train first, or give the checkpoint's file.")
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> Run:
     """The finished run in a training folder.
 
     Raises:
         MissingInputError: there is none.
         DataError: its `run.json` is damaged.
     """
+    folder = Path(folder)
     file = folder / RUN_FILE
     if not file.is_file():
         raise MissingInputError(f"There is no finished training run in {folder}.")

@@ -14,7 +14,7 @@ from .vendor import VENDOR_ERRORS, first_line
 OWN_KEY = "autodistill_rfdetr_seg"
 
 
-def read_provenance(checkpoint: Path) -> dict[str, Any] | None:
+def read_provenance(checkpoint: str | Path) -> dict[str, Any] | None:
     """What a checkpoint's own file says made it: config, dataset_fingerprint, class_names, versions.
 
     None where it is not from this package.
@@ -22,7 +22,7 @@ def read_provenance(checkpoint: Path) -> dict[str, Any] | None:
     Raises:
         TrainingError: the file cannot be read without running code that it holds.
     """
-    found: dict[str, Any] | None = read_checkpoint(checkpoint).get(OWN_KEY)
+    found: dict[str, Any] | None = read_checkpoint(Path(checkpoint)).get(OWN_KEY)
     return found
 
 
