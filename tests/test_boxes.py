@@ -59,8 +59,10 @@ class Finds:
     def __init__(self, *said: Any) -> None:
         self.ontology = CaptionOntology({"red": "lamp", "blue": "lamp", "green": "plant"})
         self.said = list(said)
+        self.shown: list[Any] = []
 
     def predict(self, input: Any) -> Any:
+        self.shown.append(input)
         return self.said.pop(0)
 
 
@@ -125,8 +127,13 @@ def test_paths_and_pil_images(tmp_path: Path) -> None:
     picture = Image.fromarray(np.zeros((50, 30, 3), np.uint8))
     picture.save(tmp_path / "a.png")
     for given in (picture, str(tmp_path / "a.png")):
-        answer = SegmentedBase(Finds(found([0, 0, 99, 99])), Filled()).predict(given)
-        assert answer.mask.shape == (1, 50, 30)
+        for wanted in ("bgr", "path"):
+            detector = Finds(found([0, 0, 99, 99]))
+            answer = SegmentedBase(detector, Filled(), wanted).predict(given)  # type: ignore[arg-type]
+            assert answer.mask.shape == (1, 50, 30)
+            # A detector gets arrays, unless it is of those that want something else.
+            (shown,) = detector.shown
+            assert shown.shape == (50, 30, 3) if wanted == "bgr" else shown is given
 
 
 def test_it_is_an_autodistill_base(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from autodistill.detection import DetectionBaseModel
 
 from .contract import BgrImage, Boxes, Masks, Segmenter
 from .pixels import bgr_of
+from .registry import ImageInput
 
 
 class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
@@ -19,13 +20,17 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
     Classes, scores and their order are the detector's; the segmenter's own scores are kept beside them, as
     `mask_score`. Boxes are cut to the image, and what then has no area is left out. A mask may be empty: labelling
     drops and counts it.
+
+    The detector is shown HWC uint8 BGR arrays; one that wants something else (`image_input` `path` or `pil`) gets
+    images as they are given.
     """
 
     ontology: Any
 
-    def __init__(self, detector: Any, segmenter: Segmenter) -> None:
+    def __init__(self, detector: Any, segmenter: Segmenter, image_input: ImageInput = "bgr") -> None:
         self.detector = detector
         self.segmenter = segmenter
+        self._as_given = image_input != "bgr"
         self.ontology = detector.ontology
 
     @property
@@ -40,7 +45,8 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
     def predict_batch(self, images: Sequence[Any]) -> list[Any]:
         """One `sv.Detections` an image, (N, H, W) bool masks and `mask_score` in its data."""
         arrays = [bgr_of(image) for image in images]
-        found = [_within(said, image) for said, image in zip(self._boxes(images), arrays, strict=True)]
+        shown = images if self._as_given else arrays
+        found = [_within(said, image) for said, image in zip(self._boxes(shown), arrays, strict=True)]
         made = self.segmenter.segment_batch(arrays, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
         return [_with_masks(one, masks) for one, masks in zip(found, made, strict=True)]
 

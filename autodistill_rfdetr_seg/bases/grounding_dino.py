@@ -120,30 +120,32 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
 
     def predict(self, input: Any) -> sv.Detections:
         """The boxes in one image: an HWC uint8 BGR array, a path, or a PIL image; as `predict_batch`."""
-        return self.predict_batch([bgr_of(input)])[0]
+        return self.predict_batch([input])[0]
 
-    def predict_batch(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
-        """The boxes in each of several HWC uint8 BGR arrays, of whatever sizes.
+    def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
+        """The boxes in each of several images, of whatever sizes: HWC uint8 BGR arrays, paths or PIL images.
 
         Each answer has `xyxy` (N, 4) float32 pixels, which may reach a little beyond the image, `confidence` (N,)
         float32 in 0..1 and `class_id` (N,), best first. All images are held at the model's size (13 MB each) at once.
 
         Raises:
             UsageError: an array of another shape or dtype.
+            DataError: a file that is no image.
             BaseModelError: the device has too little memory for one image, or the model's answer is not a number.
         """
         import torch
 
-        prepared = [self._prepared(bgr_of(image)) for image in images]
-        answers: list[Any] = [None] * len(images)
+        arrays = [bgr_of(image) for image in images]
+        prepared = [self._prepared(image) for image in arrays]
+        answers: list[Any] = [None] * len(arrays)
         # Images of one size in a batch: padding would change their features.
         by_size: dict[tuple[int, ...], list[int]] = {}
         for index, pixels in enumerate(prepared):
             by_size.setdefault(tuple(pixels.shape), []).append(index)
         for indices in by_size.values():
             pixels = torch.stack([prepared[index] for index in indices])
-            for index, given in zip(indices, self._found(pixels, max(self.preferred_batch, len(images))), strict=True):
-                answers[index] = self._detections(given, images[index])
+            for index, given in zip(indices, self._found(pixels, max(self.preferred_batch, len(arrays))), strict=True):
+                answers[index] = self._detections(given, arrays[index])
         return answers
 
     def _of_each_prompt(self) -> list[float]:

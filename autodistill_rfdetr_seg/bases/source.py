@@ -114,7 +114,8 @@ class BaseSource:
         if self.config.segmenter is not None:
             from .boxes import SegmentedBase
 
-            model = SegmentedBase(model, create_segmenter(self.config.segmenter, self.config.segmenter_args))
+            segmenter = create_segmenter(self.config.segmenter, self.config.segmenter_args)
+            model = SegmentedBase(model, segmenter, self.image_input)
         return dataclasses.replace(self, model=model)
 
     def portable(self) -> BaseSource:
