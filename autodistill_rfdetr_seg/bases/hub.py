@@ -1,7 +1,7 @@
 """Foundation models of transformers: which weights, on what device, and how much at a time.
 
 Weights are a folder on this machine or a model id of the hub with a revision; `HF_HUB_OFFLINE=1` keeps to what is in
-the hub's cache. Only safetensors are read: nothing is unpickled.
+the hub's cache. Only safetensors are read: nothing is unpickled, and no code that lies beside weights is run.
 """
 
 from __future__ import annotations
@@ -51,15 +51,19 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
         BaseModelError: the weights cannot be had or read.
     """
     folder = Path(model).expanduser()
-    where: dict[str, Any] = {} if folder.is_dir() else {"revision": revision or "main"}
+    local = folder.is_dir()
+    # By default transformers asks at a terminal whether to run the Python files that lie beside the weights.
+    options |= {"trust_remote_code": False} | ({} if local else {"revision": revision or "main"})
     try:
         with _no_loading_bar():
-            return cls.from_pretrained(str(folder) if folder.is_dir() else model, **where, **options)
+            return cls.from_pretrained(str(folder) if local else model, **options)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         said = str(error).strip().splitlines()
         raise BaseModelError(
             f"{cls.__name__} could not be loaded from {model}: {said[0] if said else type(error).__name__}",
-            "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
+            "A folder must hold a model and its processor, as `save_pretrained` writes them; code in it is never run."
+            if local
+            else "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
         ) from error
 
 
