@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from .errors import DependencyError
+from .versions import release
 
 # The versions of transformers from the first to below the second.
 TESTED = ((5, 1), (5, 25))
@@ -34,7 +35,7 @@ def install() -> None:
 def check() -> None:
     """Raises DependencyError where groundingdino would not work with the installed transformers."""
     version = _transformers()
-    if _release(version) >= (5,) and not TESTED[0] <= _release(version) < TESTED[1]:
+    if release(version) >= (5,) and not TESTED[0] <= release(version) < TESTED[1]:
         low, high = (".".join(map(str, bound)) for bound in TESTED)
         raise DependencyError(
             f"Grounding DINO of rf-groundingdino has not been tested with transformers {version}.",
@@ -46,10 +47,6 @@ def _transformers() -> str:
     from importlib import metadata
 
     return metadata.version("transformers")
-
-
-def _release(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
 class _Finder:
@@ -73,7 +70,7 @@ class _Loader(SourceFileLoader):
 
 def _mend(module: Any) -> None:
     """Replaces two methods of the class, not the class: other modules hold it by name."""
-    if _release(_transformers()) >= (5,):
+    if release(_transformers()) >= (5,):
         module.BertModelWarper.__init__ = _init
         module.BertModelWarper.forward = _forward
 

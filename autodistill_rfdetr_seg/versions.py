@@ -23,6 +23,11 @@ PACKAGES = (
 )
 
 
+def release(version: str) -> tuple[int, ...]:
+    """Major and minor number of a version, to compare by."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Installed version of each package that is installed, and Python's."""
     found = {"python": platform.python_version()}

@@ -17,11 +17,13 @@ import tiny_sam3
 from autodistill.detection import DetectionBaseModel
 from PIL import Image
 
+from autodistill_rfdetr_seg.bases import grounding_speed, hub
 from autodistill_rfdetr_seg.bases.grounded_sam_hf import GroundedSAMHF
 from autodistill_rfdetr_seg.bases.grounding_dino import GroundingDino
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
 from autodistill_rfdetr_seg.bases.segmenters import Sam2
-from autodistill_rfdetr_seg.errors import BaseModelError
+from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
 EVERYTHING = {"box_threshold": 0.0, "text_threshold": 0.0}
@@ -37,7 +39,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     coarse = np.random.default_rng(3).integers(0, 255, (5, 6, 3), dtype=np.uint8)
-    path = tmp_path / "picture.png"
+    path = tmp_path / "photos" / "picture.png"
+    path.parent.mkdir()
     cv2.imwrite(str(path), cv2.resize(coarse, (100, 80), interpolation=cv2.INTER_NEAREST))
     return path
 
@@ -57,6 +60,46 @@ def test_an_image_may_be_an_array_a_path_or_of_pil(weights: dict[str, str], pict
             for other in others:
                 np.testing.assert_allclose(other.xyxy, expected.xyxy, atol=1e-4)
                 assert base is detector or (other.mask != expected.mask).mean() < 1e-3
+
+
+def test_an_older_transformers_is_refused(
+    weights: dict[str, str], picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    # The release that the package asks for is the one that was run.
+    needs = (Path(__file__).parents[1] / "pyproject.toml").read_text()
+    oldest = ".".join(map(str, hub.OLDEST))
+    assert f'"transformers>={oldest},<6"' in needs
+    monkeypatch.setattr(hub, "OLDEST", (6, 0))
+    run = ["label", str(picture.parent), "--class", "a cat=cat", "--output", str(tmp_path / "run")]
+    detector = ["--base", "grounding-dino", "--base-arg", f"model={weights['dino']}", "--segmenter", "sam2"]
+    for base in (detector, ["--base", "sam3", "--base-arg", f"model={weights['sam3']}"]):
+        assert main([*run, *base]) == 1
+        assert "need transformers 6.0 or newer. Hint: pip install" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(DependencyError, match=r"6\.0 or newer"):
+        Sam2(weights["sam2"])
+
+
+def test_a_newer_transformers_is_left_as_it_is(
+    weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu")
+    monkeypatch.setattr(hub, "BEYOND", hub.OLDEST)
+    theirs = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu")
+    # Its inner parts are replaced only where they are known to be what the replacement is for.
+    layers = [base._network.model.decoder.layers[0].encoder_attn.attn for base in (quick, theirs)]
+    assert [layer.forward is grounding_speed.sampled for layer in layers] == [True, False]
+    np.testing.assert_allclose(quick.predict(str(picture)).xyxy, theirs.predict(str(picture)).xyxy, atol=1e-3)
+
+
+def test_pixels_go_to_the_device_whatever_made_them(
+    weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu")
+    processor = base._processor
+    # As transformers' slow image processors: they take a device, say so, and stay where they are.
+    monkeypatch.setattr(base, "_processor", lambda device, **given: processor(**given))
+    monkeypatch.setattr(base, "_device", "meta")
+    assert base._prepared(cv2.imread(str(picture))).device.type == "meta"
 
 
 EVIL = """

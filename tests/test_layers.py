@@ -13,7 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autodistill_rfdetr_seg"
 FLOORS = (
     ("errors",),
-    ("records", "files", "folders", "versions", "tables", "machine", "groundingdino_compat"),
+    ("records", "files", "folders", "versions", "tables", "machine"),
+    ("groundingdino_compat",),
     ("config", "masks", "depth"),
     ("images", "split", "fetching"),
     ("similar", "video", "video_writer", "copies"),

@@ -182,7 +182,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         self._captions = self._packed(tokenizer, config)
         self._processor = hub.load(GroundingDinoImageProcessor, *at)
         self._network = hub.load_model(AutoModelForZeroShotObjectDetection, *at, self._device, "float32")
-        if (self._device, self._dtype) == ("cpu", "float32"):
+        if (self._device, self._dtype) == ("cpu", "float32") and hub.was_run():
             grounding_speed.quicken(self._network)
         self._limits = torch.tensor(self._thresholds, device=self._device)
         self._features: SharedFeatures | None = None
@@ -207,7 +207,8 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         """The image as the model wants it, (3, h, w) float32 on the device."""
         rgb = image[:, :, ::-1].copy()
         given = self._processor(images=rgb, input_data_format="channels_last", return_tensors="pt", device=self._device)
-        return given["pixel_values"][0]
+        # An image processor may do its work in numpy.
+        return given["pixel_values"][0].to(self._device)
 
     def _found(self, pixels: Any, size: int) -> list[Found]:
         """What is found in each of some images of one size, (B, 3, h, w); `size` of them, or captions, at a time."""

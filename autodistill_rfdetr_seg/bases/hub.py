@@ -11,11 +11,16 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BaseModelError, DataError, MissingInputError, UsageError
+from ..errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
 from ..images import file_sha256
+from ..versions import release
+
+# Releases of transformers that the bases and segmenters were run with: the first of them, and the first that is beyond.
+OLDEST, BEYOND = (5, 12), (5, 25)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -48,8 +53,15 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
     """`cls.from_pretrained` of a folder or a model id; errors come in one sentence.
 
     Raises:
+        DependencyError: transformers is older than it may be.
         BaseModelError: the weights cannot be had or read.
     """
+    oldest = ".".join(map(str, OLDEST))
+    if _transformers() < OLDEST:
+        raise DependencyError(
+            f"The bases and segmenters of transformers need transformers {oldest} or newer.",
+            f"pip install 'transformers>={oldest},<6'",
+        )
     folder = Path(model).expanduser()
     local = folder.is_dir()
     # By default transformers asks at a terminal whether to run the Python files that lie beside the weights.
@@ -65,6 +77,15 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
             if local
             else "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
         ) from error
+
+
+def was_run() -> bool:
+    """Whether the installed transformers is of the releases that were run: only of those are inner parts relied on."""
+    return OLDEST <= _transformers() < BEYOND
+
+
+def _transformers() -> tuple[int, ...]:
+    return release(metadata.version("transformers"))
 
 
 @contextlib.contextmanager

@@ -186,17 +186,19 @@ class Sam3:
     def _ask(self, features: Sequence[Sequence[Any]], pairs: Sequence[tuple[int, int]]) -> list[_Found]:
         """What the detector finds of each (image, prompt) pair."""
         import torch
-        from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
         levels = [_stacked(level) for level in zip(*(features[image] for image, _ in pairs), strict=True)]
         half = len(levels) // 2
         texts = [self._texts[text] for _, text in pairs]
+        text_embeds = torch.cat([text.features for text in texts])
+        # Documented as a tensor, and read as a model's output with one in it: it is both.
+        text_embeds.pooler_output = text_embeds
         out = self._model(
             vision_embeds=Sam3VisionEncoderOutput(
                 fpn_hidden_states=tuple(levels[:half]), fpn_position_encoding=tuple(levels[half:])
             ),
-            text_embeds=BaseModelOutputWithPooling(pooler_output=torch.cat([text.features for text in texts])),
+            text_embeds=text_embeds,
             attention_mask=torch.cat([text.mask for text in texts]),
         )
         scores = out.pred_logits.float().sigmoid() * out.presence_logits.float().sigmoid()
