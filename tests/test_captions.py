@@ -97,8 +97,8 @@ def test_a_prompt_that_does_not_fit_is_refused_and_one_that_just_fits_is_not() -
 def test_the_first_of_equal_prompts_answers() -> None:
     prompts = ["Dog", "cat", "dog."]
     ids = [ids_of(prompt) for prompt in prompts]
-    assert distinct(prompts, ids, ["dog", "cat", "dog"]) == [0, 1]
+    assert distinct(prompts, ids, ["dog", "cat", "dog"], [0.3] * 3) == [0, 1]
     with pytest.raises(UsageError, match="'Dog' and 'dog\\.' are the same to the model"):
-        distinct(prompts, ids, ["dog", "cat", "wolf"])
+        distinct(prompts, ids, ["dog", "cat", "wolf"], [0.3] * 3)
     with pytest.raises(UsageError, match="not for the same class"):
-        distinct(prompts, ids, ["dog", "cat", None])
+        distinct(prompts, ids, ["dog", "cat", None], [0.3] * 3)

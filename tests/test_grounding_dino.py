@@ -195,6 +195,34 @@ def test_thresholds(weights: str, exact: GroundingDino, images: list[np.ndarray]
         assert np.bincount(one.predict(images[0]).class_id, minlength=4).tolist() == expected
 
 
+def test_a_box_is_its_best_prompts_of_those_over_their_thresholds(
+    weights: str, plain: Plain, images: list[np.ndarray]
+) -> None:
+    scores, boxes = plain.by_prompt(images[0], list(ONTOLOGY))
+    # The prompt that has most boxes is asked for nothing: what it had goes to those it beat, or is below theirs too.
+    winner = int(np.bincount(scores.argmax(axis=1)).argmax())
+    rest = np.delete(scores, winner, axis=1).max(axis=1)
+    limit = middle(rest)
+    wanted = [1.0 if at == winner else limit for at in range(4)]
+    thresholds = dict(zip(ONTOLOGY, wanted, strict=True))
+    over = np.where(scores > wanted, scores, -1)
+    keep = over.max(axis=1) > 0
+    assert 0 < (keep & (scores.argmax(axis=1) == winner)).sum() < keep.sum()
+    expected = sv.Detections(xyxy=boxes[keep], confidence=over.max(axis=1)[keep], class_id=over.argmax(axis=1)[keep])
+    base = GroundingDino(ONTOLOGY, model=weights, thresholds=thresholds)
+    assert_same(base.predict(images[0]), expected, images[0], 1e-5)
+
+
+def test_one_prompt_said_twice_has_one_threshold(weights: str) -> None:
+    twice = {"a cat": "cat", "A Cat.": "cat"}
+    with pytest.raises(UsageError, match=r"'a cat' and 'A Cat\.' are the same to the model, but .* thresholds"):
+        GroundingDino(twice, model=weights, thresholds={"a cat": 0.9, "A Cat.": 0.1})
+    with pytest.raises(UsageError, match="thresholds"):
+        GroundingDino(twice, model=weights, thresholds={"A Cat.": 0.1})
+    both = {"a cat": 0.2, "A Cat.": 0.2}
+    assert GroundingDino(twice, model=weights, thresholds=both).thresholds == both
+
+
 @pytest.mark.parametrize("mode", ["joint", "exact"])
 def test_what_a_negative_finds_better_is_dropped(
     weights: str, plain: Plain, images: list[np.ndarray], mode: Any

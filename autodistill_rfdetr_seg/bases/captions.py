@@ -80,13 +80,18 @@ def token_ids(prompt: str, tokenize: Tokenize, marks: Marks, limit: int) -> tupl
     return ids
 
 
-def distinct(prompts: Sequence[str], ids: Sequence[tuple[int, ...]], classes: Sequence[str | None]) -> list[int]:
+def distinct(
+    prompts: Sequence[str],
+    ids: Sequence[tuple[int, ...]],
+    classes: Sequence[str | None],
+    thresholds: Sequence[float],
+) -> list[int]:
     """The indices of the prompts to ask: of those that come to the same tokens the first, which answers for all.
 
     `classes` says what each prompt is for, None for one that is to find nothing.
 
     Raises:
-        UsageError: the same tokens are for two classes.
+        UsageError: the same tokens are for two classes, or have two thresholds.
     """
     first: dict[tuple[int, ...], int] = {}
     for index, tokens in enumerate(ids):
@@ -96,6 +101,12 @@ def distinct(prompts: Sequence[str], ids: Sequence[tuple[int, ...]], classes: Se
                 f"The prompts {prompts[other]!r} and {prompts[index]!r} are the same to the model, but are not for the "
                 "same class.",
                 "Leave one of them out.",
+            )
+        if thresholds[other] != thresholds[index]:
+            raise UsageError(
+                f"The prompts {prompts[other]!r} and {prompts[index]!r} are the same to the model, but have different "
+                "thresholds.",
+                "Leave one of them out, or give both the same.",
             )
     return list(first.values())
 

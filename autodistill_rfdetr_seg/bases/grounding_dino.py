@@ -36,7 +36,8 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
     another. `mode="exact"` asks each prompt by itself, with the same result as if it were the only one; the image's
     features are computed once for all. Its cost grows with the number of prompts.
 
-    A box's score for a prompt is that of the prompt's best token; of the prompts of one caption the best has the box.
+    A box's score for a prompt is that of the prompt's best token; of the prompts of one caption that score over their
+    thresholds the best has the box.
     In `exact`, and of two captions, an object found by two prompts comes twice: which of them has it is settled by the
     masks, when the dataset is built. Prompts that come to the same tokens are asked once; the first of them answers.
 
@@ -200,7 +201,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
             return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[no-any-return]
 
         ids = [captions.token_ids(name, tokenize, self._marks, limit) for name in names]
-        asked = {index: ids[index] for index in captions.distinct(names, ids, classes)}
+        asked = {index: ids[index] for index in captions.distinct(names, ids, classes, self._thresholds)}
         return captions.pack(asked, self._marks, limit, together=self.mode == "joint")
 
     def _prepared(self, image: BgrImage) -> Any:
