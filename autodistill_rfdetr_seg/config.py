@@ -57,7 +57,8 @@ class BaseConfig(Options):
     """Which base labels: a registered name, `package.module:Class`, or a path (with a slash) to a run's folder or a
     checkpoint, whose model then labels; and its constructor's arguments.
 
-    `segmenter` (a registered name, or `package.module:Class`) makes masks of the boxes of a base that gives none.
+    `segmenter` (a registered name, or `package.module:Class`) makes masks of the boxes of a base that gives none,
+    or is that of a base which has one of its own.
     `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects. `stability`
     asks the base again, of a mirrored image and, where it can, with moved boxes, and keeps how much each mask agrees.
     """

@@ -21,9 +21,10 @@ from autodistill_rfdetr_seg.bases import grounding_speed, hub
 from autodistill_rfdetr_seg.bases.grounded_sam_hf import GroundedSAMHF
 from autodistill_rfdetr_seg.bases.grounding_dino import GroundingDino
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
-from autodistill_rfdetr_seg.bases.segmenters import Sam2
+from autodistill_rfdetr_seg.bases.segmenters import Sam, Sam2
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError
+from autodistill_rfdetr_seg.labeling import read_account
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
 EVERYTHING = {"box_threshold": 0.0, "text_threshold": 0.0}
@@ -141,3 +142,27 @@ def test_code_among_the_weights_is_not_run(
     with contextlib.nullcontext() if kind is None or name == "sam2" else pytest.raises(BaseModelError, match=" code "):
         made[0](*made[1:], model=str(folder))
     assert not marker.exists()
+
+
+def test_a_segmenter_named_with_grounded_sam_hf_is_its_own(
+    weights: dict[str, str], picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["label", str(picture.parent), "--class", "a cat=cat", "--base", "grounded-sam-hf", "-q", "--split", "1,0,0"]
+    run += ["--base-arg", f"model={weights['dino']}", "--base-arg", "box_threshold=0.3"]
+    sam = [*run, "--segmenter", "sam", "--segmenter-arg", f"model={weights['sam']}"]
+    # Its default, SAM 2, is neither here nor wanted.
+    assert main([*sam, "--segmenter-arg", "boxes_per_pass=2", "--output", str(tmp_path / "run")]) == 0
+    args = read_account(tmp_path / "run" / "labels").args
+    assert args["segmenter"] == {"name": "sam", **Sam.identity({"model": weights["sam"]})}
+    assert set(args) == {"detector", "segmenter"}
+    # Said in whichever way, these are the same labels.
+    said = ["segmenter=sam", f"segmenter_model={weights['sam']}"]
+    own = [word for one in said for word in ("--base-arg", one)]
+    assert main([*run, *own, "--output", str(tmp_path / "other")]) == 0
+    assert read_account(tmp_path / "other" / "labels").fingerprint == read_account(tmp_path / "run" / "labels").fingerprint
+    # Its default, with arguments; and both ways at once.
+    default = [*run, "--segmenter-arg", f"model={weights['sam2']}", "--output", str(tmp_path / "default")]
+    assert main(default) == 0
+    assert read_account(tmp_path / "default" / "labels").args["segmenter"]["name"] == "sam2"
+    assert main([*sam, "--base-arg", "segmenter=sam2", "--output", str(tmp_path / "both")]) == 2
+    assert "segmenter of 'grounded-sam-hf' is given twice" in capsys.readouterr().err

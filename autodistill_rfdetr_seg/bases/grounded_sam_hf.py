@@ -24,6 +24,7 @@ class GroundedSAMHF(SegmentedBase):
         model, revision: of the detector; None for its own.
         segmenter: a registered segmenter (`sam2`, `sam`, `sam-hq`), or `package.module:Class`.
         segmenter_model, segmenter_revision: of the segmenter; None for its own.
+        segmenter_args: further arguments of the segmenter, such as `boxes_per_pass`.
         device, dtype: of both.
         options: of the detector: `box_threshold`, `text_threshold`, `thresholds`, `mode`, `negatives`.
 
@@ -40,6 +41,7 @@ class GroundedSAMHF(SegmentedBase):
         segmenter: str = DEFAULT_SEGMENTER,
         segmenter_model: str | None = None,
         segmenter_revision: str | None = None,
+        segmenter_args: Mapping[str, Any] | None = None,
         device: str = "auto",
         dtype: str = "auto",
         **options: Any,
@@ -48,7 +50,9 @@ class GroundedSAMHF(SegmentedBase):
         prompts = dict(ontology) if isinstance(ontology, Mapping) else dict(ontology.promptMap)
         super().__init__(
             create_base(DETECTOR, Classes.from_ontology(prompts), _weights(model, revision) | places | options),
-            create_segmenter(segmenter, _weights(segmenter_model, segmenter_revision) | places),
+            create_segmenter(
+                segmenter, places | _weights(segmenter_model, segmenter_revision) | dict(segmenter_args or {})
+            ),
         )
 
     @classmethod
@@ -57,6 +61,7 @@ class GroundedSAMHF(SegmentedBase):
         rest = dict(args)
         segmenter = str(rest.pop("segmenter", DEFAULT_SEGMENTER))
         weights = _weights(rest.pop("segmenter_model", None), rest.pop("segmenter_revision", None))
+        weights |= rest.pop("segmenter_args", None) or {}
         return {
             "detector": dict(identity_of(find_base(DETECTOR), rest)),
             "segmenter": {"name": segmenter, **identity_of(find_segmenter(segmenter), weights)},

@@ -26,7 +26,8 @@ class BaseEntry:
     `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB). `masks` is
     False for a detector, which needs a segmenter. `licence` is that of code and weights; `weights` lists what it
     fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
-    from `~` where the package keeps the file. `args` are given to the constructor whatever the user adds, and `label`
+    from `~` where the package keeps the file. `own_segmenter`: it has arguments `segmenter` and `segmenter_args`, in which
+    a segmenter that is named beside it goes. `args` are given to the constructor whatever the user adds, and `label`
     is what its labels name as their base where that is not what the user wrote.
     `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
     what is installed would not do, and imports nothing of theirs.
@@ -37,6 +38,7 @@ class BaseEntry:
     image_input: ImageInput = "bgr"
     extra: str | None = None
     masks: bool = True
+    own_segmenter: bool = False
     licence: str = ""
     weights: tuple[tuple[str, int], ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +80,7 @@ BASES: dict[str, BaseEntry] = {
     "grounded-sam-hf": BaseEntry(
         "autodistill_rfdetr_seg.bases.grounded_sam_hf:GroundedSAMHF",
         "the same by transformers' own classes, in batches, with a segmenter of choice; a GPU is advised",
+        own_segmenter=True,
         licence="Apache-2.0",
         weights=(
             ("IDEA-Research/grounding-dino-tiny", 689_000_000),

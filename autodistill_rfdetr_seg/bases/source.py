@@ -68,10 +68,11 @@ class BaseSource:
 
         Raises:
             UnknownNameError: one of them is not there.
-            UsageError: a detector has no segmenter, or arguments have none to go to.
+            UsageError: a detector has no segmenter, arguments have none to go to, or a segmenter is given twice.
             DataError: a folder of weights that an argument names is not there.
         """
         entry = find_base(config.name)
+        config = _with_own_segmenter(config) if entry.own_segmenter else config
         prompts = tuple(prompt for prompt, _ in classes.prompts)
         if not entry.masks and config.segmenter is None:
             raise UsageError(
@@ -128,6 +129,19 @@ class BaseSource:
         of = [index for _, index in self.classes.prompts]
         model = self.built().model
         return BaseAdapter(model, len(of), self.image_input, tiles, overlap, stability=again, classes=of)
+
+
+def _with_own_segmenter(config: BaseConfig) -> BaseConfig:
+    """The same with the segmenter beside the base among the base's own arguments: it would make every mask twice."""
+    given = {"segmenter": config.segmenter} if config.segmenter is not None else {}
+    given |= {"segmenter_args": config.segmenter_args} if config.segmenter_args else {}
+    if given and any(name.startswith("segmenter") for name in config.args):
+        raise UsageError(
+            f"The segmenter of {config.name!r} is given twice.",
+            "Give it by --segmenter and --segmenter-arg, or among the base's arguments.",
+        )
+    own = {"args": {**config.args, **given}, "segmenter": None, "segmenter_args": {}}
+    return config.model_copy(update=own)
 
 
 def _name(model: Any) -> str:
