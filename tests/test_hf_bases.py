@@ -14,6 +14,7 @@ import pytest
 import tiny_dino
 import tiny_sam
 import tiny_sam3
+import torch
 from autodistill.detection import DetectionBaseModel
 from PIL import Image
 
@@ -101,6 +102,55 @@ def test_pixels_go_to_the_device_whatever_made_them(
     monkeypatch.setattr(base, "_processor", lambda device, **given: processor(**given))
     monkeypatch.setattr(base, "_device", "meta")
     assert base._prepared(cv2.imread(str(picture))).device.type == "meta"
+
+
+class Room:
+    """A device with room for `items`: work that is given more fails as torch does."""
+
+    def __init__(self, items: int) -> None:
+        self.items, self.passes, self.failed = items, 0, 0
+
+    def take(self, count: int) -> None:
+        self.passes += 1
+        if count > self.items:
+            self.failed += 1
+            raise torch.OutOfMemoryError("out of memory")
+
+
+def test_what_the_device_has_room_for_is_remembered(
+    weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = cv2.imread(str(picture))
+    images = [np.roll(image, shift, axis=1) for shift in range(8)]
+    boxes = [np.array([[10.0, 10, 60, 60]] * 8)] * 8
+    detector = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu", **EVERYTHING)
+    segmenter = Sam2(weights["sam2"], device="cpu", boxes_per_pass=8)
+    segmenter._images_per_pass = 8
+    sam3 = Sam3(tiny_sam3.ontology(), model=weights["sam3"], device="cpu", prompts_per_pass=8)
+    sam3.preferred_batch = 8
+    places = [
+        (detector, detector._network, "forward", lambda given: len(given["pixel_values"])),
+        (segmenter, segmenter._model, "get_image_embeddings", len),
+        (segmenter, segmenter._model.prompt_encoder, "_embed_boxes", lambda given: given.shape[1]),
+        (sam3, sam3._model, "get_vision_features", lambda given: len(given["pixel_values"])),
+        (sam3, sam3._model, "forward", lambda given: len(given["attention_mask"])),
+    ]
+    rooms = []
+    for _, module, name, count in places:
+        rooms.append(Room(2))
+
+        def tight(*args: Any, real: Any = getattr(module, name), room: Any = rooms[-1], count: Any = count, **given: Any):
+            room.take(count(args[0] if args else given))
+            return real(*args, **given)
+
+        monkeypatch.setattr(module, name, tight)
+    for turn in range(3):
+        detector.predict_batch(images)
+        sam3.predict_batch(images)
+        segmenter.segment_batch([np.roll(one, turn * 10, axis=0) for one in images], boxes)
+    # 8, then 4, did not fit; from then on it is two at a time.
+    assert [room.failed for room in rooms] == [2] * 5
+    assert [room.passes - room.failed for room in rooms] == [12, 12, 96, 12, 36]
 
 
 EVIL = """

@@ -292,4 +292,4 @@ def test_halving_is_for_memory_alone() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        hub.in_batches(work, [1, 2], 2)
+        hub.Batches().run(work, [1, 2], 2)

@@ -84,6 +84,7 @@ class BoxSegmenter:
         )
         self._kept: OrderedDict[str, Encoded] = OrderedDict()
         self._room = 0
+        self._encoding, self._decoding = hub.Batches(), hub.Batches()
 
     @classmethod
     def identity(cls, args: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -135,7 +136,7 @@ class BoxSegmenter:
             self._kept.move_to_end(key)
         while self._kept and len(self._kept) + len(new) > self._room:
             self._kept.popitem(last=False)
-        found |= zip(new, hub.in_batches(self._encode, list(new.values()), self._images_per_pass), strict=True)
+        found |= zip(new, self._encoding.run(self._encode, list(new.values()), self._images_per_pass), strict=True)
         self._kept |= found
         return [found[key] for key in keys]
 
@@ -175,7 +176,7 @@ class BoxSegmenter:
                 self._write(said.pred_masks[0], rows, image, made.masks)
             return rows
 
-        hub.in_batches(decode, list(range(len(boxes))), self._boxes_per_pass)
+        self._decoding.run(decode, list(range(len(boxes))), self._boxes_per_pass)
 
     def _write(self, logits: Any, places: Sequence[int], of: Encoded, out: Any) -> None:
         """Brings logits (N, 1, h, w) to the image's size, as bool, and to their `places` in `out`."""

@@ -96,6 +96,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         self._device = hub.resolve_device(device)
         self._dtype = hub.resolve_dtype(dtype, self._device)
         self._dropped = 0
+        self._batches = hub.Batches()
         self._load()
 
     @property
@@ -216,7 +217,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         # Image by image, so that features need not be kept for long.
         pairs = list(itertools.product(range(len(pixels)), self._captions))
         try:
-            parts = hub.in_batches(lambda batch: self._asked(pixels, batch), pairs, size)
+            parts = self._batches.run(lambda batch: self._asked(pixels, batch), pairs, size)
         finally:
             if self._features is not None:
                 self._features.expect(())

@@ -146,28 +146,37 @@ def resolve_dtype(dtype: str, device: str) -> str:
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
 
 
-def in_batches(work: Callable[[Sequence[_T]], Sequence[_R]], items: Sequence[_T], size: int) -> list[_R]:
-    """`work` over `items`, `size` at a time; where the device runs out of memory, half as many from there on.
+class Batches:
+    """Goes through work of one kind as many items at a time as the device has the memory for.
 
-    Raises:
-        BaseModelError: one item alone is too much for the device.
+    Where it ran out, half as many are taken, from there on and ever after: each further try would cost a failed pass.
     """
-    import torch
 
-    done: list[_R] = []
-    while len(done) < len(items):
-        batch = items[len(done) : len(done) + size]
-        try:
-            done += work(batch)
-        except torch.OutOfMemoryError as error:
-            if len(batch) == 1:
-                raise BaseModelError(
-                    "The device has too little memory for one image.", "Use a smaller model, or give it device=cpu."
-                ) from error
-            size = max(1, len(batch) // 2)
-        else:
-            continue
-        # Not in the handler: the error holds the frames, and these the tensors.
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return done
+    def __init__(self) -> None:
+        self._fits: int | None = None
+
+    def run(self, work: Callable[[Sequence[_T]], Sequence[_R]], items: Sequence[_T], size: int) -> list[_R]:
+        """`work` over `items`, at most `size` at a time.
+
+        Raises:
+            BaseModelError: one item alone is too much for the device.
+        """
+        import torch
+
+        done: list[_R] = []
+        while len(done) < len(items):
+            batch = items[len(done) : len(done) + min(size, self._fits or size)]
+            try:
+                done += work(batch)
+            except torch.OutOfMemoryError as error:
+                if len(batch) == 1:
+                    raise BaseModelError(
+                        "The device has too little memory for one image.", "Use a smaller model, or give it device=cpu."
+                    ) from error
+                self._fits = max(1, len(batch) // 2)
+            else:
+                continue
+            # Not in the handler: the error holds the frames, and these the tensors.
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return done

@@ -123,6 +123,7 @@ class Sam3:
         self._pairs_per_pass = prompts_per_pass or (1 if on_cpu else _GPU_PROMPTS)
         self._mask_threshold, self._negative_iou = mask_threshold, negative_iou
         self._prompts = len(prompts)
+        self._encoding, self._asking = hub.Batches(), hub.Batches()
         # Not by AutoModel: the published configuration is that of the video model, of which this is a part.
         kind = hub.load(transformers.AutoConfig, model, revision).model_type
         cls = transformers.Sam3LiteTextModel if kind == "sam3_lite_text" else transformers.Sam3Model
@@ -152,9 +153,9 @@ class Sam3:
         import torch
 
         with torch.inference_mode():
-            features = hub.in_batches(self._encode, images, self.preferred_batch)
+            features = self._encoding.run(self._encode, images, self.preferred_batch)
             pairs = [(image, text) for image in range(len(images)) for text in range(len(self._texts))]
-            found = hub.in_batches(partial(self._ask, features), pairs, self._pairs_per_pass)
+            found = self._asking.run(partial(self._ask, features), pairs, self._pairs_per_pass)
             each = len(self._texts)
             return [self._detections(image, found[at * each : (at + 1) * each]) for at, image in enumerate(images)]
 

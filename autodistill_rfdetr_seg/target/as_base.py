@@ -48,6 +48,7 @@ class StudentBase:
         self._confidence = confidence
         # A CPU gains nothing from more, and dense masks of large images add up.
         self.preferred_batch = 1 if hub.resolve_device(device) == "cpu" else _GPU_IMAGES
+        self._batches = hub.Batches()
         self._student = load_artifact(_path(checkpoint), device)
         names = self._student.class_names
         prompts = list(ontology.prompts())
@@ -81,7 +82,7 @@ class StudentBase:
         Raises:
             BaseModelError: one image alone is too much for the device.
         """
-        return hub.in_batches(self._ask, images, max(len(images), 1))
+        return self._batches.run(self._ask, images, max(len(images), 1))
 
     def _ask(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
         rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
