@@ -247,6 +247,20 @@ def test_no_boxes_and_boxes_without_a_word(theirs: Any) -> None:
     assert (answer.instances, answer.dropped) == ((), {"unknown_class": 8})
 
 
+def test_what_no_word_was_found_for_is_not_in_autodistills_own_files(theirs: Any, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4):
+        Image.fromarray(PIXELS).save(tmp_path / "in" / f"{number}.png")
+    theirs.box_threshold, theirs.text_threshold = -1, 2.0
+    dataset = corrected(theirs).label(str(tmp_path / "in"), ".png", str(tmp_path / "out"))
+    assert [len(found) for found in dataset.annotations.values()] == [0] * 4
+    theirs.text_threshold = -1
+    base = corrected(theirs)
+    named_here = int((base.predict(PIXELS[..., ::-1].copy()).class_id >= 0).sum())
+    dataset = base.label(str(tmp_path / "in"), ".png", str(tmp_path / "other"))
+    assert [len(found) for found in dataset.annotations.values()] == [named_here] * 4 and named_here > 0
+
+
 def test_a_prompt_found_in_part_keeps_its_box(theirs: Any) -> None:
     from autodistill.detection import CaptionOntology
 

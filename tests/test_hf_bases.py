@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import shutil
 from pathlib import Path
@@ -21,10 +22,11 @@ from PIL import Image
 from autodistill_rfdetr_seg.bases import grounding_speed, hub
 from autodistill_rfdetr_seg.bases.grounded_sam_hf import GroundedSAMHF
 from autodistill_rfdetr_seg.bases.grounding_dino import GroundingDino
+from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
 from autodistill_rfdetr_seg.bases.segmenters import Sam, Sam2
 from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError
+from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, UsageError
 from autodistill_rfdetr_seg.labeling import read_account
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
@@ -54,14 +56,36 @@ def given_as(picture: Path) -> list[Any]:
 
 def test_an_image_may_be_an_array_a_path_or_of_pil(weights: dict[str, str], picture: Path) -> None:
     detector = GroundingDino(ONTOLOGY, model=weights["dino"], **EVERYTHING)
+    sam3 = Sam3({"a nut": "nut", "a red square": "square"}, model=weights["sam3"], score_threshold=0.0)
     whole = GroundedSAMHF(ONTOLOGY, model=weights["dino"], segmenter_model=weights["sam2"], **EVERYTHING)
-    for base in (detector, whole):
+    for base in (detector, whole, sam3):
         forms = given_as(picture)
         for expected, *others in ([base.predict(form) for form in forms], base.predict_batch(forms)):
-            assert len(expected) > 10 and (expected.mask is None) == (base is detector)
+            assert len(expected) > 5 and (expected.mask is None) == (base is detector)
             for other in others:
                 np.testing.assert_allclose(other.xyxy, expected.xyxy, atol=1e-4)
                 assert base is detector or (other.mask != expected.mask).mean() < 1e-3
+
+
+def test_sam3_is_an_autodistill_base(weights: dict[str, str], picture: Path, tmp_path: Path) -> None:
+    base = Sam3({"a nut": "part", "a red square": "part"}, model=weights["sam3"], score_threshold=0.0)
+    assert isinstance(base, DetectionBaseModel) and base.ontology.prompts() == ["a nut", "a red square"]
+    for number in range(4):
+        shutil.copy(picture, picture.parent / f"{number}.png")
+    dataset = base.label(str(picture.parent), extension=".png", output_folder=str(tmp_path / "out"))
+    assert {len(found) for found in dataset.annotations.values()} == {len(base.predict(picture))}
+    image = cv2.imread(str(picture))
+    for wrong in (image.astype(np.float32), image[:, :, 0], np.dstack([image, image])):
+        with pytest.raises(UsageError, match="not uint8"):
+            base.predict(wrong)
+    with pytest.raises(UsageError, match="ontology is empty"):
+        Sam3({}, model=weights["sam3"])
+
+
+@pytest.mark.parametrize("name", sorted(BASES))
+def test_every_base_is_an_autodistill_base(name: str) -> None:
+    module, _, attribute = BASES[name].target.rpartition(":")
+    assert issubclass(getattr(importlib.import_module(module), attribute), DetectionBaseModel)
 
 
 def test_an_older_transformers_is_refused(
@@ -116,6 +140,13 @@ class Room:
             self.failed += 1
             raise torch.OutOfMemoryError("out of memory")
 
+    def around(self, work: Any, count: Any) -> Any:
+        def tight(*args: Any, **given: Any) -> Any:
+            self.take(count(args[0] if args else given))
+            return work(*args, **given)
+
+        return tight
+
 
 def test_what_the_device_has_room_for_is_remembered(
     weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
@@ -129,21 +160,16 @@ def test_what_the_device_has_room_for_is_remembered(
     sam3 = Sam3(tiny_sam3.ontology(), model=weights["sam3"], device="cpu", prompts_per_pass=8)
     sam3.preferred_batch = 8
     places = [
-        (detector, detector._network, "forward", lambda given: len(given["pixel_values"])),
-        (segmenter, segmenter._model, "get_image_embeddings", len),
-        (segmenter, segmenter._model.prompt_encoder, "_embed_boxes", lambda given: given.shape[1]),
-        (sam3, sam3._model, "get_vision_features", lambda given: len(given["pixel_values"])),
-        (sam3, sam3._model, "forward", lambda given: len(given["attention_mask"])),
+        (detector._network, "forward", lambda given: len(given["pixel_values"])),
+        (segmenter._model, "get_image_embeddings", len),
+        (segmenter._model.prompt_encoder, "_embed_boxes", lambda given: given.shape[1]),
+        (sam3._model, "get_vision_features", lambda given: len(given["pixel_values"])),
+        (sam3._model, "forward", lambda given: len(given["attention_mask"])),
     ]
     rooms = []
-    for _, module, name, count in places:
+    for module, name, count in places:
         rooms.append(Room(2))
-
-        def tight(*args: Any, real: Any = getattr(module, name), room: Any = rooms[-1], count: Any = count, **given: Any):
-            room.take(count(args[0] if args else given))
-            return real(*args, **given)
-
-        monkeypatch.setattr(module, name, tight)
+        monkeypatch.setattr(module, name, rooms[-1].around(getattr(module, name), count))
     for turn in range(3):
         detector.predict_batch(images)
         sam3.predict_batch(images)
@@ -209,7 +235,9 @@ def test_a_segmenter_named_with_grounded_sam_hf_is_its_own(
     said = ["segmenter=sam", f"segmenter_model={weights['sam']}"]
     own = [word for one in said for word in ("--base-arg", one)]
     assert main([*run, *own, "--output", str(tmp_path / "other")]) == 0
-    assert read_account(tmp_path / "other" / "labels").fingerprint == read_account(tmp_path / "run" / "labels").fingerprint
+    assert (
+        read_account(tmp_path / "other" / "labels").fingerprint == read_account(tmp_path / "run" / "labels").fingerprint
+    )
     # Its default, with arguments; and both ways at once.
     default = [*run, "--segmenter-arg", f"model={weights['sam2']}", "--output", str(tmp_path / "default")]
     assert main(default) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from autodistill.detection import CaptionOntology
+from autodistill.detection import CaptionOntology, DetectionBaseModel
 from PIL import Image
 from test_target import draw
 
@@ -57,6 +57,17 @@ def test_the_whole_way(first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "base        student" in out
 
 
+def test_it_is_an_autodistill_base(first: Path, tmp_path: Path) -> None:
+    base = StudentBase({"bee": "animal"}, first, confidence=0.3, device="cpu")
+    assert isinstance(base, DetectionBaseModel)
+    photos = first.parent / "photos"
+    dataset = base.label(str(photos), extension=".png", output_folder=str(tmp_path / "out"))
+    assert len(dataset.annotations) == 6
+    for path, found in dataset.annotations.items():
+        assert len(found) == len(base.predict(path)) == len(base.predict(Image.open(path)))
+    assert sum(map(len, dataset.annotations.values())) > 0
+
+
 def test_an_ontology_renames_and_leaves_out(first: Path) -> None:
     images = [draw(at)[0][..., ::-1] for at in range(3)]
     every = StudentBase(CaptionOntology({"ant": "ant", "bee": "bee"}), first, confidence=0.0, device="cpu")
@@ -73,6 +84,8 @@ def test_an_ontology_renames_and_leaves_out(first: Path) -> None:
     assert set(found[1].class_id) <= {0}
     ants = StudentBase(CaptionOntology({"ant": "animal"}), first, confidence=0.0, device="cpu")
     assert len(ants.predict(images[1])) == int((told.class_id == 0).sum())
+    with pytest.raises(UnknownNameError, match="did you mean 'bee'"):
+        StudentBase({"bees": "animal"}, first, device="cpu")
     with pytest.raises(UnknownNameError, match="did you mean 'bee'"):
         StudentBase(CaptionOntology({"bees": "animal"}), first, device="cpu")
     with pytest.raises(UsageError, match="confidence"):

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from autodistill.detection import DetectionBaseModel
 
 from .. import groundingdino_compat
 from ..errors import AutodistillSegError, BaseModelError, MissingInputError
 from ..images import file_sha256
 from .contract import BgrImage, Boxes, Masks
+from .ontologies import ontology_of
 
 _CACHE = Path("~/.cache/autodistill")
 _CONFIG = "groundingdino/GroundingDINO_SwinT_OGC.py"
@@ -34,7 +36,7 @@ _CHECKPOINTS = {
 }
 
 
-class CorrectedGroundedSAM:
+class CorrectedGroundedSAM(DetectionBaseModel):  # type: ignore[misc]
     """A base over a `GroundedSAM` object, which it leaves as it is."""
 
     def __init__(self, model: Any) -> None:
@@ -61,6 +63,12 @@ class CorrectedGroundedSAM:
         data = {**found.data, "mask_score": np.array(self._segmenter.scores)}
         return dataclasses.replace(found, class_id=class_id, data=data)
 
+    def label(self, *args: Any, **options: Any) -> Any:
+        """autodistill's own, without the boxes of the class -1, for which its files have no place."""
+        named = copy.copy(self)
+        named.predict = lambda input: (found := self.predict(input))[found.class_id >= 0]  # type: ignore[method-assign]
+        return super(CorrectedGroundedSAM, named).label(*args, **options)
+
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
         """Masks for boxes (N, 4), XYXY pixels, of an HWC uint8 BGR image."""
         self._segmenter.scores.clear()
@@ -80,7 +88,7 @@ class GroundedSAMBase(CorrectedGroundedSAM):
     """
 
     def __init__(self, ontology: Any, box_threshold: float = 0.35, text_threshold: float = 0.25) -> None:
-        super().__init__(_load(ontology, box_threshold=box_threshold, text_threshold=text_threshold))
+        super().__init__(_load(ontology_of(ontology), box_threshold=box_threshold, text_threshold=text_threshold))
 
     @staticmethod
     def identity(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def found(scores: Tensor, boxes: Tensor, thresholds: Tensor) -> Found:
-    """Of one item, scores (Q, P) and boxes (Q, 4): each box with the best of the prompts that are above their thresholds
-    (P,), each 0 or more; without such a one, not at all."""
+    """Of one item, scores (Q, P) and boxes (Q, 4): each box with the best of the prompts that it scores over the
+    thresholds (P,) of, each 0 or more; without such a one, not at all."""
     best, prompt = scores.masked_fill(scores <= thresholds, -1).max(dim=-1)
     keep = best > 0
     return Found(boxes[keep], best[keep], prompt[keep])

@@ -14,6 +14,7 @@ from ..errors import BaseModelError, UnknownNameError, UsageError
 from . import captions, grounding_speed, hub
 from .contract import BgrImage
 from .grounding import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
+from .ontologies import ontology_of
 from .pixels import bgr_of
 
 if TYPE_CHECKING:
@@ -80,10 +81,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         negatives: Sequence[str] | str = (),
         nms_iou: float | None = None,
     ) -> None:
-        if isinstance(ontology, Mapping):
-            if not ontology:
-                raise UsageError("The ontology is empty.", 'Give at least one prompt, such as {"a dog": "dog"}.')
-            ontology = CaptionOntology(dict(ontology))
+        ontology = ontology_of(ontology)
         if mode not in get_args(Mode):
             raise UnknownNameError("mode", str(mode), get_args(Mode))
         self.ontology, self.model, self.revision, self.mode = ontology, model, _revision(model, revision), mode

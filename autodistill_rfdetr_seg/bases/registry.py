@@ -26,9 +26,9 @@ class BaseEntry:
     `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB). `masks` is
     False for a detector, which needs a segmenter. `licence` is that of code and weights; `weights` lists what it
     fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
-    from `~` where the package keeps the file. `own_segmenter`: it has arguments `segmenter` and `segmenter_args`, in which
-    a segmenter that is named beside it goes. `args` are given to the constructor whatever the user adds, and `label`
-    is what its labels name as their base where that is not what the user wrote.
+    from `~` where the package keeps the file. `own_segmenter`: it has arguments `segmenter` and `segmenter_args`, and a
+    segmenter that is named beside it goes there. `args` are given to the constructor whatever the user adds, and
+    `label` is what its labels name as their base where that is not what the user wrote.
     `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
     what is installed would not do, and imports nothing of theirs.
     """

@@ -11,10 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..errors import UnknownNameError, UsageError
 from . import hub
 from .contract import BgrImage
+from .ontologies import ontology_of
+from .pixels import bgr_of
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -53,7 +56,7 @@ class _Found(NamedTuple):
     masks: Any
 
 
-class Sam3:
+class Sam3(DetectionBaseModel):  # type: ignore[misc]
     """SAM 3, or SAM 3 LiteText where the weights are of that kind, as a base.
 
     A `negatives` prompt names what looks like one of the wanted things: an instance is dropped where a negative's mask
@@ -61,7 +64,7 @@ class Sam3:
     model's owners have let in (HF_TOKEN), or read from a folder.
 
     Args:
-        ontology: prompt → class, a `CaptionOntology`; several prompts may find one class.
+        ontology: prompt → class, a `CaptionOntology` or a plain mapping; several prompts may find one class.
         model: a folder of weights with their processor, or a model id of the hub; None for `facebook/sam3`.
         revision: of the model id; None for `main`.
         score_threshold: an instance must score above it, 0..1; `thresholds` (prompt → score) has others for some.
@@ -79,9 +82,11 @@ class Sam3:
         BaseModelError: the weights cannot be had or read.
     """
 
+    ontology: CaptionOntology
+
     def __init__(
         self,
-        ontology: Any,
+        ontology: CaptionOntology | Mapping[str, str],
         *,
         model: str | None = None,
         revision: str | None = None,
@@ -96,8 +101,11 @@ class Sam3:
     ) -> None:
         import transformers
 
-        self.ontology = ontology
-        prompts, unwanted = list(ontology.prompts()), [negatives] if isinstance(negatives, str) else list(negatives)
+        self.ontology = ontology_of(ontology)
+        prompts, unwanted = (
+            list(self.ontology.prompts()),
+            [negatives] if isinstance(negatives, str) else list(negatives),
+        )
         least = dict.fromkeys(prompts, score_threshold) | dict(thresholds or {})
         _check(prompts, unwanted, [mask_threshold, *least.values()], negative_iou, prompts_per_pass)
         for prompt in thresholds or {}:
@@ -137,21 +145,24 @@ class Sam3:
         decides = {name: args.get(name, default) for name, default in _DECIDES.items()}
         return {**decides, **hub.weights_identity(args.get("model") or MODEL, args.get("revision"))}
 
-    def predict(self, input: BgrImage) -> sv.Detections:
-        """The instances of one image, HWC uint8 BGR.
+    def predict(self, input: Any) -> sv.Detections:
+        """The instances of one image: an HWC uint8 BGR array, a path, or a PIL image.
 
         Returns `xyxy` (N, 4) pixels, `mask` (N, H, W) bool, `confidence` (N,) in 0..1 and `class_id` (N,), the index of
         the prompt. Nothing found gives a `mask` of (0, H, W).
 
         Raises:
+            UsageError: an array of another shape or dtype.
+            DataError: a file that is no image.
             BaseModelError: the device has too little memory for one image or prompt.
         """
         return self.predict_batch([input])[0]
 
-    def predict_batch(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
         """The same for several images at once, of whatever sizes."""
         import torch
 
+        images = [bgr_of(image) for image in images]
         with torch.inference_mode():
             features = self._encoding.run(self._encode, images, self.preferred_batch)
             pairs = [(image, text) for image in range(len(images)) for text in range(len(self._texts))]

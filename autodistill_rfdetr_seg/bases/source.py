@@ -15,7 +15,6 @@ from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
 from .adapter import BaseAdapter, Pending
-from .grounded_sam import corrected
 from .registry import (
     SEGMENTERS,
     ImageInput,
@@ -92,6 +91,9 @@ class BaseSource:
     @classmethod
     def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
         """A base that is at hand: any object with `ontology` and `predict`."""
+        # It imports autodistill, which takes a second that not every command has to spend.
+        from .grounded_sam import corrected
+
         classes = Classes.from_ontology(dict(model.ontology.promptMap))
         prompts = tuple(prompt for prompt, _ in classes.prompts)
         provenance = Provenance(_name(model), _shown(model), prompts, versions())
@@ -133,7 +135,7 @@ class BaseSource:
 
 def _with_own_segmenter(config: BaseConfig) -> BaseConfig:
     """The same with the segmenter beside the base among the base's own arguments: it would make every mask twice."""
-    given = {"segmenter": config.segmenter} if config.segmenter is not None else {}
+    given: dict[str, Any] = {"segmenter": config.segmenter} if config.segmenter is not None else {}
     given |= {"segmenter_args": config.segmenter_args} if config.segmenter_args else {}
     if given and any(name.startswith("segmenter") for name in config.args):
         raise UsageError(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..errors import UnknownNameError, UsageError
+from .ontologies import ontology_of
 from .pixels import bgr_of
 from .threshold_search import Search, WithinImage
 from .threshold_signals import Prompt
@@ -59,10 +60,7 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
         opening: int = 3,
         split: float = 0.85,
     ) -> None:
-        if isinstance(ontology, Mapping):
-            if not ontology:
-                raise UsageError("The ontology is empty.", 'Give at least one prompt, such as {"bright": "cell"}.')
-            ontology = CaptionOntology(dict(ontology))
+        ontology = ontology_of(ontology, '{"bright": "cell"}')
         if tolerance <= 0 or (min_area or 0) < 0 or max_area <= 0 or opening < 0 or not 0 <= split < 1:
             raise UsageError("An option of the threshold base is out of range.", "split is 0..1, the rest 0 or more.")
         self.ontology = ontology

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..bases import hub
 from ..bases.contract import BgrImage
+from ..bases.ontologies import ontology_of
+from ..bases.pixels import bgr_of
 from ..errors import MissingInputError, UnknownNameError, UsageError
 from .artifacts import export_folder, load_artifact, model_sha256, read_export
 from .folder import checkpoint_of, read_class_names
@@ -22,11 +25,11 @@ _CONFIDENCE = 0.05
 _GPU_IMAGES = 8
 
 
-class StudentBase:
+class StudentBase(DetectionBaseModel):  # type: ignore[misc]
     """The model of a run as a base. Its prompts are its own class names; the ontology may rename or leave out some.
 
     Args:
-        ontology: class name → class, a `CaptionOntology`.
+        ontology: class name → class, a `CaptionOntology` or a plain mapping.
         checkpoint: a run's folder, its `training` folder, a checkpoint file, or the folder of an export.
         confidence: an instance must score above it, 0..1.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
@@ -38,12 +41,18 @@ class StudentBase:
         UsageError: `confidence` is out of range.
     """
 
+    ontology: CaptionOntology
+
     def __init__(
-        self, ontology: Any, checkpoint: str | Path, confidence: float = _CONFIDENCE, device: str = "auto"
+        self,
+        ontology: CaptionOntology | Mapping[str, str],
+        checkpoint: str | Path,
+        confidence: float = _CONFIDENCE,
+        device: str = "auto",
     ) -> None:
         if not 0 <= confidence < 1:
             raise UsageError(f"The confidence {confidence!r} of the base is not within 0..1.")
-        self.ontology = ontology
+        self.ontology = ontology_of(ontology)
         self.settings = self.identity({"checkpoint": checkpoint, "confidence": confidence})
         self._confidence = confidence
         # A CPU gains nothing from more, and dense masks of large images add up.
@@ -51,7 +60,7 @@ class StudentBase:
         self._batches = hub.Batches()
         self._student = load_artifact(_path(checkpoint), device)
         names = self._student.class_names
-        prompts = list(ontology.prompts())
+        prompts = list(self.ontology.prompts())
         for prompt in prompts:
             if prompt not in names:
                 raise UnknownNameError("class of the student", prompt, names)
@@ -72,17 +81,22 @@ class StudentBase:
             return tuple(read_export(folder)["model"]["class_names"])
         return read_class_names(checkpoint_of(path)) or load_artifact(path, "cpu").class_names
 
-    def predict(self, input: BgrImage) -> sv.Detections:
-        """The instances of one image, HWC uint8 BGR; `class_id` is the index of the prompt."""
+    def predict(self, input: Any) -> sv.Detections:
+        """The instances of one image: an HWC uint8 BGR array, a path, or a PIL image; `class_id` is the prompt's index.
+
+        Raises:
+            UsageError: an array of another shape or dtype.
+            DataError: a file that is no image.
+        """
         return self.predict_batch([input])[0]
 
-    def predict_batch(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
         """The same for several images of whatever sizes, in one pass of the model where it has the memory.
 
         Raises:
             BaseModelError: one image alone is too much for the device.
         """
-        return self._batches.run(self._ask, images, max(len(images), 1))
+        return self._batches.run(self._ask, [bgr_of(image) for image in images], max(len(images), 1))
 
     def _ask(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
         rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
