@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,7 +248,19 @@ def test_bases_are_listed_with_what_they_need(
     (snapshot / "config.json").write_text("{}")
     assert here("sam3") == [False]
     (snapshot / "model.safetensors").write_bytes(b"x")
-    assert here("sam3") == [True]
+    # Weights of another commit than is meant are not what would be loaded.
+    (tmp_path / "hub" / "models--facebook--sam3" / "refs").mkdir()
+    for commit, there in (("abd", False), ("abc", True)):
+        (tmp_path / "hub" / "models--facebook--sam3" / "refs" / "main").write_text(commit)
+        assert here("sam3") == [there]
+    model, _, commit = found["grounding-dino"]["weights"][0]["place"].partition("@")
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    repository = tmp_path / "hub" / f"models--{model.replace('/', '--')}"
+    shutil.copytree(tmp_path / "hub" / "models--facebook--sam3", repository)
+    assert here("grounding-dino") == [False]
+    (repository / "snapshots" / "abc").rename(repository / "snapshots" / commit)
+    assert here("grounding-dino") == [True]
+    assert here("grounded-sam-hf") == [True, False]
     dino = tmp_path / ".cache" / "autodistill" / "groundingdino" / "groundingdino_swint_ogc.pth"
     dino.parent.mkdir(parents=True)
     dino.write_bytes(b"x")

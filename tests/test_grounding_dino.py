@@ -387,7 +387,7 @@ def test_it_is_in_the_registry(weights: str) -> None:
     classes = Classes.from_ontology(ONTOLOGY)
     base = create_base("grounding-dino", classes, {"model": weights, "mode": "exact"})
     assert isinstance(base, GroundingDino) and base.mode == "exact"
-    assert BASES["grounding-dino"].weights[0][0] == MODEL
+    assert BASES["grounding-dino"].weights[0][0] == f"{MODEL}@{REVISION}"
     with pytest.raises(UnknownNameError, match="did you mean 'negatives'"):
         create_base("grounding-dino", classes, {"negative": ["toy"]})
     with pytest.raises(UsageError, match="boxes without masks"):
@@ -408,6 +408,9 @@ def test_offline_it_keeps_to_the_hubs_cache(
     assert len(GroundingDino(ONTOLOGY, model="me/tiny", **ALL).predict(images[0])) == 30
     with pytest.raises(BaseModelError, match=f"could not be loaded from {MODEL}") as caught:
         GroundingDino(ONTOLOGY)
+    # What is missing is a commit, and that is what fills the cache.
+    assert f"could not be loaded from {MODEL}, revision {REVISION}:" in caught.value.message
+    assert f"`hf download {MODEL} --revision {REVISION}`" in str(caught.value.hint)
     assert "HF_HUB_OFFLINE" in str(caught.value.hint)
 
 

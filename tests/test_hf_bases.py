@@ -26,7 +26,7 @@ from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
 from autodistill_rfdetr_seg.bases.segmenters import Sam, Sam2
 from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, UsageError
+from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, MissingInputError, UsageError
 from autodistill_rfdetr_seg.labeling import read_account
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
@@ -126,6 +126,39 @@ def test_pixels_go_to_the_device_whatever_made_them(
     monkeypatch.setattr(base, "_processor", lambda device, **given: processor(**given))
     monkeypatch.setattr(base, "_device", "meta")
     assert base._prepared(cv2.imread(str(picture))).device.type == "meta"
+
+
+def test_a_mistyped_folder_of_weights_is_told_at_once(
+    weights: dict[str, str], picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w" / "deep").mkdir(parents=True)
+    shutil.copytree(weights["sam"], tmp_path / "facebook" / "sam")
+
+    def ask(*names: str) -> tuple[int, str]:
+        run = ["label", "photos", "--class", "a cat=cat", "--output", "run", "--base", "grounding-dino", "-q"]
+        code = main([*run, "--base-arg", f"model={weights['dino']}", "--segmenter", "sam", "--segmenter-arg", *names])
+        return code, capsys.readouterr().err.replace("\n", " ")
+
+    # No name of the hub has two slashes; and who has a folder `w` does not mean somebody called w there.
+    for wrong in ("w/nope", "w/deep/nope", "nowhere/deep/nope", str(tmp_path / "nope"), "./nope", "~/nope/w"):
+        code, said = ask(f"model={wrong}")
+        assert (code, f"There is no folder of weights {wrong}." in said) == (3, True), said
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(MissingInputError):
+        Sam3(tiny_sam3.ontology(), model="w/nope")
+    # A name stays one, though a folder is called as its owner, where it is ours or its weights are here.
+    assert (
+        Sam.identity({})["model"] == hub.weights_identity("facebook/sam-vit-huge")["model"] == "facebook/sam-vit-huge"
+    )
+    with pytest.raises(MissingInputError):
+        hub.weights_identity("facebook/sam-vit-base")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    repository = tmp_path / "hub" / "models--facebook--sam-vit-base"
+    shutil.copytree(weights["sam"], repository / "snapshots" / "abc")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    assert hub.weights_identity("facebook/sam-vit-base")["model"] == "facebook/sam-vit-base"
 
 
 class Room:

@@ -16,15 +16,14 @@ from .contract import BgrImage
 from .grounding import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
 from .ontologies import ontology_of
 from .pixels import bgr_of
+from .registry import GROUNDING_DINO
 
 if TYPE_CHECKING:
     import supervision as sv
 
 Mode = Literal["joint", "exact"]
 
-MODEL = "IDEA-Research/grounding-dino-tiny"
-# The commit of MODEL that is meant: what its name stands for may change.
-REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
+MODEL, _, REVISION = GROUNDING_DINO.partition("@")
 _KINDS = ("grounding-dino", "mm-grounding-dino")
 _BATCH_ON_GPU = 8
 

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 from ..errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
 from ..images import file_sha256
 from ..versions import release
+from .inventory import is_here
+from .registry import BASES, SEGMENTERS
 
 # Releases of transformers that the bases and segmenters were run with: the first of them, and the first that is beyond.
 OLDEST, BEYOND = (5, 12), (5, 25)
@@ -27,7 +29,7 @@ _R = TypeVar("_R")
 
 
 def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
-    """What names the weights: a hash over the files of a local folder, or model id and revision.
+    """What names the weights: a hash over the files of a local folder, or model id and revision. Nothing is fetched.
 
     Raises:
         MissingInputError: `model` is written as a path, and there is no such folder.
@@ -36,9 +38,24 @@ def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return {"sha256": _folder_hash(folder.resolve())}
-    if model.startswith((".", "/", "~")):
-        raise MissingInputError(f"There is no folder of weights {model}.", "Give a folder, or a model id of the hub.")
+    if _is_a_path(model, revision):
+        raise MissingInputError(
+            f"There is no folder of weights {model}.",
+            "Give a folder, or a model id of the hub; where such an id begins with the name of a folder that is here, "
+            "fetch it first with `hf download`.",
+        )
     return {"model": model, "revision": revision or "main"}
+
+
+def _is_a_path(model: str, revision: str | None) -> bool:
+    """Whether what is no folder was meant as one: the hub would be asked for it for minutes where there is no network."""
+    first, _, rest = model.partition("/")
+    if model.startswith((".", "/", "~")) or model.endswith("/") or "/" in rest or "\\" in model:
+        return True
+    if not rest or not Path(first).is_dir():
+        return False
+    published = {place.partition("@")[0] for one in (BASES, SEGMENTERS) for e in one.values() for place, _ in e.weights}
+    return model not in published and not is_here(f"{model}@{revision or ''}")
 
 
 @functools.cache
@@ -71,11 +88,14 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
             return cls.from_pretrained(str(folder) if local else model, **options)
     except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
         said = str(error).strip().splitlines()
+        at = "" if local or revision is None else f", revision {revision}"
+        fetch = f"hf download {model}" + (f" --revision {revision}" if at else "")
         raise BaseModelError(
-            f"{cls.__name__} could not be loaded from {model}: {said[0] if said else type(error).__name__}",
+            f"{cls.__name__} could not be loaded from {model}{at}: {said[0] if said else type(error).__name__}",
             "A folder must hold a model and its processor, as `save_pretrained` writes them; code in it is never run."
             if local
-            else "Without a network, give a local folder, or fill the hub's cache first and set HF_HUB_OFFLINE=1.",
+            else f"Without a network, give a local folder, or fill the hub's cache first (`{fetch}`) and set "
+            "HF_HUB_OFFLINE=1.",
         ) from error
 
 

@@ -55,12 +55,16 @@ def importable(module: str) -> bool:
 
 
 def is_here(place: str) -> bool:
-    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache."""
+    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache, of the branch,
+    tag or commit behind its `@` or else of `main`."""
     if place.startswith("~"):
         return Path(place).expanduser().is_file()
-    snapshots = _hub_cache() / f"models--{place.replace('/', '--')}" / "snapshots"
+    model, _, revision = place.partition("@")
+    repository = _hub_cache() / f"models--{model.replace('/', '--')}"
+    name = repository / "refs" / (revision or "main")
+    commit = name.read_text(encoding="utf-8").strip() if name.is_file() else revision
     # A file gets its name in a snapshot only once it is complete.
-    return any(path.is_file() for path in snapshots.glob("*/*.safetensors"))
+    return bool(commit) and any(path.is_file() for path in (repository / "snapshots" / commit).glob("*.safetensors"))
 
 
 def _known(kind: Literal["base", "detector", "segmenter"], name: str, entry: BaseEntry) -> Known:

@@ -25,10 +25,11 @@ class BaseEntry:
 
     `image_input` is `bgr` (HWC uint8 array, what autodistill's own `label()` passes), `path` or `pil` (RGB). `masks` is
     False for a detector, which needs a segmenter. `licence` is that of code and weights; `weights` lists what it
-    fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, or a path
-    from `~` where the package keeps the file. `own_segmenter`: it has arguments `segmenter` and `segmenter_args`, and a
-    segmenter that is named beside it goes there. `args` are given to the constructor whatever the user adds, and
-    `label` is what its labels name as their base where that is not what the user wrote.
+    fetches on first use where nothing else is given: (place, bytes), a place being a model id of the hub, with `@` and
+    a commit where that one is meant, or a path from `~` where the package keeps the file. `own_segmenter`: it has
+    arguments `segmenter` and `segmenter_args`, and a segmenter that is named beside it goes there. `args` are given to
+    the constructor whatever the user adds, and `label` is what its labels name as their base where that is not what the
+    user wrote.
     `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
     what is installed would not do, and imports nothing of theirs.
     """
@@ -51,6 +52,9 @@ class BaseEntry:
         """The module that must be importable for it."""
         return self.package or self.target.rpartition(":")[0]
 
+
+# The commit that is meant: what the name alone stands for may change.
+GROUNDING_DINO = "IDEA-Research/grounding-dino-tiny@a2bb814dd30d776dcf7e30523b00659f4f141c71"
 
 BASES: dict[str, BaseEntry] = {
     "threshold": BaseEntry(
@@ -83,7 +87,7 @@ BASES: dict[str, BaseEntry] = {
         own_segmenter=True,
         licence="Apache-2.0",
         weights=(
-            ("IDEA-Research/grounding-dino-tiny", 689_000_000),
+            (GROUNDING_DINO, 689_359_096),
             ("facebook/sam2.1-hiera-base-plus", 323_000_000),
         ),
     ),
@@ -92,7 +96,7 @@ BASES: dict[str, BaseEntry] = {
         "free text into boxes, many prompts at a time; a GPU is advised",
         masks=False,
         licence="Apache-2.0",
-        weights=(("IDEA-Research/grounding-dino-tiny", 689_359_096),),
+        weights=((GROUNDING_DINO, 689_359_096),),
     ),
 }
 
