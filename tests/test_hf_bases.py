@@ -148,9 +148,7 @@ def test_a_mistyped_folder_of_weights_is_told_at_once(
     with pytest.raises(MissingInputError):
         Sam3(tiny_sam3.ontology(), model="w/nope")
     # A name stays one, though a folder is called as its owner, where it is ours or its weights are here.
-    assert (
-        Sam.identity({})["model"] == hub.weights_identity("facebook/sam-vit-huge")["model"] == "facebook/sam-vit-huge"
-    )
+    assert Sam.identity({})["model"] == "facebook/sam-vit-huge"
     with pytest.raises(MissingInputError):
         hub.weights_identity("facebook/sam-vit-base")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -248,7 +246,7 @@ def test_code_among_the_weights_is_not_run(
     # What transformers asks at a terminal: "Do you wish to run the custom code? [y/N]".
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     made = {"dino": (GroundingDino, ONTOLOGY), "sam2": (Sam2,), "sam3": (Sam3, tiny_sam3.ontology())}[name]
-    with contextlib.nullcontext() if kind is None or name == "sam2" else pytest.raises(BaseModelError, match=" code "):
+    with contextlib.nullcontext() if kind is None else pytest.raises(BaseModelError, match=" code "):
         made[0](*made[1:], model=str(folder))
     assert not marker.exists()
 
@@ -277,3 +275,61 @@ def test_a_segmenter_named_with_grounded_sam_hf_is_its_own(
     assert read_account(tmp_path / "default" / "labels").args["segmenter"]["name"] == "sam2"
     assert main([*sam, "--base-arg", "segmenter=sam2", "--output", str(tmp_path / "both")]) == 2
     assert "segmenter of 'grounded-sam-hf' is given twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("base", "option", "said"),
+    [
+        ("dino", "thresholds=0.3", "thresholds is 0.3, which says of no prompt"),
+        ("dino", "thresholds={a cat: high}", "thresholds of 'a cat' is 'high', which is not a number from 0 to 1"),
+        ("dino", "negatives=3", "negatives is 3, which is no text"),
+        ("dino", "negatives={a: b}", "which is no text"),
+        ("dino", "box_threshold=high", "box_threshold is 'high', which is not a number from 0 to 1"),
+        ("sam3", "score_threshold=high", "score_threshold is 'high', which is not a number from 0 to 1"),
+        ("sam3", "thresholds=0.3", "thresholds is 0.3, which says of no prompt"),
+        ("sam3", "negatives=3", "negatives is 3, which is no text"),
+        ("sam3", "negative_iou=0", "negative_iou is 0"),
+        ("sam3", "prompts_per_pass=few", "prompts_per_pass is 'few'"),
+        ("sam3", "model=3", "arguments of the base cannot be used"),
+    ],
+)
+def test_an_option_of_another_type_is_one_sentence(
+    weights: dict[str, str], picture: Path, tmp_path: Path, capsys: Any, base: str, option: str, said: str
+) -> None:
+    name = {"dino": ["grounding-dino", "--segmenter", "sam"], "sam3": ["sam3"]}[base]
+    run = ["label", str(picture.parent), "--class", "a cat=cat", "--output", str(tmp_path / "run"), "--base", *name]
+    run += ["--base-arg", f"model={weights[base]}"] if not option.startswith("model") else []
+    run += ["--segmenter-arg", f"model={weights['sam']}"] if base == "dino" else []
+    assert main([*run, "-q", "--base-arg", option]) == 2
+    assert said in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_weights_of_another_model_are_refused(weights: dict[str, str]) -> None:
+    for made, of, known in ((Sam2, "sam", "sam2, sam2_video"), (Sam, "sam2", "sam"), (Sam, "dino", "sam")):
+        with pytest.raises(UsageError, match=f"are of the kind {of.replace('dino', 'grounding-dino')}") as caught:
+            made(weights[of])
+        assert caught.value.hint == f"Known: {known}."
+    with pytest.raises(UsageError, match="are of the kind sam2"):
+        Sam3(tiny_sam3.ontology(), model=weights["sam2"])
+
+
+PLAIN_SEGMENTER = """
+import numpy as np
+from autodistill_rfdetr_seg.bases.contract import Masks
+
+class Filled:
+    def segment(self, image, boxes_xyxy):
+        masks = np.zeros((len(boxes_xyxy), *image.shape[:2]), bool)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes_xyxy.round().astype(int)):
+            mask[y0:y1, x0:x1] = True
+        return Masks(masks, np.full(len(masks), 0.5))
+"""
+
+
+def test_a_segmenter_of_ones_own_needs_only_segment(weights: dict[str, str], picture: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(PLAIN_SEGMENTER)
+    run = ["label", str(picture.parent), "--class", "a cat=cat", "--output", str(tmp_path / "run"), "--split", "1,0,0"]
+    run += ["--base", "grounding-dino", "--base-arg", f"model={weights['dino']}", "--base-arg", "box_threshold=0.3"]
+    assert main([*run, "--segmenter", f"{tmp_path / 'own.py'}:Filled", "-q"]) == 0
+    coco = json.loads((tmp_path / "run" / "dataset" / "train" / "_annotations.coco.json").read_text())
+    assert {one["mask_score"] for one in coco["annotations"]} == {0.5}

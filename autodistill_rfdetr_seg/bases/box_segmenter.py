@@ -51,12 +51,13 @@ class BoxSegmenter:
     Raises:
         MissingInputError, DataError: `model` is written as a path and holds no model.
         BaseModelError: the weights cannot be had or read.
-        UsageError: an option is out of range.
+        UsageError: an option is out of range, or the weights are of another kind of model.
     """
 
     default_model: ClassVar[str]
     _model_class: ClassVar[str]
     _processor_class: ClassVar[str]
+    _kinds: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -78,6 +79,7 @@ class BoxSegmenter:
         self._images_per_pass = _CPU_IMAGES if on_cpu else _GPU_IMAGES
         automatic = _CPU_BOXES if on_cpu else _GPU_BOXES
         self._boxes_per_pass = automatic if boxes_per_pass == "auto" else int(boxes_per_pass)
+        hub.load_config(model, revision, self._kinds)
         self._processor = hub.load(getattr(transformers, self._processor_class), model, revision)
         self._model = hub.load_model(
             getattr(transformers, self._model_class), model, revision, self._device, dtype="float32"

@@ -47,7 +47,7 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
         arrays = [bgr_of(image) for image in images]
         shown = images if self._as_given else arrays
         found = [_within(said, image) for said, image in zip(self._boxes(shown), arrays, strict=True)]
-        made = self.segmenter.segment_batch(arrays, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
+        made = self._masks(arrays, [np.asarray(one.xyxy, dtype=np.float64) for one in found])
         return [_with_masks(one, masks) for one, masks in zip(found, made, strict=True)]
 
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
@@ -59,6 +59,12 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
             found: Sequence[Any] = self.detector.predict_batch(images)
             return found
         return [self.detector.predict(image) for image in images]
+
+    def _masks(self, images: Sequence[BgrImage], boxes: Sequence[Boxes]) -> Sequence[Masks]:
+        if callable(together := getattr(self.segmenter, "segment_batch", None)):
+            made: Sequence[Masks] = together(images, boxes)
+            return made
+        return [self.segmenter.segment(image, mine) for image, mine in zip(images, boxes, strict=True)]
 
 
 def _within(detections: Any, image: BgrImage) -> Any:

@@ -24,7 +24,6 @@ A base that gives boxes without masks is a **detector**; a **segmenter** makes i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -54,14 +53,14 @@ class Base(Protocol):
 
 
 class Segmenter(Protocol):
-    """Masks from boxes."""
+    """Masks from boxes.
+
+    One that can also do several images at once says so by having `segment_batch(images, boxes_xyxy)` → `list[Masks]`,
+    images of whatever sizes.
+    """
 
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
         """Masks for boxes (N, 4), XYXY pixels, of an HWC uint8 BGR image; N may be 0."""
-        ...
-
-    def segment_batch(self, images: Sequence[BgrImage], boxes_xyxy: Sequence[Boxes]) -> list[Masks]:
-        """The same for several images at once, of whatever sizes."""
         ...
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
-from ..errors import BaseModelError, UnknownNameError, UsageError
-from . import captions, grounding_speed, hub
+from ..errors import BaseModelError, UnknownNameError
+from . import captions, grounding_speed, hub, options
 from .contract import BgrImage
 from .grounding import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
 from .ontologies import ontology_of
@@ -85,8 +85,8 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
             raise UnknownNameError("mode", str(mode), get_args(Mode))
         self.ontology, self.model, self.revision, self.mode = ontology, model, _revision(model, revision), mode
         self.box_threshold, self.text_threshold, self.nms_iou = box_threshold, text_threshold, nms_iou
-        self.negatives = _listed(negatives)
-        self.thresholds = dict(thresholds or {})
+        self.negatives = tuple(options.texts("negatives", negatives))
+        self.thresholds = options.shares("thresholds", thresholds)
         named = ("model", "revision", "mode", "box_threshold", "text_threshold", "thresholds", "negatives", "nms_iou")
         self.settings = self.identity({name: getattr(self, name) for name in named} | {"dtype": dtype})
         self._thresholds = self._of_each_prompt()
@@ -109,12 +109,12 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
     @staticmethod
     def identity(args: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the answers, told from the constructor's arguments: all but the device."""
-        options = inspect.signature(GroundingDino).parameters
-        given = {name: option.default for name, option in options.items() if name not in ("ontology", "device")}
+        parameters = inspect.signature(GroundingDino).parameters
+        given = {name: one.default for name, one in parameters.items() if name not in ("ontology", "device")}
         given |= {name: value for name, value in args.items() if name != "device"}
         model, revision = str(given.pop("model")), given.pop("revision")
-        given["negatives"] = list(_listed(given["negatives"]))
-        given["thresholds"] = dict(given["thresholds"] or {})
+        given["negatives"] = options.texts("negatives", given["negatives"])
+        given["thresholds"] = options.shares("thresholds", given["thresholds"])
         return {"weights": hub.weights_identity(model, _revision(model, revision)), **given}
 
     def predict(self, input: Any) -> sv.Detections:
@@ -153,29 +153,23 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         for prompt in self.thresholds:
             if prompt not in prompts:
                 raise UnknownNameError("prompt in thresholds:", prompt, prompts)
-        iou = 0.0 if self.nms_iou is None else self.nms_iou
-        for value in (self.box_threshold, self.text_threshold, iou, *self.thresholds.values()):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise UsageError(f"A threshold of the base is {value!r}, which is not a number from 0 to 1.")
-        general = max(self.box_threshold, self.text_threshold)
+        if self.nms_iou is not None:
+            options.share("nms_iou", self.nms_iou)
+        names = ("box_threshold", "text_threshold")
+        general = max(options.share(name, getattr(self, name)) for name in names)
         own = [float(self.thresholds.get(prompt, general)) for prompt in prompts]
         return own + [min(own)] * len(self.negatives)
 
     def _load(self) -> None:
         import torch
         from transformers import (
-            AutoConfig,
             AutoModelForZeroShotObjectDetection,
             AutoTokenizer,
             GroundingDinoImageProcessor,
         )
 
         at = self.model, self.revision
-        config = hub.load(AutoConfig, *at)
-        if config.model_type not in _KINDS:
-            raise UsageError(
-                f"The weights {self.model} are of the kind {config.model_type}.", f"Known: {', '.join(_KINDS)}."
-            )
+        config = hub.load_config(*at, _KINDS)
         tokenizer = hub.load(AutoTokenizer, *at)
         self._marks = captions.Marks.of(tokenizer)
         self._captions = self._packed(tokenizer, config)
@@ -268,7 +262,3 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
 
 def _revision(model: str, revision: str | None) -> str | None:
     return REVISION if revision is None and model == MODEL else revision
-
-
-def _listed(negatives: Sequence[str] | str) -> tuple[str, ...]:
-    return (negatives,) if isinstance(negatives, str) else tuple(negatives)

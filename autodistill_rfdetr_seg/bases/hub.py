@@ -48,7 +48,7 @@ def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
 
 
 def _is_a_path(model: str, revision: str | None) -> bool:
-    """Whether what is no folder was meant as one: the hub would be asked for it for minutes where there is no network."""
+    """Whether what is no folder was meant as one; without a network the hub is asked for minutes."""
     first, _, rest = model.partition("/")
     if model.startswith((".", "/", "~")) or model.endswith("/") or "/" in rest or "\\" in model:
         return True
@@ -97,6 +97,21 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
             else f"Without a network, give a local folder, or fill the hub's cache first (`{fetch}`) and set "
             "HF_HUB_OFFLINE=1.",
         ) from error
+
+
+def load_config(model: str, revision: str | None, kinds: Sequence[str]) -> Any:
+    """The configuration of weights, which are of one of `kinds`.
+
+    Raises:
+        UsageError: they are of another.
+        DependencyError, BaseModelError: as `load`.
+    """
+    from transformers import AutoConfig
+
+    config = load(AutoConfig, model, revision)
+    if config.model_type not in kinds:
+        raise UsageError(f"The weights {model} are of the kind {config.model_type}.", f"Known: {', '.join(kinds)}.")
+    return config
 
 
 def was_run() -> bool:

@@ -55,8 +55,8 @@ def importable(module: str) -> bool:
 
 
 def is_here(place: str) -> bool:
-    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache, of the branch,
-    tag or commit behind its `@` or else of `main`."""
+    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache, and of the
+    branch, tag or commit behind its `@`, or else of `main`."""
     if place.startswith("~"):
         return Path(place).expanduser().is_file()
     model, _, revision = place.partition("@")

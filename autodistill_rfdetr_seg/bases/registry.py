@@ -191,9 +191,17 @@ def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """What decides the answers of a base or segmenter built with `args`: see `contract`. Loads no model.
 
     One that is not ours is not imported for it: its arguments are what counts.
+
+    Raises:
+        UsageError: an argument is of a type that it cannot be.
     """
     identity = _told_by(entry, "identity")
-    return args if identity is None else identity({**args, **entry.args})
+    try:
+        return args if identity is None else identity({**args, **entry.args})
+    except (TypeError, AttributeError) as error:
+        # An option is checked where it is used; this is for what no one thought of.
+        written = ", ".join(f"{name}={value!r}" for name, value in args.items())
+        raise UsageError(f"The arguments of the base cannot be used ({written}): {error}.") from error
 
 
 def own_ontology(config: BaseConfig) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..errors import UnknownNameError, UsageError
-from . import hub
+from . import hub, options
 from .contract import BgrImage
 from .ontologies import ontology_of
 from .pixels import bgr_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import supervision as sv
 
 MODEL = "facebook/sam3"
+_KINDS = ("sam3", "sam3_video", "sam3_lite_text")
 # What decides an answer, and its default: the rest of the arguments is about speed and place.
 _DECIDES: dict[str, Any] = {
     "score_threshold": 0.5,
@@ -102,13 +103,12 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         import transformers
 
         self.ontology = ontology_of(ontology)
-        prompts, unwanted = (
-            list(self.ontology.prompts()),
-            [negatives] if isinstance(negatives, str) else list(negatives),
-        )
-        least = dict.fromkeys(prompts, score_threshold) | dict(thresholds or {})
-        _check(prompts, unwanted, [mask_threshold, *least.values()], negative_iou, prompts_per_pass)
-        for prompt in thresholds or {}:
+        prompts, unwanted = list(self.ontology.prompts()), options.texts("negatives", negatives)
+        own = options.shares("thresholds", thresholds)
+        least = dict.fromkeys(prompts, options.share("score_threshold", score_threshold)) | own
+        options.share("mask_threshold", mask_threshold)
+        _check(prompts, unwanted, options.share("negative_iou", negative_iou), prompts_per_pass)
+        for prompt in own:
             if prompt not in prompts:
                 raise UnknownNameError("prompt in thresholds:", prompt, prompts)
         # What scores no better than the least wanted instance drops none.
@@ -120,7 +120,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
                 "revision": revision,
                 "score_threshold": score_threshold,
                 "mask_threshold": mask_threshold,
-                "thresholds": dict(thresholds or {}),
+                "thresholds": own,
                 "negatives": unwanted,
                 "negative_iou": negative_iou,
             }
@@ -133,7 +133,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         self._prompts = len(prompts)
         self._encoding, self._asking = hub.Batches(), hub.Batches()
         # Not by AutoModel: the published configuration is that of the video model, of which this is a part.
-        kind = hub.load(transformers.AutoConfig, model, revision).model_type
+        kind = hub.load_config(model, revision, _KINDS).model_type
         cls = transformers.Sam3LiteTextModel if kind == "sam3_lite_text" else transformers.Sam3Model
         self._processor = hub.load(transformers.Sam3Processor, model, revision)
         self._model = hub.load_model(cls, model, revision, self._device, hub.resolve_dtype(dtype, self._device))
@@ -143,6 +143,8 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
     def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
         """Weights, thresholds and negatives; device, data type and numbers at a time decide no label."""
         decides = {name: args.get(name, default) for name, default in _DECIDES.items()}
+        decides["thresholds"] = options.shares("thresholds", decides["thresholds"])
+        decides["negatives"] = options.texts("negatives", decides["negatives"])
         return {**decides, **hub.weights_identity(args.get("model") or MODEL, args.get("revision"))}
 
     def predict(self, input: Any) -> sv.Detections:
@@ -266,10 +268,10 @@ def _stacked(levels: Sequence[Any]) -> Any:
     return first.expand(len(levels), -1, -1, -1) if all(one is first for one in levels) else torch.cat(list(levels))
 
 
-def _check(
-    prompts: Sequence[str], unwanted: Sequence[str], shares: Sequence[float], iou: float, per_pass: int | None
-) -> None:
-    if not all(0 <= share <= 1 for share in shares) or not 0 < iou <= 1 or (per_pass is not None and per_pass < 1):
-        raise UsageError("An option of SAM 3 is out of range.", "Scores are 0..1, prompts_per_pass is 1 or more.")
+def _check(prompts: Sequence[str], unwanted: Sequence[str], iou: float, per_pass: Any) -> None:
+    if not iou:
+        raise UsageError("The base's negative_iou is 0: every better negative would drop every instance.")
+    if per_pass is not None and (isinstance(per_pass, bool) or not isinstance(per_pass, int) or per_pass < 1):
+        raise UsageError(f"The base's prompts_per_pass is {per_pass!r}, which is not a number of 1 or more.")
     if both := sorted(set(prompts) & set(unwanted)):
         raise UsageError(f"The prompt {both[0]!r} is both wanted and among the negatives.")

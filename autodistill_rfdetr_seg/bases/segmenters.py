@@ -13,6 +13,7 @@ class Sam(BoxSegmenter):
 
     default_model = "facebook/sam-vit-huge"
     _model_class, _processor_class = "SamModel", "SamProcessor"
+    _kinds = ("sam",)
 
 
 class SamHq(BoxSegmenter):
@@ -20,6 +21,7 @@ class SamHq(BoxSegmenter):
 
     default_model = "syscv-community/sam-hq-vit-huge"
     _model_class, _processor_class = "SamHQModel", "SamHQProcessor"
+    _kinds = ("sam_hq",)
 
     def _features(self, pixels: Any) -> tuple[Any, ...]:
         image, levels = self._model.get_image_embeddings(pixels)
@@ -35,6 +37,8 @@ class Sam2(BoxSegmenter):
 
     default_model = "facebook/sam2.1-hiera-base-plus"
     _model_class, _processor_class = "Sam2Model", "Sam2Processor"
+    # The published weights are the video model's, of which the image model is a part.
+    _kinds = ("sam2", "sam2_video")
 
     def _features(self, pixels: Any) -> tuple[Any, ...]:
         return tuple(self._model.get_image_embeddings(pixels))
