@@ -24,6 +24,7 @@ A base that gives boxes without masks is a **detector**; a **segmenter** makes i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np

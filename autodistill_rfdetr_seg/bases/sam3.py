@@ -206,8 +206,9 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         half = len(levels) // 2
         texts = [self._texts[text] for _, text in pairs]
         text_embeds = torch.cat([text.features for text in texts])
-        # Documented as a tensor, and read as a model's output with one in it: it is both.
-        text_embeds.pooler_output = text_embeds
+        # Documented as a tensor, and read as a model's output with one in it: it is both. A copy, as a tensor that
+        # holds itself would keep its memory.
+        text_embeds.pooler_output = text_embeds.clone()
         out = self._model(
             vision_embeds=Sam3VisionEncoderOutput(
                 fpn_hidden_states=tuple(levels[:half]), fpn_position_encoding=tuple(levels[half:])
