@@ -87,6 +87,20 @@ def test_a_sound_dataset_gives_no_error(coco: Path) -> None:
         (lambda d: d["images"][3].update(file_name="../0.png"), "error", "image file is outside of the folder"),
         (lambda d: d["annotations"][0].update(image_id=77), "error", "unknown image id: 1, first annotation id 1"),
         (lambda d: d["annotations"][0].update(category_id=9), "error", "unknown category id: 1, first annotation id 1"),
+        (lambda d: d["annotations"][1].update(bbox=[0, 0]), "error", "box is not four numbers: 1, first annotation id"),
+        (
+            lambda d: d["annotations"][1].update(bbox=[0, 0, float("nan"), 9]),
+            "error",
+            "box is not four numbers: 1, first annotation id",
+        ),
+        (
+            lambda d: d["annotations"][1].update(bbox={"x": 1}),
+            "error",
+            "box is not four numbers: 1, first annotation id",
+        ),
+        (lambda d: d["images"][2].update(width=0), "error", "image size is not two numbers over 0: 1, first '2"),
+        (lambda d: d["images"][2].pop("width"), "error", "image size is not two numbers over 0: 1, first '2"),
+        (lambda d: d["images"][2].update(height="9"), "error", "image size is not two numbers over 0: 1, first '2"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_file_is_named(
@@ -205,20 +219,82 @@ def test_a_sample_is_looked_at_where_there_are_many(coco: Path) -> None:
     assert part.instances.sum() == whole.instances.sum() == 4 and whole.faults["mask cannot be read"].count == 1
 
 
-def test_a_yolo_dataset_is_looked_at_too(tmp_path: Path) -> None:
+@pytest.fixture
+def yolo(tmp_path: Path) -> Path:
     for split in ("train", "valid"):
         for kind in ("images", "labels"):
             (tmp_path / split / kind).mkdir(parents=True)
         Image.fromarray(np.zeros((72, 96, 3), np.uint8)).save(tmp_path / split / "images" / "0.png")
-        (tmp_path / split / "labels" / "0.txt").write_text("1 0.1 0.1 0.35 0.1 0.35 0.5\n1 0.1 0.1 1.5 0.1 0.3 0.5\n")
-    (tmp_path / "data.yaml").write_text("names: [ant, bee]\n")
-    (tmp_path / "train" / "labels" / "0.txt").write_text("7 0.1 0.1 0.3 0.1 0.3 0.5\n0 0.1 0.1 0.35 0.1 0.35 0.5\n")
-    found = findings(tmp_path)
+        (tmp_path / split / "labels" / "0.txt").write_text("0 0.1 0.1 0.35 0.1 0.35 0.5\n")
+    (tmp_path / "data.yaml").write_text("names: [ant]\n")
+    return tmp_path
+
+
+def test_a_yolo_dataset_is_looked_at_too(yolo: Path) -> None:
+    (yolo / "data.yaml").write_text("names: [ant, bee]\n")
+    (yolo / "valid" / "labels" / "0.txt").write_text("1 0.1 0.1 0.35 0.1 0.35 0.5\n1 0.1 0.1 1.5 0.1 0.3 0.5\n")
+    (yolo / "train" / "labels" / "0.txt").write_text("7 0.1 0.1 0.3 0.1 0.3 0.5\n0 0.1 0.1 0.35 0.1 0.35 0.5\n")
+    found = findings(yolo)
     assert "unknown category id: 1, first '0.txt', line 1" in the(found, "train files", "error").message
     assert (
         "polygon reaches outside of the image: 1, first '0.txt', line 2" in the(found, "valid files", "warning").message
     )
     assert "In valid and not in train: 'bee'" in [one.message for one in found if one.check == "classes"][-1]
+
+
+def dry_run(dataset: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of `train DATASET --dry-run`, and all that it prints."""
+    tiny = [f"--set=target.model={json.dumps(TINY)}", "--device=cpu"]
+    code = main(["train", str(dataset), "--dry-run", *tiny])
+    return code, "".join(capsys.readouterr())
+
+
+def test_a_size_of_nothing_is_said_without_numpy_s_words(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(coco, "train", lambda data: data["images"][0].update(width=0))
+    code, said = dry_run(coco, capsys)
+    assert code == 1 and "image size is not two numbers over 0: 1, first '0.png'" in said and "divide" not in said
+
+
+@pytest.mark.parametrize("line", ["0 nan 0.1 0.35 0.1 0.35 0.5", "0 0.1 0.1 inf 0.1 0.35 0.5", "0 0.1 0.1 nan 0.4"])
+def test_what_is_no_number_in_a_yolo_line_is_named(yolo: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
+    file = yolo / "train" / "labels" / "0.txt"
+    file.write_text(file.read_text() + f"{line}\n")
+    code, said = dry_run(yolo, capsys)
+    assert code == 1 and "line is not numbers: 1, first '0.txt', line 2" in said
+
+
+@pytest.mark.parametrize(
+    ("names", "words"), [("x", "`names` is 'x'"), ("{a: x}", "the class 'a' in `names`"), ("3", "`names` is 3")]
+)
+def test_names_that_are_no_classes_are_refused(
+    yolo: Path, capsys: pytest.CaptureFixture[str], names: str, words: str
+) -> None:
+    (yolo / "data.yaml").write_text(f"names: {names}\n")
+    code, said = dry_run(yolo, capsys)
+    assert code == 1 and f"Error: {yolo / 'data.yaml'}: {words}" in said and "not foreseen" not in said
+
+
+def test_a_label_file_that_is_not_utf_8_is_named(yolo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = yolo / "valid" / "labels" / "0.txt"
+    file.write_bytes(b"\xff\xfe0\x00")
+    code, said = dry_run(yolo, capsys)
+    assert code == 1 and f"Error: {file} is not UTF-8 text" in said and "not foreseen" not in said
+
+
+def test_a_preset_is_for_the_model_that_its_options_make(coco: Path) -> None:
+    large = Shape.of("nano", {"resolution": 1008})
+    for gb in memory.PRESET_GB:
+        batch, steps = memory.choose(f"{gb}gb", "nano", 1, None, {"resolution": 1008}) or (0, 0)
+        assert batch == memory.fitting_batch(large, gb) and batch * steps == 16
+    assert memory.choose("16gb", "nano", 1, None, {"resolution": 1008}) == (2, 8)
+    # A card of 23.7 GB is one of 24 here as well, and one of 4 has too little for any.
+    wide = {"resolution": 432}
+    assert memory.choose("auto", "nano", 1, 23.7, wide) == memory.choose("24gb", "nano", 1, None, wide)
+    assert memory.choose("auto", "nano", 1, 4.0, wide) == (1, 16)
+    # What decides nothing about memory changes nothing.
+    assert memory.choose("16gb", "nano", 1, None, {"pretrain_weights": None}) == (8, 2)
+    found = RFDETRSeg("nano", device="cpu", resolution=1008).preflight(coco, preset="16gb")
+    assert found.numbers["batch"]["batch_size"] == 2
 
 
 def test_errors_stop_training_and_dry_run_prints_them(

@@ -25,6 +25,8 @@ _FATAL = {
     "image file is outside of the folder": "Copy it into the split's folder.",
     "image file cannot be opened": "Remove it, or save it again.",
     "image size is not the file's": "Masks would be laid over the wrong pixels: write width and height again.",
+    "image size is not two numbers over 0": "Write the file's width and height.",
+    "box is not four numbers": "Write x, y, width and height in pixels: compute them from the mask.",
     "mask cannot be read": "`autodistill-seg validate` lists each with its reason.",
     "line is not numbers": "Write `class x y x y …`.",
 }

@@ -20,7 +20,7 @@ from ..errors import DataError, MissingInputError, TrainingError
 from ..files import fingerprint
 from ..images import file_sha256
 from ..records import SegDataset
-from .survey import Survey, survey_coco, survey_yolo
+from .survey import Survey, survey_coco, survey_yolo, yolo_lines
 
 _COCO_FILE = "_annotations.coco.json"
 _YAML_NAMES = ("data.yaml", "data.yml")
@@ -54,7 +54,7 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset) -> TrainingData:
         yaml_file = (
             path if path.is_file() else next(root / n for n in ("data.yaml", "data.yml") if (root / n).is_file())
         )
-        reader, splits = "yolo", _read_yolo(root, yaml_file)
+        reader, (_, splits) = "yolo", _read_yolo(root, yaml_file)
     else:
         raise DataError(f"{path} is no dataset.", f"It needs train/{_COCO_FILE} or, for YOLO, a data.yaml.")
     _check_splits(root, splits)
@@ -73,11 +73,7 @@ def survey(data: TrainingData) -> tuple[Survey, Survey]:
         train, valid = (survey_coco(data.root / split / _COCO_FILE, split) for split in ("train", "valid"))
         return train, valid
     file = next(data.root / name for name in _YAML_NAMES if (data.root / name).is_file())
-    named = yaml.safe_load(file.read_text(encoding="utf-8"))["names"]
-    names = {
-        int(number): str(name) for number, name in (named.items() if isinstance(named, dict) else enumerate(named))
-    }
-    splits = _read_yolo(data.root, file)
+    names, splits = _read_yolo(data.root, file)
     train, valid = (survey_yolo(*_yolo_files(*splits[split].folders), split, names) for split in ("train", "valid"))
     return train, valid
 
@@ -123,7 +119,8 @@ def _read_coco(root: Path, split: str) -> _Split:
     return _Split(images, sum(masks), len(masks) - sum(masks), (root / split,))
 
 
-def _read_yolo(root: Path, file: Path) -> dict[str, _Split]:
+def _read_yolo(root: Path, file: Path) -> tuple[dict[int, str], dict[str, _Split]]:
+    """The names of the classes by number, and both splits."""
     if file.name not in ("data.yaml", "data.yml"):
         raise DataError(f"{file} must be called data.yaml: rfdetr looks for that name.")
     try:
@@ -132,9 +129,22 @@ def _read_yolo(root: Path, file: Path) -> dict[str, _Split]:
         raise DataError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict) or not data.get("names"):
         raise DataError(f"{file} has no `names` of classes.")
+    names = _class_names(file, data["names"])
     keys = {"train": ("train",), "valid": ("val", "valid")}
-    declared = {split: next((data[k] for k in names if k in data), None) for split, names in keys.items()}
-    return {split: _read_yolo_split(root, file, data.get("path"), declared[split], split) for split in keys}
+    declared = {split: next((data[k] for k in called if k in data), None) for split, called in keys.items()}
+    return names, {split: _read_yolo_split(root, file, data.get("path"), declared[split], split) for split in keys}
+
+
+def _class_names(file: Path, named: Any) -> dict[int, str]:
+    """The classes by number, from a list of them or a mapping; letters of a word are no classes."""
+    hint = "Write `names: [ant, bee]`, or each under its number: `names: {0: ant, 1: bee}`."
+    if not isinstance(named, list | dict):
+        raise DataError(f"{file}: `names` is {named!r}, and not a list of classes.", hint)
+    found = dict(named.items() if isinstance(named, dict) else enumerate(named))
+    for number in found:
+        if not str(number).isdecimal():
+            raise DataError(f"{file}: the class {number!r} in `names` is no number.", hint)
+    return {int(number): str(name) for number, name in found.items()}
 
 
 def _read_yolo_split(root: Path, file: Path, base: Any, declared: Any, split: str) -> _Split:
@@ -153,7 +163,7 @@ def _read_yolo_split(root: Path, file: Path, base: Any, declared: Any, split: st
     else:
         return _Split(0, 0, 0, ())
     pictures, texts = _yolo_files(images, labels)
-    lines = [line.split() for text in texts if text.is_file() for line in text.read_text("utf-8").splitlines()]
+    lines = [line.split() for text in texts for line in yolo_lines(text)]
     masks = sum(len(fields) > 5 for fields in lines)
     return _Split(len(pictures), masks, sum(len(fields) == 5 for fields in lines), (images, labels))
 

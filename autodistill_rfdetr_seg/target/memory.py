@@ -165,10 +165,15 @@ PRESETS: dict[Size, tuple[int, ...]] = {
 }
 
 
-def preset_batch(size: Size, gb: float) -> int:
-    """The batch size of the largest preset that `gb` has; a GPU called 8 GB may show a little less."""
+def preset_batch(size: Size, gb: float, model: Mapping[str, Any] | None = None) -> int:
+    """The batch size of the largest preset that `gb` has; a GPU called 8 GB may show a little less.
+
+    With rfdetr's options of the model, which may give it another shape, it is what the estimate allows there.
+    """
     fitting = [at for at, named in enumerate(PRESET_GB) if named <= gb * 1.1]
-    return PRESETS[size][fitting[-1]] if fitting else 1
+    if not fitting:
+        return 1
+    return fitting_batch(Shape.of(size, model), PRESET_GB[fitting[-1]]) if model else PRESETS[size][fitting[-1]]
 
 
 def fitting_batch(shape: Shape, gb: float, instances: int = PRESET_INSTANCES) -> int:
@@ -182,10 +187,15 @@ def fitting_batch(shape: Shape, gb: float, instances: int = PRESET_INSTANCES) ->
     return max((batch for batch in (1, 2, 4, 8, EFFECTIVE_BATCH) if fits(batch)), default=1)
 
 
-def choose(preset: Preset, size: Size, devices: int, gb: float | None) -> tuple[int, int] | None:
-    """(batch size, accumulated steps) for an effective batch of 16 or next over it; None for auto without a GPU."""
+def choose(
+    preset: Preset, size: Size, devices: int, gb: float | None, model: Mapping[str, Any] | None = None
+) -> tuple[int, int] | None:
+    """(batch size, accumulated steps) for an effective batch of 16 or next over it; None for auto without a GPU.
+
+    `gb` is the memory of the GPU that is there, `model` rfdetr's options of the model.
+    """
     if preset == "auto" and gb is None:
         return None
-    batch = preset_batch(size, gb or 0.0) if preset == "auto" else preset_batch(size, float(preset.removesuffix("gb")))
-    batch = min(batch, max(1, EFFECTIVE_BATCH // devices))
+    there = gb or 0.0 if preset == "auto" else float(preset.removesuffix("gb"))
+    batch = min(preset_batch(size, there, model), max(1, EFFECTIVE_BATCH // devices))
     return batch, -(-EFFECTIVE_BATCH // (batch * devices))

@@ -6,6 +6,7 @@ are looked at for a seeded sample of images where there are many, so that 50,000
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +82,8 @@ def survey_coco(file: Path, split: str, looked_at: int = LOOKED_AT) -> Survey:
     try:
         images, rows = data["images"], data["annotations"]
         names = [str(image["file_name"]) for image in images]
-        sizes = np.array([(image["height"], image["width"]) for image in images], dtype=np.int64).reshape(-1, 2)
+        stated = [(image.get("height"), image.get("width")) for image in images]
+        sizes = np.array([one if _are_sides(one) else (0, 0) for one in stated], dtype=np.int64).reshape(-1, 2)
         place = {image["id"]: at for at, image in enumerate(images)}
         used = {row["category_id"] for row in rows}
         listed = {
@@ -91,6 +93,9 @@ def survey_coco(file: Path, split: str, looked_at: int = LOOKED_AT) -> Survey:
         kept_rows = without_placeholders(listed, used, file, lambda _: None)
         classes = {number: one.name for number, one in kept_rows.items()}
         found = Survey(split, names, sizes, np.zeros(len(names), np.int64), classes, Counter(), *_no_boxes())
+        for name, size in zip(names, sizes, strict=True):
+            if not size.all():
+                found.fault("image size is not two numbers over 0", repr(name))
         if len(place) < len(images):
             found.fault("image id used twice", f"{file.name}: {len(images) - len(place)} ids")
         kept = [row for row in rows if not row.get("iscrowd")]
@@ -102,12 +107,30 @@ def survey_coco(file: Path, split: str, looked_at: int = LOOKED_AT) -> Survey:
     by_image: dict[int, list[dict[str, Any]]] = {at: [] for at in chosen}
     for row in kept:
         at = place.get(row["image_id"], -1)
-        if at in by_image and row.get("segmentation"):
+        if at in by_image and row.get("segmentation") and _has_box_or_none(row):
             by_image[at].append(row)
     for at, masked in by_image.items():
-        _look(found, file, images[at], masked)
+        if sizes[at].all():
+            _look(found, file, images[at], masked)
     found.looked_at = (len(chosen), sum(map(len, by_image.values())))
     return found
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether it is a list of so many finite numbers."""
+    return (
+        isinstance(values, list | tuple)
+        and len(values) == count
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    )
+
+
+def _are_sides(values: Any) -> bool:
+    return _are_numbers(values, 2) and min(values) >= 1
+
+
+def _has_box_or_none(row: Mapping[str, Any]) -> bool:
+    return not row.get("bbox") or _are_numbers(row["bbox"], 4)
 
 
 def _no_boxes() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -125,7 +148,12 @@ def _count(found: Survey, rows: Sequence[Mapping[str, Any]], place: Mapping[Any,
     found.per_class = Counter(row["category_id"] for row in rows)
     for row in (row for row in rows if row["category_id"] not in found.classes):
         found.fault("unknown category id", f"annotation id {row.get('id')}, category id {row['category_id']}")
-    boxed = [(index, row["bbox"][2:4]) for row, index in zip(rows, at, strict=True) if index >= 0 and row.get("bbox")]
+    boxed = []
+    for row, index in zip(rows, at, strict=True):
+        if not _has_box_or_none(row):
+            found.fault("box is not four numbers", f"annotation id {row.get('id')}")
+        elif row.get("bbox") and index >= 0 and found.sizes[index].all():
+            boxed.append((index, row["bbox"][2:]))
     if boxed:
         found.box_images = np.array([index for index, _ in boxed])
         found.boxes = np.array([box for _, box in boxed], dtype=np.float64) / found.sizes[found.box_images][:, ::-1]
@@ -175,13 +203,26 @@ def _empty(names: Mapping[int, str]) -> tuple[Any, ...]:
     return np.zeros((0, 2), np.int64), np.zeros(0, np.int64), dict(names), Counter(), *_no_boxes()
 
 
+def yolo_lines(label: Path) -> list[str]:
+    """The lines of a label file, which need not be there.
+
+    Raises:
+        DataError: it is not text.
+    """
+    try:
+        return label.read_text(encoding="utf-8").splitlines() if label.is_file() else []
+    except UnicodeDecodeError as error:
+        raise DataError(f"{label} is not UTF-8 text.", "Write `class x y x y …` in each line.") from error
+
+
 def _yolo_rows(found: Survey, label: Path) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    lines = label.read_text(encoding="utf-8").splitlines() if label.is_file() else []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(yolo_lines(label), start=1):
         where = f"{label.name!r}, line {number}"
         try:
             values = [float(text) for text in line.split()]
         except ValueError:
+            values = [math.nan]
+        if not all(map(math.isfinite, values)):
             found.fault("line is not numbers", where)
             continue
         if len(values) == 5:

@@ -41,7 +41,8 @@ class Job:
                 raise DependencyError(f"The logger {name} is not installed.", f"Install it with: pip install {name}")
         if config.preset is not None:
             gb = vendor.gpu_memory(place)
-            chosen = memory.choose(config.preset, config.size, config.devices, None if gb is None else gb / memory.GB)
+            there = None if gb is None else gb / memory.GB
+            chosen = memory.choose(config.preset, config.size, config.devices, there, config.model)
             if chosen is not None:
                 config = config.model_copy(update={"batch_size": chosen[0], "grad_accum_steps": chosen[1]})
         data = find_dataset(dataset)
