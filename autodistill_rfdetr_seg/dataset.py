@@ -134,13 +134,19 @@ def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = 
 
 
 def read_dataset(folder: Path) -> SegDataset:
-    """The dataset that `build` made in `folder`.
+    """The dataset that `build` made in `folder`; its fingerprint is of the annotations that are there now.
 
     Raises:
         DataError: there is none.
     """
     index = read_index(folder)
-    return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], index["fingerprint"])
+    return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], annotations_fingerprint(folder))
+
+
+def annotations_fingerprint(folder: Path) -> str:
+    """What names the annotations of a dataset's splits; other than its index says where they were edited since."""
+    files = {split: folder / split / coco.ANNOTATIONS for split in SPLITS}
+    return fingerprint({split: file_sha256(file) for split, file in files.items() if file.is_file()})
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -261,9 +267,8 @@ def _write(
                 info = _info(account, options)
                 path = partial / split / coco.ANNOTATIONS
                 counts[split] = coco.write(path, entries(split), account.classes, info, options.dataset.segmentation)
-    digest = fingerprint({split: file_sha256(partial / split / coco.ANNOTATIONS) for split in counts})
     return {
-        "fingerprint": digest,
+        "fingerprint": annotations_fingerprint(partial),
         "classes": list(account.classes.names),
         "counts": counts,
         **tally.as_json(),

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from . import coco
-from .dataset import INDEX, read_dataset, read_index
+from .dataset import INDEX, annotations_fingerprint, read_dataset, read_index
 from .errors import DataError
-from .files import fingerprint, link_or_copy, replacing_folder, write_json
-from .images import file_sha256
+from .files import link_or_copy, replacing_folder, write_json
 from .records import SPLITS, Classes, ImageLabels, ImageRecord, SegDataset
 from .store import HUMAN
 
@@ -76,7 +75,7 @@ def join(parts: Sequence[Part], folder: Path) -> Joined:
             else:
                 shutil.rmtree(partial / split)
         written = {
-            "fingerprint": fingerprint({split: file_sha256(partial / split / coco.ANNOTATIONS) for split in counts}),
+            "fingerprint": annotations_fingerprint(partial),
             "classes": list(classes.names),
             "counts": counts,
             "kept": sum(count["instances"] for count in counts.values()),

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lamps import here
 from test_target import QUICK, TINY, write_coco
 
 from autodistill_rfdetr_seg.config import PipelineConfig
+from autodistill_rfdetr_seg.dataset import annotations_fingerprint, read_dataset
 from autodistill_rfdetr_seg.errors import DependencyError, TrainingError, UsageError
+from autodistill_rfdetr_seg.records import Classes, SegDataset
 from autodistill_rfdetr_seg.stages import RunFolder
 from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
+from autodistill_rfdetr_seg.target.data import find_dataset
 
 pytestmark = pytest.mark.train
 
@@ -55,9 +59,32 @@ def run_folder(root: Path, coco: Path, **target: Any) -> RunFolder:
     config = {"images": str(root), "ontology": {"red": "bee"}, "target": target}
     run.save_config(PipelineConfig.model_validate(config))
     shutil.copytree(coco, run.dataset)
-    index = {"classes": ["ant", "bee"], "counts": {}, "fingerprint": "f1", "kept": 6}
+    index = {"classes": ["ant", "bee"], "counts": {}, "fingerprint": annotations_fingerprint(coco), "kept": 6}
     (run.dataset / "dataset.json").write_text(json.dumps(index))
     return run
+
+
+def test_a_dataset_that_was_edited_by_hand_is_another(coco: Path, tmp_path: Path) -> None:
+    options = {"epochs": 1, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1}
+    run = run_folder(tmp_path / "run", coco, **options)
+    built = read_dataset(run.dataset).fingerprint
+    assert here(["train", str(run.root)])[0] == 0
+    assert read_run(run.training).dataset_fingerprint == built
+    code, _, err = here(["train", str(run.root)])
+    assert code == 0 and "nothing to do" in err and "edited" not in err
+
+    file = run.dataset / "train" / "_annotations.coco.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][:2]}))
+    code, _, err = here(["train", str(run.root)])
+    assert code == 0 and "nothing to do" not in err
+    assert err.count(f"The annotations in {run.dataset.resolve()} were edited after it was built") == 1
+    made = read_run(run.training).dataset_fingerprint
+    assert made != built and made == read_dataset(run.dataset).fingerprint
+    # In Python too, where the dataset is at hand from before.
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][:3]}))
+    old = SegDataset(run.dataset, Classes(("ant", "bee")), {}, built)
+    assert len({built, made, find_dataset(old).fingerprint, find_dataset(run.dataset).fingerprint}) == 3
 
 
 def command(run: RunFolder, *more: str) -> list[str]:

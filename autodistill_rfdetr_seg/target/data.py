@@ -7,6 +7,7 @@ so that an empty dataset costs a second and not a minute.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from ..dataset import INDEX, read_dataset
+from ..dataset import INDEX, annotations_fingerprint, read_index
 from ..errors import DataError, MissingInputError, TrainingError
 from ..files import fingerprint
 from ..images import file_sha256
@@ -26,6 +27,8 @@ _COCO_FILE = "_annotations.coco.json"
 _YAML_NAMES = ("data.yaml", "data.yml")
 # Those that rfdetr lists in a YOLO folder.
 _IMAGE_SUFFIXES = {".bmp", ".dng", ".jpg", ".jpeg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingData(NamedTuple):
@@ -58,10 +61,12 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset) -> TrainingData:
     else:
         raise DataError(f"{path} is no dataset.", f"It needs train/{_COCO_FILE} or, for YOLO, a data.yaml.")
     _check_splits(root, splits)
-    if isinstance(dataset, SegDataset):
+    if (root / INDEX).is_file():
+        digest = annotations_fingerprint(root)
+        if digest != read_index(root)["fingerprint"]:
+            _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
+    elif isinstance(dataset, SegDataset):
         digest = dataset.fingerprint
-    elif (root / INDEX).is_file():
-        digest = read_dataset(root).fingerprint
     else:
         digest = _fingerprint(root, splits)
     return TrainingData(root, reader, digest)
