@@ -186,6 +186,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="RUN|DATASET", help="a run's folder, a dataset folder or a data.yaml")
     parser.add_argument("--output", metavar="FOLDER", help="where the checkpoint goes; only for a dataset")
     parser.add_argument("--dry-run", action="store_true", help="print what preflight says, and stop")
+    _claims(parser)
     add_options(parser, TRAIN_OPTIONS)
 
 
@@ -317,6 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
+    parsed = argparse.Namespace()
     try:
         parsed = build_parser().parse_args(arguments)
         from . import commands
@@ -334,7 +336,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"Hint: {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except KeyboardInterrupt as interruption:
-        print("Interrupted; what was finished is kept, --resume goes on from there.", file=sys.stderr)  # noqa: T201
+        kept = "; what was finished is kept, --resume goes on from there" if "resume" in parsed else ""
+        print(f"Interrupted{kept}.", file=sys.stderr)  # noqa: T201
         return getattr(interruption, "exit_code", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone: no error, and nothing more to say at exit.
@@ -345,7 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)  # noqa: T201
         if error.errno in _NO_ROOM:
-            print("Hint: make room; what was finished is kept, and --resume goes on from there.", file=sys.stderr)  # noqa: T201
+            kept = "; what was finished is kept, and --resume goes on from there" if "resume" in parsed else ""
+            print(f"Hint: make room{kept}.", file=sys.stderr)  # noqa: T201
         return 1
     except Exception as error:  # the last resort: still one sentence
         if debug:

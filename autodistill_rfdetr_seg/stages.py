@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .target import Preflight, RFDETRSeg
 
 REVIEWS = ("csv", "json", "png", "html")
+# Names, in a training's folder, the dataset and options that it is of.
+_STAMP = "inputs.json"
 
 _log = logging.getLogger(__name__)
 
@@ -201,22 +204,49 @@ def _images_root(config: PipelineConfig, run: RunFolder) -> Path:
     return read_account(run.labels).root or Path(config.images)
 
 
-def train_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[Run, bool]:
-    """Trains the target; the second value tells whether there was something to do."""
-    dataset = read_dataset(run.dataset)
-    inputs = fingerprint(dataset.fingerprint, config.target.model_dump(mode="json", exclude={"loggers"}))
-    stamp = run.training / "inputs.json"
-    from .target import read_run
+def train_stage(
+    config: PipelineConfig,
+    run: RunFolder,
+    *,
+    overwrite: bool = False,
+    begun: Callable[[], object] = lambda: None,
+    progress: bool = True,
+) -> tuple[Run, bool]:
+    """Trains the target, where its dataset and options are others than the checkpoint's, or it is to `overwrite` it.
 
-    begun = stamp.is_file() and read_json(stamp)["inputs"] == inputs
-    if begun and run.training_record.is_file():
-        return read_run(run.training), False
-    _refuse_untrainable(run.dataset)
-    if not begun:
-        # Never two models' files side by side: a crash in the middle must not leave an old checkpoint that looks new.
-        shutil.rmtree(run.training, ignore_errors=True)
-        write_json(stamp, {"inputs": inputs})
-    return train_target(config.target, dataset, run.training, resume=True, progress=progress), True
+    The checkpoint that is there stays until the new one is whole. What a training of the same dataset and options has
+    left unfinished is gone on with. `begun` is called once all that can be checked before the first step is.
+
+    Returns:
+        The run, and whether there was something to do.
+
+    Raises:
+        DataError: another process builds the dataset or trains on it.
+    """
+    from .target import read_run
+    from .target.folder import UNFINISHED, complete
+
+    with locked(run.root):
+        dataset = read_dataset(run.dataset)
+        # Where it is trained, and what is written beside it, is no matter of what is trained.
+        options = config.target.model_dump(mode="json", exclude={"loggers", "device"})
+        inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
+        complete(run.training)
+        if not overwrite and run.training_record.is_file() and _stamped(run.training, inputs):
+            return read_run(run.training), False
+        _refuse_untrainable(run.dataset)
+
+        def begin(folder: Path) -> None:
+            write_json(folder / _STAMP, inputs)
+            begun()
+
+        resume = not overwrite and _stamped(run.training / UNFINISHED, inputs)
+        how: dict[str, Any] = {"resume": resume, "overwrite": True, "begun": begin, "progress": progress}
+        return train_target(config.target, dataset, run.training, **how), True
+
+
+def _stamped(folder: Path, inputs: dict[str, str]) -> bool:
+    return (folder / _STAMP).is_file() and read_json(folder / _STAMP) == inputs
 
 
 def train_target(
@@ -225,10 +255,14 @@ def train_target(
     output: Path | None,
     *,
     resume: bool = False,
+    overwrite: bool = False,
+    begun: Callable[[Path], object] = lambda _: None,
     progress: bool = True,
 ) -> Run:
-    """Trains the target that the options describe; `output` and `resume` as in `RFDETRSeg.train`."""
-    return _target(target).train(dataset, output=output, resume=resume, progress=progress, **_train_options(target))
+    """Trains the target that the options describe; the others as in `RFDETRSeg.train_job`."""
+    model = _target(target)
+    job = model.job(dataset, output=output, **_train_options(target))
+    return model.train_job(job, resume=resume, overwrite=overwrite, begun=begun, progress=progress)
 
 
 def check_training(target: TargetConfig, dataset: SegDataset | Path, output: Path | None) -> Preflight:

@@ -426,11 +426,12 @@ def test_exactly_what_autodistill_writes_can_be_trained_on_twice_alike(
 @pytest.mark.train
 def test_a_finished_folder_is_kept_and_a_stopped_run_goes_on(coco: Path, tmp_path: Path) -> None:
     target, output, options = RFDETRSegNano(device="cpu", **TINY), tmp_path / "out", QUICK | {"use_ema": True}
+    half = output / "unfinished"
     old = signal.getsignal(signal.SIGINT)
     done = threading.Event()
 
     def interrupt_after_the_first_epoch() -> None:
-        while not (output / "last.ckpt").is_file() and not done.wait(0.01):
+        while not (half / "last.ckpt").is_file() and not done.wait(0.01):
             pass
         if not done.is_set():
             os.kill(os.getpid(), signal.SIGINT)
@@ -444,12 +445,12 @@ def test_a_finished_folder_is_kept_and_a_stopped_run_goes_on(coco: Path, tmp_pat
         done.set()
         watcher.join()
     assert signal.getsignal(signal.SIGINT) is old
-    assert (output / "last.ckpt").is_file() and not (output / "run.json").exists()
+    assert (half / "last.ckpt").is_file() and not (output / "run.json").exists()
     with pytest.raises(OutputExistsError):
         target.train(coco, 3, output=output, **QUICK)
     import torch
 
-    reached = torch.load(output / "last.ckpt", weights_only=True)["epoch"] + 1
+    reached = torch.load(half / "last.ckpt", weights_only=True)["epoch"] + 1
     run = target.train(coco, reached + 1, output=output, resume=True, **options)
     with (output / "metrics.csv").open() as file:
         assert {int(row["epoch"]) for row in csv.DictReader(file)} == set(range(reached + 1))

@@ -21,7 +21,7 @@ from autodistill_rfdetr_seg.dataset import annotations_fingerprint, read_dataset
 from autodistill_rfdetr_seg.errors import DependencyError, TrainingError, UsageError
 from autodistill_rfdetr_seg.records import Classes, SegDataset
 from autodistill_rfdetr_seg.stages import RunFolder
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
+from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, fitting, read_provenance, read_run, vendor
 from autodistill_rfdetr_seg.target.data import find_dataset
 
 pytestmark = pytest.mark.train
@@ -98,7 +98,7 @@ def test_killed_at_a_random_moment_it_ends_with_the_weights_of_an_undisturbed_ru
     options["train"] = {"lr_encoder": 1e-3, "use_ema": True, "multi_scale": True, "ema_tau": 0}
     killed, undisturbed = (run_folder(tmp_path / name, coco, **options) for name in ("killed", "undisturbed"))
     process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while not (killed.training / "last.ckpt").is_file():
+    while not (killed.training / "unfinished" / "last.ckpt").is_file():
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(random.SystemRandom().random())
@@ -192,10 +192,33 @@ def test_weights_to_start_from_cannot_run_code(coco: Path, tmp_path: Path) -> No
     target = RFDETRSegNano(device="cpu", **TINY | {"pretrain_weights": str(tmp_path / "evil.pth")})
     with pytest.raises(TrainingError):
         target.train(coco, 1, output=tmp_path / "out", **QUICK)
-    (tmp_path / "out" / "last.ckpt").write_bytes((tmp_path / "evil.pth").read_bytes())
+    assert not (tmp_path / "out").exists()
+    half = tmp_path / "out" / "unfinished"
+    half.mkdir(parents=True)
+    (half / "last.ckpt").write_bytes((tmp_path / "evil.pth").read_bytes())
     with pytest.raises(TrainingError):
         RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=tmp_path / "out", resume=True, **QUICK)
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_signal_that_is_lost_on_the_way_still_ends_as_one() -> None:
+    import pytorch_lightning.utilities.exceptions as lightning
+
+    class Terminated(KeyboardInterrupt):
+        exit_code = 143
+
+    # Lightning turns an interruption into sys.exit(1), and one that a C callback swallowed into an exit with code 0.
+    with pytest.raises(KeyboardInterrupt) as caught, fitting._interruptible():
+        try:
+            raise Terminated
+        except KeyboardInterrupt:
+            sys.exit(1)
+    assert caught.value.exit_code == 143  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt) as caught, fitting._interruptible():
+        raise lightning.SIGTERMException
+    assert caught.value.exit_code == 143  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit), fitting._interruptible():
+        sys.exit(3)
 
 
 def test_a_logger_that_is_not_installed_is_named(coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

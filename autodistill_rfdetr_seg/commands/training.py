@@ -42,9 +42,13 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         config = of_run(run, changes)
         if args.dry_run:
             return _say_preflight(args, check_training(config.target, read_dataset(run.dataset), run.training))
-        result, worked = train_stage(config, run, progress=not args.quiet)
-        run.save_config(config)
+
+        def save() -> None:
+            run.save_config(config)
+
+        result, worked = train_stage(config, run, overwrite=args.overwrite, begun=save, progress=not args.quiet)
         if not worked:
+            save()
             _log.info("train: the checkpoint is there, from the same dataset and options (nothing to do)")
     else:
         keys = {key.removeprefix("target."): value for key, value in changes.items()}
@@ -52,7 +56,9 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         output = Path(args.output) if args.output else None
         if args.dry_run:
             return _say_preflight(args, check_training(target, source, output))
-        result = train_target(target, source, output, progress=not args.quiet)
+        result = train_target(
+            target, source, output, resume=args.resume, overwrite=args.overwrite, progress=not args.quiet
+        )
     if args.json:
         say_json({"checkpoint": str(result.checkpoint), "checkpoint_sha256": result.checkpoint_sha256})
     else:

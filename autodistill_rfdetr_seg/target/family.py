@@ -10,7 +10,7 @@ Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
@@ -22,7 +22,6 @@ from autodistill.detection import DetectionTargetModel
 from ..config import Logger, Preset, TargetConfig, check_confidence
 from ..config import options as parse_options
 from ..errors import UnknownNameError, UsageError
-from ..files import check_output
 from ..images import RgbImage
 from ..records import Run, SegDataset
 from . import vendor
@@ -142,9 +141,10 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             devices: how many of them, each in a process of its own.
             early_stopping: end after so many validations without a better mask AP.
             loggers: "tensorboard", "wandb"; "csv" is always there.
-            output: where to write; `training` beside the dataset's folder by default.
-            resume: the `last.ckpt` of an interrupted run; True for the one in `output`, or a new start without one.
-            overwrite: replace an earlier run in `output`.
+            output: where to write; `training` beside the dataset's folder by default. What is under way lies in its
+                `unfinished`.
+            resume: the `last.ckpt` of an interrupted run; True for that of `output`, or a new start without one.
+            overwrite: replace an earlier run in `output`, once the new model is whole; no file of others goes.
             progress: one bar on stderr, where that is a terminal.
             train_options: options of rfdetr's `TrainConfig` (`num_workers`, `multi_scale`, `eval_batch_size` …).
 
@@ -154,7 +154,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         Raises:
             UsageError: an option is unknown or wrong, or the output folder holds an earlier run.
             MissingInputError: there is no such dataset or checkpoint.
-            DataError: the dataset's files are wrong.
+            DataError: the dataset's files are wrong, or another process trains in the output folder.
             DependencyError: a logger is not installed.
             TrainingError: there is nothing to learn from or to choose by, or training failed.
         """
@@ -162,10 +162,24 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         given |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
         given |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
         job = Job.of(self._config(given, train_options), dataset, output)
-        if not resume and job.folder.is_dir():
-            check_output(job.folder, resume=False, overwrite=overwrite)
+        return self.train_job(job, resume=resume, overwrite=overwrite, progress=progress)
+
+    def train_job(
+        self,
+        job: Job,
+        *,
+        resume: str | os.PathLike[str] | bool | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+        begun: Callable[[Path], object] = lambda _: None,
+    ) -> Run:
+        """As `train`, for what `job` has made of its arguments.
+
+        `begun` is called once nothing is left to check before the first step, with the folder where it is worked.
+        """
+        job.check(resume, overwrite)
         job.preflight().tell()
-        run = job.run(resume, overwrite, progress)
+        run = job.run(resume, overwrite, progress, begun)
         self._detector, self._checkpoint = vendor.load_checkpoint(run.checkpoint, False, job.place), run.checkpoint
         return run
 
@@ -180,10 +194,20 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
         Raises as `train`, where the options are wrong or there is nothing to learn from.
         """
+        return self.job(dataset, output=output, **train_options).preflight()
+
+    def job(
+        self,
+        dataset: str | os.PathLike[str] | SegDataset,
+        *,
+        output: str | os.PathLike[str] | None = None,
+        **train_options: Any,
+    ) -> Job:
+        """The training that `train(dataset, …)` would do with these arguments; raises as `preflight`."""
         named = set(TargetConfig.model_fields) - {"size", "model", "train"}
         given = {name: value for name, value in train_options.items() if name in named}
         others = {name: value for name, value in train_options.items() if name not in named}
-        return Job.of(self._config(given, others), dataset, output).preflight()
+        return Job.of(self._config(given, others), dataset, output)
 
     def _config(self, given: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
         only_one(given.get("preset"), given)

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,15 @@ class Work:
     progress: bool
 
 
-def build_and_fit(work: Work) -> None:
-    """Builds the model and trains it, seeded by the option `seed`; raises as `fit`."""
+def build_and_fit(work: Work, begin: Callable[[], Path | None] | None = None) -> None:
+    """Builds the model and trains it, seeded by the option `seed`; raises as `fit`.
+
+    `begin` is called where the model is built, and gives the checkpoint to go on from in place of the work's.
+    """
     with seeded(work.options["seed"], work.place):
         detector = build(work.size, {**work.model, "device": work.place})
-        fit(detector, work.options, work.place, work.resume, work.progress)
+        resume = work.resume if begin is None else begin()
+        fit(detector, work.options, work.place, resume, work.progress)
 
 
 def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:
@@ -164,16 +168,26 @@ def _progress(epochs: int, shown: bool) -> Any:
     return Progress()
 
 
+class _Terminated(KeyboardInterrupt):
+    exit_code = 128 + signal.SIGTERM
+
+
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Inside, Ctrl-C leaves as `KeyboardInterrupt`: Lightning ignores SIGINT from then on and calls `sys.exit(1)`."""
+    """Inside, Ctrl-C leaves as `KeyboardInterrupt`: Lightning ignores SIGINT from then on and calls `sys.exit(1)`.
+
+    What a handler of SIGTERM raises may be lost in torch's callbacks. Lightning noticed the signal, and leaves by an
+    exit with code 0: whoever asked would take the training for finished.
+    """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
     except SystemExit as leaving:
         if isinstance(leaving.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from leaving
+            raise leaving.__context__ from None
+        if type(leaving).__name__ == "SIGTERMException":
+            raise _Terminated from leaving
         raise
     finally:
         if main and handler is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..machine import disk_free, memory_gb
 from ..records import Run, SegDataset
 from . import fitting, launching, memory, provenance, vendor
 from .data import TrainingData, find_dataset, survey
-from .folder import prepare_output, record, remove_copies
+from .folder import UNFINISHED, check_folder, claimed, publish, read_run, record
 from .preflight import Plan, Preflight, preflight
 
 
@@ -92,31 +93,57 @@ class Job:
             start_classes=provenance.checkpoint_classes(Path(start)) if start else None,
         )
 
-    def run(self, resume: str | os.PathLike[str] | bool | None, overwrite: bool, progress: bool) -> Run:
-        """Trains, and leaves checkpoint and record in the folder."""
-        last = prepare_output(self.folder, resume, overwrite)
-        config = self.config
+    def check(self, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> None:
+        """Refuses a folder that is not to be trained in, as `check_folder`, and a start that would be moved away.
+
+        Raises:
+            UsageError: the weights to start from lie in what is under way in the folder.
+        """
+        check_folder(self.folder, resume, overwrite)
+        start, work = self.config.model.get("pretrain_weights"), self.folder / UNFINISHED
+        if start and Path(start).resolve().is_relative_to(work.resolve()):
+            raise UsageError(f"The weights to start from, {start}, lie in {work}.", "Copy them elsewhere.")
+
+    def run(
+        self,
+        resume: str | os.PathLike[str] | bool | None,
+        overwrite: bool,
+        progress: bool,
+        begun: Callable[[Path], object] = lambda _: None,
+    ) -> Run:
+        """Trains, and leaves checkpoint and record in the folder.
+
+        `begun` is called once all that can be checked before the first step is, with the folder where it is worked.
+        """
+        config, under_way = self.config, self.folder / UNFINISHED
         named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed", "devices"})
         fixed = {
             "dataset_dir": str(self.data.root),
             "dataset_file": self.data.reader,
-            "output_dir": str(self.folder.absolute()),
+            "output_dir": str(under_way.absolute()),
         }
         work = fitting.Work(
-            config.size, dict(config.model), {**self.train_options, **named, **fixed}, self.place, last, progress
+            config.size, dict(config.model), {**self.train_options, **named, **fixed}, self.place, None, progress
         )
-        if config.devices > 1:
-            launching.fit_in_processes(work)
-        else:
-            fitting.build_and_fit(work)
-        best = self.folder / vendor.CHECKPOINT
-        if not best.is_file():
-            raise TrainingError(
-                f"No checkpoint was chosen in {self.folder}.", "Validate within epochs: see skip_best_epochs."
-            )
-        remove_copies(self.folder)
-        resolved = config.model_copy(update={"train": self.train_options})
-        return record(self.folder, resolved, self.data.fingerprint)
+        with contextlib.ExitStack() as held:
+
+            def begin() -> Path | None:
+                last = held.enter_context(claimed(self.folder, resume, overwrite))
+                begun(under_way)
+                return last
+
+            if config.devices > 1:
+                launching.fit_in_processes(replace(work, resume=begin()))
+            else:
+                fitting.build_and_fit(work, begin)
+            if not (under_way / vendor.CHECKPOINT).is_file():
+                raise TrainingError(
+                    f"No checkpoint was chosen in {under_way}.", "Validate within epochs: see skip_best_epochs."
+                )
+            resolved = config.model_copy(update={"train": self.train_options})
+            record(under_way, resolved, self.data.fingerprint)
+            publish(self.folder)
+        return read_run(self.folder)
 
 
 def _check_devices(config: TargetConfig, place: str) -> None:
