@@ -23,6 +23,7 @@ from autodistill_rfdetr_seg.files import locked
 from autodistill_rfdetr_seg.images import file_sha256
 from autodistill_rfdetr_seg.stages import RunFolder
 from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, read_run
+from autodistill_rfdetr_seg.target.folder import publish
 
 pytestmark = pytest.mark.train
 
@@ -247,3 +248,29 @@ def test_a_start_within_what_is_under_way_is_refused(run: RunFolder) -> None:
     with pytest.raises(UsageError, match="lie in") as caught:
         target.train(run.dataset, 1, output=run.training, overwrite=True, **QUICK)
     assert "Copy them" in str(caught.value.hint) and (half / "checkpoint_best_regular.pth").is_file()
+
+
+def test_what_a_record_lists_goes_and_nothing_beyond_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "training"
+    work = folder / "unfinished"
+    for name in (
+        "outside.txt",
+        "training/kept.pth",
+        "training/old.ckpt",
+        "training/log/old.txt",
+        "training/log/mine.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("old")
+    start = str(folder / "start.ckpt")
+    Path(start).write_text("start")
+    listed = ["../outside.txt", str(tmp_path / "outside.txt"), "old.ckpt", "log/old.txt", "start.ckpt", "..", "log", 3]
+    (folder / "run.json").write_text(json.dumps({"files": listed}))
+    with locked(work):
+        (work / "log").mkdir()
+        (work / "log" / "new.txt").write_text("new")
+        (work / "run.json").write_text(json.dumps({"config": {"model": {"pretrain_weights": start}}}))
+        publish(folder)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    own = {"kept.pth", "start.ckpt", "run.json", "log/mine.txt", "log/new.txt"}
+    assert left == {"outside.txt", *(f"training/{name}" for name in own)}
