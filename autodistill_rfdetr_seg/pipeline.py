@@ -17,10 +17,12 @@ from .errors import GateError, MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
 from .images import allow_megapixels, discover
+from .inputs import find_images
 from .labeling import LabelSummary
 from .records import Classes, SegDataset
 from .rows import refuse_lost_classes
 from .stages import RunFolder, build_stage, label_stage, source_of, train_stage
+from .video import SUFFIXES
 
 _log = logging.getLogger(__name__)
 
@@ -148,6 +150,9 @@ def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
     images, root, links = Path(config.images).resolve(), run.root.resolve(), Links()
     if not (images.is_file() or has_magic(config.images)):
         discover(images, links)
+    elif images.suffix.lower() not in SUFFIXES:
+        # A list, pattern or COCO file that is wrong or names nothing leaves no run behind; a video's frames are files.
+        find_images(config.images, run.frames, limit=1, progress=False)
     for theirs in (images, *(link.resolve() for link in links.followed)):
         if theirs.is_dir() and root.is_relative_to(theirs):
             raise UsageError(

@@ -175,4 +175,4 @@ def test_of_what_is_named_nothing_is_there(home: Path, name: str) -> None:
     (home / "set.json").write_text(json.dumps({"images": rows, "annotations": [], "categories": []}))
     code, _, err = label(home, str(home / name))
     assert (code, "gone.png" in err, "Hint: " in err) == (3, True, True), err
-    assert not (home / "run" / "labels").exists()
+    assert not (home / "run").exists()
