@@ -68,6 +68,11 @@ _LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP"
 # Pillow knows more, and some of them start other programs (EPS) or take anything for theirs (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
+# Where a PNG's first chunk has its kind of colour, after the bits of a channel; how many channels each has.
+_PNG_COLOUR = 25
+_PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
+# Bytes that deflate can make of one, at most (zlib's own figure).
+_DEFLATE_MOST = 1032
 # Kept here because other packages switch Pillow's own limit off for the whole process.
 _allowed = InputsConfig().max_megapixels
 
@@ -299,10 +304,13 @@ def decode(data: bytes, name: str) -> Decoded:
 
 
 def _is_too_short(image: Image.Image, data: bytes) -> bool:
-    """Whether pixels that are not packed cannot be in the data, told before room is made for them: a damaged header
-    of 2 kB may ask for a gigabyte."""
+    """Whether pixels that are not packed, or a PNG's, which deflate packs so far and no further, cannot be in the data;
+    told before room is made for them: a damaged header of 2 kB may ask for a gigabyte."""
     from PIL.ImageFile import ImageFile
 
+    if image.format == "PNG" and len(data) > _PNG_COLOUR:
+        depth, channels = data[_PNG_COLOUR - 1], _PNG_CHANNELS.get(data[_PNG_COLOUR], 1)
+        return image.width * image.height * depth * channels > 8 * _DEFLATE_MOST * len(data)
     # The readers of AVIF and WebP call the pixels raw that they have unpacked themselves.
     tiles = image.tile if isinstance(image, ImageFile) and image.format in ("TIFF", "BMP", "DIB") else ()
     return bool(tiles) and all(tile[0] == "raw" for tile in tiles) and image.width * image.height > 8 * len(data)
@@ -391,6 +399,8 @@ def _colours_of_few_bits(image: Image.Image, data: bytes) -> RgbImage | None:
     import cv2
 
     image.load()
+    if image.format == "PNG" and not _is_whole_png(data):
+        return None
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -399,6 +409,17 @@ def _colours_of_few_bits(image: Image.Image, data: bytes) -> RgbImage | None:
         return None
     colours = found[:, :, 2::-1]
     return None if bits(float(colours.max())) == 16 else to_8_bits(colours)
+
+
+def _is_whole_png(data: bytes) -> bool:
+    """Whether each chunk of a PNG lies within it: OpenCV makes room for what a chunk says it holds, even a gigabyte."""
+    at = 8
+    while at + 12 <= len(data):
+        size, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        at += 12 + size
+        if name == b"IEND":
+            return at <= len(data)
+    return False
 
 
 def _with_exif(pixels: RgbImage, orientation: int) -> Image.Image:

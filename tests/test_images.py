@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -121,6 +123,46 @@ def test_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     with pytest.raises(DataError, match="too many pixels"):
         decode(bomb, "bomb.png")
+
+
+def test_a_png_cannot_hold_more_than_deflate_packs() -> None:
+    import io
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((2000, 3000, 3), np.uint8)).save(buffer, "PNG", compress_level=9)
+    sound = buffer.getvalue()
+    assert len(sound) < 3 * 2000 * 3000 / 900
+    assert decode(sound, "black.png").pixels.shape == (2000, 3000, 3)
+    header = sound[12:16] + struct.pack(">II", 13000, 13000) + sound[24:29]
+    data = sound[:12] + header + struct.pack(">I", zlib.crc32(header)) + sound[33:]
+    with pytest.raises(DataError, match="too short for 13000x13000 pixels"):
+        decode(data, "damaged.png")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not tell a process's memory")
+def test_a_chunk_that_says_it_is_large_gets_no_memory(tmp_path: Path) -> None:
+    """Pillow reads such a file by what is there; OpenCV, which reads deep colours, asks for what the chunk says."""
+    code = """
+import re, sys
+import cv2, numpy as np
+from pathlib import Path
+from autodistill_rfdetr_seg.images import decode
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
+
+# Of 12 bits, so that the deep colours count.
+colours = np.random.default_rng(0).integers(0, 4095, (24, 32, 3), dtype=np.uint16)
+data = bytearray(cv2.imencode(".png", colours)[1].tobytes())
+whole = decode(bytes(data), "whole.png").pixels
+assert whole.max() > 200
+data[data.index(b"IDAT") - 4] = 0x4D
+before = peak()
+assert decode(bytes(data), "damaged.png").pixels.shape == (24, 32, 3)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200
 
 
 def test_a_header_that_asks_for_more_than_there_is_gets_no_memory() -> None:
