@@ -99,17 +99,26 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from .. import coco
     from ..evaluation import evaluate as score
 
-    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
-    config = options(EvaluationConfig, nested(keys), "the options")
+    config = _evaluation_options(changes)
     if len(config.gold) != 1 or args.run:
         raise UsageError("--predictions wants exactly one --gold and no run.")
     truth = coco.read(Path(config.gold[0]))
     found = coco.read_results(Path(args.predictions), truth)
     report = score(truth, found, max_detections=config.max_detections, area_from=config.area_from)
+    return _say_report(args, report.to_dict())
+
+
+def _evaluation_options(changes: Mapping[str, Any]) -> EvaluationConfig:
+    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
+    config: EvaluationConfig = options(EvaluationConfig, nested(keys), "the options")
+    return config
+
+
+def _say_report(args: argparse.Namespace, report: dict[str, Any]) -> int:
     if args.json:
-        say_json(report.to_dict())
+        say_json(report)
     else:
-        say(one_table(report.to_dict()))
+        say(one_table(report))
     return OK
 
 
@@ -117,8 +126,7 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
     from ..scoring import evaluate_model
     from ..target import load_artifact
 
-    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
-    config = options(EvaluationConfig, nested(keys), "the options")
+    config = _evaluation_options(changes)
     if len(config.gold) != 1:
         raise UsageError("An export is scored on exactly one --gold.")
     report = evaluate_model(
@@ -129,11 +137,7 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
         area_from=config.area_from,
         progress=not args.quiet,
     )
-    if args.json:
-        say_json(report.to_dict())
-    else:
-        say(one_table(report.to_dict()))
-    return OK
+    return _say_report(args, report.to_dict())
 
 
 def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:

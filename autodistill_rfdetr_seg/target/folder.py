@@ -16,7 +16,7 @@ from typing import Any
 
 from ..config import TargetConfig
 from ..errors import DataError, MissingInputError, OutputExistsError
-from ..files import check_output, locked, read_json, write_json
+from ..files import LOCK, check_output, locked, read_json, write_json
 from ..images import file_sha256
 from ..records import Run
 from ..versions import versions
@@ -107,7 +107,7 @@ def check_folder(folder: Path, resume: str | os.PathLike[str] | bool | None, ove
         raise MissingInputError(f"There is no checkpoint {Path(resume)} to resume from.")
     check_output(folder, resume=bool(resume), overwrite=overwrite)
     work = folder / UNFINISHED
-    if work.exists() and not (work.is_dir() and ((work / ".lock").exists() or (work / vendor.LAST).is_file())):
+    if work.exists() and not (work.is_dir() and ((work / LOCK).exists() or (work / vendor.LAST).is_file())):
         raise OutputExistsError(f"{work} is no training's, and would be in its way.", "Give another --output.")
     _refuse_finished(folder, resume, overwrite)
 
