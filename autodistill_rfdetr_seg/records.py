@@ -15,6 +15,9 @@ from .errors import UsageError
 
 SPLITS = ("train", "valid", "test")
 
+# An id as it stands in a person's file: a whole number, however large, or text.
+FileId = int | str
+
 
 @dataclass(frozen=True, slots=True)
 class Rle:
@@ -161,23 +164,36 @@ class TruthInstance:
     area: float | None = None
     bbox_xywh: tuple[float, float, float, float] | None = None
     polygons: bool = False
+    file_id: FileId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TruthImage:
-    """One image of the gold set; `image_id` is its file name in the COCO file, `path` where it lies."""
+    """One image of the gold set.
+
+    `image_id` is its file name as the COCO file states it, `path` where the file lies, `file_id` the `id` of its row
+    in the file, None where the format has none (YOLO). `upright` is False where the masks were drawn on the pixels as
+    they are stored, before the file's EXIF orientation is applied.
+    """
 
     image_id: str
     path: Path
     height: int
     width: int
     instances: tuple[TruthInstance, ...]
+    file_id: FileId | None = None
+    upright: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """A gold set: its classes and images; `fingerprint` names the content."""
+    """A gold set: its classes and images; `fingerprint` names the content.
+
+    `category_ids` are the ids that the file gives the classes, in the order of `classes.names`; empty where it was
+    not read from a file that has ids.
+    """
 
     classes: Classes
     images: tuple[TruthImage, ...]
     fingerprint: str
+    category_ids: tuple[FileId, ...] = ()

@@ -19,6 +19,7 @@ FLOORS = (
     ("images", "split", "fetching"),
     ("similar", "video", "video_writer", "copies"),
     ("refine", "store", "coco"),
+    ("readers",),
     ("inputs",),
     ("bases",),
     ("labeling", "together"),

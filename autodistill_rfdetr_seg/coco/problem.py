@@ -8,23 +8,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..records import FileId
+
 Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What problems of one kind have in common.
+
+    `name` is a short phrase, the same for each of them, such as "box is missing". `treatment` says what reading does
+    about a warning ("computed from the mask"); of an error, what is left out. `hint` tells a person what to change.
+    """
+
+    severity: Severity
+    name: str
+    treatment: str = ""
+    hint: str = ""
+
+
+OTHER = {severity: Kind(severity, "other problem") for severity in ("error", "warning")}
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a COCO file; the ids are the file's own. What a `warning` is about is read, perhaps not as meant."""
+    """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines.
+
+    What an `error` is about is not read. What a `warning` is about is read as it is plainly meant.
+    """
 
     severity: Severity
     message: str
     file: Path
-    image_id: int | None = None
-    annotation_id: int | None = None
+    image_id: FileId | None = None
+    annotation_id: FileId | None = None
+    line: int | None = None
+    kind: Kind = OTHER["error"]
 
     @property
     def place(self) -> str:
-        """The file and, where known, the image and annotation."""
-        ids = (("image id", self.image_id), ("annotation id", self.annotation_id))
+        """The file and, where known, the line, the image and the annotation."""
+        ids = (("line", self.line), ("image id", self.image_id), ("annotation id", self.annotation_id))
         return ", ".join([str(self.file), *(f"{name} {value}" for name, value in ids if value is not None)])
 
     def __str__(self) -> str:
@@ -37,10 +61,22 @@ Note = Callable[[Problem], None]
 class Teller:
     """Tells `note` the problems of one place; `sound` until the first error."""
 
-    def __init__(self, note: Note, file: Path, image_id: int | None = None, annotation_id: int | None = None) -> None:
+    def __init__(
+        self,
+        note: Note,
+        file: Path,
+        image_id: FileId | None = None,
+        annotation_id: FileId | None = None,
+        line: int | None = None,
+    ) -> None:
         self.sound = True
         self._note = note
-        self._place = (file, image_id, annotation_id)
+        self._place = (file, image_id, annotation_id, line)
+
+    def tell(self, kind: Kind, message: str) -> None:
+        """Tell a problem of this kind; an error makes the row unusable."""
+        self.sound &= kind.severity != "error"
+        self._note(Problem(kind.severity, message, *self._place, kind))
 
     def error(self, message: str) -> None:
         """Tell what makes the row unusable."""
