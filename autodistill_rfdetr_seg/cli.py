@@ -80,7 +80,8 @@ COMMANDS: dict[str, str] = {
     "review": "order a run's labels by what a person should look at first, and show the first ones",
     "explain": "tell where a label came from: prompt, base, scores and every rule it passed",
     "diff": "tell what was gained, lost and changed between the datasets of two runs",
-    "validate": "list every problem of a COCO file",
+    "validate": "sum up every problem of annotated images: COCO, YOLO-seg or a run",
+    "repair": "write annotated images as a clean COCO-seg dataset, and name every change",
     "push": "upload a run's dataset to a Roboflow project: images, masks, splits and tags",
     "cloud-train": "train RF-DETR Seg at Roboflow on what a project holds, and follow it until it ends",
     "deploy": "upload a checkpoint as a Roboflow version's model, and wait until it serves",
@@ -138,7 +139,17 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="unchanged images were checked by a person too; every mask as it is in the file",
     )
-    made["validate"].add_argument("dataset", metavar="COCO", help="a COCO JSON file, or a folder that holds one")
+    source = "a COCO JSON file, a folder that holds one or a split in each folder, a YOLO data.yaml, or a run's folder"
+    made["validate"].add_argument("dataset", metavar="SOURCE", help=source)
+    made["validate"].add_argument("--all", action="store_true", help="list every problem in a line of its own")
+    made["repair"].add_argument("dataset", metavar="SOURCE", help=source)
+    made["repair"].add_argument("--output", metavar="CLEAN", required=True, help="the folder to write")
+    made["repair"].add_argument(
+        "--trust-images",
+        action="store_true",
+        help="where a stated size is off by a pixel or two, or swapped, take the image's; masks then move",
+    )
+    made["repair"].add_argument("--overwrite", action="store_true", help="replace what an earlier repair wrote")
     for sub in made.values():
         _common(sub)
     return parser

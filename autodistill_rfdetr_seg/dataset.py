@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from . import coco
 from .config import DatasetConfig, RefineConfig, SplitConfig
 from .errors import DataError
 from .files import fingerprint, link, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
+from .folders import flat_stems
 from .gaps import Gaps, failed, find_gaps, gone
 from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
@@ -31,7 +31,6 @@ from .together import Together
 _log = logging.getLogger(__name__)
 
 INDEX = "dataset.json"
-_LONGEST_NAME = 180
 _NAMES_SAID = 10
 # Raised where the same labels and options give another dataset than before.
 _RULES = 4
@@ -98,7 +97,7 @@ def _build(
         return built, False
     together = Together.of(keys, account.groups, options.split)
     places = _places(keys, together, options.split, folder)
-    file_names = _file_names(keys)
+    file_names = flat_stems({path: key.image_id for path, key in keys.items()})
     with replacing_folder(folder) as partial:
         index = _write(partial, rows, images, account, options, places, file_names, _files_of(folder), progress)
         index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
@@ -210,22 +209,6 @@ def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, fol
             f"Label more images, or set the share of {empty[0]!r} to 0 (--split 0.8,0.2,0).",
         )
     return places
-
-
-def _file_names(keys: Mapping[str, Key]) -> dict[str, str]:
-    """The stem of each image in the dataset, by path: folders joined by `__`, unique whatever the suffix or case, and
-    however accents are encoded: some file systems take two such names for one."""
-    stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in keys}
-    uses = Counter(_alike(stem) for stem in stems.values())
-    for path, stem in stems.items():
-        if uses[_alike(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
-            short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
-            stems[path] = f"{short}_{keys[path].image_id[:8]}"
-    return stems
-
-
-def _alike(stem: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
 
 
 def _write(

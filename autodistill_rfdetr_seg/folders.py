@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import deque
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+_LONGEST_STEM = 180  # bytes: a suffix and a part of an id come to it
 
 
 @dataclass
@@ -81,3 +84,24 @@ def real_path(path: Path) -> Path:
     """The path without links, as far as they lead somewhere."""
     # Path.resolve() raises where links lead in circles.
     return Path(os.path.realpath(path))
+
+
+def name_key(name: str) -> str:
+    """What file names have in common that a person, and some file systems, take for one: the same whatever the letter
+    case and however accents are encoded."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
+    """A stem for the file of each path (POSIX, relative) in one flat folder, `ids` by path.
+
+    Folders are joined by `__`. Each stem is there once whatever the suffix or case and however accents are encoded:
+    where two would be the same, or one is long, the first 8 characters of the path's id are added.
+    """
+    stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in ids}
+    uses = Counter(name_key(stem) for stem in stems.values())
+    for path, stem in stems.items():
+        if uses[name_key(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_STEM:
+            short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
+            stems[path] = f"{short}_{ids[path][:8]}"
+    return stems

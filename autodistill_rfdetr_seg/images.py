@@ -68,6 +68,7 @@ _LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP"
 # Pillow knows more, and some of them start other programs (EPS) or take anything for theirs (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
+_QUARTER_TURNS = (5, 6, 7, 8)
 # Where a PNG's first chunk has its kind of colour, after the bits of a channel; how many channels each has.
 _PNG_COLOUR = 25
 _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
@@ -100,6 +101,24 @@ class KnownImage:
 
     sha256: str
     mtime_ns: int
+
+
+class Header(NamedTuple):
+    """Sides in pixels as they stand in an image file, and its EXIF orientation, 1 where there is none."""
+
+    height: int
+    width: int
+    orientation: int
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether a reader that applies the orientation sees another picture than one that does not."""
+        return self.orientation in range(2, 9)
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Height and width once the orientation is applied."""
+        return (self.width, self.height) if self.orientation in _QUARTER_TURNS else (self.height, self.width)
 
 
 class Decoded(NamedTuple):
@@ -246,9 +265,18 @@ def _opened(path: Path, relative_path: str, data: bytes, sha256: str, mtime_ns: 
     return OpenedImage(record, pixels, link_suffix, len(data), mtime_ns, frames)
 
 
-def open_rgb(path: Path) -> RgbImage:
-    """The pixels of one file, HWC uint8 RGB, orientation applied, free to be written to; raises as `open_image`."""
-    return np.array(open_image(path).pixels)
+def open_rgb(path: Path, upright: bool = True) -> RgbImage:
+    """The pixels of one file, HWC uint8 RGB, free to be written to; raises as `open_image`.
+
+    Its EXIF orientation is applied, unless `upright` is False.
+    """
+    if upright:
+        return np.array(open_image(path).pixels)
+    open_image(path)  # refuses what may not be opened
+    from PIL import Image
+
+    with Image.open(path, formats=_formats()) as image:
+        return rgb_of(image)
 
 
 def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
@@ -266,6 +294,37 @@ def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
         return np.array(_to_rgb(copy, b"")[0])
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"The PIL image cannot be decoded: {_line(error)}.") from error
+
+
+def read_header(path: Path) -> Header:
+    """The header of an image file; no pixel is decoded.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DataError: it is no image in a known format, or has more pixels than are allowed.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+        _learn_heic(str(path))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_formats()) as image:
+                pixels = image.width * image.height
+                if pixels > _allowed * 1e6:
+                    raise _too_large(f"{path} has {pixels} pixels: too many pixels to be safe.", pixels)
+                # A PNG may hold EXIF after its pixels, and its own method decodes them all to see.
+                exif = Image.Image.getexif(image)
+                return Header(image.height, image.width, exif.get(_ORIENTATION_TAG, 1))
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not an image in a known format.") from error
+    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.
+        raise DataError(f"{path} cannot be opened: {_line(error)}.") from error
 
 
 def decode(data: bytes, name: str) -> Decoded:

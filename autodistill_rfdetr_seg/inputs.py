@@ -200,13 +200,11 @@ def _from_coco(path: Path) -> Inputs:
         raise MissingInputError(
             note, "The COCO file must lie in the folder that its `file_name` entries are relative to."
         )
-    # A link may still lead out of the folder, and a file that came from elsewhere has no business there.
-    home = path.parent.resolve()
-    for image in images:
-        if not image.path.resolve().is_relative_to(home):
-            raise DataError(f"The image {image.path} of {path} is a link that leaves the folder.")
-    items = relative_paths((image.path for image in images), path.parent)
-    return _without_copies(Inputs(path.parent, items, notes=(note,) if missing else ()))
+    # Images may lie in a folder beside that of the JSON: `annotations/` and `images/`.
+    beside = all(image.path.is_relative_to(path.parent) for image in images)
+    root = path.parent if beside else path.parent.parent
+    items = relative_paths((image.path for image in images), root)
+    return _without_copies(Inputs(root, items, notes=(note,) if missing else ()))
 
 
 def _under_one_root(files: Iterable[Path], notes: tuple[str, ...]) -> Inputs:

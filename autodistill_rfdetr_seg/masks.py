@@ -80,6 +80,12 @@ def decode_box(rle: Rle) -> tuple[BoolMask, int, int]:
     return np.ascontiguousarray(whole[top : y + height + 1, left : x + width + 1]).astype(bool), top, left
 
 
+def resize_canvas(rle: Rle, height: int, width: int) -> Rle:
+    """The mask in a frame of `height` x `width` pixels, its top left corner where it was: cut off or filled up."""
+    mask = decode(rle)[:height, :width]
+    return encode(np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1]))))
+
+
 def to_coco(rle: Rle) -> dict[str, Any]:
     """pycocotools' form of an RLE, its counts as bytes."""
     return {"size": [rle.height, rle.width], "counts": rle.counts}

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from ..ahead import ahead
 from ..errors import AutodistillSegError
 from ..images import KnownImage, OpenedImage, open_unless_known
 from .adapter import BaseAdapter
@@ -69,20 +70,11 @@ def asked_in_threads(
 
 
 def opened_ahead(
-    items: Sequence[Item], ahead: int, opener: Callable[[Path, str], Opened]
+    items: Sequence[Item], count: int, opener: Callable[[Path, str], Opened]
 ) -> Generator[tuple[Item, Future[Opened]], None, None]:
-    """Each image with its decoding by `opener` under way, `ahead` at a time, so that a model does not wait for the
+    """Each image with its decoding by `opener` under way, `count` at a time, so that a model does not wait for the
     disk."""
-    with ThreadPoolExecutor(2, thread_name_prefix="decode") as pool:
-        rest = iter(items)
-        queue = deque((item, pool.submit(opener, *item)) for item in islice(rest, ahead))
-        try:
-            while queue:
-                yield queue.popleft()
-                queue += [(item, pool.submit(opener, *item)) for item in islice(rest, 1)]
-        finally:
-            for _, future in queue:
-                future.cancel()
+    return ahead(items, lambda item: opener(*item), count)
 
 
 def _asked(adapter: BaseAdapter, batch: Sequence[_Opened], encoder: ThreadPoolExecutor) -> list[_Asked]:

@@ -14,6 +14,7 @@ from ..config import BenchmarkConfig, EvaluationConfig, PipelineConfig
 from ..dataset import split_of_content
 from ..errors import DataError, MissingInputError, UnknownNameError, UsageError
 from ..images import RgbImage, discover, file_sha256, open_rgb
+from ..readers import read_gold as read_annotated
 from ..records import GroundTruth
 from ..scoring import read_gold
 from ..stages import RunFolder
@@ -94,7 +95,7 @@ def find_gold(models: Sequence[Path], gold: Path | None) -> Gold | None:
     """
     own = [run for run in map(run_of, models) if run is not None]
     if gold is not None:
-        truth, options = coco.read(gold), EvaluationConfig()
+        truth, options = read_annotated(gold), EvaluationConfig()
     else:
         configs: list[tuple[RunFolder, PipelineConfig]] = [(run, run.config()) for run in own]
         named = {tuple(config.evaluation.gold) for _, config in configs}

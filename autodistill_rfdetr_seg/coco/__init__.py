@@ -4,31 +4,41 @@ This package is the only place that knows a category id; everywhere else a class
 """
 
 from .alignment import align
+from .layout import ANNOTATIONS, find_files, listing, locate, split_of
 from .lines import instance_row, read_instance
-from .parsing import ANNOTATIONS
-from .problem import Problem
-from .reading import label_of, read, read_rows
+from .parsing import parse
+from .problem import Kind, Note, Problem, by_kind
+from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
 from .results import read_results, to_dataset, to_results, write_results
 from .single import from_answer, image_file
-from .validation import look_at_image, look_at_mask, validate
+from .validation import validate
 from .writing import write
 
 __all__ = [
     "ANNOTATIONS",
+    "Kind",
+    "Note",
     "Problem",
     "align",
+    "by_kind",
+    "find_files",
     "from_answer",
     "image_file",
     "instance_row",
     "label_of",
-    "look_at_image",
-    "look_at_mask",
+    "listing",
+    "locate",
+    "log_warnings",
+    "parse",
     "read",
     "read_instance",
     "read_results",
     "read_rows",
+    "refuse_errors",
+    "split_of",
     "to_dataset",
     "to_results",
+    "truth_of",
     "validate",
     "write",
     "write_results",

@@ -3,190 +3,140 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal
 
-from ..errors import MissingInputError
-from . import segmentation as segmentations
-from .annotation import Annotation, Image, Row, read_annotation
+from ..records import FileId
+from . import kinds
+from .annotation import Annotation, Image, Known, Row, read_annotation
+from .categories import Category, read_categories, without_placeholders
+from .image_files import ImageFiles
+from .images import read_images
 from .problem import Note, Problem, Teller, shown
+from .values import Id, as_id
 
-ANNOTATIONS = "_annotations.coco.json"
-_NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Category:
-    """One row of `categories`."""
-
-    id: int
-    name: str
-    supercategory: str | None
+# What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for.
+ImageCheck = Literal["checked", "located", "ignored"]
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """What is sound of a COCO file: classes and images by id, ids ascending, annotations in the file's order."""
+    """What is sound of a COCO file: classes and images by the key of their id, in the order of the ids; annotations in
+    the file's own order."""
 
     path: Path
-    categories: dict[int, Category]
-    images: dict[int, Image]
+    categories: dict[FileId, Category]
+    images: dict[FileId, Image]
     annotations: tuple[Annotation, ...]
 
 
-def locate(source: str | Path) -> Path:
-    """The JSON file that `source` is, or that the folder `source` holds as `_annotations.coco.json`.
+def parse(
+    path: Path, note: Note, *, images: ImageCheck = "located", trust_images: bool = False, progress: bool = False
+) -> CocoFile:
+    """The sound parts of the COCO file `path`; everything else is told to `note` and left out.
 
-    Raises:
-        MissingInputError: there is none.
+    `trust_images` takes a size that is off by a pixel or two, or swapped, from the image file.
     """
-    path = Path(source)
-    if path.is_dir():
-        path = path / ANNOTATIONS
-    if not path.is_file():
-        raise MissingInputError(f"There is no COCO file {path}.", f"Name a JSON file, or a folder with {ANNOTATIONS}.")
-    return path
-
-
-def parse(path: Path, note: Note) -> CocoFile:
-    """The sound parts of the COCO file `path`; everything else is told to `note` and left out."""
     document = load(path, note)
     rows = {key: _rows(document, key, path, note) for key in ("categories", "images", "annotations")}
-    categories = _unique(rows["categories"], _category, "category", path, note)
-    images = _unique(rows["images"], _image, "image", path, note)
-    _check_file_names(images, path, note)
-    known = [{row["id"] for row in rows[key] if type(row.get("id")) is int} for key in ("images", "categories")]
-    read = partial(read_annotation, images=images, known_images=known[0], known_categories=known[1])
-    annotations = _unique(rows["annotations"], read, "annotation", path, note)
-    if isinstance(document, dict) and not images:
-        note(Problem("warning", "the file lists no sound image", path))
-    classes = without_placeholders(categories, {row.category_id for row in annotations.values()}, path, note)
-    return CocoFile(path, classes, dict(sorted(images.items())), tuple(annotations.values()))
+    categories = read_categories(_with_ids(rows["categories"], "category", path, note), path, note)
+    files = ImageFiles.of(path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)])
+    found, left_out = read_images(
+        list(_with_ids(rows["images"], "image", path, note)), files, path, note, images, trust_images, progress
+    )
+    known = Known(found, left_out, frozenset(categories))
+    annotations = tuple(_annotations(rows["annotations"], path, note, known, progress))
+    if isinstance(document, dict) and not found:
+        note(Problem("warning", "the file lists no sound image", path, kind=kinds.NO_IMAGES))
+    used = {row.category for row in annotations}
+    classes = without_placeholders(_with_unlisted(categories, used), used, path, note)
+    return CocoFile(path, classes, {key: found[key] for key in in_order(found)}, annotations)
 
 
 def load(path: Path, note: Note) -> Any:
-    """The JSON document of `path`, or None where there is none to read."""
+    """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None where there is none."""
     try:
-        return json.loads(path.read_bytes())
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            message = "the file is compressed by gzip: unpack it"
+            note(Problem("error", message, path, kind=kinds.NOT_JSON))
+            return None
+        return json.loads(data)
     except OSError as error:
-        note(Problem("error", f"the file cannot be read ({error.strerror})", path))
+        note(Problem("error", f"the file cannot be read ({error.strerror})", path, kind=kinds.NOT_JSON))
     except RecursionError:
-        note(Problem("error", "the file is nested too deep for a COCO file", path))
+        note(Problem("error", "the file is nested too deep for a COCO file", path, kind=kinds.NOT_JSON))
     except ValueError as error:  # bad JSON, bad UTF-8, an integer of thousands of digits
-        note(Problem("error", f"the file is not JSON ({error})", path))
+        note(Problem("error", f"the file is not JSON ({error})", path, kind=kinds.NOT_JSON))
     return None
 
 
-def unsafe_file_name(name: object) -> str | None:
-    """Why `name` cannot be a file inside the JSON's folder, or None where it can."""
-    if not isinstance(name, str) or not name.strip():
-        return f"`file_name` must be text, not {shown(name)}"
-    windows = PureWindowsPath(name)
-    if name.startswith("/") or windows.drive or windows.root:
-        return f"`file_name` {shown(name)} is an absolute path; it must be relative to the JSON's folder"
-    if ".." in windows.parts:
-        return f"`file_name` {shown(name)} leaves the JSON's folder"
-    if "\0" in name or not PurePosixPath(name).name or any("\ud800" <= letter <= "\udfff" for letter in name):
-        return f"`file_name` {shown(name)} is not a file name"
-    return None
+def in_order(keys: dict[FileId, Any] | set[FileId]) -> list[FileId]:
+    """Keys of ids ascending, numbers before text."""
+    return sorted(keys, key=lambda key: (isinstance(key, str), key))
 
 
 def _rows(document: Any, key: str, path: Path, note: Note) -> list[Row]:
     """The objects in the document's list `key`."""
     if not isinstance(document, dict):
         if document is not None and key == "categories":
-            note(Problem("error", f"the file must hold a JSON object, not {type(document).__name__}", path))
+            message = f"the file must hold a JSON object, not {type(document).__name__}"
+            note(Problem("error", message, path, kind=kinds.NOT_COCO))
         return []
     rows = document.get(key)
     if not isinstance(rows, list):
         state = f"must be a list, not {type(rows).__name__}" if key in document else "is missing"
-        note(Problem("error", f"`{key}` {state}", path))
+        note(Problem("error", f"`{key}` {state}", path, kind=kinds.NOT_COCO))
         return []
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
-            note(Problem("error", f"`{key}[{index}]` must be an object, not {type(row).__name__}", path))
+            message = f"`{key}[{index}]` must be an object, not {type(row).__name__}"
+            note(Problem("error", message, path, kind=kinds.ROW))
     return [row for row in rows if isinstance(row, dict)]
 
 
-def _unique(
-    rows: list[Row], read: Callable[[Row, Note, Path], T | None], kind: str, path: Path, note: Note
-) -> dict[int, T]:
-    """The sound rows by id; of rows that share an id, the first."""
-    found: dict[int, T] = {}
-    seen: set[int] = set()
+def _with_ids(rows: Sequence[Row], kind: str, path: Path, note: Note) -> Iterator[tuple[Id, Row]]:
+    """The rows that have an id, which is told of where it is not an integer."""
     for index, row in enumerate(rows):
-        number = row.get("id")
-        image_id = row.get("image_id") if kind == "annotation" else number
-        place = Teller(note, path, image_id if kind != "category" and type(image_id) is int else None)
-        if type(number) is not int:
-            place.error(f"the {kind} at index {index} has no integer `id`: {shown(number)}")
-        elif number in seen:
-            place.error(f"the {kind} id {shown(number)} is used twice")
-        else:
-            seen.add(number)
-            value = read(row, note, path)
-            if value is not None:
-                found[number] = value
-    return found
+        number = as_id(row.get("id"))
+        if number is None:
+            message = f"the {kind} at index {index} has no integer `id`: {shown(row.get('id'))}"
+            note(Problem("error", message, path, kind=kinds.NO_ID))
+            continue
+        place = Teller(note, path, number.stated if kind == "image" else None)
+        if number.form != "plain":
+            form = kinds.ID_TEXT if number.form == "text" else kinds.ID_FORM
+            place.tell(form, f"the {kind} id {shown(row['id'])} is {form.treatment}")
+        yield number, row
 
 
-def _category(row: Row, note: Note, path: Path) -> Category | None:
-    name, parent = row.get("name"), row.get("supercategory")
-    if not isinstance(name, str) or not name.strip():
-        note(Problem("error", f"`name` of category {shown(row['id'])} must be text, not {shown(name)}", path))
-        return None
-    return Category(row["id"], name, parent if isinstance(parent, str) else None)
+def _annotations(rows: Sequence[Row], path: Path, note: Note, known: Known, progress: bool) -> Iterator[Annotation]:
+    from tqdm import tqdm
+
+    seen: set[FileId] = set()
+    bar = tqdm(rows, desc=f"Reading {path.name}", unit="annotation", disable=not progress or None, delay=2)
+    for index, row in enumerate(bar):
+        number = as_id(row.get("id"))
+        place = Teller(note, path, None, None if number is None else number.stated)
+        if number is None:
+            said = "no `id`" if row.get("id") is None else f"the `id` {shown(row['id'])}"
+            place.tell(kinds.ANNOTATION_ID, f"the annotation at index {index} has {said}")
+        elif number.key in seen:
+            place.tell(kinds.ANNOTATION_ID, f"the annotation id {shown(number.stated)} is used twice (index {index})")
+        elif number.key == 0:
+            place.tell(kinds.ANNOTATION_ID_ZERO, "an annotation id of 0 counts as unmatched in pycocotools")
+        elif number.form == "number":
+            place.tell(kinds.ID_FORM, f"the annotation id {shown(row['id'])} is read as {number.key}")
+        if number is not None:
+            seen.add(number.key)
+        found = read_annotation(row, None if number is None else number.stated, note, path, known)
+        if found is not None:
+            yield found
 
 
-def _image(row: Row, note: Note, path: Path) -> Image | None:
-    place = Teller(note, path, row["id"])
-    name, height, width = row.get("file_name"), row.get("height"), row.get("width")
-    reason = unsafe_file_name(name)
-    if reason:
-        place.error(reason)
-    for key, side in (("height", height), ("width", width)):
-        if type(side) is not int or side < 1:
-            place.error(f"`{key}` must be an integer of at least 1, not {shown(side)}")
-        elif side > segmentations.MAX_SIDE:
-            place.error(f"`{key}` {shown(side)} is over {segmentations.MAX_SIDE} pixels")
-    if not (place.sound and isinstance(name, str) and isinstance(height, int) and isinstance(width, int)):
-        return None
-    return Image(row["id"], name, height, width)
-
-
-def _check_file_names(images: dict[int, Image], path: Path, note: Note) -> None:
-    first: dict[PurePosixPath, int] = {}
-    for image in images.values():
-        other = first.setdefault(PurePosixPath(image.file_name), image.id)
-        if other != image.id:
-            message = f"the image is listed twice: `file_name` {shown(image.file_name)} is that of image id {other} too"
-            note(Problem("error", message, path, image.id))
-
-
-def without_placeholders(
-    categories: dict[int, Category], used: set[int], path: Path, note: Note
-) -> dict[int, Category]:
-    """The classes by id, ascending: without rows that no annotation uses and that only are others' supercategory.
-
-    Roboflow's export puts such a row first. Where nothing would remain everything does, as in RF-DETR's reader.
-    """
-    ordered = [categories[key] for key in sorted(categories)]
-    children: dict[str, set[int]] = {}
-    for row in ordered:
-        if row.supercategory is not None and row.supercategory.lower() not in _NO_PARENT:
-            children.setdefault(row.supercategory, set()).add(row.id)
-    kept = {row.id: row for row in ordered if row.id in used or not children.get(row.name, set()) - {row.id}} or {
-        row.id: row for row in ordered
-    }
-    first: dict[str, int] = {}
-    for row in ordered:
-        if row.id not in kept:
-            note(Problem("warning", f"category {shown(row.name)} only names a supercategory; it is no class", path))
-        elif first.setdefault(row.name, row.id) != row.id:
-            note(Problem("error", f"categories {first[row.name]} and {row.id} share the name {shown(row.name)}", path))
-    return kept
+def _with_unlisted(categories: dict[FileId, Category], used: set[FileId]) -> dict[FileId, Category]:
+    """The categories, and one called by its id for each that annotations use and the file does not list."""
+    missing = {key: Category(key, f"category {key}", None) for key in used - categories.keys()}
+    return {**categories, **missing}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,13 +26,19 @@ class Kind:
     treatment: str = ""
     hint: str = ""
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether what a problem is about is not in what was read."""
+        return self.treatment.startswith("left out")
+
 
 OTHER = {severity: Kind(severity, "other problem") for severity in ("error", "warning")}
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines.
+    """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines,
+    `split` is the split it is of where one file tells of several.
 
     What an `error` is about is not read. What a `warning` is about is read as it is plainly meant.
     """
@@ -44,6 +50,7 @@ class Problem:
     annotation_id: FileId | None = None
     line: int | None = None
     kind: Kind = OTHER["error"]
+    split: str | None = None
 
     @property
     def place(self) -> str:
@@ -51,11 +58,25 @@ class Problem:
         ids = (("line", self.line), ("image id", self.image_id), ("annotation id", self.annotation_id))
         return ", ".join([str(self.file), *(f"{name} {value}" for name, value in ids if value is not None)])
 
+    @property
+    def detail(self) -> str:
+        """What is wrong and where inside the file, without the file's name."""
+        place = self.place.removeprefix(str(self.file)).removeprefix(", ")
+        return f"{place}: {self.message}" if place else self.message
+
     def __str__(self) -> str:
         return f"{self.severity}: {self.place}: {self.message}"
 
 
 Note = Callable[[Problem], None]
+
+
+def by_kind(problems: Iterable[Problem]) -> list[list[Problem]]:
+    """The problems in groups of one kind, errors first, each group in the order of its problems."""
+    groups: dict[Kind, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(problem.kind, []).append(problem)
+    return sorted(groups.values(), key=lambda group: group[0].severity)
 
 
 class Teller:

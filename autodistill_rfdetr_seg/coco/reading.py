@@ -2,46 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..records import Classes, GroundTruth, Instance, TruthImage, TruthInstance
+from ..records import Classes, FileId, GroundTruth, Instance, TruthImage, TruthInstance
 from .alignment import ground_truth
 from .annotation import Annotation
-from .parsing import load, locate, parse
-from .problem import Problem
+from .layout import locate
+from .parsing import CocoFile, ImageCheck, load, parse
+from .problem import Problem, by_kind
+
+_log = logging.getLogger(__name__)
 
 
-def read(source: str | Path) -> GroundTruth:
-    """The gold set of a COCO file, or of a folder that holds `_annotations.coco.json`.
+def read(
+    source: str | Path, *, images: ImageCheck = "located", quiet: bool = False, progress: bool = False
+) -> GroundTruth:
+    """The gold set of a COCO file, or of a folder that holds one, in any layout that `layout` knows.
 
     Classes come in the order of their category ids, images in that of their ids; a row that only names other rows'
-    supercategory is no class. `area` and `bbox` are as stated, crowds are kept, images need not exist.
+    supercategory is no class. `area` and `bbox` are as stated, None where they are to be computed from the mask;
+    crowds are kept. What is written in another form and plainly meant is read, and the log counts it, once a kind,
+    unless `quiet`.
+
+    Args:
+        images: "located" finds each file, which need not be there; "checked" holds its header against the stated size
+            as well; "ignored" looks for none.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: something in it is wrong; the message names the file, image id and annotation id.
     """
     path = locate(source)
-    file = parse(path, raise_error)
-    index = {category_id: index for index, category_id in enumerate(file.categories)}
-    instances: dict[int, list[TruthInstance]] = {image_id: [] for image_id in file.images}
+    problems: list[Problem] = []
+    file = parse(path, problems.append, images=images, progress=progress)
+    refuse_errors(problems)
+    if not quiet:
+        log_warnings(problems)
+    return truth_of(file)
+
+
+def truth_of(file: CocoFile) -> GroundTruth:
+    """The sound parts of a COCO file as a gold set."""
+    index = {key: index for index, key in enumerate(file.categories)}
+    instances: dict[FileId, list[TruthInstance]] = {key: [] for key in file.images}
     for row in file.annotations:
-        instances[row.image_id].append(_truth_instance(row, index))
+        instances[row.image].append(_truth_instance(row, index))
     images = tuple(
         TruthImage(
-            image.file_name,
-            path.parent / image.file_name,
-            image.height,
-            image.width,
-            tuple(instances[image.id]),
-            image.id,
+            image.file_name, image.path, image.height, image.width, tuple(instances[key]), image.id, image.upright
         )
-        for image in file.images.values()
+        for key, image in file.images.items()
     )
-    return ground_truth(Classes(tuple(row.name for row in file.categories.values())), images, tuple(file.categories))
+    classes = file.categories.values()
+    return ground_truth(Classes(tuple(row.name for row in classes)), images, tuple(row.id for row in classes))
+
+
+def refuse_errors(problems: Sequence[Problem]) -> None:
+    """Raises DataError for the first error among the problems, with the number of the others."""
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if not errors:
+        return
+    first, more = errors[0], len(errors) - 1
+    others = f" ({more} more error{'s' if more > 1 else ''})" if more else ""
+    hint = first.kind.hint or "Put it right, or leave it out with `autodistill-seg repair`."
+    raise DataError(f"{first.place}: {first.message}{others}.", f"{hint} `autodistill-seg validate` lists them all.")
+
+
+def log_warnings(problems: Sequence[Problem]) -> None:
+    """Says what was read as it is plainly meant: a line for each kind and file, with how many there are."""
+    for file in dict.fromkeys(problem.file for problem in problems):
+        for group in by_kind(one for one in problems if one.file == file and one.severity == "warning"):
+            kind = group[0].kind
+            treatment = f": {kind.treatment}" if kind.treatment else ""
+            _log.warning("%s: %d x %s%s (first: %s)", file, len(group), kind.name, treatment, group[0].detail)
 
 
 def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
@@ -73,5 +110,5 @@ def raise_error(problem: Problem) -> None:
         raise DataError(f"{problem.place}: {problem.message}.", "`coco.validate` lists every problem of a file.")
 
 
-def _truth_instance(row: Annotation, index: Mapping[int, int]) -> TruthInstance:
-    return TruthInstance(index[row.category_id], row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons, row.id)
+def _truth_instance(row: Annotation, index: Mapping[FileId, int]) -> TruthInstance:
+    return TruthInstance(index[row.category], row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons, row.id)

@@ -10,9 +10,10 @@ from typing import Any, Literal
 from .. import masks
 from ..errors import DataError
 from ..files import write_text
-from ..records import GroundTruth, ImagePredictions, Instance
+from ..records import FileId, GroundTruth, ImagePredictions, Instance
 from . import segmentation as segmentations
-from .parsing import load, locate, parse
+from .layout import locate
+from .parsing import load, parse
 from .problem import as_number
 from .reading import raise_error
 from .writing import category_rows, dumps
@@ -123,8 +124,8 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
 class _Ids:
     """A gold set's ids: {image's file name: (image id, height, width)}, and each class index's category id."""
 
-    images: Mapping[str, tuple[int, int, int]]
-    categories: Sequence[int]
+    images: Mapping[str, tuple[FileId, int, int]]
+    categories: Sequence[FileId]
 
     @classmethod
     def of(cls, gold: GroundTruth | str | Path) -> _Ids:
@@ -134,4 +135,4 @@ class _Ids:
             return cls(sizes, [row["id"] for row in category_rows(gold.classes)])
         file = parse(locate(gold), raise_error)
         stated = {image.file_name: (image.id, image.height, image.width) for image in file.images.values()}
-        return cls(stated, list(file.categories))
+        return cls(stated, [row.id for row in file.categories.values()])

@@ -17,14 +17,14 @@ from typing import IO, Any, Literal
 from .. import masks
 from ..errors import DataError
 from ..files import replacing
-from ..records import Classes, ImageLabels, Instance
+from ..records import Classes, ImageLabels, Instance, TruthImage, TruthInstance
 from . import segmentation as segmentations
-from .parsing import unsafe_file_name
+from .image_files import unsafe_file_name
 
 
 def write(
     path: Path,
-    entries: Iterable[tuple[str, ImageLabels]],
+    entries: Iterable[tuple[str, ImageLabels | TruthImage]],
     classes: Classes,
     info: Mapping[str, Any],
     segmentation: Literal["rle", "polygon"] = "rle",
@@ -32,9 +32,9 @@ def write(
     """Write the COCO file `path` from (file name inside its folder, labels) pairs, and count what it holds.
 
     Ids of images, annotations and categories count from 1, in the order given. Masks are compressed RLE; with
-    "polygon" one without holes and in one part becomes a polygon where that is accurate. `iscrowd` is always 0: a
-    reader such as RF-DETR drops crowds. An instance whose mask has no pixel is left out. Memory grows with the number
-    of images alone.
+    "polygon" one without holes and in one part becomes a polygon where that is accurate. `iscrowd` is 0 for labels, as
+    a reader such as RF-DETR drops crowds, and what it was for a gold set's image, whose area and box are as stated. An
+    instance whose mask has no pixel is left out. Memory grows with the number of images alone.
 
     Returns:
         {"images": n, "instances": n, "negatives": n}.
@@ -69,7 +69,7 @@ def _write_parts(
     main: IO[str],
     images: IO[str],
     path: Path,
-    entries: Iterable[tuple[str, ImageLabels]],
+    entries: Iterable[tuple[str, ImageLabels | TruthImage]],
     classes: Classes,
     segmentation: str,
 ) -> dict[str, int]:
@@ -90,28 +90,48 @@ def _write_parts(
         images.write(",\n" if counts["images"] else "\n")
         counts["images"] += 1
         counts["negatives"] += counts["instances"] == before
-        size = {"height": labels.image.height, "width": labels.image.width}
+        height, width = _size(labels)
+        size = {"height": height, "width": width}
         images.write(dumps({"id": counts["images"], "file_name": file_name, **size}))
     return counts
 
 
-def _annotation_rows(labels: ImageLabels, classes: Classes, segmentation: str, where: str) -> Iterator[dict[str, Any]]:
+def _size(labels: ImageLabels | TruthImage) -> tuple[int, int]:
+    image = labels if isinstance(labels, TruthImage) else labels.image
+    return image.height, image.width
+
+
+def _annotation_rows(
+    labels: ImageLabels | TruthImage, classes: Classes, segmentation: str, where: str
+) -> Iterator[dict[str, Any]]:
     for instance in labels.instances:
-        _check_instance(instance, labels, classes, where)
+        _check_instance(instance, _size(labels), classes, where)
         area = masks.area(instance.rle)
         if not area:
             continue
         polygon = segmentations.to_polygon(instance.rle) if segmentation == "polygon" else None
-        yield {
+        row = {
             "area": area,
             "bbox": list(masks.bbox_xywh(instance.rle)),
             "category_id": instance.class_index + 1,
             "iscrowd": 0,
-            "score": round(float(instance.score), 6),
             "segmentation": polygon or segmentations.to_json(instance.rle),
-            "source": instance.source,
-            **further_scores(instance),
         }
+        yield {**row, **(_of_truth(instance) if isinstance(instance, TruthInstance) else _of_label(instance))}
+
+
+def _of_label(instance: Instance) -> dict[str, Any]:
+    score = round(float(instance.score), 6)
+    return {"score": score, "source": instance.source, **further_scores(instance)}
+
+
+def _of_truth(instance: TruthInstance) -> dict[str, Any]:
+    stated: dict[str, Any] = {"iscrowd": int(instance.crowd)}
+    if instance.area is not None:
+        stated["area"] = instance.area
+    if instance.bbox_xywh is not None:
+        stated["bbox"] = list(instance.bbox_xywh)
+    return stated
 
 
 def further_scores(instance: Instance) -> dict[str, float]:
@@ -120,13 +140,15 @@ def further_scores(instance: Instance) -> dict[str, float]:
     return {name: round(float(value), 6) for name, value in scores.items() if value is not None}
 
 
-def _check_instance(instance: Instance, labels: ImageLabels, classes: Classes, where: str) -> None:
-    size, expected = (instance.rle.height, instance.rle.width), (labels.image.height, labels.image.width)
+def _check_instance(
+    instance: Instance | TruthInstance, expected: tuple[int, int], classes: Classes, where: str
+) -> None:
+    size = (instance.rle.height, instance.rle.width)
     if size != expected:
         raise DataError(f"{where}: a mask is {size[1]} x {size[0]} pixels, the image {expected[1]} x {expected[0]}.")
     if not 0 <= instance.class_index < len(classes.names):
         raise DataError(f"{where}: there is no class {instance.class_index} among {list(classes.names)}.")
-    if not math.isfinite(instance.score):
+    if isinstance(instance, Instance) and not math.isfinite(instance.score):
         raise DataError(f"{where}: an instance's score is {instance.score}.")
 
 

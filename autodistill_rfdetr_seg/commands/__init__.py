@@ -19,6 +19,7 @@ BY_NAME = {
     "explain": looking.explain,
     "diff": looking.diff,
     "validate": looking.validate,
+    "repair": looking.repair,
     "push": roboflow.push,
     "cloud-train": roboflow.cloud_train,
     "deploy": roboflow.deploy,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingInputError
+from ..readers.repair import CHANGES
 from ..stages import (
     RunFolder,
 )
-from .saying import OK, say, say_json
+from .saying import OK, SOME_FAILED, say, say_json
 
 _log = logging.getLogger(__name__)
 
@@ -72,18 +71,42 @@ def report(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 
 
 def validate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
-    """Lists every problem of a COCO file."""
-    from ..coco import validate as problems_of
+    """Sums up every problem of annotated images."""
+    from ..readers import problem_row, read_source, summary_text
 
-    source = Path(args.dataset)
-    if not source.exists():
-        raise MissingInputError(f"There is no {source}.", "Give a COCO JSON file or a folder that holds one.")
-    problems = problems_of(source)
-    errors = sum(problem.severity == "error" for problem in problems)
+    found = read_source(Path(args.dataset), images="checked", progress=not args.quiet)
     if args.json:
-        say_json([dataclasses.asdict(problem) for problem in problems])
+        say_json([problem_row(problem) for problem in found.problems])
     else:
-        for problem in problems:
-            say(str(problem))
-        say(f"{errors} errors, {len(problems) - errors} warnings")
-    return 1 if errors else OK
+        if found.problems:
+            said = map(str, found.problems) if args.all else [summary_text(found.problems)]
+            say("\n".join(said))
+        for split, truth in found.splits.items():
+            instances = sum(len(image.instances) for image in truth.images)
+            say(f"{split or 'all':<7}  {len(truth.images)} images, {instances} instances")
+        say(f"{found.errors} errors, {len(found.problems) - found.errors} warnings")
+    return 1 if found.errors else OK
+
+
+def repair(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    """Writes what was understood of annotated images as a clean dataset."""
+    from ..readers import repair as repair_source
+    from ..readers import summary_text
+
+    done = repair_source(
+        Path(args.dataset),
+        Path(args.output),
+        trust_images=args.trust_images,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
+    if args.json:
+        say_json(done.as_json())
+    else:
+        if done.problems:
+            say(summary_text(done.problems))
+        for split, count in done.counts.items():
+            say(f"{split or 'all':<7}  {count['images']} images, {count['instances']} instances")
+        say(f"left out {done.left_out}; every change is in {done.root / CHANGES}")
+        say(f"dataset  {done.root}")
+    return SOME_FAILED if done.left_out else OK

@@ -13,30 +13,8 @@ from .survey import Survey
 
 Severity = Literal["error", "warning", "ok"]
 TINY_PIXELS = 8
-# Of all objects: over this share tiny ones are worth a word, and wrong boxes are no slip.
+# Of all objects: over this share tiny ones are worth a word.
 _TINY_SHARE = 0.1
-_WRONG_SHARE = 0.01
-# Training stops at these, with whatever count; the rest of what is wrong with a mask only teaches badly.
-_FATAL = {
-    "image id used twice": "Give every image its own id.",
-    "unknown image id": "Remove the annotation, or list its image.",
-    "unknown category id": "Remove the annotation, or list its category.",
-    "image file is missing": "Put the file there, or remove its row.",
-    "image file is outside of the folder": "Copy it into the split's folder.",
-    "image file cannot be opened": "Remove it, or save it again.",
-    "image size is not the file's": "Masks would be laid over the wrong pixels: write width and height again.",
-    "image size is not two numbers over 0": "Write the file's width and height.",
-    "box is not four numbers": "Write x, y, width and height in pixels: compute them from the mask.",
-    "mask cannot be read": "`autodistill-seg validate` lists each with its reason.",
-    "line is not numbers": "Write `class x y x y …`.",
-}
-_ADVICE = {
-    "box is not the mask's": "RF-DETR learns boxes from `bbox`: compute them from the masks.",
-    "box is missing": "RF-DETR's reader needs `bbox`: compute it from the mask.",
-    "mask is empty": "Remove the annotation: it teaches a box without a mask.",
-    "image is turned by EXIF": "RF-DETR reads it unturned: save it upright.",
-    "polygon reaches outside of the image": "Cut it off at the image's edge.",
-}
 
 
 @dataclass(frozen=True)
@@ -64,15 +42,7 @@ def _content(splits: Sequence[Survey]) -> Iterator[Finding]:
     for one in splits:
         objects, images = int(one.instances.sum()), len(one.names)
         empty = int((one.instances == 0).sum())
-        looked, masks = one.looked_at
-        text = f"{images} images ({empty} empty), {objects} instances; {looked} images and {masks} masks looked at"
-        yield Finding("ok", f"{one.split} split", f"{text}.")
-        if one.unmasked:
-            message = f"{one.unmasked} of {objects} objects have a box and no mask."
-            yield Finding("warning", f"{one.split} masks", message, "Label with a base that segments, or remove them.")
-        if one.crowds:
-            message = f"{one.crowds} annotations are crowds, which RF-DETR leaves out: they become background."
-            yield Finding("warning", f"{one.split} crowds", message, "Split them into instances where there are many.")
+        yield Finding("ok", f"{one.split} split", f"{images} images ({empty} empty), {objects} instances.")
 
 
 def _classes(train: Survey, valid: Survey, start: Sequence[str] | None) -> Iterator[Finding]:
@@ -86,10 +56,7 @@ def _classes(train: Survey, valid: Survey, start: Sequence[str] | None) -> Itera
 def _class_problems(
     train: Survey, valid: Survey, start: Sequence[str] | None
 ) -> Iterator[tuple[Severity, str, str | None]]:
-    names = list(train.classes.values())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        yield "error", f"Two categories are called {twice[0]!r}.", "Join them under one id."
+    names = list(train.classes)
     loose: dict[str, str] = {}
     for name in names:
         other = loose.setdefault(" ".join(name.casefold().split()), name)
@@ -99,19 +66,10 @@ def _class_problems(
                 f"{other!r} and {name!r} differ in case or space alone.",
                 "Join them if they are one class.",
             )
-    shared = set(train.classes) & set(valid.classes)
-    moved = sorted(number for number in shared if train.classes[number] != valid.classes[number])
-    if moved:
-        first = f"{moved[0]} is {train.classes[moved[0]]!r} in train and {valid.classes[moved[0]]!r} in valid"
-        yield "error", f"Category ids mean different classes: {first}.", "Write both files with the same categories."
-    unused = [name for number, name in train.classes.items() if not train.per_class[number]]
+    unused = [name for name in names if not train.per_class[name]]
     if unused:
-        yield (
-            "warning",
-            f"Without an instance in train: {_listed(unused)}.",
-            "They cannot be learnt.",
-        )
-    unseen = [name for number, name in valid.classes.items() if valid.per_class[number] and name in unused]
+        yield "warning", f"Without an instance in train: {_listed(unused)}.", "They cannot be learned."
+    unseen = [name for name in unused if valid.per_class[name]]
     if unseen:
         yield "warning", f"In valid and not in train: {_listed(unseen)}.", "Give train some: they count as misses."
     if start is None:
@@ -125,15 +83,14 @@ def _class_problems(
 
 
 def _faults(one: Survey) -> Iterator[Finding]:
-    _, masks = one.looked_at
-    if not one.faults:
+    if not one.problems:
         yield Finding("ok", f"{one.split} files", "masks, boxes and image files fit each other.")
-    for kind, fault in sorted(one.faults.items(), key=lambda item: item[0] not in _FATAL):
-        many = kind.startswith("box") and fault.count > _WRONG_SHARE * max(masks, 1)
-        severity: Severity = "error" if kind in _FATAL or many else "warning"
-        yield Finding(
-            severity, f"{one.split} files", f"{kind}: {fault.count}, first {fault.first}.", (_FATAL | _ADVICE)[kind]
-        )
+    for group in one.problems:
+        kind = group[0].kind
+        done = f": {kind.treatment}" if kind.treatment and kind.severity == "warning" else ""
+        first = f"{group[0].file.name}, {group[0].detail}"
+        message = f"{len(group)} x {kind.name}{done} (first: {first})."
+        yield Finding(kind.severity, f"{one.split} files", message, kind.hint or None)
 
 
 def _queries(splits: Sequence[Survey], shape: Shape) -> Iterator[Finding]:

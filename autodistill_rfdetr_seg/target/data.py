@@ -1,186 +1,134 @@
-"""The dataset that training is asked to use: where it lies, and whether there is anything in it to learn from.
+"""The dataset that training is asked to use, read by our own reader, and the folder that RF-DETR reads in its place.
 
-COCO as this package writes it and YOLO-seg as autodistill's `label()` writes it, looked at before rfdetr is imported,
-so that an empty dataset costs a second and not a minute.
+RF-DETR's reader is given nothing but what this package wrote: a dataset that `build` made, as it stands, and of
+anything else a copy of what was understood, its images hard-linked. So there is one judge of a file, and an empty
+dataset costs a second and not a minute.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import yaml
-
+from .. import coco
 from ..dataset import INDEX, annotations_fingerprint, read_index
 from ..errors import DataError, MissingInputError, TrainingError
-from ..files import fingerprint
-from ..images import file_sha256
-from ..records import SegDataset
-from .survey import Survey, survey_coco, survey_yolo, yolo_lines
+from ..files import replacing_folder
+from ..readers import AnnotatedSource, joined_classes, read_source, write_clean
+from ..records import GroundTruth, SegDataset
+from .survey import Survey, survey_split
 
-_COCO_FILE = "_annotations.coco.json"
-_YAML_NAMES = ("data.yaml", "data.yml")
-# Those that rfdetr lists in a YOLO folder.
-_IMAGE_SUFFIXES = {".bmp", ".dng", ".jpg", ".jpeg", ".mpo", ".png", ".tif", ".tiff", ".webp"}
+# rfdetr's name (`dataset_file`) of the format that this package writes.
+READER = "roboflow"
+# Not moved with what a training leaves, as its name begins with a dot.
+_PREPARED = ".dataset"
 
 _log = logging.getLogger(__name__)
 
 
-class TrainingData(NamedTuple):
-    """A dataset's folder, rfdetr's name (`dataset_file`) of its format, and what names its content."""
+@dataclass(frozen=True)
+class TrainingData:
+    """A dataset to train on: its folder, what was understood of it, and, of a dataset that `build` made and nobody has
+    edited, the `fingerprint` that names its content."""
 
     root: Path
-    reader: str
-    fingerprint: str
+    source: AnnotatedSource
+    fingerprint: str | None
+
+    @property
+    def splits(self) -> dict[str, GroundTruth]:
+        """The splits that training reads; the test split where there is one with images."""
+        found = self.source.splits
+        return {name: found[name] for name in ("train", "valid", "test") if name in found and found[name].images}
+
+    def folder(self, work: Path) -> Path:
+        """The folder that RF-DETR reads, for a training that works in `work`."""
+        return work / _PREPARED if self.fingerprint is None else self.root
+
+    def prepare(self, work: Path, *, progress: bool = True) -> str:
+        """Makes `folder(work)` what it is to be; what names its content.
+
+        Raises:
+            DataError: an image cannot be decoded.
+        """
+        if self.fingerprint is not None:
+            return self.fingerprint
+        info = {"description": "What autodistill-rfdetr-seg understood of a dataset, for training.", "version": "1.0"}
+        with replacing_folder(self.folder(work)) as folder:
+            written = write_clean(self.splits, folder, info=info, crowds=False, progress=progress)
+        return str(written["fingerprint"])
 
 
-def find_dataset(dataset: str | os.PathLike[str] | SegDataset) -> TrainingData:
+def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool = False) -> TrainingData:
     """The dataset that was meant, after making sure that there is something to learn from and to choose by.
+
+    What is wrong in its files is left to `preflight`, which names it.
 
     Raises:
         MissingInputError: there is no such file or folder.
-        DataError: it is no dataset, its files are wrong, or `data.yaml` names a folder outside its own.
+        DataError: it is no dataset, or it cannot be told what is meant.
         TrainingError: train or valid holds no instance with a mask.
     """
     path = dataset.root if isinstance(dataset, SegDataset) else Path(dataset).expanduser()
     if not path.exists():
         raise MissingInputError(f"There is no dataset {path}.")
-    root = (path if path.is_dir() else path.parent).resolve()
-    if path.is_dir() and (root / "train" / _COCO_FILE).is_file():
-        reader, splits = "roboflow", {split: _read_coco(root, split) for split in ("train", "valid")}
-    elif path.name in ("data.yaml", "data.yml") or (root / "data.yaml").is_file() or (root / "data.yml").is_file():
-        yaml_file = (
-            path if path.is_file() else next(root / n for n in ("data.yaml", "data.yml") if (root / n).is_file())
+    source = read_source(path, images="checked", progress=progress)
+    root = source.root.resolve()
+    if "" in source.splits and len(source.splits) == 1:
+        raise DataError(
+            f"{path} is one set of images, and training needs a train and a valid split.",
+            f"Put the images and {coco.ANNOTATIONS} of each into the folders train and valid.",
         )
-        reader, (_, splits) = "yolo", _read_yolo(root, yaml_file)
-    else:
-        raise DataError(f"{path} is no dataset.", f"It needs train/{_COCO_FILE} or, for YOLO, a data.yaml.")
-    _check_splits(root, splits)
-    if (root / INDEX).is_file():
-        digest = annotations_fingerprint(root)
-        if digest != read_index(root)["fingerprint"]:
-            _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
-    elif isinstance(dataset, SegDataset):
-        digest = dataset.fingerprint
-    else:
-        digest = _fingerprint(root, splits)
-    return TrainingData(root, reader, digest)
+    own = (root / INDEX).is_file()
+    digest = annotations_fingerprint(root) if own else None
+    if own and digest != read_index(root)["fingerprint"]:
+        _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
+        digest = None
+    data = TrainingData(root, source, digest)
+    _check_splits(data)
+    return data
 
 
 def survey(data: TrainingData) -> tuple[Survey, Survey]:
-    """What the train and the valid split hold; raises DataError where a file cannot be read."""
-    if data.reader == "roboflow":
-        train, valid = (survey_coco(data.root / split / _COCO_FILE, split) for split in ("train", "valid"))
-        return train, valid
-    file = next(data.root / name for name in _YAML_NAMES if (data.root / name).is_file())
-    names, splits = _read_yolo(data.root, file)
-    train, valid = (survey_yolo(*_yolo_files(*splits[split].folders), split, names) for split in ("train", "valid"))
+    """What the train and the valid split hold."""
+    classes = joined_classes(data.splits)
+    train, valid = (
+        survey_split(data.splits[split], split, classes, data.source.problems_of(split))
+        if split in data.splits
+        else Survey.empty(split, classes, data.source.problems_of(split))
+        for split in ("train", "valid")
+    )
     return train, valid
 
 
-class _Split(NamedTuple):
-    images: int
-    instances: int
-    boxes: int  # objects without a mask
-    folders: tuple[Path, ...]
-
-
-def _check_splits(root: Path, splits: Mapping[str, _Split]) -> None:
-    train, valid = splits["train"], splits["valid"]
-    if not train.instances and train.boxes:
-        raise TrainingError(
-            f"The {train.boxes} objects in the train split of {root} have boxes and no masks.",
-            "Label with a base that segments.",
-        )
-    if not train.instances:
-        raise TrainingError(
-            f"The train split of {root} has no instance in its {train.images} images.",
-            "Look at the raw labels, and loosen the filters (confidence, area, NMS) or the prompts.",
-        )
-    if not valid.instances:
-        what = f"no instance in its {valid.images} images" if valid.images else "no image"
-        raise TrainingError(
-            f"The valid split of {root} has {what}, so no checkpoint can be chosen.",
-            "Give it a larger share of the images, or label more of them.",
-        )
-
-
-def _read_coco(root: Path, split: str) -> _Split:
-    file = root / split / _COCO_FILE
-    if not file.is_file():
-        return _Split(0, 0, 0, ())
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        # rfdetr leaves crowds out of the targets.
-        masks = [bool(a.get("segmentation")) for a in data["annotations"] if not a.get("iscrowd")]
-        images = len(data["images"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is no COCO file ({type(error).__name__}: {error}).") from error
-    return _Split(images, sum(masks), len(masks) - sum(masks), (root / split,))
-
-
-def _read_yolo(root: Path, file: Path) -> tuple[dict[int, str], dict[str, _Split]]:
-    """The names of the classes by number, and both splits."""
-    if file.name not in ("data.yaml", "data.yml"):
-        raise DataError(f"{file} must be called data.yaml: rfdetr looks for that name.")
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(data, dict) or not data.get("names"):
-        raise DataError(f"{file} has no `names` of classes.")
-    names = _class_names(file, data["names"])
-    keys = {"train": ("train",), "valid": ("val", "valid")}
-    declared = {split: next((data[k] for k in called if k in data), None) for split, called in keys.items()}
-    return names, {split: _read_yolo_split(root, file, data.get("path"), declared[split], split) for split in keys}
-
-
-def _class_names(file: Path, named: Any) -> dict[int, str]:
-    """The classes by number, from a list of them or a mapping; letters of a word are no classes."""
-    hint = "Write `names: [ant, bee]`, or each under its number: `names: {0: ant, 1: bee}`."
-    if not isinstance(named, list | dict):
-        raise DataError(f"{file}: `names` is {named!r}, and not a list of classes.", hint)
-    found = dict(named.items() if isinstance(named, dict) else enumerate(named))
-    for number in found:
-        if not str(number).isdecimal():
-            raise DataError(f"{file}: the class {number!r} in `names` is no number.", hint)
-    return {int(number): str(name) for number, name in found.items()}
-
-
-def _read_yolo_split(root: Path, file: Path, base: Any, declared: Any, split: str) -> _Split:
-    """Looks where rfdetr will: where `data.yaml` says if that is there, else in the split's usual folder."""
-    if not isinstance(base, str | None) or not isinstance(declared, str | None):
-        raise DataError(f"{file}: `path` and the {split} split must each be one path.")
-    start = root / base if base and (root / base).is_dir() else root
-    usual = [root / name / "images" for name in (("train",) if split == "train" else ("valid", "val"))]
-    for images in [start / declared, *usual] if declared else usual:
-        if images.is_dir() and not images.resolve().is_relative_to(root):
-            raise DataError(f"{file}: the {split} split is in {images}, outside the dataset's folder.")
-        # Resolved, a path such as ../dataset/train/images is one inside.
-        labels = Path(re.sub(r"^(.*/)images(?=/|$)", r"\1labels", images.resolve().as_posix()))
-        if images.is_dir() and labels.is_dir():
-            break
-    else:
-        return _Split(0, 0, 0, ())
-    pictures, texts = _yolo_files(images, labels)
-    lines = [line.split() for text in texts for line in yolo_lines(text)]
-    masks = sum(len(fields) > 5 for fields in lines)
-    return _Split(len(pictures), masks, sum(len(fields) == 5 for fields in lines), (images, labels))
-
-
-def _yolo_files(images: Path, labels: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a split and their label files, which need not be there."""
-    pictures = sorted(p for p in images.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
-    return pictures, [labels / f"{p.stem}.txt" for p in pictures]
-
-
-def _fingerprint(root: Path, splits: Mapping[str, _Split]) -> str:
-    """Names the relative paths and contents of all files that are trained on."""
-    folders = [folder.resolve() for split in splits.values() for folder in split.folders]
-    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    return fingerprint({path.relative_to(root).as_posix(): file_sha256(path) for path in files})
+def _check_splits(data: TrainingData) -> None:
+    """Refuses a dataset without an instance to learn from or to choose by, where no error in its files explains it."""
+    hints: Mapping[str, str] = {
+        "train": "Look at the raw labels, and loosen the filters (confidence, area, NMS) or the prompts.",
+        "valid": "Give it a larger share of the images, or label more of them.",
+    }
+    for split, hint in hints.items():
+        truth = data.source.splits.get(split)
+        if truth is None:
+            known = ", ".join(name for name in data.source.splits) or "none"
+            raise DataError(
+                f"{data.root} has no {split} split, only {known}.{coco.listing(data.root)}",
+                f"Put images and annotations of it into {data.root / split}.",
+            )
+        if any(not one.crowd for image in truth.images for one in image.instances):
+            continue
+        problems = data.source.problems_of(split)
+        if any(problem.severity == "error" for problem in problems):
+            continue
+        what = f"no instance in its {len(truth.images)} images" if truth.images else "no image"
+        if left_out := sum(problem.kind.leaves_out for problem in problems):
+            what = f"no instance with a mask in its {len(truth.images)} images ({left_out} objects are left out)"
+            hint = "`autodistill-seg validate` says why."
+        if crowds := sum(len(image.instances) for image in truth.images):
+            what = f"nothing but {crowds} crowds in its {len(truth.images)} images, and RF-DETR leaves crowds out"
+            hint = "If they are objects (CVAT writes every brush mask so), set `iscrowd` to 0 in the file."
+        why = ", so no checkpoint can be chosen" if split == "valid" else ""
+        raise TrainingError(f"The {split} split of {data.root} has {what}{why}.", hint)

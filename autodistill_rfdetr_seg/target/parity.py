@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -15,6 +16,7 @@ import numpy as np
 from ..config import ParityConfig
 from ..errors import DataError, MissingInputError
 from ..images import RgbImage, discover, open_rgb
+from ..readers import read_gold
 from .artifacts import Artifact
 from .runner import Found, pair
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _BEST = 5
 # What is compared is not finer than this: masks of a large photo's every candidate are gigabytes.
 _LONGEST_SIDE = 1280
+# Of files that name the images.
+_ANNOTATIONS = (".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class Parity:
 
 
 def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Samples:
-    """Up to `count` images: of a file or folder that is given, else of the test or valid split of the checkpoint's run,
-    else drawn. Of a folder they are spread evenly over the sorted names; large ones are thinned out.
+    """Up to `count` images: of a file or folder that is given (a COCO file or data.yaml too), else of the test or valid
+    split of the checkpoint's run, else drawn. Of a folder they are spread evenly over the sorted names; large ones are thinned out.
 
     Raises:
         MissingInputError: what is given is not there, or holds no image.
@@ -87,8 +91,9 @@ def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Sam
     """
     if given is not None:
         if not given.exists():
-            raise MissingInputError(f"There are no samples {given}.", "Give an image, or a folder of images.")
-        return _read("given", given, [given] if given.is_file() else discover(given), count)
+            hint = "Give an image, a folder of images, a COCO .json or a YOLO data.yaml."
+            raise MissingInputError(f"There are no samples {given}.", hint)
+        return _read("given", *_given(given), count)
     if checkpoint is not None:
         for split in ("test", "valid"):
             folder = checkpoint.resolve().parent.parent / "dataset" / split
@@ -96,6 +101,14 @@ def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Sam
             with contextlib.suppress(MissingInputError):
                 return _read(f"{split} split", folder, discover(folder), count)
     return Samples("drawn", tuple((f"drawn-{at}.png", _draw(at)) for at in range(3)))
+
+
+def _given(given: Path) -> tuple[Path, list[Path]]:
+    """The image files that are given, and the folder that they are under."""
+    if given.suffix.lower() in _ANNOTATIONS:
+        files = [image.path for image in read_gold(given, images="checked").images]
+        return Path(os.path.commonpath([file.parent for file in files])) if files else given.parent, files
+    return given, [given] if given.is_file() else discover(given)
 
 
 def ask(reference: Artifact, samples: Samples, bounds: ParityConfig) -> list[Wanted]:

@@ -15,7 +15,7 @@ from ..errors import DependencyError, TrainingError, UsageError
 from ..machine import disk_free, memory_gb
 from ..records import Run, SegDataset
 from . import fitting, launching, memory, provenance, vendor
-from .data import TrainingData, find_dataset, survey
+from .data import READER, TrainingData, find_dataset, survey
 from .folder import UNFINISHED, check_folder, claimed, publish, read_run, record
 from .preflight import Plan, Preflight, preflight
 
@@ -118,10 +118,11 @@ class Job:
         config, under_way = self.config, self.folder / UNFINISHED
         named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed", "devices"})
         fixed = {
-            "dataset_dir": str(self.data.root),
-            "dataset_file": self.data.reader,
+            "dataset_dir": str(self.data.folder(under_way).absolute()),
+            "dataset_file": READER,
             "output_dir": str(under_way.absolute()),
         }
+        prints: list[str] = []
         work = fitting.Work(
             config.size, dict(config.model), {**self.train_options, **named, **fixed}, self.place, None, progress
         )
@@ -129,6 +130,7 @@ class Job:
 
             def begin() -> Path | None:
                 last = held.enter_context(claimed(self.folder, resume, overwrite))
+                prints.append(self.data.prepare(under_way, progress=progress))
                 begun(under_way)
                 return last
 
@@ -141,7 +143,7 @@ class Job:
                     f"No checkpoint was chosen in {under_way}.", "Validate within epochs: see skip_best_epochs."
                 )
             resolved = config.model_copy(update={"train": self.train_options})
-            record(under_way, resolved, self.data.fingerprint)
+            record(under_way, resolved, prints[0])
             publish(self.folder)
         return read_run(self.folder)
 

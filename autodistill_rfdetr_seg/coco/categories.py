@@ -1,0 +1,88 @@
+"""The rows of a COCO file's `categories`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..records import FileId
+from . import kinds
+from .annotation import Row
+from .problem import Note, Problem, Teller, as_number, shown
+from .values import Id
+
+_NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """One row of `categories`; `id` as it stands in the file."""
+
+    id: FileId
+    name: str
+    supercategory: str | None
+
+
+def read_categories(rows: Iterable[tuple[Id, Row]], path: Path, note: Note) -> dict[FileId, Category]:
+    """The categories by the key of their id; one without a name is called by its id, so that no mask is lost."""
+    found: dict[FileId, Category] = {}
+    for number, row in rows:
+        category = Category(number.stated, _name(number, row, path, note), _parent(row))
+        other = found.setdefault(number.key, category)
+        if other != category:
+            message = f"the category id {shown(number.stated)} is used twice: {other.name!r} and {category.name!r}"
+            note(Problem("error", message, path, kind=kinds.ID_TWICE))
+        elif other is not category:
+            note(Problem("warning", f"the category {category.name!r} is listed twice", path, kind=kinds.ROW_TWICE))
+    return found
+
+
+def without_placeholders(
+    categories: dict[FileId, Category], used: set[FileId], path: Path, note: Note
+) -> dict[FileId, Category]:
+    """The classes by key, ids ascending: without rows that no annotation uses and that only are others' supercategory.
+
+    Roboflow's export puts such a row first. Where nothing would remain everything does, as in RF-DETR's reader.
+    """
+    ordered = sorted(categories, key=lambda key: (isinstance(key, str), key))
+    children: dict[str, set[FileId]] = {}
+    for key in ordered:
+        parent = categories[key].supercategory
+        if parent is not None and parent.lower() not in _NO_PARENT:
+            children.setdefault(parent, set()).add(key)
+    kept = [key for key in ordered if key in used or not children.get(categories[key].name, set()) - {key}] or ordered
+    first: dict[str, Category] = {}
+    loose: dict[str, Category] = {}
+    for key in ordered:
+        row = categories[key]
+        if key not in kept:
+            message = f"category {shown(row.name)} only names a supercategory; it is no class"
+            note(Problem("warning", message, path, kind=kinds.PLACEHOLDER))
+        elif (other := first.setdefault(row.name, row)) is not row:
+            message = f"categories {other.id} and {row.id} share the name {shown(row.name)}"
+            note(Problem("error", message, path, kind=kinds.CATEGORY_TWICE))
+        elif (alike := loose.setdefault(" ".join(row.name.casefold().split()), row)) is not row:
+            message = f"categories {alike.name!r} and {row.name!r} differ in case or space alone"
+            note(Problem("warning", message, path, kind=kinds.CATEGORY_CASE))
+    return {key: categories[key] for key in kept}
+
+
+def _name(number: Id, row: Row, path: Path, note: Note) -> str:
+    place, stated = Teller(note, path), row.get("name")
+    if isinstance(stated, str) and stated.strip():
+        if stated != stated.strip():
+            place.tell(kinds.CATEGORY_NAME_SPACE, f"the category name {shown(stated)} has spaces around it")
+        return stated.strip()
+    if as_number(stated) is not None:
+        place.tell(kinds.CATEGORY_NAME_FORM, f"`name` of category {shown(number.stated)} is the number {shown(stated)}")
+        return str(stated)
+    hint = ' (write "yes" or "no", if that was meant)' if isinstance(stated, bool) else ""
+    said = f"`name` of category {shown(number.stated)} must be text, not {shown(stated)}{hint}"
+    place.tell(kinds.CATEGORY_NAME, said)
+    return f"category {number.stated}"
+
+
+def _parent(row: Row) -> str | None:
+    parent = row.get("supercategory")
+    return parent if isinstance(parent, str) else None

@@ -1,0 +1,53 @@
+"""Values of a foreign JSON file: what is plainly meant by them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..records import FileId
+from .problem import as_number
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
+_EXACT = 2**53  # from here on a float no longer tells every whole number apart
+
+
+class Id(NamedTuple):
+    """An id of a file: `key` is equal for ids that mean the same, `stated` is the id as it stands there, less a point.
+
+    `form` is "plain" for an integer, "number" for text or a float that is a whole number, "text" for other text.
+    """
+
+    key: FileId
+    stated: FileId
+    form: str
+
+
+def as_id(value: object) -> Id | None:
+    """The id that a JSON value is, or None where it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Id(value, value, "plain")
+    if isinstance(value, float):
+        return Id(int(value), int(value), "number") if value.is_integer() and abs(value) <= _EXACT else None
+    if isinstance(value, str) and (text := value.strip()):
+        whole = whole_number(text)
+        return Id(text, value, "text") if whole is None else Id(whole, value, "number")
+    return None
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that the text is, decimals of zeros allowed, or None."""
+    text = re.sub(r"\.0*\Z", "", text.strip())
+    return int(text) if _WHOLE.fullmatch(text) else None
+
+
+def number_of(value: object) -> float | None:
+    """As `as_number`, but text that is a number is one too."""
+    if not isinstance(value, str):
+        return as_number(value)
+    try:
+        return as_number(float(value))
+    except ValueError:
+        return None
