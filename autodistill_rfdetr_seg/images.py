@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,10 @@ _LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP"
 # Pillow knows more, and some of them start other programs (EPS) or take anything for theirs (TGA).
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
+# The orientations that exchange height and width.
 _QUARTER_TURNS = (5, 6, 7, 8)
+# Bytes of a PNG's EXIF: a JPEG's has less than 64 KiB.
+_MOST_EXIF = 2**20
 # Where a PNG's first chunk has its kind of colour, after the bits of a channel; how many channels each has.
 _PNG_COLOUR = 25
 _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
@@ -279,6 +282,80 @@ def open_rgb(path: Path, upright: bool = True) -> RgbImage:
         return rgb_of(image)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image file in pixels, EXIF orientation applied, from its header: no pixel is decoded.
+
+    Raises:
+        DataError: it cannot be read, is no image in a known format, or has more pixels than are allowed.
+    """
+    try:
+        return read_header(path).upright
+    except FileNotFoundError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def read_header(path: Path) -> Header:
+    """The header of an image file; no pixel is decoded.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        DataError: it cannot be read, is no image in a known format, or has more pixels than are allowed.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            head = file.read(12)
+            if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
+                _learn_heic(str(path))
+            file.seek(0)
+            with Image.open(file, formats=_formats()) as image:
+                width, height = image.size
+                orientation = _orientation(image, file)
+    except (DataError, FileNotFoundError):
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not an image in a known format.") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(f"{path} has too many pixels to be safe ({_line(error)}).", None) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or _line(error)}.") from error
+    except Exception as error:  # Pillow's parsers raise whatever they stumble over.
+        raise DataError(f"{path} cannot be read: {type(error).__name__} {_line(error)}.") from error
+    if width * height > _allowed * 1e6:
+        raise _too_large(f"{path} has {width} x {height} pixels: too many to be safe.", width * height)
+    return Header(height, width, orientation)
+
+
+def _orientation(image: Image.Image, file: IO[bytes]) -> int:
+    """The EXIF orientation of an opened image, 1 where there is none."""
+    from PIL import Image
+
+    if image.format == "TIFF":
+        return 1  # Pillow gives the size of the turned pixels
+    # A PNG's own method decodes the pixels to look behind them.
+    orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG)
+    if orientation is None and image.format == "PNG":
+        orientation = _last_png_orientation(file)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _last_png_orientation(file: IO[bytes]) -> int | None:
+    """The orientation of a PNG's `eXIf` chunk, which may stand behind the pixels; the pixels are passed over."""
+    from PIL import Image
+
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == b"eXIf" and size < _MOST_EXIF:
+            exif = Image.Exif()
+            exif.load(file.read(size))
+            return exif.get(_ORIENTATION_TAG)
+        file.seek(size + 4, io.SEEK_CUR)
+    return None
+
+
 def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
     """The pixels of a PIL image as they are of its file, HWC uint8 RGB; the image is left alone.
 
@@ -294,37 +371,6 @@ def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
         return np.array(_to_rgb(copy, b"")[0])
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"The PIL image cannot be decoded: {_line(error)}.") from error
-
-
-def read_header(path: Path) -> Header:
-    """The header of an image file; no pixel is decoded.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        DataError: it is no image in a known format, or has more pixels than are allowed.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-        _learn_heic(str(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_formats()) as image:
-                pixels = image.width * image.height
-                if pixels > _allowed * 1e6:
-                    raise _too_large(f"{path} has {pixels} pixels: too many pixels to be safe.", pixels)
-                # A PNG may hold EXIF after its pixels, and its own method decodes them all to see.
-                exif = Image.Image.getexif(image)
-                return Header(image.height, image.width, exif.get(_ORIENTATION_TAG, 1))
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image in a known format.") from error
-    except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.
-        raise DataError(f"{path} cannot be opened: {_line(error)}.") from error
 
 
 def decode(data: bytes, name: str) -> Decoded:

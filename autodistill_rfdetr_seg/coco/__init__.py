@@ -3,7 +3,7 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
-from .alignment import align
+from .alignment import align, ground_truth
 from .layout import ANNOTATIONS, find_files, listing, locate, split_of
 from .lines import instance_row, read_instance
 from .parsing import parse
@@ -23,6 +23,7 @@ __all__ = [
     "by_kind",
     "find_files",
     "from_answer",
+    "ground_truth",
     "image_file",
     "instance_row",
     "label_of",
