@@ -6,7 +6,7 @@ This package is the only place that knows a category id; everywhere else a class
 from .lines import instance_row, read_instance
 from .parsing import ANNOTATIONS
 from .problem import Problem
-from .reading import align, label_of, read, read_results, read_rows, to_dataset, to_results, write_results
+from .reading import align, ground_truth, label_of, read, read_results, read_rows, to_dataset, to_results, write_results
 from .single import from_answer, image_file
 from .validation import look_at_image, look_at_mask, validate
 from .writing import write
@@ -16,6 +16,7 @@ __all__ = [
     "Problem",
     "align",
     "from_answer",
+    "ground_truth",
     "image_file",
     "instance_row",
     "label_of",

@@ -40,7 +40,7 @@ def read(source: str | Path) -> GroundTruth:
         )
         for image in file.images.values()
     )
-    return _ground_truth(Classes(tuple(row.name for row in file.categories.values())), images)
+    return ground_truth(Classes(tuple(row.name for row in file.categories.values())), images)
 
 
 def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
@@ -87,7 +87,7 @@ def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
         moved = ((index[instance.class_index], instance) for instance in image.instances)
         kept = tuple(replace(instance, class_index=new) for new, instance in moved if new is not None)
         images.append(replace(image, instances=kept))
-    return _ground_truth(classes, tuple(images))
+    return ground_truth(classes, tuple(images))
 
 
 def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file") -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _truth_instance(row: Annotation, index: Mapping[int, int]) -> TruthInstance:
     return TruthInstance(index[row.category_id], row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons)
 
 
-def _ground_truth(classes: Classes, images: tuple[TruthImage, ...]) -> GroundTruth:
+def ground_truth(classes: Classes, images: tuple[TruthImage, ...]) -> GroundTruth:
     """The gold set with its fingerprint, which depends on neither where the files lie nor the images' order."""
     content = {
         image.image_id: (image.height, image.width, [_content(instance) for instance in image.instances])

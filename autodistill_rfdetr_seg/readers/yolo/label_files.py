@@ -1,0 +1,143 @@
+"""The label file of each image: `labels` in place of the path's last `images`, or beside the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...coco.problem import Note, Teller
+from ...files import read_user_text
+from ...images import SUFFIXES
+from . import kinds
+from .places import Places, loosely
+
+_SUFFIX = ".txt"
+_FEWEST_NUMBERS = 5
+
+
+@dataclass(slots=True)
+class _Home:
+    """Where the labels of a folder's images lie: `names` are the label files by loose stem, each with those that fit.
+
+    `beside` tells that it is the images' own folder.
+    """
+
+    folder: Path
+    beside: bool
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+
+class LabelFiles:
+    """The label files of a dataset, found from its images; each folder is listed once."""
+
+    def __init__(self, places: Places, note: Note) -> None:
+        self._places = places
+        self._note = note
+        self._homes: dict[Path, _Home] = {}
+
+    def of(self, image: Path) -> tuple[Path | None, bool]:
+        """An image's label file, None where it has none, and whether the image can be read.
+
+        It cannot where two files fit, or where the one that fits leads out of the dataset.
+        """
+        home = self._home(image.parent)
+        fitting = home.names.get(loosely(image.stem), [])
+        exact = [name for name in fitting if name[: -len(_SUFFIX)] == image.stem]
+        if not exact and fitting:
+            # A file in another spelling may be that of an image of that very name.
+            taken = {Path(name).stem for name in self._places.names(image.parent) if _is_image(name)}
+            fitting = [name for name in fitting if name[: -len(_SUFFIX)] not in taken]
+        fitting = exact or fitting
+        if not fitting:
+            return None, True
+        label = home.folder / fitting[0]
+        place = Teller(self._note, label)
+        shown = self._places.shown(image)
+        if len(fitting) > 1:
+            place.tell(kinds.TWO_LABELS, f"the labels of {shown} could be {fitting[0]!r} or {fitting[1]!r}")
+        elif self._places.leads_out(label):
+            place.tell(kinds.OUTSIDE, f"the label file of {shown} is a link that leads out of the dataset")
+        elif not exact:
+            place.tell(kinds.SPELLING, f"{fitting[0]!r} is read as the label file of {shown}")
+        return label, place.sound
+
+    def tell_orphans(self, images: Sequence[Path]) -> None:
+        """Tells of label files that no image fits; `images` are all that are read."""
+        named: dict[Path, set[str]] = {}
+        for folder in {image.parent for image in images}:
+            stems = {loosely(Path(name).stem) for name in self._places.names(folder) if _is_image(name)}
+            named.setdefault(self._home(folder).folder, set()).update(stems)
+        for folder, home in {home.folder: home for home in self._homes.values()}.items():
+            for stem, files in home.names.items():
+                for label in (folder / name for name in files if stem not in named.get(folder, set())):
+                    if _looks_like_labels(label):
+                        Teller(self._note, label).tell(kinds.ORPHAN, "there is no image for this label file")
+
+    def looked_in(self, image: Path) -> Path:
+        """The folder in which an image's label file is looked for."""
+        return self._home(image.parent).folder
+
+    def _home(self, folder: Path) -> _Home:
+        if folder not in self._homes:
+            self._homes[folder] = self._find_home(folder)
+        return self._homes[folder]
+
+    def _find_home(self, folder: Path) -> _Home:
+        beside = dict(self._label_names(folder))
+        base, expected = self._swapped(folder)
+        if expected is None:
+            return _Home(folder, True, beside)
+        found = self._places.find(self._places.root, str(expected.relative_to(self._places.root)))
+        with_image = [files[0] for stem, files in beside.items() for name in files if self._image_of(folder, stem)]
+        if found is not None and found.path.is_dir():
+            self._tell_beside(folder, with_image, found.path)
+            return _Home(found.path, False, dict(self._label_names(found.path)))
+        labels = self._places.find(self._places.root, str(base)) if base is not None else None
+        if with_image and labels is None:
+            first = folder / with_image[0]
+            message = f"{len(with_image)} label files lie beside the images of {self._places.shown(folder)}"
+            Teller(self._note, first).tell(kinds.BESIDE, message)
+            return _Home(folder, True, beside)
+        self._tell_beside(folder, with_image, expected)
+        return _Home(expected, False)
+
+    def _tell_beside(self, folder: Path, names: list[str], home: Path) -> None:
+        for name in names:
+            label = folder / name
+            if _looks_like_labels(label):
+                message = f"labels of {self._places.shown(folder)} are read from {self._places.shown(home)}"
+                Teller(self._note, label).tell(kinds.NOT_READ, message)
+
+    def _swapped(self, folder: Path) -> tuple[Path | None, Path | None]:
+        """The folder `labels`, relative to the root, and the one in it that has the labels of `folder`'s images."""
+        parts = folder.relative_to(self._places.root).parts
+        at = [index for index, part in enumerate(parts) if part == "images"]
+        at = at or [index for index, part in enumerate(parts) if part.casefold() == "images"]
+        if not at:
+            return None, None
+        base = Path(*parts[: at[-1]], "labels")
+        return base, self._places.root / base / Path(*parts[at[-1] + 1 :])
+
+    def _label_names(self, folder: Path) -> Iterator[tuple[str, list[str]]]:
+        found: dict[str, list[str]] = {}
+        for name in self._places.names(folder):
+            if name[-len(_SUFFIX) :].lower() == _SUFFIX:
+                found.setdefault(loosely(name[: -len(_SUFFIX)]), []).append(name)
+        yield from found.items()
+
+    def _image_of(self, folder: Path, stem: str) -> bool:
+        return any(self._places.alike(folder, f"{stem}{suffix}") for suffix in SUFFIXES)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
+
+
+def _looks_like_labels(file: Path) -> bool:
+    """Whether a file's first line is numbers, or the file is empty: `classes.txt`, a caption or a README is none."""
+    try:
+        first = read_user_text(file).strip().split("\n", 1)[0].replace(",", " ").split()
+        return not first or (len(first) >= _FEWEST_NUMBERS and bool([float(word) for word in first]))
+    except Exception:  # noqa: BLE001 - whatever it is, it is no label file
+        return False

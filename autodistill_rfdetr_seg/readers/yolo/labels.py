@@ -1,0 +1,196 @@
+"""One label file's text → its polygons; every row that is none is told with its line.
+
+A row is `class x1 y1 x2 y2 x3 y3 …`, in shares of the image's width and height. What tells the forms apart is how many
+numbers follow the class: 4 are a box, 5 a box with its confidence, an even number from 6 on a polygon.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...coco.problem import Kind, Note, Teller, shown
+from . import kinds
+from .data_yaml import DataYaml
+from .poses import is_pose_with_visibility
+
+Shares = npt.NDArray[np.float64]
+
+_BOX = 4
+_FEWEST = 6
+# Shares over 1 that are rounding, those that are a tool's carelessness, and those that can only be pixels.
+_ROUNDING = 1e-5
+_JUST_OUTSIDE = 0.01
+_PIXELS = 1.5
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One polygon: its `line`, the class's `number` in `names`, and its points, (N, 2) float64 [x, y] in 0..1."""
+
+    line: int
+    number: int
+    points: Shares
+
+
+def read_rows(text: str, file: Path, data: DataYaml, note: Note) -> list[Row]:
+    """The polygons of a label file's `text`; whatever else a row holds is told to `note`."""
+    numbers = {name: number for number, name in data.names.items()}
+    rows: list[Row] = []
+    seen: set[tuple[int, bytes]] = set()
+    for line, raw in enumerate(text.split("\n"), start=1):
+        if not raw or raw.isspace():
+            continue
+        place = Teller(note, file, line=line)
+        row = _read_row(raw, line, data, numbers, place)
+        if row is None:
+            continue
+        key = (row.number, row.points.tobytes())
+        if key in seen:
+            place.tell(kinds.TWICE, "the row stands in the file before")
+            continue
+        seen.add(key)
+        rows.append(row)
+    return rows
+
+
+def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], place: Teller) -> Row | None:
+    fields = _fields(raw, place)
+    values = _values(fields[1:]) if fields else None
+    if values is None:
+        said = f"the row is not numbers: {shown(' '.join(raw.split()))}"
+        if fields and fields[0] in numbers:
+            said = f"the row begins with a name; {fields[0]!r} is class {numbers[fields[0]]}"
+        place.tell(kinds.NUMBERS, said)
+        return None
+    number = _class_number(fields[0], data, numbers, place)
+    if number is None or not _is_polygon(values, data, place):
+        return None
+    points = _inside(np.array(values, dtype=np.float64).reshape(-1, 2), place)
+    return None if points is None else Row(line, number, points)
+
+
+def _fields(raw: str, place: Teller) -> list[str]:
+    """The numbers of a row as text: apart by white space, or by commas; empty where both ways could be meant."""
+    words = raw.replace("\ufeff", " ").split()
+    if "," not in raw:
+        return words
+    apart = raw.replace(",", " ").split()
+    decimal = [word.replace(",", ".") for word in words] if all(map(_DECIMAL_COMMA.fullmatch, words)) else []
+    sound = [fields for fields in (apart, decimal) if _is_sound(fields)]
+    if len(sound) != 1:
+        return []
+    kind = kinds.COMMAS if sound[0] is apart else kinds.DECIMAL_COMMAS
+    place.tell(kind, f"the row has commas: {shown(raw.strip())}")
+    return sound[0]
+
+
+def _is_sound(fields: list[str]) -> bool:
+    """Whether fields are a row as it should be: a class, and a box or polygon in shares."""
+    values = _values(fields[1:])
+    if not fields or values is None or _values(fields[:1]) is None:
+        return False
+    return (len(values) == _BOX or (len(values) >= _FEWEST and len(values) % 2 == 0)) and max(values) <= _PIXELS
+
+
+def _values(fields: list[str]) -> list[float] | None:
+    """The finite numbers that the fields are, or None."""
+    if not all(field.isascii() and "_" not in field for field in fields):
+        return None
+    try:
+        values = list(map(float, fields))
+    except ValueError:
+        return None
+    return values if all(map(math.isfinite, values)) else None
+
+
+def _class_number(field: str, data: DataYaml, numbers: Mapping[str, int], place: Teller) -> int | None:
+    value = _values([field])
+    if value is None or not value[0].is_integer():
+        named = f"; {field!r} is class {numbers[field]}" if field in numbers else ""
+        place.tell(kinds.CLASS, f"the class must be a whole number, not {shown(field)}{named}")
+        return None
+    number = int(value[0])
+    if number not in data.names:
+        place.tell(kinds.UNKNOWN_CLASS, f"class {shown(number)} is not in `names`, which has {_span(data)}")
+        return None
+    if not field.lstrip("+-").isdigit():
+        place.tell(kinds.DECIMAL_CLASS, f"the class is written {field!r}")
+    return number
+
+
+def _span(data: DataYaml) -> str:
+    known = list(data.names)
+    return f"{known[0]} to {known[-1]}" if len(known) > 1 else str(known[0])
+
+
+def _is_polygon(values: list[float], data: DataYaml, place: Teller) -> bool:
+    """Whether a row's numbers are a polygon; told where not."""
+    problem = _not_polygon(values, data.pose)
+    if problem is None:
+        return True
+    kind, message = problem
+    place.tell(kind, message)
+    return False
+
+
+def _not_polygon(values: list[float], pose: tuple[int, int] | None) -> tuple[Kind, str] | None:
+    count = len(values)
+    if count == _BOX:
+        return kinds.BOX, "the row has 5 numbers: a class and a box, which is no mask"
+    if pose is not None:
+        expected = _BOX + pose[0] * pose[1]
+        if count == expected:
+            return kinds.POSE, "the row is a box and its keypoints (`kpt_shape`), which is no mask"
+        return (
+            kinds.COUNT,
+            f"the row has {count + 1} numbers; with `kpt_shape` {list(pose)} it must have {expected + 1}",
+        )
+    if count == _BOX + 1 and _is_box(values):
+        return kinds.BOX, "the row has 6 numbers: a class, a box and its confidence, which is no mask"
+    if is_pose_with_visibility(values):
+        return kinds.POSE, "the row is a box and keypoints with their visibility, which is no mask"
+    if count < _FEWEST:
+        return kinds.COUNT, f"the row has {count + 1} numbers; a polygon has at least 7: a class and 3 points"
+    if count % 2 == 0:
+        return None
+    if 0 <= values[-1] <= 1:
+        return kinds.CONFIDENCE, (
+            f"the row has {count + 1} numbers, an even count: the last may be a confidence, or a number is missing"
+        )
+    return kinds.COUNT, f"the row has {count + 1} numbers; a class and whole points are an odd count"
+
+
+def _is_box(values: list[float]) -> bool:
+    """Whether `x y w h confidence` is a box in the image."""
+    x, y, width, height, confidence = values
+    low, high = -_JUST_OUTSIDE, 1 + _JUST_OUTSIDE
+    edges = (x - width / 2, x + width / 2, y - height / 2, y + height / 2)
+    return width > 0 and height > 0 and 0 <= confidence <= 1 and all(low <= edge <= high for edge in edges)
+
+
+def _inside(points: Shares, place: Teller) -> Shares | None:
+    """The points with what is just outside of the image moved to its edge; None where they lie elsewhere."""
+    low, high = float(points.min()), float(points.max())
+    beyond = max(-low, high - 1.0)
+    if beyond <= 0:
+        return points
+    if beyond > _JUST_OUTSIDE:
+        far = high if high - 1.0 >= -low else low
+        if high > _PIXELS:
+            place.tell(
+                kinds.PIXELS, f"a coordinate is {high:g}: coordinates are shares, 0 to 1, and this looks like pixels"
+            )
+        else:
+            place.tell(kinds.FAR_OUT, f"a coordinate is {far:g}, outside of the image (0 to 1)")
+        return None
+    if beyond > _ROUNDING:
+        place.tell(kinds.CLIPPED, f"a coordinate is {beyond:.3g} outside of the image")
+    return np.clip(points, 0.0, 1.0)

@@ -1,0 +1,68 @@
+"""Rows of keypoints, which look much like polygons: `class x y w h`, then `x y` or `x y visibility` of each point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Points = npt.NDArray[np.float64]
+
+_BOX = 4
+_SLACK = 0.01
+_FEWEST_ROWS = 6
+_LOOKED_AT = 50
+
+
+def is_pose_with_visibility(values: Sequence[float]) -> bool:
+    """Whether a row's numbers after the class are a box and at least two keypoints in it, each with a visibility of
+    0, 1 or 2."""
+    count = len(values) - _BOX
+    if count < 6 or count % 3 or not all(value in (0.0, 1.0, 2.0) for value in values[_BOX + 2 :: 3]):
+        return False
+    triples = np.array(values[_BOX:], dtype=np.float64).reshape(-1, 3)
+    return _is_box_of(np.array(values[:_BOX]), triples[triples[:, 2] > 0, :2])
+
+
+def look_like_poses(outlines: Sequence[Points]) -> bool:
+    """Whether all outlines of a dataset, each (N, 2) shares, could be a box and keypoints without visibility, and are
+    odd as outlines.
+
+    All have as many points, all but two of them lie in the box that the first two would make, and half of the outlines
+    cross themselves.
+    """
+    if len(outlines) < _FEWEST_ROWS or len(outlines[0]) < 4:
+        return False
+    if len({len(points) for points in outlines}) > 1 or not all(map(_could_be_pose, outlines)):
+        return False
+    looked_at = outlines[:_LOOKED_AT]
+    return 2 * sum(map(_crosses_itself, looked_at)) >= len(looked_at)
+
+
+def _could_be_pose(points: Points) -> bool:
+    keypoints = points[2:]
+    return _is_box_of(points[:2].ravel(), keypoints[keypoints.any(axis=1)])
+
+
+def _is_box_of(box: Points, keypoints: Points) -> bool:
+    """Whether [x, y, w, h] is a box in the image that holds the keypoints, at least one."""
+    centre, half = box[:2], box[2:] / 2
+    if not len(keypoints) or half.min() <= 0 or (centre - half).min() < -_SLACK or (centre + half).max() > 1 + _SLACK:
+        return False
+    return bool((np.abs(keypoints - centre) <= half + _SLACK).all())
+
+
+def _crosses_itself(points: Points) -> bool:
+    """Whether two sides of a closed outline cross."""
+    ends = np.roll(points, -1, axis=0)
+    side = ends - points
+
+    def turn(origin: Points, towards: Points, point: Points) -> Points:
+        away = point - origin
+        result: Points = towards[..., 0] * away[..., 1] - towards[..., 1] * away[..., 0]
+        return result
+
+    first = turn(points[:, None], side[:, None], points[None]) * turn(points[:, None], side[:, None], ends[None])
+    crossing = (first < 0) & (first.T < 0)
+    return bool(crossing.any())
