@@ -14,9 +14,9 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import masks
 from autodistill_rfdetr_seg.coco.problem import Problem
-from autodistill_rfdetr_seg.errors import AutodistillSegError, DataError, MissingInputError
-from autodistill_rfdetr_seg.images import image_size, open_rgb
-from autodistill_rfdetr_seg.readers.yolo import find_data_yaml, read_yolo
+from autodistill_rfdetr_seg.errors import DataError
+from autodistill_rfdetr_seg.images import open_rgb
+from autodistill_rfdetr_seg.readers.yolo import read_yolo
 from autodistill_rfdetr_seg.records import GroundTruth
 
 HEIGHT, WIDTH = 120, 160
@@ -251,11 +251,11 @@ CASES = {
     "pose-2d": Case(each_row(to_pose), error="rows look like poses", line=1),
     "names-str-keys": Case(in_yaml("[red, green]", "{'0': red, '1': green}")),
     "names-gap": Case(in_yaml("nc: 2\nnames: [red, green]", "names: {0: red, 1: green, 5: blue}")),
-    "names-one-short": Case(in_yaml("nc: 2\nnames: [red, green]", "names: [red]"), error="class number is not in `names`", line=3),
+    "names-one-short": Case(in_yaml("[red, green]", "[red]"), ("`nc` is not the number of names",), "class number is not in `names`", 3),
     "nc-wrong": Case(in_yaml("nc: 2", "nc: 7"), ("`nc` is not the number of names",)),
     "names-dup": Case(in_yaml("[red, green]", "[red, red]"), raised="classes 0 and 1 are both called 'red'"),
     "names-text": Case(in_yaml("[red, green]", "red, green"), raised="`names` is 'red, green', and not a list"),
-    "names-dict-value": Case(in_yaml("[red, green]", "[{name: red}, {name: green}]"), raised="line 4: the name of class 0"),
+    "names-dict-value": Case(in_yaml("[red, green]", "[{name: red}, {name: green}]"), raised="the name of class 0"),
     "apple-double": Case(apple_double),
     "cache-file": Case(cache_file),
     "sub-folders": Case(sub_folders),

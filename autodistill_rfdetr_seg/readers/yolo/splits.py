@@ -143,15 +143,18 @@ def _images(path: Path, places: Places, start: Path, note: Note) -> Iterator[tup
     if not path.is_dir():
         yield from _listed(path, places, start, note)
         return
-    for folder, names in walk(path):
+    closed: list[Path] = []
+    for folder, names in walk(path, closed=closed):
         place = Teller(note, folder)
         if not places.is_inside(folder):
             place.tell(kinds.OUTSIDE, f"the folder {places.shown(folder)} is a link that leads out of the dataset")
             continue
-        for name in names:
-            image = folder / name
+        known = places.names(folder)
+        for image in (folder / name for name in names if name in known):
             if image.suffix.lower() in SUFFIXES and _is_ours(image, places, place):
                 yield image, place
+    for folder in closed:
+        Teller(note, folder).tell(kinds.CLOSED, "the folder cannot be listed")
 
 
 def _is_ours(image: Path, places: Places, place: Teller) -> bool:
@@ -163,6 +166,8 @@ def _is_ours(image: Path, places: Places, place: Teller) -> bool:
 
 def _listed(file: Path, places: Places, start: Path, note: Note) -> Iterator[tuple[Path, Teller]]:
     """The images that the lines of a list name."""
+    if not file.is_file():
+        raise DataError(f"{file} is neither a folder nor a list of images.")
     for line, text in enumerate(read_user_text(file).split("\n"), start=1):
         stated = text.strip()
         if not stated:
