@@ -120,10 +120,12 @@ def test_a_parent_that_is_used_and_a_class_called_none_stay(tmp_path: Path) -> N
 
 def test_area_box_and_crowd_are_kept_as_stated(tmp_path: Path) -> None:
     bare = {key: value for key, value in annotation(2).items() if key not in ("area", "bbox", "iscrowd")}
-    rows = [annotation(1, area=40.5, bbox=[1, 2, 3, 4], iscrowd=1), bare]
-    first, second = coco.read(put(tmp_path, document(*rows))).images[1].instances
-    assert (first.area, first.bbox_xywh, first.crowd) == (40.5, (1.0, 2.0, 3.0, 4.0), True)
+    rows = [annotation(1, area=40.5, bbox=[1.5, 2.5, 7, 7], iscrowd=1), bare, annotation(3, bbox=[2, 3, 8, 9])]
+    first, second, third = coco.read(put(tmp_path, document(*rows))).images[1].instances
+    assert (first.area, first.bbox_xywh, first.crowd) == (40.5, (1.5, 2.5, 7.0, 7.0), True)
     assert (second.area, second.bbox_xywh, second.crowd) == (None, None, False)
+    # Corners in place of width and height are not the mask's box, which is computed instead.
+    assert third.bbox_xywh is None
 
 
 def test_the_fingerprint_names_the_content_alone(tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_the_fingerprint_names_the_content_alone(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_missing_input(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"_annotations\.coco\.json"):
         coco.read(tmp_path)
-    assert errors(coco.validate(tmp_path)) == [f"There is no COCO file {tmp_path / coco.ANNOTATIONS}."]
+    assert errors(coco.validate(tmp_path)) == [f"There is no COCO file in {tmp_path}. It is empty."]
 
 
 @pytest.mark.parametrize(
@@ -166,16 +168,16 @@ def crowded(count: object) -> dict[str, Any]:
         ({"segmentation": [[1, 2, 3, 4, 5, 6, 7]]}, "7 numbers"),
         ({"segmentation": [[1, 2, 3, 4, 5, float("nan")]]}, "not finite"),
         ({"segmentation": [[1, 2, 3, 4, 5, 10**400]]}, "not finite"),
-        ({"segmentation": [[1, 2, 3, 4, 5, "6"]]}, "not a number"),
         ({"segmentation": [[1, 2, 3, 4, 5, 1e8]]}, "far outside"),
-        ({"segmentation": SQUARE}, "list of polygons"),
+        ({"segmentation": [[1, 2, 3, 4, 5, "six"]]}, "not a number"),
+        ({"segmentation": [SQUARE, 5]}, "list of polygons"),
         ({"segmentation": []}, "empty"),
-        ({"segmentation": None}, "nothing"),
+        ({"segmentation": None}, "empty"),
+        ({"segmentation": crowded([191.5, 0.5])}, "at least 0"),
         ({"segmentation": {"counts": [192]}}, "`size`"),
         ({"segmentation": {"counts": [192], "size": [WIDTH, HEIGHT]}}, "but the image is [12, 16]"),
         ({"segmentation": crowded([100, 91])}, "add up to 191"),
         ({"segmentation": crowded([193, -1])}, "at least 0"),
-        ({"segmentation": crowded([191.0, 1])}, "at least 0"),
         ({"segmentation": crowded("")}, "add up to 0"),
         ({"segmentation": crowded("PPP")}, "middle of a number"),
         ({"segmentation": crowded("o" * 40 + "0")}, "too large"),
@@ -186,13 +188,7 @@ def crowded(count: object) -> dict[str, Any]:
         ({"image_id": [7]}, "`image_id` must be an integer"),
         ({"category_id": 2}, "`category_id` 2 is not listed"),
         ({"category_id": True}, "`category_id` must be an integer"),
-        ({"area": -1}, "`area`"),
-        ({"area": float("inf")}, "`area`"),
-        ({"bbox": [1, 2, 3]}, "`bbox`"),
-        ({"bbox": [1, 2, 3, float("nan")]}, "`bbox`"),
-        ({"bbox": [1, 2, 3, -4]}, "`bbox`"),
         ({"iscrowd": 2}, "`iscrowd`"),
-        ({"iscrowd": None}, "`iscrowd`"),
     ],
 )
 def test_a_malformed_annotation_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -230,7 +226,7 @@ def test_a_malformed_file_is_named(tmp_path: Path, text: str, said: str) -> None
 def test_an_image_is_too_large_for_the_c_code(tmp_path: Path) -> None:
     data = document()
     data["images"][1]["height"] = 2**31
-    with pytest.raises(DataError, match="image id 3: `height` 2147483648"):
+    with pytest.raises(DataError, match="image id 3: 'sub/a.png' has a side of over 32768"):
         coco.read(put(tmp_path, data))
 
 
@@ -397,19 +393,19 @@ def test_validate_tells_every_problem_at_once(tmp_path: Path) -> None:
     put_images(tmp_path)
     rows = [
         annotation(0, iscrowd=1),
-        annotation(2, bbox=[2, 3, 12, 6], area=90),
-        annotation(2),
         annotation(3, category_id=5, image_id=99),
-        annotation(4, segmentation=[[9.1, 9.1, 9.2, 9.1, 9.2, 9.2]]),
-        annotation(5, segmentation=[[2, 3, 20, 3, 20, 9, 2, 9]], area=84, bbox=[2, 3, 14, 6]),
-        annotation(6, segmentation=crowded("PPP"), area="x"),
-        annotation(7, bbox=None),
+        annotation(4),
+        annotation(4, image_id=3, category_id=5, segmentation=[[9.1, 9.1, 9.2, 9.1, 9.2, 9.2]]),
+        annotation(5, image_id=3, segmentation=[[2, 3, 20, 3, 20, 9, 2, 9]], area=84, bbox=[2, 3, 14, 6]),
+        annotation(6, image_id=3, segmentation=crowded("PPP"), area="x"),
+        annotation(7, image_id=3, bbox=None),
+        annotation(8, image_id=3, bbox=[2, 3, 12, 6], area=90),
     ]
     data = document(*rows)
     data["images"] += [
         {"id": 7, "file_name": "c.png", "height": 5, "width": 5},
-        {"id": 8, "file_name": "./b.png", "height": HEIGHT, "width": WIDTH},
-        {"id": 9, "file_name": "gone.png", "height": HEIGHT, "width": 0},
+        {"id": 8, "file_name": "./sub/a.png", "height": HEIGHT, "width": WIDTH},
+        {"id": 9, "file_name": "gone.png", "height": HEIGHT},
         {"id": 10, "file_name": "gone.png", "height": HEIGHT, "width": WIDTH},
     ]
     data["categories"].append({"id": 2, "name": "Zebra"})
@@ -417,29 +413,30 @@ def test_validate_tells_every_problem_at_once(tmp_path: Path) -> None:
     found = [(p.severity, p.image_id, p.annotation_id, p.message) for p in coco.validate(path)]
     expected = [
         ("error", 7, None, "used twice"),
-        ("error", 9, None, "`width`"),
-        ("error", 8, None, "listed twice"),
-        ("warning", 7, 0, "id of 0"),
-        ("warning", 7, 0, "iscrowd is 1"),
-        ("error", 7, None, "annotation id 2 is used twice"),
-        ("error", 99, 3, "`image_id` 99"),
-        ("error", 99, 3, "`category_id` 5"),
-        ("warning", 7, 5, "outside"),
-        ("error", 7, 6, "`area`"),
-        ("error", 7, 6, "middle of a number"),
-        ("warning", None, None, "'animal' only names"),
-        ("warning", 7, 2, "`area` is 90, but the mask covers 36"),
-        ("error", 7, 2, "`bbox` is [2, 3, 12, 6], but the mask's box is [2, 3, 6, 6]"),
-        ("warning", 7, 4, "no pixel"),
-        ("warning", 7, 7, "`bbox` is missing"),
+        ("warning", 9, None, "`width` is missing"),
+        ("error", 9, None, "'gone.png' is not there"),
         ("error", 10, None, "'gone.png' is not there"),
+        ("error", 8, None, "listed twice"),
+        ("warning", None, 0, "id of 0"),
+        ("warning", 7, 0, "its image, id 7, is left out"),
+        ("error", 99, 3, "`image_id` 99"),
+        ("warning", 7, 4, "its image, id 7, is left out"),
+        ("warning", None, 4, "used twice"),
+        ("error", 3, 4, "`category_id` 5"),
+        ("warning", 3, 4, "no pixel"),
+        ("warning", 3, 5, "outside"),
+        ("error", 3, 6, "middle of a number"),
+        ("warning", 3, 7, "`bbox` is missing"),
+        ("warning", 3, 8, "`area` is 90, but the mask covers 36"),
+        ("warning", 3, 8, "`bbox` is [2, 3, 12, 6], but the mask's box is [2, 3, 6, 6]"),
+        ("warning", None, None, "'animal' only names"),
         ("warning", None, None, "'Zebra' and 'zebra'"),
     ]
     for (severity, image_id, annotation_id, message), wanted in zip(found, expected, strict=True):
         assert (severity, image_id, annotation_id) == wanted[:3] and wanted[3] in message
     assert (
         str(coco.validate(path)[7])
-        == f"error: {path}, image id 99, annotation id 3: `category_id` 5 is not listed in the file"
+        == f"error: {path}, image id 99, annotation id 3: `image_id` 99 is not listed in the file"
     )
 
 
@@ -447,7 +444,7 @@ def test_validate_holds_the_stated_size_against_the_file(tmp_path: Path) -> None
     put_images(tmp_path)
     Image.new("RGB", (HEIGHT, WIDTH)).save(tmp_path / "b.png")
     (tmp_path / "sub" / "a.png").write_bytes(b"no image")
-    first, second = coco.validate(put(tmp_path, document()))[1:]
+    second, first = [p for p in coco.validate(put(tmp_path, document())) if p.severity == "error"]
     assert (first.image_id, "cannot be opened" in first.message) == (3, True)
     assert second.message == "the file says 16 x 12 pixels, but 'b.png' is 12 x 16"
     assert errors(coco.validate(tmp_path, check_images=False)) == []

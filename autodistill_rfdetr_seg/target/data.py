@@ -31,12 +31,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A dataset to train on: its folder, what was understood of it, and, of a dataset that `build` made and nobody has
-    edited, the `fingerprint` that names its content."""
+    """A dataset to train on: its folder, and what was understood of it.
+
+    `fingerprint` names the content, None where that is known once it is prepared. `as_it_is` where `build` made the
+    dataset and nobody has edited it since: RF-DETR reads that itself.
+    """
 
     root: Path
     source: AnnotatedSource
-    fingerprint: str | None
+    fingerprint: str | None = None
+    as_it_is: bool = False
 
     @property
     def splits(self) -> dict[str, GroundTruth]:
@@ -46,7 +50,7 @@ class TrainingData:
 
     def folder(self, work: Path) -> Path:
         """The folder that RF-DETR reads, for a training that works in `work`."""
-        return work / _PREPARED if self.fingerprint is None else self.root
+        return self.root if self.as_it_is else work / _PREPARED
 
     def prepare(self, work: Path, *, progress: bool = True) -> str:
         """Makes `folder(work)` what it is to be; what names its content.
@@ -54,12 +58,12 @@ class TrainingData:
         Raises:
             DataError: an image cannot be decoded.
         """
-        if self.fingerprint is not None:
+        if self.as_it_is and self.fingerprint is not None:
             return self.fingerprint
         info = {"description": "What autodistill-rfdetr-seg understood of a dataset, for training.", "version": "1.0"}
         with replacing_folder(self.folder(work)) as folder:
             written = write_clean(self.splits, folder, info=info, crowds=False, progress=progress)
-        return str(written["fingerprint"])
+        return self.fingerprint or str(written["fingerprint"])
 
 
 def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool = False) -> TrainingData:
@@ -82,12 +86,14 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool
             f"{path} is one set of images, and training needs a train and a valid split.",
             f"Put the images and {coco.ANNOTATIONS} of each into the folders train and valid.",
         )
-    own = (root / INDEX).is_file()
-    digest = annotations_fingerprint(root) if own else None
-    if own and digest != read_index(root)["fingerprint"]:
-        _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
-        digest = None
-    data = TrainingData(root, source, digest)
+    as_it_is = False
+    digest = dataset.fingerprint if isinstance(dataset, SegDataset) else None
+    if (root / INDEX).is_file():
+        digest = annotations_fingerprint(root)
+        as_it_is = digest == read_index(root)["fingerprint"]
+        if not as_it_is:
+            _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
+    data = TrainingData(root, source, digest, as_it_is)
     _check_splits(data)
     return data
 

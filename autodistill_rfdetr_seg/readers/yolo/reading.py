@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
+=======
+from collections.abc import Iterator, Mapping, Sequence
+>>>>>>> w-yolo
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +26,11 @@ from .data_yaml import DataYaml, read_data_yaml
 from .label_files import LabelFiles
 from .labels import Row, read_rows
 from .places import Places
+<<<<<<< HEAD
 from .poses import look_like_poses
+=======
+from .poses import PoseWatch
+>>>>>>> w-yolo
 from .splits import split_images
 
 # Seconds of reading before its progress is shown.
@@ -57,6 +65,7 @@ def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, Gro
     places = Places(data.root)
     splits = split_images(data, places, note)
     jobs = _jobs(splits, places, note)
+<<<<<<< HEAD
     index = {number: at for at, number in enumerate(data.names)}
     found: dict[str, list[TruthImage]] = {split: [] for split in splits}
     outlines: list[tuple[Path, Row]] = []
@@ -66,6 +75,16 @@ def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, Gro
             if image is not None:
                 found[job.split].append(image)
     if _tell_poses(outlines, data, note):
+=======
+    images = _Images(data, places, note)
+    found: dict[str, list[TruthImage]] = {split: [] for split in splits}
+    with tqdm(jobs, desc="Reading", unit="image", delay=_PATIENCE, leave=False, disable=not progress) as bar:
+        for job in bar:
+            image = images.read(job)
+            if image is not None:
+                found[job.split].append(image)
+    if images.tell_poses():
+>>>>>>> w-yolo
         found = {split: [replace(image, instances=()) for image in images] for split, images in found.items()}
     classes, numbers = Classes(tuple(data.names.values())), tuple(data.names)
     return {
@@ -110,6 +129,7 @@ def _is_blank(label: Path) -> bool:
         return False
 
 
+<<<<<<< HEAD
 def _read_image(
     job: _Job, data: DataYaml, places: Places, index: Mapping[int, int], outlines: list[tuple[Path, Row]], note: Note
 ) -> TruthImage | None:
@@ -137,6 +157,57 @@ def _read_image(
             instances.append(TruthInstance(index[row.number], rle, polygons=True))
             outlines.append((job.label or job.image, row))
     return TruthImage(places.shown(job.image), job.image, height, width, tuple(instances))
+=======
+class _Images:
+    """Reads the images of a dataset, one after the other."""
+
+    def __init__(self, data: DataYaml, places: Places, note: Note) -> None:
+        self._data = data
+        self._places = places
+        self._note = note
+        self._index = {number: at for at, number in enumerate(data.names)}
+        self._poses = PoseWatch()
+        self._first: Teller | None = None
+
+    def read(self, job: _Job) -> TruthImage | None:
+        """The image with its instances, or None where it cannot be read."""
+        place = Teller(self._note, job.image)
+        try:
+            height, width = image_size(job.image)
+        except DataError as error:
+            place.tell(kinds.OPEN, error.message.rstrip("."))
+            return None
+        if max(height, width) > segmentations.MAX_SIDE:
+            place.tell(kinds.SIDE, f"{width} x {height} pixels; a side may have {segmentations.MAX_SIDE}")
+            return None
+        instances: tuple[TruthInstance, ...] = ()
+        if job.label is not None:
+            try:
+                text = read_user_text(job.label)
+            except DataError as error:
+                Teller(self._note, job.label).tell(kinds.TEXT, error.message.rstrip("."))
+                return None
+            instances = tuple(self._instances(text, job.label, height, width))
+        return TruthImage(self._places.shown(job.image), job.image, height, width, instances)
+
+    def tell_poses(self) -> bool:
+        """Tells where all rows of the dataset look like keypoints; `task` in the data.yaml settles it."""
+        if self._data.task == "segment" or not self._poses.poses or self._first is None:
+            return False
+        rows, points = self._poses.rows, self._poses.points
+        message = f"all {rows} rows have {2 * points + 1} numbers and look like a box and {points - 2} keypoints"
+        self._first.tell(kinds.LIKE_POSES, message)
+        return True
+
+    def _instances(self, text: str, label: Path, height: int, width: int) -> Iterator[TruthInstance]:
+        for row in read_rows(text, label, self._data, self._note):
+            place = Teller(self._note, label, line=row.line)
+            rle = _mask(row, height, width, place)
+            if rle is not None:
+                self._first = self._first or place
+                self._poses.see(row.points)
+                yield TruthInstance(self._index[row.number], rle, polygons=True)
+>>>>>>> w-yolo
 
 
 def _mask(row: Row, height: int, width: int, place: Teller) -> Rle | None:
@@ -148,7 +219,11 @@ def _mask(row: Row, height: int, width: int, place: Teller) -> Rle | None:
         place.tell(kinds.MASK, str(error))
         return None
     area = masks.area(rle)
+<<<<<<< HEAD
     longest = float(np.ptp(points, axis=0).max())
+=======
+    longest = float((points.max(axis=0) - points.min(axis=0)).max())
+>>>>>>> w-yolo
     if longest >= _POINT and area <= 2 * longest and _thickness(points) < _THICKNESS:
         place.tell(kinds.LINE, "all points of the polygon lie on one line: it has no inside")
         return None
@@ -163,6 +238,7 @@ def _thickness(points: npt.NDArray[np.float64]) -> float:
     centred = points - points.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     return float(np.ptp(centred @ directions[-1]))
+<<<<<<< HEAD
 
 
 def _tell_poses(outlines: Sequence[tuple[Path, Row]], data: DataYaml, note: Note) -> bool:
@@ -174,3 +250,5 @@ def _tell_poses(outlines: Sequence[tuple[Path, Row]], data: DataYaml, note: Note
     message = f"all {len(outlines)} rows have {count} numbers and look like a box and {len(row.points) - 2} keypoints"
     Teller(note, label, line=row.line).tell(kinds.LIKE_POSES, message)
     return True
+=======
+>>>>>>> w-yolo

@@ -50,7 +50,7 @@ def split_images(data: DataYaml, places: Places, note: Note) -> dict[str, list[P
 
 def _usual(data: DataYaml, places: Places, note: Note) -> dict[str, tuple[str, ...]]:
     """The usual folders of the splits, for a data.yaml that declares none."""
-    found = {}
+    found: dict[str, tuple[str, ...]] = {}
     for split, usual in _USUAL.items():
         there = [name for name in usual if (data.root / name).is_dir()]
         if len(there) > 1:
@@ -103,7 +103,9 @@ def _find_declared(data: DataYaml, places: Places, start: Path, split: str, stat
     try:
         found = places.find(start, stated, strip=True)
     except DataError as error:
-        raise DataError(f"{data.file}: the {split} split: {error.message}", error.hint) from error
+        inner = stated.replace("\\", "/").removeprefix("../")
+        both = f"There is {start / inner} too: write `{inner}` if that is meant." if (start / inner).exists() else None
+        raise DataError(f"{data.file}: the {split} split: {error.message}", both or error.hint) from error
     if found is not None:
         _tell_spelling(found, stated, data, places, note)
         return found.path
@@ -141,15 +143,18 @@ def _images(path: Path, places: Places, start: Path, note: Note) -> Iterator[tup
     if not path.is_dir():
         yield from _listed(path, places, start, note)
         return
-    for folder, names in walk(path):
+    closed: list[Path] = []
+    for folder, names in walk(path, closed=closed):
         place = Teller(note, folder)
         if not places.is_inside(folder):
             place.tell(kinds.OUTSIDE, f"the folder {places.shown(folder)} is a link that leads out of the dataset")
             continue
-        for name in names:
-            image = folder / name
+        known = places.names(folder)
+        for image in (folder / name for name in names if name in known):
             if image.suffix.lower() in SUFFIXES and _is_ours(image, places, place):
                 yield image, place
+    for folder in closed:
+        Teller(note, folder).tell(kinds.CLOSED, "the folder cannot be listed")
 
 
 def _is_ours(image: Path, places: Places, place: Teller) -> bool:
@@ -161,6 +166,8 @@ def _is_ours(image: Path, places: Places, place: Teller) -> bool:
 
 def _listed(file: Path, places: Places, start: Path, note: Note) -> Iterator[tuple[Path, Teller]]:
     """The images that the lines of a list name."""
+    if not file.is_file():
+        raise DataError(f"{file} is neither a folder nor a list of images.")
     for line, text in enumerate(read_user_text(file).split("\n"), start=1):
         stated = text.strip()
         if not stated:
