@@ -69,11 +69,7 @@ _LINKABLE = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP"
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF")
 _ORIENTATION_TAG = 0x0112
 # The orientations that exchange height and width.
-<<<<<<< HEAD
 _QUARTER_TURNS = (5, 6, 7, 8)
-=======
-_SIDEWAYS = (5, 6, 7, 8)
->>>>>>> w-yolo
 # Bytes of a PNG's EXIF: a JPEG's has less than 64 KiB.
 _MOST_EXIF = 2**20
 # Where a PNG's first chunk has its kind of colour, after the bits of a channel; how many channels each has.
@@ -342,68 +338,7 @@ def _orientation(image: Image.Image, file: IO[bytes]) -> int:
     orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG)
     if orientation is None and image.format == "PNG":
         orientation = _last_png_orientation(file)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _last_png_orientation(file: IO[bytes]) -> int | None:
-    """The orientation of a PNG's `eXIf` chunk, which may stand behind the pixels; the pixels are passed over."""
-    from PIL import Image
-
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        size = int.from_bytes(head[:4], "big")
-        if head[4:] == b"eXIf" and size < _MOST_EXIF:
-            exif = Image.Exif()
-            exif.load(file.read(size))
-            return exif.get(_ORIENTATION_TAG)
-        file.seek(size + 4, io.SEEK_CUR)
-    return None
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image file in pixels, EXIF orientation applied, from its header: no pixel is decoded.
-
-    Raises:
-        DataError: it cannot be read, is no image in a known format, or has more pixels than are allowed.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
-            head = file.read(12)
-            if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
-                _learn_heic(str(path))
-            file.seek(0)
-            with Image.open(file, formats=_formats()) as image:
-                width, height = image.size
-                turned = _is_turned(image, file)
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not an image in a known format.") from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(f"{path} has too many pixels to be safe ({_line(error)}).", None) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or _line(error)}.") from error
-    except Exception as error:  # Pillow's parsers raise whatever they stumble over.
-        raise DataError(f"{path} cannot be read: {type(error).__name__} {_line(error)}.") from error
-    if width * height > _allowed * 1e6:
-        raise _too_large(f"{path} has {width} x {height} pixels: too many to be safe.", width * height)
-    return (width, height) if turned else (height, width)
-
-
-def _is_turned(image: Image.Image, file: IO[bytes]) -> bool:
-    """Whether an opened image stands upright on its side only: its EXIF orientation exchanges height and width."""
-    from PIL import Image
-
-    if image.format == "TIFF":
-        return False  # Pillow gives the size of the turned pixels.
-    # A PNG's own method decodes the pixels to look behind them.
-    orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG)
-    if orientation is None and image.format == "PNG":
-        orientation = _last_png_orientation(file)
-    return orientation in _SIDEWAYS
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def _last_png_orientation(file: IO[bytes]) -> int | None:

@@ -6,16 +6,10 @@ This package is the only place that knows a category id; everywhere else a class
 from .alignment import align, ground_truth
 from .layout import ANNOTATIONS, find_files, listing, locate, split_of
 from .lines import instance_row, read_instance
-<<<<<<< HEAD
 from .parsing import parse
 from .problem import Kind, Note, Problem, by_kind
 from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
 from .results import read_results, to_dataset, to_results, write_results
-=======
-from .parsing import ANNOTATIONS
-from .problem import Problem
-from .reading import align, ground_truth, label_of, read, read_results, read_rows, to_dataset, to_results, write_results
->>>>>>> w-yolo
 from .single import from_answer, image_file
 from .validation import validate
 from .writing import write

@@ -29,7 +29,7 @@ class Kind:
     @property
     def leaves_out(self) -> bool:
         """Whether what a problem is about is not in what was read."""
-        return self.treatment.startswith("left out")
+        return any(words in self.treatment for words in ("left out", "not read", "nothing of it is read"))
 
 
 OTHER = {severity: Kind(severity, "other problem") for severity in ("error", "warning")}

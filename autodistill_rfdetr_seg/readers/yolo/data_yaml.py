@@ -61,14 +61,10 @@ def find_data_yaml(source: Path) -> Path | None:
     for name in _NAMES:
         if (source / name).is_file():
             return source / name
-<<<<<<< HEAD
-    others = sorted(path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file())
-=======
     try:
         others = [path for path in source.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
     except OSError:
         return None
->>>>>>> w-yolo
     found = [path for path in others if not path.name.startswith(".") and _has_names(path)]
     return found[0] if len(found) == 1 else None
 

@@ -43,10 +43,7 @@ TWO_FIT = Kind(
 OUTSIDE = Kind(
     "error", "leads out of the dataset's folder", "it is not read", "Copy or hard-link the file into the folder."
 )
-<<<<<<< HEAD
-=======
 CLOSED = Kind("error", "folder cannot be listed", "nothing of it is read", "Give yourself the right to read it.")
->>>>>>> w-yolo
 OPEN = Kind("error", "image cannot be opened", _IMAGE_OUT, "Remove the image, or save it again.")
 SIDE = Kind("error", "image is too large for a mask", _IMAGE_OUT, "Cut the image into tiles.")
 LISTED_TWICE = Kind("warning", "image is listed twice in a split", "read once", "Remove one of the lines.")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Iterator, Sequence
-=======
 from collections.abc import Sequence
->>>>>>> w-yolo
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...coco.problem import Note, Teller
 from ...files import read_user_text
-<<<<<<< HEAD
-=======
 from ...folders import walk
->>>>>>> w-yolo
 from ...images import SUFFIXES
 from . import kinds
 from .places import Places, loosely
@@ -54,12 +47,7 @@ class LabelFiles:
         exact = [name for name in fitting if name[: -len(_SUFFIX)] == image.stem]
         if not exact and fitting:
             # A file in another spelling may be that of an image of that very name.
-<<<<<<< HEAD
-            taken = {Path(name).stem for name in self._places.names(image.parent) if _is_image(name)}
-            fitting = [name for name in fitting if name[: -len(_SUFFIX)] not in taken]
-=======
             fitting = [name for name in fitting if not self._has_image(image.parent, name[: -len(_SUFFIX)])]
->>>>>>> w-yolo
         fitting = exact or fitting
         if not fitting:
             return None, True
@@ -75,16 +63,6 @@ class LabelFiles:
         return label, place.sound
 
     def tell_orphans(self, images: Sequence[Path]) -> None:
-<<<<<<< HEAD
-        """Tells of label files that no image fits; `images` are all that are read."""
-        named: dict[Path, set[str]] = {}
-        for folder in {image.parent for image in images}:
-            stems = {loosely(Path(name).stem) for name in self._places.names(folder) if _is_image(name)}
-            named.setdefault(self._home(folder).folder, set()).update(stems)
-        for folder, home in {home.folder: home for home in self._homes.values()}.items():
-            for stem, files in home.names.items():
-                for label in (folder / name for name in files if stem not in named.get(folder, set())):
-=======
         """Tells of label files in the folders of those of `images`, and below, that no image on disk fits."""
         twins: dict[Path, set[Path]] = {}
         for folder in dict.fromkeys(image.parent for image in images):
@@ -97,7 +75,6 @@ class LabelFiles:
             stems = {loosely(Path(name).stem) for name in names}
             for stem, files in self._label_names(labels).items():
                 for label in (labels / name for name in files if stem not in stems):
->>>>>>> w-yolo
                     if _looks_like_labels(label):
                         Teller(self._note, label).tell(kinds.ORPHAN, "there is no image for this label file")
 
@@ -111,26 +88,15 @@ class LabelFiles:
         return self._homes[folder]
 
     def _find_home(self, folder: Path) -> _Home:
-<<<<<<< HEAD
-        beside = dict(self._label_names(folder))
-=======
         beside = self._label_names(folder)
->>>>>>> w-yolo
         base, expected = self._swapped(folder)
         if expected is None:
             return _Home(folder, True, beside)
         found = self._places.find(self._places.root, str(expected.relative_to(self._places.root)))
-<<<<<<< HEAD
-        with_image = [files[0] for stem, files in beside.items() for name in files if self._image_of(folder, stem)]
-        if found is not None and found.path.is_dir():
-            self._tell_beside(folder, with_image, found.path)
-            return _Home(found.path, False, dict(self._label_names(found.path)))
-=======
         with_image = [files[0] for stem, files in beside.items() if self._has_image(folder, stem, loose=True)]
         if found is not None and found.path.is_dir():
             self._tell_beside(folder, with_image, found.path)
             return _Home(found.path, False, self._label_names(found.path))
->>>>>>> w-yolo
         labels = self._places.find(self._places.root, str(base)) if base is not None else None
         if with_image and labels is None:
             first = folder / with_image[0]
@@ -157,22 +123,12 @@ class LabelFiles:
         base = Path(*parts[: at[-1]], "labels")
         return base, self._places.root / base / Path(*parts[at[-1] + 1 :])
 
-<<<<<<< HEAD
-    def _label_names(self, folder: Path) -> Iterator[tuple[str, list[str]]]:
-=======
     def _label_names(self, folder: Path) -> dict[str, list[str]]:
         """The label files in a folder by their loose stem."""
->>>>>>> w-yolo
         found: dict[str, list[str]] = {}
         for name in self._places.names(folder):
             if name[-len(_SUFFIX) :].lower() == _SUFFIX:
                 found.setdefault(loosely(name[: -len(_SUFFIX)]), []).append(name)
-<<<<<<< HEAD
-        yield from found.items()
-
-    def _image_of(self, folder: Path, stem: str) -> bool:
-        return any(self._places.alike(folder, f"{stem}{suffix}") for suffix in SUFFIXES)
-=======
         return found
 
     def _has_image(self, folder: Path, stem: str, *, loose: bool = False) -> bool:
@@ -182,7 +138,6 @@ class LabelFiles:
             if alike and (loose or any(Path(name).stem == stem for name in alike)):
                 return True
         return False
->>>>>>> w-yolo
 
 
 def _is_image(name: str) -> bool:

@@ -24,18 +24,12 @@ Shares = npt.NDArray[np.float64]
 
 _BOX = 4
 _FEWEST = 6
-<<<<<<< HEAD
-=======
 _LISTED = 12
->>>>>>> w-yolo
 # Shares over 1 that are rounding, those that are a tool's carelessness, and those that can only be pixels.
 _ROUNDING = 1e-5
 _JUST_OUTSIDE = 0.01
 _PIXELS = 1.5
-<<<<<<< HEAD
-=======
 _MISSING = re.compile(r",\s*,")
->>>>>>> w-yolo
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 
 
@@ -73,14 +67,7 @@ def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], p
     fields = _fields(raw, place)
     values = _values(fields[1:]) if fields else None
     if values is None:
-<<<<<<< HEAD
-        said = f"the row is not numbers: {shown(' '.join(raw.split()))}"
-        if fields and fields[0] in numbers:
-            said = f"the row begins with a name; {fields[0]!r} is class {numbers[fields[0]]}"
-        place.tell(kinds.NUMBERS, said)
-=======
         place.tell(kinds.NUMBERS, f"the row is not numbers: {shown(' '.join(raw.split()))}")
->>>>>>> w-yolo
         return None
     number = _class_number(fields[0], data, numbers, place)
     if number is None or not _is_polygon(values, data, place):
@@ -90,28 +77,6 @@ def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], p
 
 
 def _fields(raw: str, place: Teller) -> list[str]:
-<<<<<<< HEAD
-    """The numbers of a row as text: apart by white space, or by commas; empty where both ways could be meant."""
-    words = raw.replace("\ufeff", " ").split()
-    if "," not in raw:
-        return words
-    apart = raw.replace(",", " ").split()
-    decimal = [word.replace(",", ".") for word in words] if all(map(_DECIMAL_COMMA.fullmatch, words)) else []
-    sound = [fields for fields in (apart, decimal) if _is_sound(fields)]
-    if len(sound) != 1:
-        return []
-    kind = kinds.COMMAS if sound[0] is apart else kinds.DECIMAL_COMMAS
-    place.tell(kind, f"the row has commas: {shown(raw.strip())}")
-    return sound[0]
-
-
-def _is_sound(fields: list[str]) -> bool:
-    """Whether fields are a row as it should be: a class, and a box or polygon in shares."""
-    values = _values(fields[1:])
-    if not fields or values is None or _values(fields[:1]) is None:
-        return False
-    return (len(values) == _BOX or (len(values) >= _FEWEST and len(values) % 2 == 0)) and max(values) <= _PIXELS
-=======
     """The numbers of a row as text: apart by white space, or by commas; empty where they cannot be told apart."""
     if not raw.isascii():
         raw = raw.replace("\ufeff", " ")
@@ -135,16 +100,10 @@ def _is_sound(fields: list[str]) -> bool:
     """Whether numbers are a row as it should be: a class, and a box or polygon in shares."""
     values = [float(field) for field in fields[1:]]
     return len(values) >= _BOX and len(values) % 2 == 0 and max(values) <= _PIXELS
->>>>>>> w-yolo
 
 
 def _values(fields: list[str]) -> list[float] | None:
     """The finite numbers that the fields are, or None."""
-<<<<<<< HEAD
-    if not all(field.isascii() and "_" not in field for field in fields):
-        return None
-=======
->>>>>>> w-yolo
     try:
         values = list(map(float, fields))
     except ValueError:
@@ -169,14 +128,10 @@ def _class_number(field: str, data: DataYaml, numbers: Mapping[str, int], place:
 
 def _span(data: DataYaml) -> str:
     known = list(data.names)
-<<<<<<< HEAD
-    return f"{known[0]} to {known[-1]}" if len(known) > 1 else str(known[0])
-=======
     if len(known) > 1 and known == list(range(known[0], known[0] + len(known))):
         return f"{known[0]} to {known[-1]}"
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
     return ", ".join(map(str, known[:_LISTED])) + more
->>>>>>> w-yolo
 
 
 def _is_polygon(values: list[float], data: DataYaml, place: Teller) -> bool:

@@ -71,15 +71,11 @@ class Places:
         return linked and not real_path(file).is_relative_to(self._real)
 
     def names(self, folder: Path) -> dict[str, bool]:
-<<<<<<< HEAD
-        """The names in a folder, hidden ones left out, and whether each is a link; empty where there is no folder."""
-=======
         """The names in a folder, hidden ones left out, and whether each is a link; empty where there is no folder.
 
         Raises:
             DataError: it cannot be listed.
         """
->>>>>>> w-yolo
         return self._list(folder).names
 
     def alike(self, folder: Path, name: str) -> list[str]:
@@ -130,13 +126,6 @@ class Places:
             try:
                 with os.scandir(folder) as entries:
                     for entry in sorted(entries, key=lambda one: one.name):
-<<<<<<< HEAD
-                        if not entry.name.startswith("."):
-                            names[entry.name] = entry.is_symlink()
-                            loose.setdefault(loosely(entry.name), []).append(entry.name)
-            except OSError:
-                names, loose = {}, {}
-=======
                         if not entry.name.startswith(".") and _can_be_read(entry):
                             names[entry.name] = entry.is_symlink()
                             loose.setdefault(loosely(entry.name), []).append(entry.name)
@@ -144,19 +133,15 @@ class Places:
                 names, loose = {}, {}
             except OSError as error:
                 raise DataError(f"The folder {folder} cannot be listed: {error.strerror or error}.") from error
->>>>>>> w-yolo
             self._listed[folder] = _Folder(names, loose)
         return self._listed[folder]
 
 
-<<<<<<< HEAD
-=======
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file, a folder, or a link that leads nowhere: a pipe would be waited for."""
     return entry.is_file() or entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
 
 
->>>>>>> w-yolo
 def loosely(name: str) -> str:
     """A name without regard to letter case and Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

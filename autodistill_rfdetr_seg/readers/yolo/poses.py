@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-<<<<<<< HEAD
-=======
 from dataclasses import dataclass
->>>>>>> w-yolo
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +13,7 @@ Points = npt.NDArray[np.float64]
 _BOX = 4
 _SLACK = 0.01
 _FEWEST_ROWS = 6
-<<<<<<< HEAD
-_LOOKED_AT = 50
-=======
 _FEWEST_POINTS = 3
->>>>>>> w-yolo
 
 
 def is_pose_with_visibility(values: Sequence[float]) -> bool:
@@ -33,21 +26,6 @@ def is_pose_with_visibility(values: Sequence[float]) -> bool:
     return _is_box_of(np.array(values[:_BOX]), triples[triples[:, 2] > 0, :2])
 
 
-<<<<<<< HEAD
-def look_like_poses(outlines: Sequence[Points]) -> bool:
-    """Whether all outlines of a dataset, each (N, 2) shares, could be a box and keypoints without visibility, and are
-    odd as outlines.
-
-    All have as many points, all but two of them lie in the box that the first two would make, and half of the outlines
-    cross themselves.
-    """
-    if len(outlines) < _FEWEST_ROWS or len(outlines[0]) < 4:
-        return False
-    if len({len(points) for points in outlines}) > 1 or not all(map(_could_be_pose, outlines)):
-        return False
-    looked_at = outlines[:_LOOKED_AT]
-    return 2 * sum(map(_crosses_itself, looked_at)) >= len(looked_at)
-=======
 @dataclass
 class PoseWatch:
     """Looks at all outlines of a dataset, one after the other, and tells whether they are rather poses.
@@ -74,7 +52,6 @@ class PoseWatch:
     def poses(self) -> bool:
         """Whether what was seen are poses."""
         return self._possible and self.rows >= _FEWEST_ROWS and 2 * self.crossing >= self.rows
->>>>>>> w-yolo
 
 
 def _could_be_pose(points: Points) -> bool:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Mapping, Sequence
-=======
 from collections.abc import Iterator, Mapping, Sequence
->>>>>>> w-yolo
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,11 +22,7 @@ from .data_yaml import DataYaml, read_data_yaml
 from .label_files import LabelFiles
 from .labels import Row, read_rows
 from .places import Places
-<<<<<<< HEAD
-from .poses import look_like_poses
-=======
 from .poses import PoseWatch
->>>>>>> w-yolo
 from .splits import split_images
 
 # Seconds of reading before its progress is shown.
@@ -65,17 +57,6 @@ def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, Gro
     places = Places(data.root)
     splits = split_images(data, places, note)
     jobs = _jobs(splits, places, note)
-<<<<<<< HEAD
-    index = {number: at for at, number in enumerate(data.names)}
-    found: dict[str, list[TruthImage]] = {split: [] for split in splits}
-    outlines: list[tuple[Path, Row]] = []
-    with tqdm(jobs, desc="Reading", unit="image", delay=_PATIENCE, leave=False, disable=not progress) as bar:
-        for job in bar:
-            image = _read_image(job, data, places, index, outlines, note)
-            if image is not None:
-                found[job.split].append(image)
-    if _tell_poses(outlines, data, note):
-=======
     images = _Images(data, places, note)
     found: dict[str, list[TruthImage]] = {split: [] for split in splits}
     with tqdm(jobs, desc="Reading", unit="image", delay=_PATIENCE, leave=False, disable=not progress) as bar:
@@ -84,7 +65,6 @@ def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, Gro
             if image is not None:
                 found[job.split].append(image)
     if images.tell_poses():
->>>>>>> w-yolo
         found = {split: [replace(image, instances=()) for image in images] for split, images in found.items()}
     classes, numbers = Classes(tuple(data.names.values())), tuple(data.names)
     return {
@@ -129,35 +109,6 @@ def _is_blank(label: Path) -> bool:
         return False
 
 
-<<<<<<< HEAD
-def _read_image(
-    job: _Job, data: DataYaml, places: Places, index: Mapping[int, int], outlines: list[tuple[Path, Row]], note: Note
-) -> TruthImage | None:
-    """The image with its instances, or None where it cannot be read; its rows are added to `outlines`."""
-    place = Teller(note, job.image)
-    try:
-        height, width = image_size(job.image)
-    except DataError as error:
-        place.tell(kinds.OPEN, error.message.rstrip("."))
-        return None
-    if max(height, width) > segmentations.MAX_SIDE:
-        place.tell(kinds.SIDE, f"{width} x {height} pixels; a side may have {segmentations.MAX_SIDE}")
-        return None
-    rows: list[Row] = []
-    if job.label is not None:
-        try:
-            rows = read_rows(read_user_text(job.label), job.label, data, note)
-        except DataError as error:
-            Teller(note, job.label).tell(kinds.TEXT, error.message.rstrip("."))
-            return None
-    instances = []
-    for row in rows:
-        rle = _mask(row, height, width, Teller(note, job.label or job.image, line=row.line))
-        if rle is not None:
-            instances.append(TruthInstance(index[row.number], rle, polygons=True))
-            outlines.append((job.label or job.image, row))
-    return TruthImage(places.shown(job.image), job.image, height, width, tuple(instances))
-=======
 class _Images:
     """Reads the images of a dataset, one after the other."""
 
@@ -207,7 +158,6 @@ class _Images:
                 self._first = self._first or place
                 self._poses.see(row.points)
                 yield TruthInstance(self._index[row.number], rle, polygons=True)
->>>>>>> w-yolo
 
 
 def _mask(row: Row, height: int, width: int, place: Teller) -> Rle | None:
@@ -219,11 +169,7 @@ def _mask(row: Row, height: int, width: int, place: Teller) -> Rle | None:
         place.tell(kinds.MASK, str(error))
         return None
     area = masks.area(rle)
-<<<<<<< HEAD
-    longest = float(np.ptp(points, axis=0).max())
-=======
     longest = float((points.max(axis=0) - points.min(axis=0)).max())
->>>>>>> w-yolo
     if longest >= _POINT and area <= 2 * longest and _thickness(points) < _THICKNESS:
         place.tell(kinds.LINE, "all points of the polygon lie on one line: it has no inside")
         return None
@@ -238,17 +184,3 @@ def _thickness(points: npt.NDArray[np.float64]) -> float:
     centred = points - points.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     return float(np.ptp(centred @ directions[-1]))
-<<<<<<< HEAD
-
-
-def _tell_poses(outlines: Sequence[tuple[Path, Row]], data: DataYaml, note: Note) -> bool:
-    """Tells where all rows of a dataset look like keypoints; `task` in the data.yaml settles it."""
-    if data.task == "segment" or not look_like_poses([row.points for _, row in outlines]):
-        return False
-    label, row = outlines[0]
-    count = 1 + row.points.size
-    message = f"all {len(outlines)} rows have {count} numbers and look like a box and {len(row.points) - 2} keypoints"
-    Teller(note, label, line=row.line).tell(kinds.LIKE_POSES, message)
-    return True
-=======
->>>>>>> w-yolo
