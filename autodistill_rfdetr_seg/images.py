@@ -338,7 +338,7 @@ def _orientation(image: Image.Image, file: IO[bytes]) -> int:
     orientation = Image.Image.getexif(image).get(_ORIENTATION_TAG)
     if orientation is None and image.format == "PNG":
         orientation = _last_png_orientation(file)
-    return int(orientation) if orientation in range(1, 9) else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _last_png_orientation(file: IO[bytes]) -> int | None:

@@ -226,7 +226,7 @@ def test_a_malformed_file_is_named(tmp_path: Path, text: str, said: str) -> None
 def test_an_image_is_too_large_for_the_c_code(tmp_path: Path) -> None:
     data = document()
     data["images"][1]["height"] = 2**31
-    with pytest.raises(DataError, match="image id 3: 'sub/a.png' has a side of over 32768"):
+    with pytest.raises(DataError, match=r"image id 3: 'sub/a\.png' has a side of over 32768"):
         coco.read(put(tmp_path, data))
 
 

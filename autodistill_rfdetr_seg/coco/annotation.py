@@ -196,6 +196,8 @@ def _bbox(row: Row, rle: Rle, place: Teller) -> Box | None:
     if x is None or y is None or width is None or height is None or width < 0 or height < 0:
         place.tell(kinds.BOX_FORM, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
         return None
+    if any(isinstance(side, str) for side in stated):
+        place.tell(kinds.BOX_FORM, f"`bbox` holds text: {shown(stated)}")
     box = (x, y, width, height)
     drawn = masks.bbox_xywh(rle)
     if masks.area(rle) and _far(box, drawn):

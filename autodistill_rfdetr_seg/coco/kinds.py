@@ -33,7 +33,7 @@ ID_TEXT = _warning("id is text", "taken as it is")
 NO_ID = _error("row has no id", "left out", "Give every image and category an `id` of its own.")
 ID_TWICE = _error("id used twice", "the rows and what points to them are left out", "Give every row its own `id`.")
 ROW_TWICE = _warning("row is there twice", "read once")
-ANNOTATION_ID = _warning("annotation id is missing or used twice", "every annotation is kept, and numbered anew")
+ANNOTATION_ID = _warning("annotation id is missing or used twice", "every annotation is kept under a new id")
 ANNOTATION_ID_ZERO = _warning(
     "annotation id is 0", "read; pycocotools counts it as unmatched, and CVAT refuses it", "Number them from 1."
 )
@@ -95,7 +95,7 @@ AREA_DIFFERS = _warning(
     "area is not the mask's", "read as stated (--area-from mask computes it); repair computes it from the mask"
 )
 BOX_MISSING = _warning("box is missing", "computed from the mask")
-BOX_FORM = _warning("box is not four numbers", "computed from the mask")
+BOX_FORM = _warning("box is not four numbers", "computed from the mask, or read as the numbers")
 BOX_DIFFERS = _warning("box is not the mask's", "computed from the mask")
 CROWD_MISSING = _warning("iscrowd is missing", "taken as 0")
 CROWD_FORM = _warning("iscrowd is in another form", "read as 0 or 1")

@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import coco
+from .. import coco, masks
 from ..ahead import ahead
+from ..coco.annotation import area_differs
 from ..errors import DataError
 from ..files import fingerprint, link_or_copy
 from ..folders import flat_stems
 from ..images import open_image, open_rgb, write_png
-from ..records import Classes, GroundTruth, TruthImage
+from ..records import Classes, GroundTruth, TruthImage, TruthInstance
 
 _AHEAD = 8
 
@@ -113,7 +114,8 @@ def _entries(
             else:
                 write_png(home / name, open_rgb(image.path, image.upright))
             written[name] = found.sha256
-            yield name, image if crowds else _without_crowds(image)
+            kept = (one for one in image.instances if crowds or not one.crowd)
+            yield name, replace(image, instances=tuple(map(_with_sound_area, kept)))
 
 
 def _read(image: TruthImage) -> _Read:
@@ -139,5 +141,7 @@ def _stems(truth: GroundTruth) -> dict[Path, str]:
     return {path: stems[name] for name, path in paths.items()}
 
 
-def _without_crowds(image: TruthImage) -> TruthImage:
-    return replace(image, instances=tuple(one for one in image.instances if not one.crowd))
+def _with_sound_area(one: TruthInstance) -> TruthInstance:
+    """Without a stated area that is not the mask's: what is not stated is computed."""
+    wrong = one.area is not None and area_differs(one.area, masks.area(one.rle))
+    return replace(one, area=None) if wrong else one

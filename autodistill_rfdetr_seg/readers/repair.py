@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .. import coco, masks
+from .. import coco
 from ..coco import kinds
-from ..coco.annotation import area_differs
 from ..errors import DataError, OutputExistsError
 from ..files import check_apart, check_output, replacing_folder, write_json
 from ..records import GroundTruth, TruthImage, TruthInstance
@@ -129,11 +128,9 @@ def _named_once(truth: GroundTruth) -> GroundTruth:
 
 
 def _joined(truth: GroundTruth) -> GroundTruth:
-    """Rows of one image file joined, the same mask of the same class once, and areas that are not the mask's dropped:
-    what is not stated is computed."""
+    """Rows of one image file joined, the same mask of the same class once."""
     images: dict[Path, TruthImage] = {}
     for image in truth.images:
-        image = replace(image, instances=tuple(map(_with_sound_area, image.instances)))
         other = images.get(image.path)
         images[image.path] = image if other is None else _with(other, image)
     return replace(truth, images=tuple(images.values()))
@@ -145,8 +142,3 @@ def _with(image: TruthImage, other: TruthImage) -> TruthImage:
         one for one in other.instances if (one.class_index, one.rle) not in there
     )
     return replace(image, instances=image.instances + further)
-
-
-def _with_sound_area(one: TruthInstance) -> TruthInstance:
-    wrong = one.area is not None and area_differs(one.area, masks.area(one.rle))
-    return replace(one, area=None) if wrong else one

@@ -83,7 +83,7 @@ class Parity:
 
 def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Samples:
     """Up to `count` images: of a file or folder that is given (a COCO file or data.yaml too), else of the test or valid
-    split of the checkpoint's run, else drawn. Of a folder they are spread evenly over the sorted names; large ones are thinned out.
+    split of the checkpoint's run, else drawn. They are spread evenly over the sorted names; large ones are thinned out.
 
     Raises:
         MissingInputError: what is given is not there, or holds no image.
