@@ -152,7 +152,7 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
 def _decoded(
     video: Path, timing: Timing, progress: bool, what: str
 ) -> Generator[tuple[int, Fraction, Fraction, VideoFrame], None, None]:
-    """Each frame as (number, seconds since the first, duration that the file states or a usual step, frame).
+    """Each frame as (number, seconds since the first, stated duration in seconds, frame).
 
     Raises:
         DataError: at the place where the video breaks off, after the frames before it.
@@ -171,10 +171,8 @@ def _decoded(
             stored = container.format.name == "avi" and stream.codec_context.has_b_frames
             with tqdm(total=stream.frames or None, desc=what, unit="frame", disable=not progress) as bar:
                 for frame in container.decode(stream):
-                    # Older releases of PyAV do not tell a frame's duration.
-                    duration = (getattr(frame, "duration", None) or 0) * timing.tick
                     seconds = clock.seconds(frame.dts if stored else frame.pts)
-                    yield count, seconds, duration if duration > 0 else timing.step, frame
+                    yield count, seconds, _stated_duration(stream, frame, timing), frame
                     count += 1
                     bar.update()
             expected = stream.frames
@@ -183,6 +181,18 @@ def _decoded(
             raise DataError(f"The video {video} {where}: {error.strerror}.") from error
     if count < _LEAST_SHARE * expected:
         raise DataError(f"The video {video} breaks off after {count} of {expected} frames.")
+
+
+def _stated_duration(stream: Any, frame: VideoFrame, timing: Timing) -> Fraction:
+    """The seconds that a frame is shown by its container, or a usual step; not beyond the end of the stream."""
+    # Older releases of PyAV do not tell a frame's duration.
+    stated: Fraction = (getattr(frame, "duration", None) or 0) * timing.tick
+    if stream.duration is not None and frame.pts is not None:
+        # Where frames are reordered, a container states by how much the times of decoding differ, which is not this.
+        left: Fraction = ((stream.start_time or 0) + stream.duration - frame.pts) * timing.tick
+        if 0 < left < (stated or 2 * timing.step):
+            return left
+    return stated if stated > 0 else timing.step
 
 
 def upright(frame: VideoFrame) -> RgbImage:

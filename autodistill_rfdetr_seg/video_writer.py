@@ -48,7 +48,7 @@ class VideoWriter:
             raise DependencyError("PyAV has no encoder for MP4 here.", "Install its own build: pip install av")
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file in pieces can be played up to its last whole piece, also when the process was killed.
-        pieces = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        pieces = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._container: Any = av.open(str(path), "w", format="mp4", options=pieces)
         stream: Any = self._container.add_stream(codec, rate=fps)
         stream.pix_fmt = "yuv420p"
