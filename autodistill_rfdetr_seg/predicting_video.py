@@ -81,7 +81,7 @@ def predict_video(
         OutputExistsError: `output` is not empty, or the video's own folder, or has another video of that name.
         UsageError: `confidence` is not within 0..1.
         DataError: the video cannot be read, or breaks off; the frames before that are written.
-        DependencyError: PyAV, or for `track` the package `trackers`, is not installed.
+        DependencyError: PyAV, or for `track` the package `trackers` (2.6 or later), is not installed.
     """
     from .target import load_artifact
 
