@@ -20,13 +20,14 @@ import numpy as np
 from . import coco
 from .bases.adapter import usable
 from .config import check_confidence
-from .errors import DataError, DependencyError, OutputExistsError
+from .errors import DataError, OutputExistsError
 from .files import check_apart, check_output, fingerprint, read_json, write_json
 from .images import file_sha256
 from .predicted import identity_of
 from .records import Classes, Instance
 from .report import draw_instances
-from .video import Frame, frame_rate, frames
+from .tracking import Tracker
+from .video_frames import Frame, frames, timing_of
 from .video_writer import VideoWriter
 
 if TYPE_CHECKING:
@@ -68,26 +69,28 @@ def predict_video(
     `model` is where one lies (a run, checkpoint or export), or anything with `class_names` and `predict_batch`.
 
     Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line a frame: `frame` (index from 0),
-    `seconds`, `instances` (`class`, `class_id`, `score`, `bbox_xywh`, `segmentation` as COCO RLE, and, with `track`,
-    `track_id`, null until ByteTrack is sure of it). Both grow as it goes: what ends it, what was done can be used.
-    `output/NAME.video.json` says of what they are. Several videos may share a folder with `resume`: what is finished,
-    of the same video by the same model, is not done again; what is not begins anew.
+    `seconds` (the frame's own time, since the first frame), `instances` (`class`, `class_id`, `score`, `bbox_xywh`,
+    `segmentation` as COCO RLE, and, with `track`, `track_id`, null until ByteTrack is sure of it). Frames keep their
+    times, so the video written is as long as `source`; they are turned upright, and an odd side is one pixel longer.
+    Both files grow as it goes: what ends it, what was done can be used. `output/NAME.video.json` says of what they are.
+    Several videos may share a folder with `resume`: what is finished, of the same video by the same model, is not done
+    again; what is not is started over.
 
     Raises:
         MissingInputError: there is no such video or model.
         OutputExistsError: `output` is not empty, or the video's own folder, or has another video of that name.
         UsageError: `confidence` is not within 0..1.
         DataError: the video cannot be read, or breaks off; the frames before that are written.
-        DependencyError: PyAV, or for `track` the package `trackers`, is not installed.
+        DependencyError: PyAV, or for `track` the package `trackers` (2.6 or later), is not installed.
     """
     from .target import load_artifact
 
     check_confidence(confidence)
     source, output = Path(source), Path(output)
-    rate = frame_rate(source)
+    timing = timing_of(source)
     check_apart(output, source)
     check_output(output, resume=resume, overwrite=overwrite)
-    tracker = _Tracker(confidence, float(rate)) if track else None
+    tracker = Tracker(confidence, timing.step) if track else None
     if isinstance(model, str | Path):
         model = load_artifact(model, device)
     classes = Classes(tuple(model.class_names))
@@ -102,7 +105,7 @@ def predict_video(
     with ExitStack() as stack:
         decoded = stack.enter_context(closing(_ahead(frames(source, "Predicting", progress))))
         file = stack.enter_context(lines.open("w", encoding="utf-8"))
-        writer = stack.enter_context(VideoWriter(video, rate))
+        writer = stack.enter_context(VideoWriter(video, 1 / timing.step, timing.tick))
         # One thread draws and encodes, in order, while the model is at the next frames.
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
         drawn: list[Any] = []
@@ -132,19 +135,20 @@ def _asked(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Det
     return found
 
 
-def _judged(found: sv.Detections, frame: Frame, classes: int, tracker: _Tracker | None) -> _Judged:
+def _judged(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _Judged:
     kept = usable(found, frame.pixels.shape[:2], classes, Counter())
-    numbers = tracker.numbers(found) if tracker is not None else [None] * len(found)
+    numbers = tracker.numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
     return [(instance, numbers[at]) for at, instance in kept]
 
 
 def _write(writer: VideoWriter, file: TextIO, frame: Frame, judged: _Judged, classes: Classes, tracked: bool) -> None:
     rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in judged]
-    line = {"frame": frame.number, "seconds": round(float(frame.seconds), 4), "instances": rows}
+    line = {"frame": frame.number, "seconds": round(float(frame.seconds), 6), "instances": rows}
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
     instances = [instance for instance, _ in judged]
     names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in judged] if tracked else None
-    writer.write(draw_instances(frame.pixels, instances, classes, labels=names))
+    pixels = draw_instances(frame.pixels, instances, classes, labels=names)
+    writer.write(pixels, frame.seconds, frame.duration)
 
 
 class _Place:
@@ -187,35 +191,6 @@ class _Place:
         except DataError:
             return None
         return record if isinstance(record, dict) and "made_by" in record else None
-
-
-class _Tracker:
-    """ByteTrack over the detections of consecutive frames (Zhang et al., 2022), by the package `trackers`."""
-
-    def __init__(self, confidence: float, rate: float) -> None:
-        try:
-            from trackers import ByteTrackTracker
-        except ImportError as error:
-            hint = "pip install 'autodistill-rfdetr-seg[video]'"
-            raise DependencyError("Tracking needs the package trackers.", hint) from error
-        # What is shown is sure enough to be followed.
-        self._tracker = ByteTrackTracker(
-            frame_rate=rate, track_activation_threshold=confidence, high_conf_det_threshold=confidence
-        )
-
-    def numbers(self, found: sv.Detections) -> list[int | None]:
-        """The track of each detection, from 0; None where there is none yet."""
-        import supervision as sv
-
-        # Masks are not looked at, and copying them costs; the order may change on the way.
-        data: dict[str, Any] = {"place": np.arange(len(found))}
-        bare = sv.Detections(found.xyxy, confidence=found.confidence, class_id=found.class_id, data=data)
-        seen = self._tracker.update(bare)
-        numbers: list[int | None] = [None] * len(found)
-        if len(seen) and seen.tracker_id is not None:
-            for place, number in zip(seen.data["place"].tolist(), seen.tracker_id.tolist(), strict=True):
-                numbers[place] = int(number) if number >= 0 else None
-        return numbers
 
 
 def _ahead(items: Iterator[Frame]) -> Generator[Frame, None, None]:

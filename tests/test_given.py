@@ -64,7 +64,7 @@ def test_a_folder_gives_one_after_another_by_name(target: RFDETRSeg, tmp_path: P
 
 def test_a_video_gives_one_frame_after_another(target: RFDETRSeg, tmp_path: Path) -> None:
     pytest.importorskip("av")
-    from autodistill_rfdetr_seg.video import frames
+    from autodistill_rfdetr_seg.video_frames import frames
     from autodistill_rfdetr_seg.video_writer import VideoWriter
 
     clip = tmp_path / "clip.MP4"

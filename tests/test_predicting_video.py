@@ -14,7 +14,7 @@ from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import DataError, DependencyError, MissingInputError, OutputExistsError, UsageError
 from autodistill_rfdetr_seg.predicting_video import predict_video
 from autodistill_rfdetr_seg.records import Rle
-from autodistill_rfdetr_seg.video import frames
+from autodistill_rfdetr_seg.video_frames import frames
 from autodistill_rfdetr_seg.video_writer import VideoWriter
 
 av = pytest.importorskip("av")
@@ -81,12 +81,12 @@ def test_every_frame_is_told_and_drawn(clip: Path, tmp_path: Path) -> None:
         blue, red = line["instances"]
         assert (red["class"], red["class_id"], red["score"]) == ("red", 0, 0.8)
         assert np.allclose(red["bbox_xywh"], [4 + 2 * line["frame"], 8, 16, 16], atol=1)
-        assert blue["segmentation"]["size"] == [HEIGHT, WIDTH - 1]
-        assert isinstance(Rle(HEIGHT, WIDTH - 1, blue["segmentation"]["counts"].encode()).counts, bytes)
+        assert blue["segmentation"]["size"] == [HEIGHT, WIDTH + 1]
+        assert isinstance(Rle(HEIGHT, WIDTH + 1, blue["segmentation"]["counts"].encode()).counts, bytes)
         assert "track_id" not in red
     drawn = list(frames(found.video, progress=False))
     assert len(drawn) == 20
-    assert drawn[5].pixels.shape == (HEIGHT, WIDTH - 1, 3)
+    assert drawn[5].pixels.shape == (HEIGHT, WIDTH + 1, 3)
     # The fill of class 0 is orange: red stays, and green comes up.
     assert drawn[5].pixels[16, 22, 1] > scene(5)[16, 22, 1] + 30
     assert np.allclose(drawn[5].pixels[60, 5], 90, atol=8)

@@ -16,7 +16,7 @@ from ..errors import DataError, MissingInputError, UsageError
 from ..fetching import fetch, is_url
 from ..images import RgbImage, decode, discover, open_rgb, rgb_of
 from ..video import SUFFIXES as VIDEO_SUFFIXES
-from ..video import frames
+from ..video_frames import frames
 
 if TYPE_CHECKING:
     import supervision as sv
