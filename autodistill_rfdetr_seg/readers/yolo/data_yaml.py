@@ -111,7 +111,7 @@ def _fields(file: Path) -> dict[str, yaml.Node]:
         if not isinstance(key, yaml.ScalarNode):
             continue
         if key.value in found:
-            raise DataError(f"{file}, line {_line(key)}: `{key.value}` stands twice.", "Keep the right one.")
+            raise DataError(f"{file}, line {_line(key)}: `{key.value}` is given twice.", "Keep the right one.")
         found[key.value] = value
     return found
 
@@ -140,7 +140,7 @@ def _class_names(file: Path, fields: dict[str, yaml.Node]) -> dict[int, str]:
     for key, value in numbered:
         number = key if isinstance(key, int) else _number(file, key)
         if number in found:
-            raise DataError(f"{file}, line {_line(value)}: the class number {number} stands twice in `names`.", _FORM)
+            raise DataError(f"{file}, line {_line(value)}: the class number {number} is used twice in `names`.", _FORM)
         found[number] = _name(file, number, value)
     if not found:
         raise DataError(f"{file} has no `names` of classes: the list is empty.", _FORM)

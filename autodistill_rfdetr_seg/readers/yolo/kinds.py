@@ -43,7 +43,7 @@ TWO_FIT = Kind(
 OUTSIDE = Kind(
     "error", "leads out of the dataset's folder", "it is not read", "Copy or hard-link the file into the folder."
 )
-CLOSED = Kind("error", "folder cannot be listed", "nothing of it is read", "Give yourself the right to read it.")
+CLOSED = Kind("error", "folder cannot be listed", "nothing of it is read", "Change its permissions.")
 OPEN = Kind("error", "image cannot be opened", _IMAGE_OUT, "Remove the image, or save it again.")
 SIDE = Kind("error", "image is too large for a mask", _IMAGE_OUT, "Cut the image into tiles.")
 LISTED_TWICE = Kind("warning", "image is listed twice in a split", "read once", "Remove one of the lines.")
@@ -92,7 +92,7 @@ PIXELS = Kind(
 FAR_OUT = Kind(
     "error", "polygon reaches outside of the image", _ROW_OUT, "Coordinates are shares of width and height, 0 to 1."
 )
-LINE = Kind("error", "polygon is a line", _ROW_OUT, "Draw the outline anew, or remove the row.")
+LINE = Kind("error", "polygon is a line", _ROW_OUT, "Draw the outline again, or remove the row.")
 LIKE_POSES = Kind(
     "error",
     "rows look like poses",
@@ -101,10 +101,10 @@ LIKE_POSES = Kind(
 )
 MASK = Kind("error", "mask cannot be read", _ROW_OUT, _ROW)
 DECIMAL_CLASS = Kind("warning", "class is written as a decimal", "read as a whole number", "Write 1, not 1.0.")
-COMMAS = Kind("warning", "commas separate the numbers", "read as numbers apart", "Separate numbers with spaces.")
+COMMAS = Kind("warning", "commas separate the numbers", "read as separators", "Separate numbers with spaces.")
 DECIMAL_COMMAS = Kind("warning", "numbers have decimal commas", "read as decimals", "Write 0.5, not 0,5.")
 BOX = Kind("warning", "row is a box", _NO_MASK, "Label with a base that segments, or prompt one with the boxes.")
 POSE = Kind("warning", "row is a pose", _NO_MASK, "Label with a base that segments, or prompt one with the boxes.")
 CLIPPED = Kind("warning", "coordinates are just outside of the image", "moved to its edge", "Keep them in 0 to 1.")
-TWICE = Kind("warning", "row stands twice", "read once", "Remove one.")
+TWICE = Kind("warning", "row is repeated", "read once", "Remove one.")
 NO_PIXEL = Kind("warning", "mask covers no pixel", "left out", "Remove the row, or label a larger image.")

@@ -17,7 +17,7 @@ _SUFFIX = ".txt"
 _FEWEST_NUMBERS = 5
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Home:
     """Where the labels of a folder's images lie: `names` are the label files by loose stem, each with those that fit.
 
@@ -68,14 +68,14 @@ class LabelFiles:
         for folder in dict.fromkeys(image.parent for image in images):
             home = self._home(folder)
             below = [home.folder] if home.beside else [inner for inner, _ in walk(home.folder)]
-            for inner in below:
+            for inner in filter(self._places.is_inside, below):
                 twins.setdefault(inner, set()).add(folder / inner.relative_to(home.folder))
         for labels, folders in twins.items():
             names = [name for folder in folders for name in self._places.names(folder) if _is_image(name)]
             stems = {loosely(Path(name).stem) for name in names}
             for stem, files in self._label_names(labels).items():
                 for label in (labels / name for name in files if stem not in stems):
-                    if _looks_like_labels(label):
+                    if not self._places.leads_out(label) and _looks_like_labels(label):
                         Teller(self._note, label).tell(kinds.ORPHAN, "there is no image for this label file")
 
     def looked_in(self, image: Path) -> Path:
@@ -109,7 +109,7 @@ class LabelFiles:
     def _tell_beside(self, folder: Path, names: list[str], home: Path) -> None:
         for name in names:
             label = folder / name
-            if _looks_like_labels(label):
+            if not self._places.leads_out(label) and _looks_like_labels(label):
                 message = f"labels of {self._places.shown(folder)} are read from {self._places.shown(home)}"
                 Teller(self._note, label).tell(kinds.NOT_READ, message)
 

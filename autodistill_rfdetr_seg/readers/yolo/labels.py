@@ -27,7 +27,7 @@ _FEWEST = 6
 _LISTED = 12
 # Shares over 1 that are rounding, those that are a tool's carelessness, and those that can only be pixels.
 _ROUNDING = 1e-5
-_JUST_OUTSIDE = 0.01
+_JUST_OUTSIDE = 0.01 + 1e-9
 _PIXELS = 1.5
 _MISSING = re.compile(r",\s*,")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
@@ -56,7 +56,7 @@ def read_rows(text: str, file: Path, data: DataYaml, note: Note) -> list[Row]:
             continue
         key = (row.number, row.points.tobytes())
         if key in seen:
-            place.tell(kinds.TWICE, "the row stands in the file before")
+            place.tell(kinds.TWICE, "the same row comes earlier in the file")
             continue
         seen.add(key)
         rows.append(row)
