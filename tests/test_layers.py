@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "autodistill_rfdetr_seg"
 FLOORS = (
     ("errors",),
-    ("records", "files", "folders", "versions", "tables", "machine"),
+    ("records", "files", "ahead", "folders", "versions", "tables", "machine"),
     ("groundingdino_compat",),
     ("config", "masks", "depth"),
     ("images", "split", "fetching"),

@@ -350,7 +350,9 @@ def test_repair_keeps_every_mask_and_names_every_change(tmp_path: Path, capsys: 
     rows = [row for row in changes["changes"] if row["kind"] == "annotation has no mask"]
     assert [(row["annotation_id"], row["done"]) for row in rows] == [(53, "left out")]
     kinds = {row["kind"]: row["count"] for row in changes["kinds"]}
-    assert kinds["area is missing"] == 6 + 4 and kinds["unknown category id"] == 1 and kinds["image file is missing"] == 1
+    assert (
+        kinds["area is missing"] == 6 + 4 and kinds["unknown category id"] == 1 and kinds["image file is missing"] == 1
+    )
     assert changes["left_out"] == 2 and changes["counts"]["train"] == {"images": 3, "instances": 7, "negatives": 1}
 
     with pytest.raises(OutputExistsError):

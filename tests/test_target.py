@@ -226,60 +226,61 @@ def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -
     with pytest.raises(TrainingError, match="no instance in its 2 images") as caught:
         RFDETRSegNano().train(empty)
     assert "filters" in str(caught.value.hint)
-    file.write_text(json.dumps(content | {"annotations": [{"iscrowd": 1, "segmentation": [[1, 2]]}]}))
-    with pytest.raises(TrainingError, match="no instance"):
+    crowds = [row | {"iscrowd": 1} for row in content["annotations"]]
+    file.write_text(json.dumps(content | {"annotations": crowds}))
+    with pytest.raises(TrainingError, match="nothing but 2 crowds in its 2 images") as caught:
         find_dataset(empty)
-    file.write_text(json.dumps(content | {"annotations": [{"bbox": [1, 2, 3, 4], "segmentation": []}]}))
-    with pytest.raises(TrainingError, match="have boxes and no masks"):
-        find_dataset(empty)
-    file.write_text("[]")
-    with pytest.raises(DataError, match="is no COCO file"):
-        find_dataset(empty)
+    assert "set `iscrowd` to 0" in str(caught.value.hint)
     without = write_coco(tmp_path / "b", {"train": 2}, ((1, "ant"),), used=1)
-    with pytest.raises(TrainingError, match=r"valid split .* has no image, so no checkpoint can be chosen"):
+    with pytest.raises(DataError, match=r"has no valid split, only train\. It holds train/"):
         find_dataset(without)
     with pytest.raises(MissingInputError):
         find_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"needs train/_annotations\.coco\.json"):
-        find_dataset(tmp_path)
+    (tmp_path / "c").mkdir()
+    with pytest.raises(MissingInputError, match=r"no annotated images in .*It is empty"):
+        find_dataset(tmp_path / "c")
+    with pytest.raises(DataError, match="is one set of images, and training needs a train and a valid split"):
+        find_dataset(without / "train")
 
 
-def test_a_data_yaml_may_be_stale_or_relative_but_not_lead_elsewhere(labelled: Path, tmp_path: Path) -> None:
+def test_a_data_yaml_is_obeyed_and_may_not_lead_elsewhere(labelled: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(labelled / "dataset", moved)
     file = moved / "data.yaml"
-    data = find_dataset(labelled / "dataset" / "data.yaml")
-    assert data == find_dataset(labelled / "dataset") and (data.root.name, data.reader) == ("dataset", "yolo")
-    names = "names: [ant, bee]\n"
 
-    # The paths that label() wrote are those of another folder: rfdetr must not read that one.
-    with pytest.raises(DataError, match="outside the dataset's folder"):
+    def content(source: Path) -> list[str]:
+        return [truth.fingerprint for truth in find_dataset(source).splits.values()]
+
+    as_it_was = content(labelled / "dataset")
+    assert as_it_was == content(labelled / "dataset" / "data.yaml") and len(as_it_was) == 2
+    names = "names: [ant, bee]\n"
+    # The paths that label() wrote are those of another folder.
+    with pytest.raises(DataError, match=r"out of|outside"):
         find_dataset(file)
-    for text in ("train: /gone/train/images\nval: /gone/valid/images\n", "train: ../train/images\n", "path: .\n"):
+    for text in (
+        "train: ../train/images\nval: ../valid/images\n",
+        "path: .\ntrain: [train/images]\nval: valid/images\n",
+    ):
         file.write_text(names + text)
-        assert find_dataset(file).fingerprint == data.fingerprint
-    file.write_text(names + "train: [train/images]\n")
-    with pytest.raises(DataError, match="must each be one path"):
+        assert content(file) == as_it_was
+    file.write_text(names + "train: gone/images\nval: valid/images\n")
+    with pytest.raises(MissingInputError, match="gone/images"):
         find_dataset(file)
     file.write_text("!!python/object/apply:os.system ['true']")
-    with pytest.raises(DataError, match="is not YAML"):
+    with pytest.raises(DataError):
         find_dataset(file)
-    file.write_text("train: train/images\n")
-    with pytest.raises(DataError, match="no `names`"):
-        find_dataset(file)
-    file.write_text(names)
-    before = find_dataset(file).fingerprint
+    file.write_text(names + "train: train/images\nval: valid/images\n")
     for label in (moved / "train" / "labels").iterdir():
         label.write_text("1 0.5 0.5 0.2 0.2\n")
-    with pytest.raises(TrainingError, match="have boxes and no masks"):
+    with pytest.raises(TrainingError, match=r"no instance with a mask in its \d+ images"):
         find_dataset(file)
     next((moved / "train" / "labels").iterdir()).write_text("1 0.1 0.1 0.5 0.1 0.5 0.5\n")
-    assert find_dataset(file).fingerprint != before
+    assert content(file)[0] != as_it_was[0] and content(file)[1] == as_it_was[1]
 
 
 def test_a_seg_dataset_keeps_its_fingerprint(coco: Path) -> None:
     data = find_dataset(SegDataset(coco, Classes(("ant", "bee")), {}, "f1"))
-    assert (data.root, data.reader, data.fingerprint) == (coco.resolve(), "roboflow", "f1")
+    assert (data.root, data.as_it_is, data.fingerprint) == (coco.resolve(), False, "f1")
 
 
 # ---------------------------------------------------------------------------------------------- training

@@ -8,6 +8,9 @@ _ROW = "Write `class x1 y1 x2 y2 x3 y3 …`: the class number, then at least 3 p
 _ROW_OUT = "the row is left out"
 _IMAGE_OUT = "the image is left out"
 _NO_MASK = "left out: it is no mask"
+_MAKE_MASKS = (
+    "Make masks of boxes: `autodistill-seg label IMAGES --base boxes --base-arg file=data.yaml --segmenter NAME`."
+)
 
 # ------------------------------------------------------------------------------------------------ data.yaml
 NC = Kind("warning", "`nc` is not the number of names", "`names` counts", "Correct `nc`, or remove it.")
@@ -103,8 +106,8 @@ MASK = Kind("error", "mask cannot be read", _ROW_OUT, _ROW)
 DECIMAL_CLASS = Kind("warning", "class is written as a decimal", "read as a whole number", "Write 1, not 1.0.")
 COMMAS = Kind("warning", "commas separate the numbers", "read as separators", "Separate numbers with spaces.")
 DECIMAL_COMMAS = Kind("warning", "numbers have decimal commas", "read as decimals", "Write 0.5, not 0,5.")
-BOX = Kind("warning", "row is a box", _NO_MASK, "Label with a base that segments, or prompt one with the boxes.")
-POSE = Kind("warning", "row is a pose", _NO_MASK, "Label with a base that segments, or prompt one with the boxes.")
+BOX = Kind("warning", "row is a box", _NO_MASK, _MAKE_MASKS)
+POSE = Kind("warning", "row is a pose", _NO_MASK, _MAKE_MASKS)
 CLIPPED = Kind("warning", "coordinates are just outside of the image", "moved to its edge", "Keep them in 0 to 1.")
 TWICE = Kind("warning", "row is repeated", "read once", "Remove one.")
 NO_PIXEL = Kind("warning", "mask covers no pixel", "left out", "Remove the row, or label a larger image.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ... import masks
 from ...coco import ground_truth
 from ...coco import segmentation as segmentations
-from ...coco.problem import Note, Teller
+from ...coco.problem import Note, Problem, Teller
 from ...errors import DataError
 from ...files import read_user_text
 from ...images import image_size
@@ -81,7 +82,7 @@ def _jobs(splits: Mapping[str, Sequence[Path]], places: Places, note: Note) -> l
         jobs += [_Job(split, image, label) for image, label, sound in found if sound]
         if images and not any(label for _, label, _ in found):
             message = f"no image of the {split} split has a label file; looked in {files.looked_in(images[0])}"
-            Teller(note, images[0]).tell(kinds.NO_LABELS, message)
+            Teller(partial(_tell_of, note, split), images[0]).tell(kinds.NO_LABELS, message)
     files.tell_orphans([image for images in splits.values() for image in images])
     shared = _shared(jobs, places, note)
     return [job for job in jobs if job.label not in shared]
@@ -109,6 +110,11 @@ def _is_blank(label: Path) -> bool:
         return False
 
 
+def _tell_of(note: Note, split: str, problem: Problem) -> None:
+    """Tells a problem as one of a split's."""
+    note(replace(problem, split=split))
+
+
 class _Images:
     """Reads the images of a dataset, one after the other."""
 
@@ -122,7 +128,8 @@ class _Images:
 
     def read(self, job: _Job) -> TruthImage | None:
         """The image with its instances, or None where it cannot be read."""
-        place = Teller(self._note, job.image)
+        note = partial(_tell_of, self._note, job.split)
+        place = Teller(note, job.image)
         try:
             height, width = image_size(job.image)
         except DataError as error:
@@ -136,9 +143,9 @@ class _Images:
             try:
                 text = read_user_text(job.label)
             except DataError as error:
-                Teller(self._note, job.label).tell(kinds.TEXT, error.message.rstrip("."))
+                Teller(note, job.label).tell(kinds.TEXT, error.message.rstrip("."))
                 return None
-            instances = tuple(self._instances(text, job.label, height, width))
+            instances = tuple(self._instances(text, job.label, height, width, note))
         return TruthImage(self._places.shown(job.image), job.image, height, width, instances)
 
     def tell_poses(self) -> bool:
@@ -150,9 +157,9 @@ class _Images:
         self._first.tell(kinds.LIKE_POSES, message)
         return True
 
-    def _instances(self, text: str, label: Path, height: int, width: int) -> Iterator[TruthInstance]:
-        for row in read_rows(text, label, self._data, self._note):
-            place = Teller(self._note, label, line=row.line)
+    def _instances(self, text: str, label: Path, height: int, width: int, note: Note) -> Iterator[TruthInstance]:
+        for row in read_rows(text, label, self._data, note):
+            place = Teller(note, label, line=row.line)
             rle = _mask(row, height, width, place)
             if rle is not None:
                 self._first = self._first or place
