@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 import hashlib
@@ -19,6 +20,16 @@ from .errors import DataError, OutputExistsError
 # A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
 _SECONDS_AT_WORK = 3600.0
 LOCK = ".lock"
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Zero bytes in UTF-16 without a mark: half of Latin text, and a tenth at least of other scripts' paths and JSON.
+_UTF_16_ZEROS = 0.1
 # Folders whose lock a caller further up holds and lends, and whether it is alone there. No other thread sees it.
 _LENT: ContextVar[Mapping[Path, bool]] = ContextVar("lent")
 
@@ -54,6 +65,50 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def read_user_text(path: Path) -> str:
+    """The text of a file that a person or a foreign tool wrote: lines end with `\\n` alone, no byte order mark.
+
+    Read are UTF-8, UTF-16 and UTF-32 with a byte order mark, and without one UTF-8, UTF-16 and UTF-32, the latter two
+    told by their zero bytes. `\\r\\n` and `\\r` become `\\n`.
+
+    Raises:
+        DataError: it cannot be read, or is none of these; the first byte that is wrong is named with its line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", _unmarked(data)))
+    try:
+        text = data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = _plain(error.object[: error.start].decode(encoding)).count("\n") + 1
+        bad = error.object[error.start]
+        said = f"{path} is not {encoding.upper()} text: line {line} holds the byte 0x{bad:02X} ({error.reason})."
+        hint = "Save it as UTF-8: a local encoding such as Windows-1252 cannot be told from others."
+        raise DataError(said, hint) from error
+    text = _plain(text)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path} is not text: line {line} holds a zero byte.", "Save it as UTF-8 text.")
+    return text
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unmarked(data: bytes) -> str:
+    """The encoding of text that has no byte order mark."""
+    zeros = data.count(0)
+    if zeros < _UTF_16_ZEROS * len(data) or not zeros:
+        return "utf-8"
+    if len(data) % 4 == 0 and 2 * zeros > len(data):
+        # The highest of a character's four bytes is always zero, the lowest hardly ever.
+        return "utf-32-le" if data[3::4].count(0) > data[::4].count(0) else "utf-32-be"
+    return "utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be"
 
 
 def fingerprint(*parts: Any) -> str:

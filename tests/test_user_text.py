@@ -1,0 +1,55 @@
+"""Text files of people and foreign tools are read in the encodings of Unicode, and refused in any other."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import pytest
+
+from autodistill_rfdetr_seg.errors import DataError
+from autodistill_rfdetr_seg.files import read_user_text
+
+TEXT = "ложка/фото 1.jpg\n图片.png\na.png\n"
+MARKED = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+
+
+@pytest.mark.parametrize("encoding", MARKED)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("text", [TEXT, "a.png\nb.png\n", '{"images": []}', "фото.jpg\n", "照片一.png", "", "x", "abc"])
+def test_unicode_is_read(tmp_path: Path, encoding: str, newline: str, marked: bool, text: str) -> None:
+    mark = MARKED[encoding] if marked else b""
+    file = tmp_path / "list.txt"
+    file.write_bytes(mark + text.replace("\n", newline).encode(encoding))
+    assert read_user_text(file) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("a.png\r\n\r\ncafé.png\n".encode("cp1252"), r"not UTF-8 text: line 3 holds the byte 0xE9"),
+        ("ложка".encode("cp1251"), r"not UTF-8 text: line 1 holds the byte 0xEB"),
+        (codecs.BOM_UTF16_LE + "a.png\nb".encode("utf-16-le") + b"\0", "not UTF-16-LE text: line 2 holds"),
+        (b"a.png\rb\0.png, and a lot of other text", "not text: line 2 holds a zero byte"),
+    ],
+)
+def test_anything_else_is_refused_with_its_line(tmp_path: Path, data: bytes, told: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=rf"list\.txt is {told}") as caught:
+        read_user_text(file)
+    assert "UTF-8" in (caught.value.hint or "")
+
+
+def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.txt cannot be read: No such file"):
+        read_user_text(tmp_path / "gone.txt")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_user_text(tmp_path)
