@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .errors import DataError, DependencyError, MissingInputError, UsageError
 from .files import read_json, replacing, write_json
-from .images import RgbImage, write_png
+from .images import RgbImage, check_sides, write_png
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -245,7 +245,7 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its stream of pictures.
 
     Raises:
-        DataError: it cannot be read, or holds no pictures.
+        DataError: it cannot be read, holds no pictures, or has a side of more than `MAX_SIDE`.
         DependencyError: PyAV is not installed.
     """
     try:
@@ -260,7 +260,9 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     with container:
         if not container.streams.video:
             raise DataError(f"There are no pictures in {video}, only sound or data.")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        check_sides(stream.width, stream.height, f"The video {video}")
+        yield container, stream
 
 
 def _decoded(
