@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from .config import DatasetConfig, RefineConfig, SplitConfig
 from .errors import DataError
 from .files import fingerprint, link, link_or_copy, locked, read_json, replacing_folder, restore_folder, write_json
 from .gaps import Gaps, failed, find_gaps, gone
+from .image_names import alike, flattened
 from .images import file_sha256, open_image, write_png
 from .labeling import LabelAccount, read_account
 from .records import SPLITS, Classes, ImageLabels, SegDataset
@@ -215,17 +215,13 @@ def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, fol
 def _file_names(keys: Mapping[str, Key]) -> dict[str, str]:
     """The stem of each image in the dataset, by path: folders joined by `__`, unique whatever the suffix or case, and
     however accents are encoded: some file systems take two such names for one."""
-    stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in keys}
-    uses = Counter(_alike(stem) for stem in stems.values())
+    stems = {path: flattened(Path(path).with_suffix("").as_posix()) for path in keys}
+    uses = Counter(alike(stem) for stem in stems.values())
     for path, stem in stems.items():
-        if uses[_alike(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
+        if uses[alike(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
             short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_NAME].decode("utf-8", "ignore")
             stems[path] = f"{short}_{keys[path].image_id[:8]}"
     return stems
-
-
-def _alike(stem: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
 
 
 def _write(

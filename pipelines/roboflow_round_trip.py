@@ -16,9 +16,7 @@ Masks go as polygons: one with holes or several parts ("simplified") comes back 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,11 +70,10 @@ def back(args: argparse.Namespace) -> None:
     if not files:
         raise UsageError(f"There is no split with {ANNOTATIONS} in {args.corrected}.", "Unpack the export there.")
     for file in files:
-        with tempfile.TemporaryDirectory() as folder:
-            summary = import_labels(RunFolder(args.output), named_as_sent(file, Path(folder)))
+        summary = import_labels(RunFolder(args.output), file)
         print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} as they were")
-        for name in summary.unknown:
-            print(f"not of this run: {name}")
+        for one in summary.unplaced:
+            print(f"not of this run: {one.name}: {one.reason}")
     run(config, args.output, resume=True, progress=not args.quiet)
     checkpoint = checkpoint_of(args.output)
     endpoint = deploy(checkpoint, args.workspace, args.project, args.version).endpoint
@@ -94,16 +91,6 @@ def back(args: argparse.Namespace) -> None:
     if lost > args.tolerance:
         raise GateError(f"The endpoint {endpoint} loses {lost:.3f} mask AP, more than {args.tolerance:g}.")
     print(f"serving at {endpoint}")
-
-
-def named_as_sent(file: Path, folder: Path) -> Path:
-    """The export's annotations with the names that its images were sent with: Roboflow adds a hash to each."""
-    data = json.loads(file.read_text(encoding="utf-8"))
-    for image in data["images"]:
-        image["file_name"] = image.get("extra", {}).get("name", image["file_name"])
-    renamed = folder / ANNOTATIONS
-    renamed.write_text(json.dumps(data), encoding="utf-8")
-    return renamed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
