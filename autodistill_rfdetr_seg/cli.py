@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import signal
@@ -316,7 +317,28 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with _any_text():
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+@contextlib.contextmanager
+def _any_text() -> Iterator[None]:
+    """While a command runs, what the encoding of stdout or stderr lacks is written as `\\u043b`.
+
+    A class or file may be called anything; a terminal or a pipe in cp1252 must not cost a run its result.
+    """
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    for stream, _ in before:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
+
+
+def _main(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     parsed = argparse.Namespace()
     try:
