@@ -172,7 +172,11 @@ def _label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="RUN", required=True, help="the run's folder")
     parser.add_argument("--ontology", metavar="JSON|@FILE", help="""prompts and classes: '{"a dog": "dog"}'""")
     parser.add_argument(
-        "--class", dest="classes", metavar="PROMPT[=CLASS]", action="append", help="one prompt and its class; repeat it"
+        "--class",
+        dest="classes",
+        metavar="PROMPT[=CLASS]",
+        action="append",
+        help="a prompt and its class, parted by the first =; repeat it",
     )
     add_options(parser, LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS)
     _claims(parser)

@@ -18,7 +18,7 @@ from .dataset import read_index
 from .errors import DataError
 from .labeling import read_account
 from .placing import Unplaced, original_names, place
-from .records import SPLITS, Classes, GroundTruth, Instance, TruthImage
+from .records import SPLITS, Classes, GroundTruth, Instance, TruthImage, loose_name
 from .refine import cleaned
 from .rows import Rows
 from .stages import RunFolder
@@ -101,9 +101,9 @@ def _none_of_ours(source: Path, run: RunFolder, unplaced: Sequence[Unplaced]) ->
 
 
 def _with_our_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
-    known = {name.strip().casefold() for name in classes.names}
+    known = {loose_name(name) for name in classes.names}
     used = {truth.classes.names[i.class_index] for image in truth.images for i in image.instances}
-    strange = sorted(name for name in used if name.strip().casefold() not in known)
+    strange = sorted(name for name in used if loose_name(name) not in known)
     if strange:
         raise DataError(
             f"The file has the class {strange[0]!r}, which the run has not ({', '.join(classes.names)}).",
