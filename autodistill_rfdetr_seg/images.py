@@ -214,8 +214,8 @@ def check_sides(width: int, height: int, name: str) -> None:
     """
     if max(width, height) > MAX_SIDE:
         raise DataError(
-            f"{name} is {width}x{height} pixels: masks in COCO files have sides of at most {MAX_SIDE}.",
-            "Cut it into parts or make it smaller, and give these.",
+            f"{name} is {width}x{height} pixels, and masks in COCO files have sides of at most {MAX_SIDE}: cut it into "
+            "parts, or make it smaller."
         )
 
 

@@ -23,7 +23,7 @@ from autodistill_rfdetr_seg.store import LabelStore, Provenance, StoredLabels
 from autodistill_rfdetr_seg.video import extract_frames
 
 WIDE = "wide.png"
-TOLD = rf"is {MAX_SIDE + 1}x16 pixels: masks in COCO files have sides of at most {MAX_SIDE}\."
+TOLD = rf"is {MAX_SIDE + 1}x16 pixels, and masks in COCO files have sides of at most {MAX_SIDE}: cut it"
 
 
 def strip(path: Path, width: int, height: int) -> Path:
@@ -48,9 +48,8 @@ def test_the_longest_side_is_opened_and_one_more_is_not(tmp_path: Path, turned: 
         return (8, side) if turned else (side, 8)
 
     assert max(open_image(strip(tmp_path / "a.png", *size(MAX_SIDE))).pixels.shape) == MAX_SIDE
-    with pytest.raises(DataError, match=rf"b\.png is .*{MAX_SIDE + 1}.* at most {MAX_SIDE}") as caught:
+    with pytest.raises(DataError, match=rf"b\.png is .*{MAX_SIDE + 1}.* at most {MAX_SIDE}"):
         open_image(strip(tmp_path / "b.png", *size(MAX_SIDE + 1)))
-    assert "Cut it" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("workers", ["0", "1"])
@@ -59,7 +58,7 @@ def test_labelling_goes_on_and_all_that_follows_can_read_it(panorama: Path, tmp_
     code, out, err = here(arguments(panorama, run, "--workers", workers, "--json"))
     assert code == 4, err
     (failure,) = json.loads(out)["failures"]
-    assert failure["path"] == WIDE and f"sides of at most {MAX_SIDE}" in failure["reason"]
+    assert failure["path"] == WIDE and f"sides of at most {MAX_SIDE}: cut it into parts" in failure["reason"]
     code, out, err = here(["build", str(run), "--min-area", "5", "-q"])
     assert code == 4 and f"failed  {WIDE}" in out, err
     for split in SPLITS:
