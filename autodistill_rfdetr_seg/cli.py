@@ -321,12 +321,12 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    with _any_text():
+    with any_text():
         return _main(sys.argv[1:] if arguments is None else list(arguments))
 
 
 @contextlib.contextmanager
-def _any_text() -> Iterator[None]:
+def any_text() -> Iterator[None]:
     """While a command runs, what the encoding of stdout or stderr lacks is written as `\\u043b`.
 
     A class or file may be called anything; a terminal or a pipe in cp1252 must not cost a run its result.

@@ -18,7 +18,8 @@ from .records import TruthImage
 from .similar import perceptual_hash
 from .store import Key
 
-# Bits of 64 by which a picture's hash may change where it was compressed anew; another picture's differs in about 32.
+# Bits of 64 by which hashes of one picture may differ. Of 150 photos, JPEG at quality 20 changed 4 at most, more
+# contrast 8, and mirroring 22 at least.
 _SAME_PICTURE = 12
 _NAMED = 3
 _RENAME = "Give it the name that it has in the run's dataset (its path and name are in dataset/dataset.json)."

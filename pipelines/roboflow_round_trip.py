@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, RFDETRSeg, evaluate_model, label, run
+from autodistill_rfdetr_seg.cli import any_text
 from autodistill_rfdetr_seg.cli_options import pairs
 from autodistill_rfdetr_seg.coco import ANNOTATIONS
 from autodistill_rfdetr_seg.config import load
@@ -99,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if (args.corrected is None) != (args.version is None):
             raise UsageError("--corrected and --version go together: a version's export, and its number.")
-        back(args) if args.corrected else there(args)
+        with any_text():
+            back(args) if args.corrected else there(args)
     except AutodistillSegError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
