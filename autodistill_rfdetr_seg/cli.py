@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import logging
 import os
 import signal
@@ -182,7 +183,11 @@ def _label(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="RUN", required=True, help="the run's folder")
     parser.add_argument("--ontology", metavar="JSON|@FILE", help="""prompts and classes: '{"a dog": "dog"}'""")
     parser.add_argument(
-        "--class", dest="classes", metavar="PROMPT[=CLASS]", action="append", help="one prompt and its class; repeat it"
+        "--class",
+        dest="classes",
+        metavar="PROMPT[=CLASS]",
+        action="append",
+        help="a prompt and its class, parted by the first =; repeat it",
     )
     add_options(parser, LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS)
     _claims(parser)
@@ -327,7 +332,28 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with any_text():
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+@contextlib.contextmanager
+def any_text() -> Iterator[None]:
+    """While a command runs, what the encoding of stdout or stderr lacks is written as `\\u043b`.
+
+    A class or file may be called anything; a terminal or a pipe in cp1252 must not cost a run its result.
+    """
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    for stream, _ in before:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            if not stream.closed:
+                stream.reconfigure(errors=errors)
+
+
+def _main(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     parsed = argparse.Namespace()
     try:

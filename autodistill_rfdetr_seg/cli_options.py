@@ -142,7 +142,10 @@ ALL_OPTIONS = LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS +
 
 def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
     """Adds the flags, each help text ending with the configuration's default, and `--set` for all the rest."""
-    group = parser.add_argument_group("options (kept in RUN/pipeline.yaml)")
+    group = parser.add_argument_group(
+        "options (kept in RUN/pipeline.yaml)",
+        "In NAME=VALUE and KEY=VALUE the first = ends the name, in CLASS=X and METRIC=X the last.",
+    )
     for option in options:
         group.add_argument(
             option.flag,
@@ -183,8 +186,10 @@ def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
         if option.key not in given:
             continue
         value = given[option.key]
-        if option.key in ("base.args", "base.segmenter_args", "evaluation.gates"):
+        if option.key in ("base.args", "base.segmenter_args"):
             found[option.key] = pairs(value, option.flag)
+        elif option.key == "evaluation.gates":
+            found[option.key] = pairs(value, option.flag, last=True)
         elif option.key == "refine.confidence":
             found[option.key] = _confidence(value, option.flag)
         elif option.key == "split":
@@ -195,14 +200,24 @@ def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
-    """`NAME=VALUE` texts as a mapping, values read as YAML."""
+def pairs(texts: Sequence[str], flag: str, *, last: bool = False) -> dict[str, Any]:
+    """`NAME=VALUE` texts as a mapping, values read as YAML.
+
+    The first `=` of a text ends the name: a value, such as a path, may hold more of them. With `last` it is the last
+    one, where the name may hold some, such as a class's, and the value is a number.
+
+    Raises:
+        UsageError: a text has no name or no `=`, or its value is not YAML.
+    """
     found = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
+        name, equals, value = text.rpartition("=") if last else text.partition("=")
+        if not equals or not name.strip():
             raise UsageError(f"{flag} {text!r} is not of the form NAME=VALUE.")
-        found[name.strip()] = yaml_value(value)
+        try:
+            found[name.strip()] = yaml_value(value)
+        except argparse.ArgumentTypeError as error:
+            raise UsageError(f"{flag} {text!r} has no value: {error}.") from error
     return found
 
 
@@ -212,14 +227,14 @@ def _confidence(texts: Sequence[str], flag: str) -> float | Mapping[str, Any]:
             return float(texts[0])
         except ValueError as error:
             raise UsageError(f"{flag} {texts[0]!r} is neither a number nor CLASS=NUMBER.") from error
-    return pairs(texts, flag)
+    return pairs(texts, flag, last=True)
 
 
 def ontology(parsed: argparse.Namespace) -> dict[str, str]:
-    """The ontology of `--ontology` or of repeated `--class PROMPT[=CLASS]`.
+    """The ontology of `--ontology` or of repeated `--class PROMPT[=CLASS]`, where the first `=` ends the prompt.
 
     Raises:
-        UsageError: neither or both are given, or it is not an ontology.
+        UsageError: neither or both are given, it is not an ontology, or a prompt is given two classes.
     """
     from .config import parse_ontology
 
@@ -230,8 +245,14 @@ def ontology(parsed: argparse.Namespace) -> dict[str, str]:
         )
     if parsed.ontology:
         return parse_ontology(parsed.ontology)
-    found = {}
+    found: dict[str, str] = {}
     for text in parsed.classes:
-        prompt, equals, name = text.partition("=")
-        found[prompt.strip()] = name.strip() if equals else prompt.strip()
+        before, equals, after = text.partition("=")
+        prompt = before.strip()
+        name = after.strip() if equals else prompt
+        if found.setdefault(prompt, name) != name:
+            raise UsageError(
+                f"--class gives the prompt {prompt!r} two classes: {found[prompt]!r} and {name!r}.",
+                "A prompt finds one class; several prompts may find the same one.",
+            )
     return found

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import DataError, MissingInputError, UnknownNameError, UsageError
+from .files import read_user_text
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
@@ -296,8 +297,8 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConf
     if not path.is_file():
         raise MissingInputError(f"There is no pipeline file {path}.", "Ready ones are in the folder `pipelines/`.")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        data = yaml.safe_load(read_user_text(path))
+    except yaml.YAMLError as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise DataError(
@@ -320,6 +321,7 @@ def parse_ontology(text: str) -> dict[str, str]:
     Raises:
         UsageError: it is not a non-empty mapping of text to text.
         MissingInputError: the file is not there.
+        DataError: it is no text in UTF-8 or UTF-16.
     """
     source = "The ontology"
     if text.startswith("@"):
@@ -327,7 +329,7 @@ def parse_ontology(text: str) -> dict[str, str]:
         source = f"The ontology file {path}"
         if not path.is_file():
             raise MissingInputError(f"There is no ontology file {path}.")
-        text = path.read_text(encoding="utf-8")
+        text = read_user_text(path)
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -16,8 +16,9 @@ from pathlib import Path
 from . import coco
 from .bases.source import BaseSource
 from .config import LabelingConfig, PipelineConfig
+from .errors import DataError
 from .files import link, read_json, write_json
-from .images import open_rgb, write_png
+from .images import check_sides, open_rgb, write_png
 from .labeling import label_images
 from .previewing import Item, Sample, account_kept, label_sample
 from .records import ImageLabels
@@ -215,9 +216,10 @@ def total_pixels(items: Sequence[Item], usual: float) -> tuple[float, int, int]:
     for path, _ in items:
         try:
             with Image.open(path) as image:
+                check_sides(image.width, image.height, str(path))
                 total += image.width * image.height
                 largest = max(largest, image.width * image.height)
-        except (OSError, SyntaxError, Image.DecompressionBombError):
+        except (OSError, SyntaxError, Image.DecompressionBombError, DataError):
             unreadable += 1
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             total += usual

@@ -92,13 +92,18 @@ def name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
+def flattened(path: str) -> str:
+    """A relative POSIX path as one name, its folders joined by `__`."""
+    return path.replace("/", "__")
+
+
 def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
     """A stem for the file of each path (POSIX, relative) in one flat folder, `ids` by path.
 
     Folders are joined by `__`. Each stem is there once whatever the suffix or case and however accents are encoded:
     where two would be the same, or one is long, the first 8 characters of the path's id are added.
     """
-    stems = {path: str(Path(path).with_suffix("")).replace("/", "__") for path in ids}
+    stems = {path: flattened(Path(path).with_suffix("").as_posix()) for path in ids}
     uses = Counter(name_key(stem) for stem in stems.values())
     for path, stem in stems.items():
         if uses[name_key(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_STEM:

@@ -23,6 +23,7 @@ from .config import InputsConfig
 from .depth import bits, to_8_bits
 from .errors import DataError, MissingInputError, UsageError
 from .folders import Links, walk
+from .masks import MAX_SIDE
 from .records import ImageRecord
 
 if TYPE_CHECKING:
@@ -227,11 +228,25 @@ def _too_large(said: str, pixels: float | None) -> DataError:
     return DataError(said, f"If you trust it{needs}: --max-megapixels {value} (inputs.max_megapixels).")
 
 
+def check_sides(width: int, height: int, name: str) -> None:
+    """Refuses what has a side that no COCO file of masks can have: every reader would refuse the labels later.
+
+    Raises:
+        DataError: a side is over `MAX_SIDE` pixels.
+    """
+    if max(width, height) > MAX_SIDE:
+        raise DataError(
+            f"{name} is {width}x{height} pixels, and masks in COCO files have sides of at most {MAX_SIDE}: cut it into "
+            "parts, or make it smaller."
+        )
+
+
 def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
     """Reads, hashes and decodes one file; its bytes are read once.
 
     Raises:
-        DataError: it cannot be read or decoded, or would decode to more pixels than are allowed.
+        DataError: it cannot be read or decoded, would decode to more pixels than are allowed, or has a side of more
+            than `MAX_SIDE`.
     """
     return _opened(path, path.name if relative_path is None else relative_path, *_read(path))
 
@@ -385,6 +400,7 @@ def decode(data: bytes, name: str) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                check_sides(image.width, image.height, name)
                 pixels = image.width * image.height
                 if pixels > _allowed * 1e6:
                     raise _too_large(f"{name} would decode to {pixels} pixels: too many pixels to be safe.", pixels)

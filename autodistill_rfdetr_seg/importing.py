@@ -7,7 +7,7 @@ they left it, in `label`, `build` and `--overwrite` alike. What they did not tou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ import numpy as np
 from . import coco, masks
 from .dataset import read_index
 from .errors import DataError
-from .images import file_sha256
 from .labeling import read_account
-from .records import SPLITS, Classes, GroundTruth, Instance, TruthImage
+from .placing import Unplaced, original_names, place
+from .readers import read_source
+from .records import SPLITS, Classes, GroundTruth, Instance, TruthImage, loose_name
 from .refine import cleaned
 from .rows import Rows
 from .stages import RunFolder
@@ -30,18 +31,30 @@ _ROUNDED_IOU = 0.98
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """Images taken as a person's, images that are as the run had them, and file names that are none of the run's."""
+    """How many images were taken as a person's, and how many are as the run had them; the images of the file that are
+    none of the run's, each with the reason; and those that the file calls otherwise than the run (file name → path)."""
 
     imported: int
     unchanged: int
-    unknown: tuple[str, ...]
+    unplaced: tuple[Unplaced, ...] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The file names in `unplaced`."""
+        return tuple(one.name for one in self.unplaced)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready data, `unknown` included."""
+        return {**asdict(self), "unknown": list(self.unknown)}
 
 
 def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> ImportSummary:
-    """Imports the images of a COCO file (or the folder that holds it) that a person has changed.
+    """Imports the images of annotated images (COCO or YOLO-seg, in any layout) that a person has changed.
 
     An image is found by its content where the file lies beside the JSON, else by its name in the dataset or in the
-    user's folder. A mask is changed where a pixel of it is; a polygon, where rounding cannot explain how it differs.
+    user's folder, else by the name it had before Roboflow, Label Studio or another tool changed it: see `place`.
+    A mask is changed where a pixel of it is; a polygon, where rounding cannot explain how it differs.
     With `everything` unchanged images count as checked by a person too, and each mask is taken as the file has it.
     What is wrong is found before anything is stored.
 
@@ -50,43 +63,69 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
             has another size than in the run, or no image of it is one of the run's.
     """
     account = read_account(run.labels)
-    truth = _with_our_classes(coco.read(source), account.classes)
+    found = read_source(source, images="ignored")
+    coco.refuse_errors(found.problems)
+    coco.log_warnings(found.problems)
     rows = Rows.of(run.labels, run.human, account, account.root or Path(run.config().images))
     # Images that the last labelling did not name may be named again by the next.
     keys = {**rows.base.keys(account.fingerprint), **rows.keys}
-    find = _Finder(run, keys, rows.keys)
+    placed: list[tuple[TruthImage, str]] = []
+    unplaced: list[Unplaced] = []
+    renamed: dict[str, str] = {}
+    for split, truth in found.splits.items():
+        originals = original_names(found.files[split]) if found.format == "coco" else {}
+        images = _with_our_classes(truth, account.classes).images
+        one = place(images, originals, run.dataset, keys, rows.keys)
+        placed += [(image, one.paths[image.image_id]) for image in images if image.image_id in one.paths]
+        unplaced += one.unplaced
+        renamed |= one.renamed
+    if not placed:
+        raise _none_of_ours(source, run, unplaced)
+    changed, unchanged = _changed(run, rows, keys, placed, account.classes, everything)
+    with LabelStore(run.human) as store:
+        for row in changed:
+            store.append(row, Provenance(HUMAN, {}, account.classes.names))
+    return ImportSummary(len(changed), unchanged, tuple(unplaced), renamed)
+
+
+def _changed(
+    run: RunFolder,
+    rows: Rows,
+    keys: Mapping[str, Key],
+    placed: Sequence[tuple[TruthImage, str]],
+    classes: Classes,
+    everything: bool,
+) -> tuple[list[StoredLabels], int]:
+    """The rows of the images that a person has changed, and how many others there are."""
+    index: Mapping[str, Any] = read_index(run.dataset)["images"] if run.dataset.is_dir() else {}
     now = {split: _by_file_name(run.dataset / split) for split in SPLITS}
     changed: list[StoredLabels] = []
     unchanged = 0
-    unknown = []
-    for image in truth.images:
-        path = find(image)
-        if path is None:
-            unknown.append(image.image_id)
-            continue
-        place = find.index.get(path)
-        had = () if place is None else now[place["split"]].get(place["file_name"], ())
+    for image, path in placed:
+        entry = index.get(path)
+        had = () if entry is None else now[entry["split"]].get(entry["file_name"], ())
         stored = rows.read(path) if path in rows.keys else rows.base.read(keys[path])
         _check_size(stored, image)
         instances, same = _as_left(image, had, exact=everything)
         if same and not everything:
             unchanged += 1
         else:
-            changed.append(replace(stored, instances=instances, dropped={}, names=account.classes.names))
-    if not changed and not unchanged:
-        raise DataError(
-            f"No image of {source} is one of the run {run.root}.", "Import what was exported from this run."
-        )
-    with LabelStore(run.human) as store:
-        for row in changed:
-            store.append(row, Provenance(HUMAN, {}, account.classes.names))
-    return ImportSummary(len(changed), unchanged, tuple(unknown))
+            changed.append(replace(stored, instances=instances, dropped={}, names=classes.names))
+    return changed, unchanged
+
+
+def _none_of_ours(source: Path, run: RunFolder, unplaced: Sequence[Unplaced]) -> DataError:
+    if not unplaced:
+        return DataError(f"{source} lists no image.", "Import what was exported from this run.")
+    first = unplaced[0]
+    said = f"No image of {source} is one of the run {run.root}; the first, {first.name}: {first.reason}."
+    return DataError(said, first.hint)
 
 
 def _with_our_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
-    known = {name.strip().casefold() for name in classes.names}
+    known = {loose_name(name) for name in classes.names}
     used = {truth.classes.names[i.class_index] for image in truth.images for i in image.instances}
-    strange = sorted(name for name in used if name.strip().casefold() not in known)
+    strange = sorted(name for name in used if loose_name(name) not in known)
     if strange:
         raise DataError(
             f"The file has the class {strange[0]!r}, which the run has not ({', '.join(classes.names)}).",
@@ -140,27 +179,3 @@ def _as_left(image: TruthImage, had: Sequence[Instance], *, exact: bool) -> tupl
         for at, one in enumerate(image.instances)
     )
     return instances, len(found) == len(had) == len(instances)
-
-
-class _Finder:
-    """Which image of the run an image of a COCO file is: one of those in `current` first."""
-
-    def __init__(self, run: RunFolder, keys: Mapping[str, Key], current: Mapping[str, Key]) -> None:
-        self.index: Mapping[str, Any] = read_index(run.dataset)["images"] if run.dataset.is_dir() else {}
-        self._keys = keys
-        of_content = (sorted(some.items()) for some in (keys, current))
-        self._by_content = {key.sha256: path for some in of_content for path, key in some}
-        self._by_name = {entry["file_name"]: path for path, entry in self.index.items()}
-
-    def __call__(self, image: TruthImage) -> str | None:
-        name = self._by_name.get(Path(image.image_id).name) or self._by_name.get(image.image_id)
-        if name is not None and (path := self._of(self.index[name]["sha256"], name)):
-            return path
-        if image.path.is_file() and (path := self._by_content.get(file_sha256(image.path))):
-            return path
-        return image.image_id if image.image_id in self._keys else None
-
-    def _of(self, sha256: str, name: str) -> str | None:
-        """`name` where it still has that content, else a path that has it: names may have shifted since the build."""
-        key = self._keys.get(name)
-        return name if key is not None and key.sha256 == sha256 else self._by_content.get(sha256)

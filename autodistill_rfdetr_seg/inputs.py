@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import coco, video
 from .errors import DataError, MissingInputError
+from .files import read_user_text
 from .folders import Links, expand, real_path, walk
 from .images import SUFFIXES, discover, may_be_image, open_image, printable, relative_paths
 
@@ -45,11 +46,11 @@ def find_images(
 ) -> Inputs:
     """The images that `source` names.
 
-    `source` is a folder, one image, a video, a `.txt` file with one path or pattern a line (relative to that file;
-    blank lines and lines that begin with `#` are passed over), a pattern (`*`, `?`, `[…]`, `**` for any depth), or a
-    COCO `.json`. What is there under this very name is taken as it is, even where the name could be a pattern. The same
-    file twice counts once. What a list or COCO file names and is not there is among the items: opening it fails, which
-    costs no other image.
+    `source` is a folder, one image, a video, a `.txt` file with one path or pattern a line (relative to that file, in
+    UTF-8, or in UTF-16 as Windows writes it; blank lines and lines that begin with `#` are passed over), a pattern
+    (`*`, `?`, `[…]`, `**` for any depth), or a COCO `.json`. What is there under this very name is taken as it is, even
+    where the name could be a pattern. The same file twice counts once. What a list or COCO file names and is not there
+    is among the items: opening it fails, which costs no other image.
 
     Args:
         frames: folder for a video's frames; `every`, `fps` and `scene_changes` choose them, see `video.extract_frames`.
@@ -141,10 +142,7 @@ def _matches(pattern: Path) -> tuple[list[Path], int]:
 
 
 def _from_list(path: Path) -> Inputs:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The list {path} cannot be read: {error}.", "It holds one path a line, in UTF-8.") from error
+    lines = read_user_text(path).split("\n")
     files: list[Path] = []
     dead: dict[Path, str] = {}
     videos = 0
@@ -174,9 +172,11 @@ def _dead(path: Path, lines: Sequence[str]) -> tuple[str, ...]:
 def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
     """What a line names: images, and the number of videos; nothing where nothing is there."""
     file = path.parent / Path(text).expanduser()
+    if "\\" in text and not file.exists():
+        # Windows writes paths so; a pattern's escapes are brackets.
+        text = text.replace("\\", "/")
+        file = path.parent / Path(text).expanduser()
     where = f"Line {number} of {path}"
-    if "\0" in text:
-        raise DataError(f"{where} is not text.", "A list holds one path a line, in UTF-8.")
     if file.is_dir():
         raise DataError(f"{where} names a folder: {text}.", f"Write the pattern {text.rstrip('/')}/**/*.jpg.")
     if file.is_file():

@@ -243,7 +243,7 @@ def read_account(folder: Path) -> LabelAccount:
     data = read_json(path)
     try:
         return LabelAccount(
-            Classes.from_ontology(data["ontology"]),
+            Classes.of_stored(data["ontology"]),
             data["base"],
             data["args"],
             data["fingerprint"],

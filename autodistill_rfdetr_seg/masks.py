@@ -17,6 +17,9 @@ from .records import Rle
 
 BoolMask = npt.NDArray[np.bool_]
 
+# Pixels of an image's height or width: pycocotools counts the pixels of an image in 31 bits.
+MAX_SIDE = 2**15
+
 
 def encode(mask: npt.NDArray[Any]) -> Rle:
     """The RLE of a dense HW mask (bool, or any number where non-zero is inside).

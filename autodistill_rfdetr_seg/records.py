@@ -6,6 +6,7 @@ run-length encoded (column-major); its box and area are derived from it (`masks.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,12 @@ class ImageLabels:
     source: str = "base"
 
 
+def loose_name(name: str) -> str:
+    """A class's name as it is compared with others: case, the kind and number of spaces, and the encoding of accents
+    make no difference."""
+    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
+
+
 @dataclass(frozen=True, slots=True)
 class Classes:
     """Class `names`, and for each prompt the index of the class it finds; several prompts may find one class."""
@@ -88,10 +95,12 @@ class Classes:
 
     @classmethod
     def from_ontology(cls, ontology: Mapping[str, str]) -> Classes:
-        """Classes of a prompt → class name mapping, in the order in which the names first appear.
+        """Classes of a prompt → class name mapping, in the order in which the names first appear; space around a name
+        is no part of it.
 
         Raises:
-            UsageError: the mapping is empty, or a prompt or name is not a non-empty string.
+            UsageError: the mapping is empty, a prompt or name is not a non-empty string, or two names differ by case,
+                space or the encoding of accents alone: a gold set's classes are matched without regard to these.
         """
         if not ontology:
             raise UsageError("The ontology is empty.", 'Give at least one prompt, such as {"a dog": "dog"}.')
@@ -101,8 +110,23 @@ class Classes:
                     f"The ontology maps {prompt!r} to {name!r}; both must be non-empty text.",
                     'An ontology looks like {"a dog": "dog"}: prompt, then class.',
                 )
-        names = tuple(dict.fromkeys(ontology.values()))
-        return cls(names, tuple((prompt, names.index(name)) for prompt, name in ontology.items()))
+        first: dict[str, tuple[str, str]] = {}
+        for prompt, name in ontology.items():
+            seen, other = first.setdefault(loose_name(name), (name.strip(), prompt))
+            if seen != name.strip():
+                raise UsageError(
+                    f"The classes {seen!r} (of {other!r}) and {name.strip()!r} (of {prompt!r}) are the same but for "
+                    "case or space.",
+                    "Write both the same if they are one class, or name them apart.",
+                )
+        return cls.of_stored(ontology)
+
+    @classmethod
+    def of_stored(cls, ontology: Mapping[str, str]) -> Classes:
+        """The classes of an ontology that has been labelled with; what `from_ontology` refuses is not looked for."""
+        names = tuple(dict.fromkeys(name.strip() for name in ontology.values()))
+        of_name = {name: index for index, name in enumerate(names)}
+        return cls(names, tuple((prompt, of_name[name.strip()]) for prompt, name in ontology.items()))
 
     @property
     def ontology(self) -> dict[str, str]:

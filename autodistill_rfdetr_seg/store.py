@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import DataError
 from .files import fingerprint, replacing
 from .images import file_sha256
+from .masks import MAX_SIDE
 from .records import Classes, ImageLabels, ImageRecord, Instance, Rle
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Key:
     mtime_ns: int
     sha256: str
     phash: int | None
+    height: int
+    width: int
     shard: str
     row: int
 
@@ -209,13 +212,15 @@ class LabelStore:
     def rows(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
         """Every row that this base made, the newest last. Reads no instance.
 
+        A row of an image with a side of more than `MAX_SIDE` is none: no COCO file can hold it.
         A damaged shard is told by its checksum. With `heal` it is put aside (`.torn`), so that its images count as not
         labelled.
 
         Raises:
             DataError: a shard is damaged, and `heal` is not set; it is named.
         """
-        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", "base_fingerprint"]
+        size = ["height", "width"]
+        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", *size, "base_fingerprint"]
         for shard in sorted(self.folder.glob("part-*.parquet")):
             try:
                 # Where it may be healed, damage anywhere in it counts.
@@ -227,7 +232,8 @@ class LabelStore:
                 shard.rename(shard.with_suffix(".torn"))
                 continue
             for row, entry in enumerate(table.to_pylist()):
-                if entry.pop("base_fingerprint") == base_fingerprint:
+                ours = entry.pop("base_fingerprint") == base_fingerprint
+                if ours and all(entry[side] <= MAX_SIDE for side in size):
                     yield Key(**entry, shard=shard.name, row=row)
 
     def read(self, key: Key) -> StoredLabels:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .errors import DataError, DependencyError, MissingInputError
-from .images import RgbImage
+from .images import RgbImage, check_sides
 from .video_times import Clock, usual_step
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its stream of pictures.
 
     Raises:
-        DataError: it cannot be read, or holds no pictures.
+        DataError: it cannot be read, holds no pictures, or has a side of more than `MAX_SIDE`.
         DependencyError: PyAV is not installed.
     """
     try:
@@ -146,7 +146,9 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
     with container:
         if not container.streams.video:
             raise DataError(f"There are no pictures in {video}, only sound or data.")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        check_sides(stream.width, stream.height, f"The video {video}")
+        yield container, stream
 
 
 def _decoded(

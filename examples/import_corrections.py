@@ -18,6 +18,8 @@ def main(run: str, corrected: str) -> ImportSummary:
     summary = import_labels(folder, Path(corrected))
     dataset, _ = build_stage(folder.config(), folder)
     print(f"{summary.imported} images changed, {summary.unchanged} as they were; {dataset.counts}")
+    for one in summary.unplaced:
+        print(f"not of this run: {one.name}: {one.reason}")
     return summary
 
 

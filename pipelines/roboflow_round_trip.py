@@ -16,13 +16,12 @@ Masks go as polygons: one with holes or several parts ("simplified") comes back 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, RFDETRSeg, evaluate_model, label, run
+from autodistill_rfdetr_seg.cli import any_text
 from autodistill_rfdetr_seg.cli_options import pairs
 from autodistill_rfdetr_seg.coco import ANNOTATIONS
 from autodistill_rfdetr_seg.config import load
@@ -72,11 +71,10 @@ def back(args: argparse.Namespace) -> None:
     if not files:
         raise UsageError(f"There is no split with {ANNOTATIONS} in {args.corrected}.", "Unpack the export there.")
     for file in files:
-        with tempfile.TemporaryDirectory() as folder:
-            summary = import_labels(RunFolder(args.output), named_as_sent(file, Path(folder)))
+        summary = import_labels(RunFolder(args.output), file)
         print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} as they were")
-        for name in summary.unknown:
-            print(f"not of this run: {name}")
+        for one in summary.unplaced:
+            print(f"not of this run: {one.name}: {one.reason}")
     run(config, args.output, resume=True, progress=not args.quiet)
     checkpoint = checkpoint_of(args.output)
     endpoint = deploy(checkpoint, args.workspace, args.project, args.version).endpoint
@@ -96,23 +94,14 @@ def back(args: argparse.Namespace) -> None:
     print(f"serving at {endpoint}")
 
 
-def named_as_sent(file: Path, folder: Path) -> Path:
-    """The export's annotations with the names that its images were sent with: Roboflow adds a hash to each."""
-    data = json.loads(file.read_text(encoding="utf-8"))
-    for image in data["images"]:
-        image["file_name"] = image.get("extra", {}).get("name", image["file_name"])
-    renamed = folder / ANNOTATIONS
-    renamed.write_text(json.dumps(data), encoding="utf-8")
-    return renamed
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """One of the two ways; returns the exit code, and an error is one sentence on stderr."""
     args = options(arguments)
     try:
         if (args.corrected is None) != (args.version is None):
             raise UsageError("--corrected and --version go together: a version's export, and its number.")
-        back(args) if args.corrected else there(args)
+        with any_text():
+            back(args) if args.corrected else there(args)
     except AutodistillSegError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

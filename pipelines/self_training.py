@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, label, run
+from autodistill_rfdetr_seg.cli import any_text
 from autodistill_rfdetr_seg.cli_options import pairs
 from autodistill_rfdetr_seg.config import BaseConfig, PipelineConfig, load
 from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
@@ -118,7 +119,8 @@ def refuse_another_gold(config: PipelineConfig, here: RunFolder, before: RunFold
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the rounds, and returns the exit code; an error is one sentence on stderr."""
     try:
-        rounds(options(arguments))
+        with any_text():
+            rounds(options(arguments))
     except AutodistillSegError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

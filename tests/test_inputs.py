@@ -119,12 +119,30 @@ def test_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.root, names(found)) == (tmp_path, ["in/a.jpg", "in/b.jpg", "out/c d.jpg"])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_list_that_windows_wrote(tmp_path: Path, encoding: str, newline: str) -> None:
+    for name in ("снимки/день 1.jpg", "снимки/b.jpg", "c.jpg", "odd\\name.jpg"):
+        picture(tmp_path / name)
+    lines = ["снимки\\день 1.jpg", "# было", ".\\снимки\\b*.jpg", "c.jpg", "odd\\name.jpg"]
+    (tmp_path / "list.txt").write_bytes(newline.join([*lines, ""]).encode(encoding))
+    found = find_images(tmp_path / "list.txt", tmp_path / "frames")
+    assert names(found) == ["c.jpg", "odd\\name.jpg", "снимки/b.jpg", "снимки/день 1.jpg"]
+    assert found.notes == ()
+
+
+def test_a_list_in_a_local_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("a.jpg\r\ncafé.jpg\r\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text: line 2 holds the byte 0xE9.*Windows-1252"):
+        find_images(tmp_path / "list.txt", tmp_path / "frames")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("sub", r"Line 3 of .* names a folder: sub\. Hint: Write the pattern sub/\*\*/\*\.jpg"),
         ("clip.mp4", r"Line 3 of .*list\.txt names a video"),
-        ("a\0.jpg", r"Line 3 of .* is not text"),
+        ("a\0.jpg", r"list\.txt is not text: line 3 holds a zero byte"),
     ],
 )
 def test_a_list_with_a_wrong_line(tmp_path: Path, line: str, message: str) -> None:
@@ -141,7 +159,7 @@ def test_a_list_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="names no image"):
         find_images(tmp_path / "list.txt", tmp_path / "frames")
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"list\.txt is not UTF-16-LE text: line 1"):
         find_images(tmp_path / "list.txt", tmp_path / "frames")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autodistill_rfdetr_seg.config import load, parse_ontology
 from autodistill_rfdetr_seg.errors import DataError
 from autodistill_rfdetr_seg.files import read_user_text
 
@@ -53,3 +54,20 @@ def test_what_cannot_be_opened_is_told(tmp_path: Path) -> None:
         read_user_text(tmp_path / "gone.txt")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         read_user_text(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_ontologies_and_pipelines_are_read_so(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "o.json").write_bytes('{"a spoon": "ложка"}\r\n'.encode(encoding))
+    assert parse_ontology(f"@{tmp_path / 'o.json'}") == {"a spoon": "ложка"}
+    text = "images: photos\r\nontology:\r\n  a spoon: ложка\r\n"
+    (tmp_path / "p.yaml").write_bytes(text.encode(encoding))
+    assert load(tmp_path / "p.yaml").ontology == {"a spoon": "ложка"}
+
+
+def test_ontologies_and_pipelines_in_another_encoding_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes("images: photos\nontology:\n  a spoon: ложка\n".encode("cp1251"))
+    for read in (lambda: load(path), lambda: parse_ontology(f"@{path}")):
+        with pytest.raises(DataError, match=r"p\.yaml is not UTF-8 text: line 3"):
+            read()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..errors import DataError
 from ..files import fingerprint
-from ..records import Classes, FileId, GroundTruth, TruthImage, TruthInstance
+from ..records import Classes, FileId, GroundTruth, TruthImage, TruthInstance, loose_name
 
 
 def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
@@ -18,8 +18,8 @@ def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
         DataError: no class is in both.
     """
     exact = {name: index for index, name in reversed(list(enumerate(classes.names)))}
-    loose = {_loose(name): index for index, name in reversed(list(enumerate(classes.names)))}
-    index = [exact.get(name, loose.get(_loose(name))) for name in truth.classes.names]
+    loose = {loose_name(name): index for index, name in reversed(list(enumerate(classes.names)))}
+    index = [exact.get(name, loose.get(loose_name(name))) for name in truth.classes.names]
     if all(new is None for new in index):
         raise DataError(
             f"No class of the gold set {list(truth.classes.names)} is among the classes {list(classes.names)}.",
@@ -47,7 +47,3 @@ def ground_truth(
 def _content(instance: TruthInstance) -> tuple[object, ...]:
     counts = instance.rle.counts.decode("ascii")
     return (instance.class_index, counts, instance.crowd, instance.area, instance.bbox_xywh)
-
-
-def _loose(name: str) -> str:
-    return " ".join(name.casefold().split())

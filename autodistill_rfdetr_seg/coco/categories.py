@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import FileId
+from ..records import FileId, loose_name
 from . import kinds
 from .annotation import Row
 from .problem import Note, Problem, Teller, as_number, shown
@@ -62,7 +62,7 @@ def without_placeholders(
         elif (other := first.setdefault(row.name, row)) is not row:
             message = f"categories {other.id} and {row.id} share the name {shown(row.name)}"
             note(Problem("error", message, path, kind=kinds.CATEGORY_TWICE))
-        elif (alike := loose.setdefault(" ".join(row.name.casefold().split()), row)) is not row:
+        elif (alike := loose.setdefault(loose_name(row.name), row)) is not row:
             message = f"categories {alike.name!r} and {row.name!r} differ in case or space alone"
             note(Problem("warning", message, path, kind=kinds.CATEGORY_CASE))
     return {key: categories[key] for key in kept}

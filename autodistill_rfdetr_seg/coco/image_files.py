@@ -81,16 +81,27 @@ class ImageFiles:
             return None
         return self.roots[0] / name
 
+    def guess(self, name: str) -> Path:
+        """The file of exactly this name where it is there, else where its last part would be; never outside."""
+        for root in self.roots if _is_inside(name) else ():
+            path = root / name
+            if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
+                return path
+        return self.roots[0] / (Path(name.replace("\\", "/")).name or "_")
+
     def searched(self) -> str:
         """The folders that names are looked for in, for a message."""
         return ", ".join(map(str, self.roots))
 
     def _kept_inside(self, path: Path, place: Teller) -> Path | None:
-        real = os.path.realpath(path)
-        if real == self._real_home or real.startswith(self._real_home.rstrip(os.sep) + os.sep):
+        if self._is_kept_inside(path):
             return path
         place.tell(kinds.IMAGE_LINK, f"the image file {shown(path.name)} is a link that leaves the folder {self.home}")
         return None
+
+    def _is_kept_inside(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        return real == self._real_home or real.startswith(self._real_home.rstrip(os.sep) + os.sep)
 
     def _fits(self, name: str) -> list[str]:
         """The files that the name can mean, relative to `home`: by its whole path first, else by its last part."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..images import Header, read_header
+from ..masks import MAX_SIDE
 from ..records import FileId
 from . import kinds
 from .annotation import Image, Row
 from .image_files import ImageFiles
 from .problem import Note, Teller, shown
-from .segmentation import MAX_SIDE
 from .values import Id, number_of
 
 # As in `annotation`: a size that is farther off is no slip of a pixel.
@@ -85,12 +85,12 @@ def _read_image(number: Id, row: Row, files: ImageFiles, place: Teller, check: s
 
 
 def _unchecked(row: Row, files: ImageFiles, place: Teller) -> Path | None:
-    """Where the file would be: a name is no path for whoever opens no image."""
+    """Where the file would be: for whoever needs no image, a name may be one of another place."""
     name = row.get("file_name")
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
         place.tell(kinds.FILE_NAME, f"`file_name` must be text, not {shown(name)}")
         return None
-    return files.roots[0] / Path(name.replace("\\", "/")).name
+    return files.guess(name)
 
 
 def _side(stated: object, key: str, place: Teller) -> int | None:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import masks
+from ..masks import MAX_SIDE
 from ..records import Rle
 from .problem import shown
 
-MAX_SIDE = 2**15  # pixels of an image's height or width: the C code counts an image's pixels in 31 bits
 _MAX_PERIMETER = 4e6  # pixels; the C code keeps 5 points a pixel of a polygon's outline
 _MAX_CHARACTERS = 7  # of one run length: 35 bits, where MAX_SIDE squared needs 31
 _MIN_POLYGON_IOU = 0.95

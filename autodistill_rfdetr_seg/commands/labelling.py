@@ -121,12 +121,17 @@ def import_labels(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     summary = import_from(run, Path(args.coco), everything=args.all)
     build_stage(config, run, progress=not args.quiet)
     if args.json:
-        say_json(dataclasses.asdict(summary))
+        say_json(summary.as_json())
     else:
         say(f"{summary.imported} images are now as people left them, {summary.unchanged} are as they were")
-        for name in summary.unknown:
-            say(f"not of this run  {name}")
-    return SOME_FAILED if summary.unknown else OK
+        if summary.renamed:
+            name, path = next(iter(summary.renamed.items()))
+            say(f"{len(summary.renamed)} are called otherwise in the file, such as {name}, which is {path}")
+        for one in summary.unplaced:
+            say(f"not of this run  {one.name}: {one.reason}")
+        for hint in dict.fromkeys(one.hint for one in summary.unplaced):
+            say(f"what to do       {hint}")
+    return SOME_FAILED if summary.unplaced else OK
 
 
 def _say_share(args: argparse.Namespace, run: RunFolder, summary: LabelSummary, share: str) -> None:

@@ -30,8 +30,13 @@ def say(text: str) -> None:
 
 
 def say_json(data: Any) -> None:
-    """Prints a result as JSON."""
-    say(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    """Prints a result as JSON, in ASCII where stdout cannot take all of it as it is."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=2, default=str)
+    say(text)
 
 
 def say_dataset(args: argparse.Namespace, run: RunFolder, gaps: Gaps) -> None:

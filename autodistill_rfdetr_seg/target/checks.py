@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..records import loose_name
 from .memory import Shape
 from .survey import Survey
 
@@ -59,7 +60,7 @@ def _class_problems(
     names = list(train.classes)
     loose: dict[str, str] = {}
     for name in names:
-        other = loose.setdefault(" ".join(name.casefold().split()), name)
+        other = loose.setdefault(loose_name(name), name)
         if other != name:
             yield (
                 "warning",

@@ -17,6 +17,7 @@ from ...coco.problem import Note, Problem, Teller
 from ...errors import DataError
 from ...files import read_user_text
 from ...images import image_size
+from ...masks import MAX_SIDE
 from ...records import Classes, GroundTruth, Rle, TruthImage, TruthInstance
 from . import kinds
 from .data_yaml import DataYaml, read_data_yaml
@@ -135,8 +136,8 @@ class _Images:
         except DataError as error:
             place.tell(kinds.OPEN, error.message.rstrip("."))
             return None
-        if max(height, width) > segmentations.MAX_SIDE:
-            place.tell(kinds.SIDE, f"{width} x {height} pixels; a side may have {segmentations.MAX_SIDE}")
+        if max(height, width) > MAX_SIDE:
+            place.tell(kinds.SIDE, f"{width} x {height} pixels; a side may have {MAX_SIDE}")
             return None
         instances: tuple[TruthInstance, ...] = ()
         if job.label is not None:
