@@ -261,13 +261,15 @@ def train_target(
 ) -> Run:
     """Trains the target that the options describe; the others as in `RFDETRSeg.train_job`."""
     model = _target(target)
-    job = model.job(dataset, output=output, **_train_options(target))
+    job = model.job(dataset, output=output, progress=progress, **_train_options(target))
     return model.train_job(job, resume=resume, overwrite=overwrite, begun=begun, progress=progress)
 
 
-def check_training(target: TargetConfig, dataset: SegDataset | Path, output: Path | None) -> Preflight:
+def check_training(
+    target: TargetConfig, dataset: SegDataset | Path, output: Path | None, *, progress: bool = True
+) -> Preflight:
     """What is to be known before `train_target` with the same arguments; nothing is written."""
-    return _target(target).preflight(dataset, output=output, **_train_options(target))
+    return _target(target).preflight(dataset, output=output, progress=progress, **_train_options(target))
 
 
 def _target(target: TargetConfig) -> RFDETRSeg:

@@ -175,7 +175,7 @@ def crowded(count: object) -> dict[str, Any]:
         ({"segmentation": None}, "empty"),
         ({"segmentation": crowded([191.5, 0.5])}, "at least 0"),
         ({"segmentation": {"counts": [192]}}, "`size`"),
-        ({"segmentation": {"counts": [192], "size": [WIDTH, HEIGHT]}}, "but the image is [12, 16]"),
+        ({"segmentation": {"counts": [192], "size": [WIDTH, HEIGHT]}}, "width before height; the format has [12, 16]"),
         ({"segmentation": crowded([100, 91])}, "add up to 191"),
         ({"segmentation": crowded([193, -1])}, "at least 0"),
         ({"segmentation": crowded("")}, "add up to 0"),

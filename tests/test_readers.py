@@ -14,13 +14,16 @@ import foreign
 import numpy as np
 import pytest
 from PIL import Image
+from test_target import TINY
 
 from autodistill_rfdetr_seg import coco, masks
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import DataError, MissingInputError, OutputExistsError
 from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
 from autodistill_rfdetr_seg.records import GroundTruth
+from autodistill_rfdetr_seg.target import RFDETRSegNano
 from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.target.folder import read_class_names
 
 ANNOTATIONS = "_annotations.coco.json"
 
@@ -417,3 +420,45 @@ def test_a_gold_set_in_splits_is_its_test_split(tmp_path: Path, caplog: pytest.L
     with caplog.at_level("INFO", logger="autodistill_rfdetr_seg"):
         assert objects(read_gold(root)) == foreign.known("valid")
     assert "the valid split counts" in caplog.text
+
+
+# ---------------------------------------------------------------------------------------------- training
+
+
+@pytest.mark.train
+def test_rf_detr_trains_on_what_was_understood_and_on_nothing_else(tmp_path: Path) -> None:
+    """What broke RF-DETR's own reader, or made it read other masks: all at once."""
+    changes = foreign.all_of(
+        *(
+            foreign.READ[name][0]
+            for name in ("no-area", "annotation-same-id", "iscrowd-text", "bbox-corners", "image-ids-float", "seg-flat")
+        )
+    )
+    root = foreign.write(tmp_path / "dataset", changes)
+    (root / "train" / "im00.png").rename(root / "train" / "IM00.png")
+    seen: dict[str, Any] = {}
+
+    def look(work: Path) -> None:
+        from rfdetr.datasets.coco import CocoDetection
+
+        for split in foreign.SCENE:
+            folder = work / ".dataset" / split
+            seen[split] = objects(coco.read(folder))
+            reader = CocoDetection(folder, folder / ANNOTATIONS, None, include_masks=True, remap_category_ids=True)
+            targets = [target for _, target in (reader[at] for at in range(len(reader)))]
+            seen[f"rfdetr {split}"] = [
+                sorted(zip(one["labels"].tolist(), one["masks"].flatten(1).sum(1).tolist(), strict=True))
+                for one in targets
+            ]
+
+    target = RFDETRSegNano(device="cpu", **TINY)
+    job = target.job(root, output=tmp_path / "out", epochs=1, batch_size=2, grad_accum_steps=1, progress=False)
+    run = target.train_job(job, begun=look, progress=False)
+    assert read_class_names(run.checkpoint) == foreign.CLASSES
+    assert {stem.lower(): rows for stem, rows in seen["train"].items()} == foreign.known("train")
+    assert seen["valid"] == foreign.known("valid")
+    # RF-DETR's own reader, on the folder that it was given: class index and pixels of the mask.
+    for split, images in foreign.SCENE.items():
+        assert seen[f"rfdetr {split}"] == [sorted((index, w * h) for index, _, _, w, h in things) for things in images]
+    # Nothing of it stays behind.
+    assert not (tmp_path / "out" / "unfinished").exists() and not (tmp_path / "out" / ".dataset").exists()

@@ -136,6 +136,8 @@ def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int for side in size)):
         raise ValueError(f"the RLE's `size` must be [height, width], not {shown(size)}")
+    if size == [width, height] and width != height:
+        raise ValueError(f"the RLE's `size` is {shown(size)}, width before height; the format has [{height}, {width}]")
     if size != [height, width]:
         raise ValueError(f"the RLE's `size` is {shown(size)}, but the image is [{height}, {width}]")
     if isinstance(counts, str):

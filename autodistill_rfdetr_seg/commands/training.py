@@ -41,7 +41,8 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         run = RunFolder(source)
         config = of_run(run, changes)
         if args.dry_run:
-            return _say_preflight(args, check_training(config.target, read_dataset(run.dataset), run.training))
+            found = check_training(config.target, read_dataset(run.dataset), run.training, progress=not args.quiet)
+            return _say_preflight(args, found)
 
         def save() -> None:
             run.save_config(config)
@@ -55,7 +56,7 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         target = options(TargetConfig, nested(keys), "the options")
         output = Path(args.output) if args.output else None
         if args.dry_run:
-            return _say_preflight(args, check_training(target, source, output))
+            return _say_preflight(args, check_training(target, source, output, progress=not args.quiet))
         result = train_target(
             target, source, output, resume=args.resume, overwrite=args.overwrite, progress=not args.quiet
         )

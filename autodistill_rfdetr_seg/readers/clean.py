@@ -46,15 +46,14 @@ def write_clean(
     folder: Path,
     *,
     info: Mapping[str, Any],
-    crowds: bool,
     leave_out: Callable[[str, TruthImage, DataError], object] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and tells what it wrote.
 
     Each image is decoded once. It is hard-linked where every reader sees it as we do, else its pixels are written
-    anew, upright as they were annotated. The split "" is written into `folder` itself. Without `crowds` those are left
-    out, as RF-DETR takes them for background. The same input gives the same bytes.
+    anew, upright as they were annotated. The split "" is written into `folder` itself. Crowds stay crowds. The same
+    input gives the same bytes.
 
     Args:
         leave_out: is told of each image that cannot be decoded (its split, itself and why), which is left out; without
@@ -75,7 +74,7 @@ def write_clean(
         images[split] = {}
         aligned = coco.align(truth, classes) if truth.classes.names else truth
         bad = None if leave_out is None else partial(leave_out, split)
-        entries = _entries(aligned, home, images[split], crowds, bad, progress)
+        entries = _entries(aligned, home, images[split], bad, progress)
         counts[split] = coco.write(home / coco.ANNOTATIONS, entries, classes, info)
     return {
         "classes": list(classes.names),
@@ -89,7 +88,6 @@ def _entries(
     truth: GroundTruth,
     home: Path,
     written: dict[str, str],
-    crowds: bool,
     leave_out: Callable[[TruthImage, DataError], object] | None,
     progress: bool,
 ) -> Iterator[tuple[str, TruthImage]]:
@@ -114,8 +112,7 @@ def _entries(
             else:
                 write_png(home / name, open_rgb(image.path, image.upright))
             written[name] = found.sha256
-            kept = (one for one in image.instances if crowds or not one.crowd)
-            yield name, replace(image, instances=tuple(map(_with_sound_area, kept)))
+            yield name, replace(image, instances=tuple(map(_with_sound_area, image.instances)))
 
 
 def _read(image: TruthImage) -> _Read:

@@ -81,7 +81,7 @@ def repair(
             unreadable.append(coco.Problem("error", error.message, where, image.file_id, kind=kind, split=split))
 
         info = {"description": "Repaired by autodistill-rfdetr-seg.", "version": "1.0"}
-        written = write_clean(splits, folder, info=info, crowds=True, leave_out=leave_out, progress=progress)
+        written = write_clean(splits, folder, info=info, leave_out=leave_out, progress=progress)
         problems += unreadable
         left_out = sum(one.severity == "error" and one.kind.leaves_out for one in problems)
         result = Repaired(output, written["counts"], tuple(problems), left_out)

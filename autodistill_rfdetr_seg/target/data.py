@@ -62,7 +62,7 @@ class TrainingData:
             return self.fingerprint
         info = {"description": "What autodistill-rfdetr-seg understood of a dataset, for training.", "version": "1.0"}
         with replacing_folder(self.folder(work)) as folder:
-            written = write_clean(self.splits, folder, info=info, crowds=False, progress=progress)
+            written = write_clean(self.splits, folder, info=info, progress=progress)
         return self.fingerprint or str(written["fingerprint"])
 
 

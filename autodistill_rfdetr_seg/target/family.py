@@ -128,8 +128,9 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         logged. `evaluate_model` scores the result on a gold set.
 
         Args:
-            dataset: a folder with `train/_annotations.coco.json` and `valid/_annotations.coco.json`; a YOLO-seg
-                `data.yaml`, as autodistill's `label()` writes it, or its folder; or a `SegDataset`.
+            dataset: a folder with a COCO file for each of train and valid, in any layout that `read_source` knows; a
+                YOLO-seg `data.yaml`, as autodistill's `label()` writes it, or its folder; a run; or a `SegDataset`.
+                RF-DETR reads what this package understood of it, never the files themselves.
             epochs: passes over the train split.
             batch_size: images a step and device, "auto" to probe a GPU's memory.
             grad_accum_steps: steps that are added up before the weights change.
@@ -161,7 +162,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
         given |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
         given |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
-        job = Job.of(self._config(given, train_options), dataset, output)
+        job = Job.of(self._config(given, train_options), dataset, output, progress=progress)
         return self.train_job(job, resume=resume, overwrite=overwrite, progress=progress)
 
     def train_job(
@@ -188,26 +189,28 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         dataset: str | os.PathLike[str] | SegDataset,
         *,
         output: str | os.PathLike[str] | None = None,
+        progress: bool = True,
         **train_options: Any,
     ) -> Preflight:
         """What is to be known before `train(dataset, …)` with these arguments; nothing is built or written.
 
         Raises as `train`, where the options are wrong or there is nothing to learn from.
         """
-        return self.job(dataset, output=output, **train_options).preflight()
+        return self.job(dataset, output=output, progress=progress, **train_options).preflight()
 
     def job(
         self,
         dataset: str | os.PathLike[str] | SegDataset,
         *,
         output: str | os.PathLike[str] | None = None,
+        progress: bool = True,
         **train_options: Any,
     ) -> Job:
         """The training that `train(dataset, …)` would do with these arguments; raises as `preflight`."""
         named = set(TargetConfig.model_fields) - {"size", "model", "train"}
         given = {name: value for name, value in train_options.items() if name in named}
         others = {name: value for name, value in train_options.items() if name not in named}
-        return Job.of(self._config(given, others), dataset, output)
+        return Job.of(self._config(given, others), dataset, output, progress=progress)
 
     def _config(self, given: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
         only_one(given.get("preset"), given)

@@ -31,7 +31,12 @@ class Job:
 
     @classmethod
     def of(
-        cls, config: TargetConfig, dataset: str | os.PathLike[str] | SegDataset, output: str | os.PathLike[str] | None
+        cls,
+        config: TargetConfig,
+        dataset: str | os.PathLike[str] | SegDataset,
+        output: str | os.PathLike[str] | None,
+        *,
+        progress: bool = True,
     ) -> Job:
         """The job of these options; raises as `RFDETRSeg.train`. Nothing is written."""
         place = vendor.resolve_device(config.device)
@@ -46,7 +51,7 @@ class Job:
             chosen = memory.choose(config.preset, config.size, config.devices, there, config.model)
             if chosen is not None:
                 config = config.model_copy(update={"batch_size": chosen[0], "grad_accum_steps": chosen[1]})
-        data = find_dataset(dataset)
+        data = find_dataset(dataset, progress=progress)
         folder = Path(output) if output is not None else data.root.parent / "training"
         return cls(config.model_copy(update={"device": place}), place, data, folder)
 
