@@ -150,6 +150,12 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="where a stated size is off by a pixel or two, or swapped, take the image's; masks then move",
     )
+    made["repair"].add_argument(
+        "--crowds",
+        choices=("keep", "objects"),
+        default="keep",
+        help="what becomes of annotations with iscrowd 1: keep, or objects like others (default: %(default)s)",
+    )
     made["repair"].add_argument("--overwrite", action="store_true", help="replace what an earlier repair wrote")
     for sub in made.values():
         _common(sub)

@@ -18,15 +18,16 @@ from autodistill_rfdetr_seg.config import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[list[str]]:
-    """Every command of our own in the README's shell blocks."""
-    lines = [line for block in blocks("bash") + blocks("console") for line in block.splitlines()]
+def commands(text: str = README) -> list[list[str]]:
+    """Every command of our own in the shell blocks of the README, or of another page."""
+    lines = [line for block in blocks("bash", text) + blocks("console", text) for line in block.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("autodistill-seg ")]
 
 
@@ -35,7 +36,10 @@ def test_the_table_of_commands_is_the_parsers() -> None:
     assert {name: rows.get(name) for name in COMMANDS} == COMMANDS
 
 
-@pytest.mark.parametrize("args", commands(), ids=" ".join)
+EVERY = [args for text in (README, *PAGES.values()) for args in commands(text)]
+
+
+@pytest.mark.parametrize("args", EVERY, ids=" ".join)
 def test_every_command_parses(args: list[str]) -> None:
     build_parser().parse_args(args)
 
@@ -86,8 +90,8 @@ def test_the_pipeline_file_is_valid() -> None:
         assert parse(yaml.safe_load(block)).ontology["a puppy"] == "dog"
 
 
-def test_python_in_the_readme_compiles_and_imports() -> None:
-    for block in blocks("python"):
+def test_python_in_the_documents_compiles_and_imports() -> None:
+    for block in [block for text in (README, *PAGES.values()) for block in blocks("python", text)]:
         compile(block, "README", "exec")
         for line in block.splitlines():
             if line.startswith("from autodistill_rfdetr_seg"):
@@ -114,3 +118,12 @@ def test_contributing_names_every_room() -> None:
     }
     missing = [room for room in sorted(rooms - {"__init__", "__main__"}) if not re.search(rf"`{room}/?`", text)]
     assert missing == []
+
+
+def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
+    for name, text in {"README.md": README, **PAGES}.items():
+        home = ROOT if name == "README.md" else ROOT / "docs"
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (home / target).is_file(), f"{name} links to {target}"
+    for page in PAGES:
+        assert f"docs/{page}" in README, page

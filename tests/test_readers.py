@@ -393,6 +393,16 @@ def test_a_size_that_is_off_by_one_is_put_right_only_where_images_are_trusted(tm
     assert repair(root, tmp_path / "far", trust_images=True, progress=False).counts["train"]["images"] == 0
 
 
+def test_brush_masks_that_are_all_crowds_become_objects_on_request(tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset", foreign.each("iscrowd", 1))
+    kept = repair(root, tmp_path / "kept", progress=False)
+    assert all(one.crowd for image in coco.read(kept.root / "train").images for one in image.instances)
+    made = repair(root, tmp_path / "made", crowds="objects", progress=False)
+    assert not any(one.crowd for image in coco.read(made.root / "train").images for one in image.instances)
+    assert objects(coco.read(made.root / "train")) == foreign.known("train")
+    assert find_dataset(made.root).splits.keys() == {"train", "valid"}
+
+
 def test_an_image_that_cannot_be_decoded_is_left_out_by_repair_and_stops_training(tmp_path: Path) -> None:
     root = foreign.write(tmp_path / "dataset")
     file = root / "train" / "im01.png"

@@ -230,7 +230,7 @@ def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -
     file.write_text(json.dumps(content | {"annotations": crowds}))
     with pytest.raises(TrainingError, match="nothing but 2 crowds in its 2 images") as caught:
         find_dataset(empty)
-    assert "set `iscrowd` to 0" in str(caught.value.hint)
+    assert "repair --crowds objects" in str(caught.value.hint)
     without = write_coco(tmp_path / "b", {"train": 2}, ((1, "ant"),), used=1)
     with pytest.raises(DataError, match=r"has no valid split, only train\. It holds train/"):
         find_dataset(without)

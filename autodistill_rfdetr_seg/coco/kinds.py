@@ -103,7 +103,8 @@ CROWD_WRONG = _error("iscrowd is not 0 or 1", "taken as 0", "Write 0, or 1 for a
 CROWD = _warning(
     "annotation is a crowd",
     "kept as one; training leaves it out, where it becomes background",
-    "If it is one object (CVAT writes every brush mask so), set `iscrowd` to 0.",
+    "If it is one object (CVAT writes every brush mask so): `autodistill-seg repair --crowds objects`, and `evaluate "
+    "--crowds objects`.",
 )
 NO_MASK = _error(
     "annotation has no mask",

@@ -97,6 +97,7 @@ def repair(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         Path(args.dataset),
         Path(args.output),
         trust_images=args.trust_images,
+        crowds=args.crowds,
         overwrite=args.overwrite,
         progress=not args.quiet,
     )

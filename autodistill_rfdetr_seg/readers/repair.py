@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import coco
 from ..coco import kinds
@@ -46,6 +46,7 @@ def repair(
     output: str | Path,
     *,
     trust_images: bool = False,
+    crowds: Literal["keep", "objects"] = "keep",
     overwrite: bool = False,
     progress: bool = True,
 ) -> Repaired:
@@ -54,7 +55,8 @@ def repair(
     What is plainly meant is put right, what cannot be read is left out, and `output/changes.json` names each case.
     Nothing that has a mask and an image is left out, but for an image whose stated size is not its file's: with
     `trust_images` a size that is off by a pixel or two, or swapped, is taken from the image, where masks then move.
-    `source` is not written to.
+    With `crowds` "objects" each annotation with `iscrowd` 1 becomes an object like others: CVAT writes every brush mask
+    as a crowd. `source` is not written to.
 
     Raises:
         MissingInputError: there is nothing annotated at `source`.
@@ -69,6 +71,8 @@ def repair(
     found = read_source(source, images="checked", trust_images=trust_images, progress=progress)
     problems = list(found.problems)
     splits = {split: _joined(_named_once(truth)) for split, truth in found.splits.items()}
+    if crowds == "objects":
+        splits = {split: _without_crowds(truth) for split, truth in splits.items()}
     if not any(truth.images for truth in splits.values()):
         coco.refuse_errors(problems)
         raise DataError(f"There is no image in {source}.")
@@ -142,3 +146,10 @@ def _with(image: TruthImage, other: TruthImage) -> TruthImage:
         one for one in other.instances if (one.class_index, one.rle) not in there
     )
     return replace(image, instances=image.instances + further)
+
+
+def _without_crowds(truth: GroundTruth) -> GroundTruth:
+    images = (
+        replace(image, instances=tuple(replace(one, crowd=False) for one in image.instances)) for image in truth.images
+    )
+    return replace(truth, images=tuple(images))

@@ -135,6 +135,6 @@ def _check_splits(data: TrainingData) -> None:
             hint = "`autodistill-seg validate` says why."
         if crowds := sum(len(image.instances) for image in truth.images):
             what = f"nothing but {crowds} crowds in its {len(truth.images)} images, and RF-DETR leaves crowds out"
-            hint = "If they are objects (CVAT writes every brush mask so), set `iscrowd` to 0 in the file."
+            hint = "If they are objects (CVAT writes every brush mask so): `autodistill-seg repair --crowds objects`."
         why = ", so no checkpoint can be chosen" if split == "valid" else ""
         raise TrainingError(f"The {split} split of {data.root} has {what}{why}.", hint)
