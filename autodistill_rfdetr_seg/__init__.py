@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .pipeline import label, run
     from .predicting import predict_images
     from .predicting_video import predict_video
+    from .readers import read_gold, read_source, repair
     from .records import SegDataset
     from .scoring import evaluate_model
     from .target import (
@@ -61,7 +62,10 @@ _HOMES = {
     "predict_images": ("predicting", "predict_images"),
     "predict_video": ("predicting_video", "predict_video"),
     "read_coco": ("coco", "read"),
+    "read_gold": ("readers", "read_gold"),
+    "read_source": ("readers", "read_source"),
     "register_base": ("bases.registry", "register_base"),
+    "repair": ("readers", "repair"),
     "run": ("pipeline", "run"),
     "validate_coco": ("coco", "validate"),
 }
@@ -92,7 +96,10 @@ __all__ = [
     "predict_images",
     "predict_video",
     "read_coco",
+    "read_gold",
+    "read_source",
     "register_base",
+    "repair",
     "run",
     "validate_coco",
 ]
