@@ -92,7 +92,7 @@ IMAGE_LEFT_OUT = _warning("annotation of an image that is left out", "left out w
 AREA_MISSING = _warning("area is missing", "computed from the mask")
 AREA_FORM = _warning("area is not a number of at least 0", "computed from the mask, or read as the number")
 AREA_DIFFERS = _warning(
-    "area is not the mask's", "read as stated (--area-from mask computes it); repair computes it from the mask"
+    "area is not the mask's", "computed from the mask; evaluation takes it as stated, unless --area-from is mask"
 )
 BOX_MISSING = _warning("box is missing", "computed from the mask")
 BOX_FORM = _warning("box is not four numbers", "computed from the mask, or read as the numbers")
