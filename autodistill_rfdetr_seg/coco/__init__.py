@@ -3,10 +3,12 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
+from .alignment import align
 from .lines import instance_row, read_instance
 from .parsing import ANNOTATIONS
 from .problem import Problem
-from .reading import align, label_of, read, read_results, read_rows, to_dataset, to_results, write_results
+from .reading import label_of, read, read_rows
+from .results import read_results, to_dataset, to_results, write_results
 from .single import from_answer, image_file
 from .validation import look_at_image, look_at_mask, validate
 from .writing import write
