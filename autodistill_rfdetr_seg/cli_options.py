@@ -134,6 +134,8 @@ EVALUATE_OPTIONS = (
     Option("--max-detections", "evaluation.max_detections", int, "best detections an image that count", "N"),
     Option("--score-floor", "evaluation.score_floor", float, "gather predictions over this score", "X"),
     Option("--area-from", "evaluation.area_from", str, "size classes by the file's area or the mask's", "file|mask"),
+    Option("--crowds", "evaluation.crowds", str, "iscrowd 1: to ignore, or objects like others", "ignore|objects"),
+    Option("--look-alikes", "evaluation.look_alikes", yaml_value, "bits by which images seen in training differ", "N"),
     Option("--gate", "evaluation.gates", str, "exit with 5 where a metric is less; repeat it", "METRIC=X", True),
 )
 
@@ -183,8 +185,10 @@ def overrides(parsed: argparse.Namespace) -> dict[str, Any]:
         if option.key not in given:
             continue
         value = given[option.key]
-        if option.key in ("base.args", "base.segmenter_args", "evaluation.gates"):
+        if option.key in ("base.args", "base.segmenter_args"):
             found[option.key] = pairs(value, option.flag)
+        elif option.key == "evaluation.gates":
+            found[option.key] = _gates(value, option.flag)
         elif option.key == "refine.confidence":
             found[option.key] = _confidence(value, option.flag)
         elif option.key == "split":
@@ -202,6 +206,17 @@ def pairs(texts: Sequence[str], flag: str) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{flag} {text!r} is not of the form NAME=VALUE.")
+        found[name.strip()] = yaml_value(value)
+    return found
+
+
+def _gates(texts: Sequence[str], flag: str) -> dict[str, Any]:
+    """`METRIC=X` texts as a mapping; the name of a class in a metric may hold an equals sign itself."""
+    found = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not equals or not name:
+            raise UsageError(f"{flag} {text!r} is not of the form METRIC=X.", "Such as target.mask.ap50=0.6.")
         found[name.strip()] = yaml_value(value)
     return found
 

@@ -10,10 +10,11 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+from . import evaluation
 from .bases.registry import BASES, ImageInput, own_ontology
 from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, load, parse
-from .errors import GateError, MissingInputError, OutputExistsError, UsageError
+from .errors import MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
 from .images import allow_megapixels, discover
@@ -291,13 +292,5 @@ def run(
 
 
 def check_gates(config: PipelineConfig, metrics: Mapping[str, Any]) -> None:
-    """Raises GateError for the first gate that is not met; an undefined metric meets none."""
-    for name, least in config.evaluation.gates.items():
-        value: Any = metrics
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise UsageError(f"The gate {name!r} names no metric.", "Write it like target.mask.ap50.")
-            value = value[key]
-        if not isinstance(value, (int, float)) or value < least:
-            shown = f"{value:.3f}" if isinstance(value, (int, float)) else "undefined"
-            raise GateError(f"The gate {name} >= {least:g} was not met: it is {shown}.")
+    """Raises GateError for the configuration's gates that are not met; an undefined metric meets none."""
+    evaluation.check_gates(config.evaluation.gates, metrics)
