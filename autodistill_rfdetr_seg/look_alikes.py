@@ -57,9 +57,11 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class SeenImages:
-    """Names (`train/b.jpg`) and hashes of the images of the train and valid split; `frames` are those of videos.
+    """Names (`train/b.jpg`) and hashes of the images of the train and valid split.
 
-    `without` have no hash; `problem` says why none has one.
+    `frames` are those of videos; or all, where the build found more images of one view than a split can hold.
+    `without` have no hash; `problem` says why none has one. `hashes` are of every image that the run has labelled, by
+    SHA-256.
     """
 
     photos: Mapping[str, int]
@@ -71,8 +73,9 @@ class SeenImages:
     @classmethod
     def of(cls, run: RunFolder) -> SeenImages:
         """Those of a run, with the hashes of its label store: no image is opened."""
-        images = read_index(run.dataset)["images"]
-        seen = {path: entry for path, entry in images.items() if entry["split"] in SEEN}
+        index = read_index(run.dataset)
+        seen = {path: entry for path, entry in index["images"].items() if entry["split"] in SEEN}
+        one_view = bool(index.get("kept_together", {}).get("cut", {}).get("images"))
         try:
             account = read_account(run.labels)
         except DataError:
@@ -83,7 +86,7 @@ class SeenImages:
         for path, entry in sorted(seen.items(), key=lambda item: (item[1]["split"], item[0])):
             value = hashes.get(entry["sha256"])
             if value is not None:
-                (frames if path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = value
+                (frames if one_view or path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = value
         without = len(seen) - len(photos) - len(frames)
         problem = "the run's label store has no hashes of them" if seen and without == len(seen) else None
         return cls(photos, frames, without, hashes, problem)
@@ -122,7 +125,7 @@ def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | N
     """
     total = len(files)
     if bits is None:
-        return HeldOut(total, total, same_content, problem="it was not asked for")
+        return HeldOut(total, total, same_content)
     seen = SeenImages.of(run)
     if seen.problem:
         return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem)
@@ -150,6 +153,8 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
         else:
             ap = "undefined" if with_them is None else f"{with_them:.3f}"
             said.append(f"{start}. These scores leave them out; with them the target's mask AP is {ap}.")
+    if found.problem is None and found.bits is None:
+        said.append("Look-alikes of training images were not looked for: only equal files do not count as held out.")
     if found.problem:
         said.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
     elif found.not_compared or found.not_compared_seen:

@@ -24,7 +24,7 @@ class Coverage:
     and `detections_over_limit` are the detections of such images and classes that do not count.
     `classes_lacking` maps each class that the model lacks to its objects, `images_of_classes_lacking` hold no others,
     `classes_folded` maps a class of the model to the gold classes that it stands for, and `classes_without_objects`
-    are classes of the model without an object: their detections count for nothing.
+    are classes that are scored but hold no object: their `detections_without_objects` count for nothing.
     """
 
     crowds: int = 0
@@ -41,6 +41,7 @@ class Coverage:
     images_of_classes_lacking: int = 0
     classes_folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     classes_without_objects: tuple[str, ...] = ()
+    detections_without_objects: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -72,6 +73,7 @@ def measure(
     for one in predictions:
         found.update((one.image_id, instance.class_index) for instance in one.instances)
     held = {index for counts in objects.values() for index in counts}
+    classless = sum(count for (_, index), count in found.items() if index not in held)
     return Coverage(
         crowds=crowds,
         all_crowds=bool(crowds) and not total,
@@ -87,6 +89,7 @@ def measure(
         images_of_classes_lacking=match.images_of_lacking,
         classes_folded=dict(match.folded),
         classes_without_objects=tuple(name for at, name in enumerate(truth.classes.names) if at not in held),
+        detections_without_objects=classless,
     )
 
 
@@ -132,12 +135,14 @@ def _folded(c: Coverage) -> str:
 
 
 def _without_objects(c: Coverage) -> str:
-    if not c.classes_without_objects or c.all_crowds:
+    if not c.detections_without_objects or c.all_crowds:
         return ""
     number = many(len(c.classes_without_objects), "class", "classes")
+    detections = many(c.detections_without_objects, "detection")
+    verb = "is" if c.detections_without_objects == 1 else "are"
     return (
-        f"The gold set holds no object of {number} of the model ({_listed(c.classes_without_objects)}): "
-        "detections of them are not scored."
+        f"The gold set holds no object of {number} ({_listed(c.classes_without_objects)}): {detections} of "
+        f"{'it' if len(c.classes_without_objects) == 1 else 'them'} {verb} not scored."
     )
 
 
