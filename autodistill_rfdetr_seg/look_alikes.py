@@ -86,7 +86,9 @@ class SeenImages:
         for path, entry in sorted(seen.items(), key=lambda item: (item[1]["split"], item[0])):
             value = hashes.get(entry["sha256"])
             if value is not None:
-                (frames if one_view or path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = value
+                (frames if one_view or path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = (
+                    value
+                )
         without = len(seen) - len(photos) - len(frames)
         problem = "the run's label store has no hashes of them" if seen and without == len(seen) else None
         return cls(photos, frames, without, hashes, problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,12 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     path = locate(path)
     document = load(path, raise_error)
     truth = gold if isinstance(gold, GroundTruth) else read(gold)
+    images: Sequence[str | None]
+    classes: Sequence[int | None]
     if isinstance(document, list):
         rows = _objects(path, document, "result")
-        images = match_images(path, rows, truth) if rows else {}
-        classes = match_categories(path, rows, truth) if rows else {}
+        images = match_images(path, rows, truth)
+        classes = match_categories(path, rows, truth)
     elif isinstance(document, dict) and isinstance(document.get("annotations"), list):
         rows, images, classes = _of_coco_file(path, document, truth)
     else:
@@ -50,11 +53,9 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
         )
     by_image: dict[str, list[tuple[Instance, Box | None]]] = {image.image_id: [] for image in truth.images}
     sizes = {image.image_id: (image.height, image.width) for image in truth.images}
-    for number, row in enumerate(rows):
-        image_id, category_id = as_id(row.get("image_id")), as_id(row.get("category_id"))
-        if image_id in images and category_id in classes:
-            name = images[image_id]
-            by_image[name].append(_prediction(path, number, row, classes[category_id], sizes[name]))
+    for number, (row, name, index) in enumerate(zip(rows, images, classes, strict=True)):
+        if name is not None and index is not None:
+            by_image[name].append(_prediction(path, number, row, index, sizes[name]))
     return tuple(_of_image(name, found) for name, found in by_image.items())
 
 
@@ -89,8 +90,8 @@ def _of_image(name: str, found: Sequence[tuple[Instance, Box | None]]) -> ImageP
 
 def _of_coco_file(
     path: Path, document: Row, truth: GroundTruth
-) -> tuple[list[Row], dict[FileId, str], dict[FileId, int]]:
-    """Annotations as rows, and what their image and category ids mean by the file's own names."""
+) -> tuple[list[Row], list[str | None], list[int | None]]:
+    """Annotations as rows, and the gold image and class of each by the file's own names, None where there is none."""
     lists = {
         key: _objects(path, document.get(key) or [], f"`{key}` row") for key in ("images", "categories", "annotations")
     }
@@ -113,7 +114,13 @@ def _of_coco_file(
     if rows and all(row.get("score") is None for row in rows):
         _log.warning("%s: no annotation has a `score`; each counts with a score of 1.", path)
         rows = [{**row, "score": 1.0} for row in rows]
-    return rows, images, classes
+    of_rows = [images.get(_id(row, "image_id")) for row in rows]
+    return rows, of_rows, [classes.get(_id(row, "category_id")) for row in rows]
+
+
+def _id(row: Row, key: str) -> FileId:
+    value = as_id(row.get(key))
+    return "" if value is None else value
 
 
 def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth) -> dict[FileId, str]:
@@ -126,7 +133,7 @@ def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth)
         if meant is not None:
             images[number] = meant
     if len(set(images.values())) < len(images):
-        twice = next(name for name in images.values() if list(images.values()).count(name) > 1)
+        twice = next(name for name, count in Counter(images.values()).items() if count > 1)
         raise DataError(f"{path}: two of its images are the gold image {twice!r}.", "Name each image once.")
     if names and not images:
         raise DataError(
@@ -154,7 +161,8 @@ def _say_left_out(
             len(names),
             listed(others),
         )
-    if absent := [image.image_id for image in truth.images if image.image_id not in set(images.values())]:
+    there = set(images.values())
+    if absent := [image.image_id for image in truth.images if image.image_id not in there]:
         _log.warning(
             "%s: %d of the %d gold images are not in the file and count as images without detections: %s.",
             path,
@@ -162,10 +170,10 @@ def _say_left_out(
             len(truth.images),
             listed(absent),
         )
-    unknown = sum(as_id(row.get("image_id")) not in names for row in rows)
+    unknown = sum(_id(row, "image_id") not in names for row in rows)
     if unknown:
         raise DataError(f"{path}: {unknown} annotations are of an `image_id` that its `images` do not list.")
-    strange = sum(as_id(row.get("category_id")) not in classes for row in rows)
+    strange = sum(_id(row, "category_id") not in classes for row in rows)
     if strange:
         _log.warning("%s: %d predictions are of classes that the gold set lacks and are left out.", path, strange)
 

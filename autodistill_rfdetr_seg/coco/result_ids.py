@@ -7,7 +7,7 @@ for the image, and classes counted from 0 or 1. Those are taken where exactly on
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -34,8 +34,8 @@ def as_id(value: object) -> FileId | None:
     return value if isinstance(value, (int, str)) else None
 
 
-def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict[FileId, str]:
-    """`image_id` → the gold image's `image_id`, for all rows of the results file `path`.
+def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[str]:
+    """The `image_id` of the gold image that each row of the results file `path` is of.
 
     A row's own `file_name` counts before its `image_id`.
 
@@ -46,11 +46,11 @@ def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict[Fil
     ids = Ids.of(gold)
     files = FileNames(ids.images)
     own = {} if ids.named else either_way({number: name for name, number in ids.images.items()})
-    by_row = _injective(found, _of_rows(rows, "image_id", "file_name", files.find))
+    by_row = [name for row in rows if (name := files.find(row.get("file_name"))) is not None]
     by_id = _injective(found, own)
     by_name = _injective(found, {value: files.find(value) for value in found})
-    if by_row is not None:
-        if by_id not in (None, by_row):
+    if len(by_row) == len(rows):
+        if by_id is not None and _of_rows(rows, "image_id", by_id) != by_row:
             _log.warning("%s: `file_name` of the results counts; their `image_id` names other images.", path)
         return by_row
     if by_id is not None:
@@ -64,22 +64,25 @@ def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict[Fil
                 by_id[at],
                 by_name[at],
             )
-        return by_id
+        return _of_rows(rows, "image_id", by_id)
     if by_name is not None:
         _log.warning("%s: `image_id` is read as the file's name (%s is %s).", path, shown(found[0]), by_name[found[0]])
-        return by_name
-    strange = next((value for value in found if value not in own and files.find(value) is None), found[0])
-    number = next(at for at, row in enumerate(rows) if as_id(row.get("image_id")) == strange)
+        return _of_rows(rows, "image_id", by_name)
+    strange = next((value for value in found if value not in own and files.find(value) is None), None)
+    wrong = "the image ids cannot all be read in one way, each as another image"
+    if strange is not None:
+        number = next(at for at, row in enumerate(rows) if as_id(row.get("image_id")) == strange)
+        wrong = f"`image_id` {shown(strange)} of result {number} is not in the gold set"
     have = "no ids" if ids.named else f"the image ids {listed(ids.images.values())}"
     raise DataError(
-        f"{path}: `image_id` {shown(strange)} of result {number} is not in the gold set. The results have the image "
-        f"ids {listed(found)}; the gold set has {have} and the files {listed(ids.images)}.",
+        f"{path}: {wrong}. The results have the image ids {listed(found)}; the gold set has {have} and the files "
+        f"{listed(ids.images)}.",
         "Write for all results the id of the gold file's image, its file name, its stem, or the stem's number.",
     )
 
 
-def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict[FileId, int]:
-    """`category_id` → class index of the gold set, for all rows of the results file `path`.
+def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[int]:
+    """The class index of the gold set that each row of the results file `path` is of.
 
     A row's own `category_name` counts before its `category_id`.
 
@@ -90,14 +93,16 @@ def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict
     ids, names = Ids.of(gold), gold.classes.names
     classes = ClassNames(names)
     own = {} if ids.named else either_way({number: at for at, number in enumerate(ids.categories)})
-    by_row = _all(found, _of_rows(rows, "category_id", "category_name", classes.find))
+    by_row = [index for row in rows if (index := classes.find(row.get("category_name"))) is not None]
     by_id = _all(found, own)
     by_name = _all(found, {value: classes.find(value) for value in found})
-    if by_row is not None and by_id not in (None, by_row):
-        _log.warning("%s: `category_name` of the results counts; their `category_id` names other classes.", path)
-    for fits in (by_row, by_id, by_name):
+    if len(by_row) == len(rows):
+        if by_id is not None and _of_rows(rows, "category_id", by_id) != by_row:
+            _log.warning("%s: `category_name` of the results counts; their `category_id` names other classes.", path)
+        return by_row
+    for fits in (by_id, by_name):
         if fits is not None:
-            return fits
+            return _of_rows(rows, "category_id", fits)
     have = "no category ids" if ids.named else f"the category ids {listed(ids.categories)}"
     both = f"The results have the category ids {listed(found)}; the gold set has {have} and the classes {listed(names)}"
     places = [_all(found, either_way({at + first: at for at in range(len(names))})) for first in (0, 1)]
@@ -110,7 +115,7 @@ def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> dict
     for first, place in fitting:
         said = ", ".join(f"{value} is {names[at]}" for value, at in list(place.items())[:_SHOWN])
         _log.warning("%s: `category_id` is read as the class counted from %d (%s).", path, first, said)
-        return place
+        return _of_rows(rows, "category_id", place)
     strange = next((value for value in found if value not in own), found[0])
     number = next(at for at, row in enumerate(rows) if as_id(row.get("category_id")) == strange)
     raise DataError(
@@ -186,16 +191,9 @@ def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:
     return list(found)
 
 
-def _of_rows(
-    rows: Sequence[Row], key: str, name_key: str, find: Callable[[object], V | None]
-) -> dict[FileId, V | None]:
-    """Id → what the rows' names under `name_key` mean; None where they disagree or mean nothing."""
-    found: dict[FileId, V | None] = {}
-    for row in rows:
-        value, meant = as_id(row.get(key)), find(row.get(name_key))
-        if value is not None:
-            found[value] = meant if found.get(value, meant) == meant else None
-    return found
+def _of_rows(rows: Sequence[Row], key: str, meant: Mapping[FileId, V]) -> list[V]:
+    """What the id under `key` of each row means; every one of them means something."""
+    return [meant[value] for row in rows if (value := as_id(row.get(key))) is not None]
 
 
 def _all(found: Sequence[FileId], known: Mapping[FileId, V | None]) -> dict[FileId, V] | None:

@@ -27,10 +27,10 @@ def check_gates(gates: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
         if value is None and name.startswith(TARGET) and "target" not in metrics:
             value = _find(metrics, name.removeprefix(TARGET))
         if value is None:
-            known = sorted(_names(metrics))
+            known = [each for each in _names(metrics) if each.startswith(("mask.", f"{TARGET}mask."))]
             raise UsageError(
                 f"The gate {name!r} names no metric.",
-                f"Known, among others: {', '.join(n for n in known if '.mask.' in f'.{n}')}.",
+                f"Such as {', '.join(known)}; `evaluate --json` shows all of them.",
             )
         reached = value[0]
         if reached is None or not reached >= least:
