@@ -59,7 +59,7 @@ def asking_target(model: Any, score_floor: float, classes: int) -> Ask:
 
 
 def asking_base(source: BaseSource) -> Ask:
-    """A base, whose instances are taken as it gives them, prompts turned into classes."""
+    """A base, prompts turned into classes."""
     adapter = source.adapter()
     of_prompt = [index for _, index in source.classes.prompts]
 

@@ -14,6 +14,7 @@ from . import coco, look_alikes
 from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig
 from .evaluation import Report, evaluate, recovery
+from .evaluation.coverage import Coverage, sentences
 from .files import fingerprint, read_json, write_json
 from .gold_predictions import asking_base, asking_target, base_predictions, predict_gold
 from .gold_sets import Gold, in_classes, named_sets, of_images, read_gold
@@ -94,7 +95,7 @@ def _scores(
         whole = {who: _score(config, gold.whole.truth, some, gold.whole.match) for who, some in found.items()}
     target = reports["target"]
     assert target is not None and whole["target"] is not None
-    notes = target.notes
+    notes = sentences(Coverage(**target.coverage), "gold" if gold.human else "test")
     if gold.held_out is not None:
         notes = (*look_alikes.sentences(gold.held_out, whole["target"].mask["ap"]), *notes)
     metrics: dict[str, Any] = {
@@ -167,8 +168,9 @@ def evaluate_model(
 ) -> Report:
     """Scores a model on a gold set (or the COCO file or folder that holds it): a target (`RFDETRSeg`), or any base.
 
-    Classes are matched by name; the report's `notes` say what of the gold set that leaves out. A target's instances
-    are gathered above `score_floor`; a base's are taken as it gives them.
+    Classes are matched by name; the report's `notes` say what of the gold set that leaves out. Instances that score
+    less than `score_floor` do not count. Whether the model has seen the images is not known here: `evaluate_stage`
+    knows it of a run.
 
     Raises:
         MissingInputError, DataError: the gold set is missing, wrong, or shares no class with the model.
@@ -207,7 +209,7 @@ def _on_sets(
         source = BaseSource.of_model(model)
         classes, ask = source.classes, asking_base(source)
     gold = in_classes(sets, classes)
-    found = predict_gold(ask, gold.truth, progress=progress)
+    found = [_from_floor(one, score_floor) for one in predict_gold(ask, gold.truth, progress=progress)]
     reports = {"": evaluate(gold.truth, found, class_match=gold.match, **rules)}
     if len(gold.parts) > 1:
         for name, part in gold.parts.items():

@@ -64,7 +64,7 @@ def test_classes_that_the_model_lacks_are_named_with_counts(tmp_path: Path) -> N
     assert report.coverage["classes_lacking"] == {"class 2": 4}
     assert report.coverage["images_of_classes_lacking"] == 1
     assert report.notes[0].startswith(
-        "The model lacks 1 class of the gold set (class 2 4): 4 objects of them are not scored. 1 image holds no other "
+        "The model lacks 1 class of the gold set (class 2: 4): 4 objects of them are not scored. 1 image holds no "
     )
     assert report.coverage["images_without_objects"] == 1
     assert report.mask["ap"] == pytest.approx(1)
@@ -91,7 +91,8 @@ def test_false_alarms_on_images_without_objects_are_counted(tmp_path: Path) -> N
     report = evaluate(truth, coco.read_results(put(tmp_path, rows), truth))
     assert report.coverage["images_without_objects"] == 1
     assert report.coverage["false_alarms_without_objects"] == 3
-    assert "1 of 3 gold images holds no object to find: 3 false alarms there" in report.notes[0]
+    said = "1 of 3 gold images holds no object to find: 3 false alarms there from a confidence of 0.45."
+    assert report.notes == (said,)
 
 
 def test_detections_of_classes_without_objects_are_counted(tmp_path: Path) -> None:
@@ -193,3 +194,30 @@ def test_predictions_in_the_python_api(tmp_path: Path) -> None:
     results = put(tmp_path, as_results(gold, score=lambda row: 0.2, bbox=lambda row: [0, 0, SIDE, SIDE]))
     assert evaluate_predictions(results, gold).mask["ap"] == pytest.approx(1)
     assert evaluate_predictions(results, gold, score_floor=0.3).mask["ap"] == 0
+
+
+def test_a_base_is_scored_from_the_floor_on_several_gold_sets(tmp_path: Path) -> None:
+    from autodistill.detection import CaptionOntology
+    from test_cli import photo
+
+    from autodistill_rfdetr_seg import ThresholdBase, evaluate_model
+    from autodistill_rfdetr_seg.scoring import evaluate_model_on_sets
+
+    files = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        # The objects are not those of the photo: only the detections are counted here.
+        files.append(gold_file(folder, [1], [1], [f"{name}.png"]))
+        photo(folder / f"{name}.png")
+        changed(files[-1], lambda data: data["images"][0].update(height=64, width=64))
+        changed(files[-1], lambda data: data.update(annotations=[], categories=[{"id": 4, "name": "Red"}]))
+    base = ThresholdBase(ontology=CaptionOntology({"red": "red"}))
+    alarms = "false_alarms_without_objects"
+    reports = evaluate_model_on_sets(base, files, progress=False)
+    assert {name: (one.images, one.coverage[alarms]) for name, one in reports.items()} == {
+        "": (2, 2),
+        "gold-1": (1, 1),
+        "gold-2": (1, 1),
+    }
+    assert evaluate_model(base, files[0], score_floor=1.0, progress=False).coverage[alarms] == 0

@@ -170,7 +170,7 @@ def test_frames_of_a_video_between_the_labelled_ones(tmp_path: Path) -> None:
 def test_real_frames_of_the_video_that_was_labelled(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
     data = config_of(tmp_path, [shared_data / "bottles_gold"]) | {"ontology": {"bright": "bottle"}}
-    data |= {"images": str(shared_data / "video" / "bottle-detection.mp4"), "inputs": {"every": 30}}
+    data |= {"images": str(shared_data / "video" / "bottle-detection.mp4"), "inputs": {"every": 60}}
     config, run = parse(data), RunFolder(tmp_path / "run")
     label_stage(config, run, source_of(config), progress=False)
     build_stage(config, run, progress=False)

@@ -93,7 +93,8 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
         crowds=config.crowds,
         progress=not args.quiet,
     )
-    return _say_reports(args, config, reports, config.score_floor)
+    unknown = "Whether the export's model has seen the gold images is not known here: `evaluate RUN` looks for that."
+    return _say_reports(args, config, reports, config.score_floor, unknown)
 
 
 def _evaluation_options(changes: Mapping[str, Any], what: str) -> EvaluationConfig:
@@ -110,11 +111,11 @@ def _evaluation_options(changes: Mapping[str, Any], what: str) -> EvaluationConf
 
 
 def _say_reports(
-    args: argparse.Namespace, config: EvaluationConfig, reports: Mapping[str, Report], floor: float
+    args: argparse.Namespace, config: EvaluationConfig, reports: Mapping[str, Report], floor: float, *notes: str
 ) -> int:
-    """Prints the report of all ("") and of each gold set, then looks at the gates."""
+    """Prints the report of all ("") and of each gold set, with further notes, then looks at the gates."""
     data = reports[""].to_dict()
-    data["score_floor"] = floor
+    data |= {"score_floor": floor, "notes": [*data["notes"], *notes]}
     sets = {name: report.to_dict() for name, report in reports.items() if name}
     if sets:
         data["sets"] = sets

@@ -115,8 +115,7 @@ def evaluate(
     scored = mask.matches.of(mask.matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
-    false_alarms = {name: row["false_alarms"] for name, row in details["images"].items()}
-    found = coverage.measure(truth, predictions, class_match, max_detections, false_alarms)
+    found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
     times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
     return Report(
         mask=summary(mask),
