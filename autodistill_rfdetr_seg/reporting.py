@@ -35,6 +35,11 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
         raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
     page = output or run.report
     metrics = read_json(metrics_file)
+    if "held_out" not in metrics:
+        raise DataError(
+            f"{run.root} was evaluated by an earlier version, whose predictions have other ids than the gold set.",
+            f"Run `autodistill-seg evaluate {run.root}` again: nothing is labelled or trained for it.",
+        )
     stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
     if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
         return False

@@ -278,6 +278,30 @@ def test_a_coco_file_of_other_classes_or_without_scores(tmp_path: Path, caplog: 
         coco.read_results(put(tmp_path, plain), truth)
 
 
+def test_a_folder_of_predictions_and_bare_annotations(tmp_path: Path) -> None:
+    gold = gold_file(tmp_path, [1, 2, 3], [1, 2])
+    (tmp_path / "predicted").mkdir()
+    (tmp_path / "predicted" / "predictions.json").write_text(json.dumps(coco_predictions(gold)))
+    assert mask_ap(gold, tmp_path / "predicted") == pytest.approx(1)
+    assert mask_ap(gold, put(tmp_path, {"annotations": as_results(gold)})) == pytest.approx(1)
+
+
+def test_paths_without_suffix_tell_images_of_one_name_apart(tmp_path: Path) -> None:
+    names = ["day/1.png", "night/1.png", "night/2.png"]
+    gold = gold_file(tmp_path, [8, 9, 10], [1], names)
+    rows = as_results(gold, image_id=lambda row: names[row["image_id"] - 8].removesuffix(".png"))
+    assert mask_ap(gold, put(tmp_path, rows)) == pytest.approx(1)
+    rows = as_results(gold, image_id=lambda row: names[row["image_id"] - 8].split("/")[1])
+    with pytest.raises(DataError, match=r"'1\.png' of result 0 is not in the gold set"):
+        coco.read_results(put(tmp_path, rows), coco.read(gold))
+
+
+def test_no_result_at_all_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gold = gold_file(tmp_path, [1], [1])
+    assert mask_ap(gold, put(tmp_path, [])) == 0
+    assert "holds no result" in caplog.text
+
+
 def test_boxes_of_results_count_as_pycocotools_has_them(tmp_path: Path) -> None:
     gold = gold_file(tmp_path, [1, 2, 3], [1])
     off = as_results(gold, bbox=lambda row: [30, 30, 5, 5])

@@ -17,6 +17,8 @@ from .problem import as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
 
+PREDICTIONS = "predictions.json"
+
 _log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
@@ -27,21 +29,26 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     """The predictions of a file for every image of the gold set, in its order.
 
     The file is a list of COCO results with masks, whose ids are those of the gold set's file, or are read as
-    `result_ids` says; or a COCO file with a `score` at each annotation (`predict --output` writes one), matched by
-    file names and class names. A row's `bbox` counts as its box. The log says what is read otherwise than COCO
-    defines it, and what counts for nothing.
+    `result_ids` says; or a COCO file with a `score` at each annotation, matched by file names and class names.
+    `predict --output` writes one, and the folder that it lies in may be named instead. A row's `bbox` counts as its
+    box. The log says what is read otherwise than COCO defines it, and what counts for nothing.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: it holds no predictions with masks, or not those of this gold set; both sides' ids are shown.
     """
-    path = locate(path)
+    path = Path(path)
+    path = locate(path / PREDICTIONS if (path / PREDICTIONS).is_file() else path)
     document = load(path, raise_error)
+    if isinstance(document, dict) and not document.keys() & {"images", "categories"}:
+        document = document.get("annotations", document)
     truth = gold if isinstance(gold, GroundTruth) else read(gold)
     images: Sequence[str | None]
     classes: Sequence[int | None]
     if isinstance(document, list):
         rows = _objects(path, document, "result")
+        if not rows:
+            _log.warning("%s: the file holds no result: nothing was detected in any image.", path)
         images = match_images(path, rows, truth)
         classes = match_categories(path, rows, truth)
     elif isinstance(document, dict) and isinstance(document.get("annotations"), list):

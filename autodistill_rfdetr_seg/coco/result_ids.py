@@ -130,6 +130,7 @@ class FileNames:
     def __init__(self, names: Iterable[str]) -> None:
         paths = {name: _path(name) for name in names}
         self._full = _unique((str(path), name) for name, path in paths.items())
+        self._bare = _unique((str(path.with_suffix("")), name) for name, path in paths.items())
         self._base = _unique((path.name, name) for name, path in paths.items())
         self._stem = _unique((path.stem, name) for name, path in paths.items())
         self._number = _unique((int(path.stem), name) for name, path in paths.items() if _digits(path.stem))
@@ -141,11 +142,14 @@ class FileNames:
         if not isinstance(value, str) or not value.strip():
             return None
         path = _path(value)
-        for table, key in ((self._full, str(path)), (self._base, path.name), (self._stem, path.name)):
+        whole, bare = str(path), str(path.with_suffix("")) if path.name else ""
+        # The value may be a path or its last part, with the suffix, without one, or with another.
+        by_path = ((self._full, whole), (self._bare, whole), (self._bare, bare))
+        by_name = ((self._base, path.name), (self._stem, path.name), (self._stem, path.stem))
+        for table, key in (*by_path, *by_name):
             if key in table:
                 return table[key]
-        # The same image with another suffix, or a number as text.
-        return self._stem.get(path.stem) or (self._number.get(int(value)) if _digits(value) else None)
+        return self._number.get(int(value)) if _digits(value) else None
 
 
 class ClassNames:
