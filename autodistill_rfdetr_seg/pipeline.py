@@ -129,10 +129,11 @@ def prepare(
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set; or this is a share of
             a run with other options.
         UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
-            does not take its arguments or prompts; or a share is to overwrite.
+            does not take its arguments or prompts; or a share is to overwrite; or a gate names no metric.
         DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
     allow_megapixels(config.inputs.max_megapixels)
+    evaluation.check_gate_names(config.evaluation.gates, Classes.from_ontology(config.ontology))
     _refuse_inputs(config, run)
     _check_claim(config, run, resume=resume, overwrite=overwrite)
     refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
