@@ -214,7 +214,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN|EXPORT", nargs="?", help="a run's or an export's folder")
-    parser.add_argument("--predictions", metavar="FILE", help="COCO results to score against --gold, without a run")
+    parser.add_argument("--predictions", metavar="FILE", help="COCO results, or a predictions.json, to score on --gold")
     add_options(parser, EVALUATE_OPTIONS)
 
 

@@ -134,7 +134,9 @@ EVALUATE_OPTIONS = (
     Option("--max-detections", "evaluation.max_detections", int, "best detections an image that count", "N"),
     Option("--score-floor", "evaluation.score_floor", float, "gather predictions over this score", "X"),
     Option("--area-from", "evaluation.area_from", str, "size classes by the file's area or the mask's", "file|mask"),
-    Option("--gate", "evaluation.gates", str, "exit with 5 where a metric is less; repeat it", "METRIC=X", True),
+    Option("--crowds", "evaluation.crowds", str, "iscrowd 1: to ignore, or objects like others", "ignore|objects"),
+    Option("--look-alikes", "evaluation.look_alikes", yaml_value, "bits by which gold may differ from training", "N"),
+    Option("--gate", "evaluation.gates", str, "exit with 5 where target.mask.ap50 (say) is less", "METRIC=X", True),
 )
 
 ALL_OPTIONS = LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS

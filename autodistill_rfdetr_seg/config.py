@@ -185,18 +185,27 @@ class EvaluationConfig(Options):
     """Against what, and how, base and target are scored.
 
     `gold` lists COCO files (or folders that hold `_annotations.coco.json`) made by people. Images whose content is in
-    the train or valid split are left out. Predictions are gathered above `score_floor`, never at a display threshold.
-    `area_from` says where an object's size class comes from: the file's own `area` (as pycocotools does) or the mask.
+    the train or valid split are left out. Those that look like an image of these splits (their perceptual hashes differ
+    in at most `look_alikes` of 64 bits, twice as many for frames of a video) are named and do not count as held out:
+    the scores are those without them as long as an image is left, and `all` in metrics.json has those with them. None
+    asks for equal content only. Saving a photo again in another size or format changes up to 6 bits; photos of
+    different scenes differ in more than 16.
+
+    Predictions are gathered above `score_floor`, never at a display threshold. `area_from` says where an object's size
+    class comes from: the file's own `area` (as pycocotools does) or the mask. `crowds` says what `iscrowd` 1 means: to
+    "ignore" the region, as COCO does, or to score it like other "objects" (CVAT marks every brush mask as a crowd).
     `gates` maps a metric such as `target.mask.ap50` to the least value it must reach; the run ends with exit code 5
-    where one does not.
+    where one does not, or is undefined.
     """
 
     gold: list[str] = Field(default_factory=list)
+    look_alikes: Annotated[int, Field(ge=0, le=16)] | None = 8
     score_floor: Share = 0.01
     max_detections: Annotated[int, Field(ge=1)] = 100
     area_from: Literal["file", "mask"] = "file"
+    crowds: Literal["ignore", "objects"] = "ignore"
     samples: Annotated[int, Field(ge=0)] = 12
-    gates: dict[str, float] = Field(default_factory=dict)
+    gates: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class ParityConfig(Options):

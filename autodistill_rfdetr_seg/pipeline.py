@@ -10,10 +10,11 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
+from . import evaluation
 from .bases.registry import BASES, ImageInput, own_ontology
 from .bases.source import BaseSource
 from .config import BaseConfig, PipelineConfig, load, parse
-from .errors import GateError, MissingInputError, OutputExistsError, UsageError
+from .errors import MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
 from .images import allow_megapixels, discover
@@ -128,10 +129,11 @@ def prepare(
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set; or this is a share of
             a run with other options.
         UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
-            does not take its arguments or prompts; or a share is to overwrite.
+            does not take its arguments or prompts; or a share is to overwrite; or a gate names no metric.
         DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
     allow_megapixels(config.inputs.max_megapixels)
+    evaluation.check_gate_names(config.evaluation.gates, Classes.from_ontology(config.ontology))
     _refuse_inputs(config, run)
     _check_claim(config, run, resume=resume, overwrite=overwrite)
     refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
@@ -291,13 +293,5 @@ def run(
 
 
 def check_gates(config: PipelineConfig, metrics: Mapping[str, Any]) -> None:
-    """Raises GateError for the first gate that is not met; an undefined metric meets none."""
-    for name, least in config.evaluation.gates.items():
-        value: Any = metrics
-        for key in name.split("."):
-            if not isinstance(value, Mapping) or key not in value:
-                raise UsageError(f"The gate {name!r} names no metric.", "Write it like target.mask.ap50.")
-            value = value[key]
-        if not isinstance(value, (int, float)) or value < least:
-            shown = f"{value:.3f}" if isinstance(value, (int, float)) else "undefined"
-            raise GateError(f"The gate {name} >= {least:g} was not met: it is {shown}.")
+    """Raises GateError for the configuration's gates that are not met; an undefined metric meets none."""
+    evaluation.check_gates(config.evaluation.gates, metrics)

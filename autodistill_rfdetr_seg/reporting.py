@@ -11,11 +11,12 @@ from .config import PipelineConfig, dump
 from .dataset import read_index
 from .errors import DataError
 from .files import fingerprint, read_json, replacing
+from .gold_sets import Gold, read_gold
 from .images import open_rgb, write_png
 from .labeling import read_failures
 from .records import GroundTruth, ImagePredictions, Instance, TruthImage
 from .report import PageData, Pair, Sample, contact_sheet, draw_instances, write_page
-from .scoring import Gold, read_gold
+from .scoring import results_files
 from .stages import RunFolder
 from .together import leakage
 
@@ -34,15 +35,18 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
         raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
     page = output or run.report
     metrics = read_json(metrics_file)
+    if "held_out" not in metrics:
+        raise DataError(
+            f"{run.root} was evaluated by an earlier version, whose predictions have other ids than the gold set.",
+            f"Run `autodistill-seg evaluate {run.root}` again: nothing is labelled or trained for it.",
+        )
     stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
     if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
         return False
     details = read_json(run.evaluation / "details.json")
     gold = read_gold(config, run)
     predictions = {
-        who: _best(coco.read_results(run.evaluation / f"{who}.json", gold.truth), metrics[who])
-        for who in ("base", "target")
-        if metrics[who] is not None
+        who: _best(_written(run, gold, who), metrics[who]) for who in ("base", "target") if metrics[who] is not None
     }
     worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
     samples = _Samples(worst, predictions, details)
@@ -94,6 +98,15 @@ def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthIma
         return (2.0 if f1 is None else f1, image.image_id)
 
     return sorted(truth.images, key=rank)
+
+
+def _written(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
+    """What the evaluation wrote of base or target."""
+    return [
+        prediction
+        for name, path in results_files(run, gold, who).items()
+        for prediction in coco.read_results(path, gold.whole.parts[name])
+    ]
 
 
 def _best(predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]) -> dict[str, tuple[Instance, ...]]:

@@ -6,286 +6,245 @@ that measures agreement, not truth.
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from . import coco
-from .bases.adapter import usable
+from . import coco, look_alikes
 from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig
-from .dataset import read_dataset, split_of_content
-from .errors import DataError
-from .evaluation import Report, evaluate, recovery
+from .evaluation import Report, check_gate_names, evaluate, recovery
+from .evaluation.coverage import Coverage, sentences
 from .files import fingerprint, read_json, write_json
-from .images import RgbImage, file_sha256, open_rgb
-from .labeling import label_images
-from .records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage
-from .refine import refine
+from .gold_predictions import asking_base, asking_target, base_predictions, predict_gold
+from .gold_sets import Gold, in_classes, named_sets, of_images, read_gold
+from .readers import read_gold as read_one
+from .records import Classes, GroundTruth, ImagePredictions
 from .stages import RunFolder, source_of
-from .store import LabelStore, StoredLabels
 from .versions import versions
 
-Box = tuple[float, float, float, float]
-# An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
-Ask = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
+__all__ = ["Gold", "evaluate_model", "evaluate_model_on_sets", "evaluate_predictions", "evaluate_stage", "read_gold"]
 
-
-@dataclass(frozen=True)
-class Gold:
-    """What predictions are held against: the `truth` of all sets together, the names of the `sets` (an image's id
-    starts with its set's name where there are several), and whether people made it."""
-
-    truth: GroundTruth
-    sets: tuple[str, ...]
-    human: bool
-    left_out: int = 0
-
-
-def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
-    """The gold set, less the images whose content the target was trained or selected on.
-
-    Raises:
-        DataError: nothing is left, or its classes are not the run's.
-    """
-    dataset = read_dataset(run.dataset)
-    if not config.evaluation.gold:
-        test = run.dataset / "test"
-        if not test.is_dir():
-            raise DataError(
-                "There is nothing to evaluate on: no gold set is given, and the dataset has no test split.",
-                "Give --gold COCO.json, or a share above 0 to the test split.",
-            )
-        return Gold(coco.align(coco.read(test), dataset.classes), ("test",), human=False)
-    paths = [Path(path) for path in config.evaluation.gold]
-    names = _set_names(paths)
-    split_of = split_of_content(run.dataset)
-    images: list[TruthImage] = []
-    prints: list[str] = []
-    left_out = 0
-    for path, name in zip(paths, names, strict=True):
-        truth = coco.align(coco.read(path), dataset.classes)
-        held_out = [image for image in truth.images if split_of.get(file_sha256(image.path)) in (None, "test")]
-        left_out += len(truth.images) - len(held_out)
-        prefix = f"{name}/" if len(names) > 1 else ""
-        images += [dataclasses.replace(image, image_id=prefix + image.image_id) for image in held_out]
-        prints.append(fingerprint(truth.fingerprint, [image.image_id for image in held_out]))
-    if not images:
-        raise DataError(
-            f"No image of the gold set is held out: all {left_out} are in the train or valid split.",
-            "Keep some annotated images out of the folder that is labelled, or give the test split a share.",
-        )
-    return Gold(GroundTruth(dataset.classes, tuple(images), fingerprint(prints)), names, True, left_out)
-
-
-def _set_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    names = [path.stem.split(".")[0] if path.is_file() else path.name for path in paths]
-    if any(name.startswith("_") for name in names):
-        names = [path.parent.name if path.is_file() else path.name for path in paths]
-    return tuple(name if names.count(name) == 1 else f"{name}-{at}" for at, name in enumerate(names, 1))
+_DEFAULTS = EvaluationConfig()
+_WHO = ("base", "target")
 
 
 def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[dict[str, Any], bool]:
     """Scores base and target; the second value tells whether there was something to do.
 
-    Writes `evaluation/metrics.json`, `details.json` (curves, per image) and the predictions as COCO results.
+    Writes `evaluation/metrics.json`, `details.json` (curves, per image) and the predictions as COCO results, with the
+    ids of the gold set's file: one file a model, and where there are several gold sets one a model and set.
     """
     from .target import RFDETRSeg, read_run
 
     gold = read_gold(config, run)
+    check_gate_names(config.evaluation.gates, gold.truth.classes)
     trained = read_run(run.training)
     source = source_of(config)
-    options = config.evaluation.model_dump(mode="json", exclude={"gold", "samples"})
+    options = config.evaluation.model_dump(mode="json", exclude={"gold", "samples", "gates"})
     prints = {
         "gold": gold.truth.fingerprint,
         "dataset": trained.dataset_fingerprint,
         "base": source.provenance.fingerprint,
         "checkpoint_sha256": trained.checkpoint_sha256,
     }
-    inputs = fingerprint(prints, options, config.refine.model_dump(mode="json"), gold.human)
+    known = [gold.human, gold.whole.truth.fingerprint, gold.ids_fingerprint]
+    held_out = None if gold.held_out is None else gold.held_out.to_dict()
+    inputs = fingerprint(prints, options, config.refine.model_dump(mode="json"), known, held_out)
     written = run.evaluation / "metrics.json"
     if written.is_file() and read_json(written).get("inputs") == inputs:
         return read_json(written), False
     run.evaluation.mkdir(parents=True, exist_ok=True)
-    base = _base_predictions(config, run, gold.truth, progress) if gold.human else None
+    base = base_predictions(config, run, gold.whole.truth, progress) if gold.human else None
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
-    ask = _asking_target(model, config.evaluation.score_floor, len(gold.truth.classes.names))
-    target = predict_gold(ask, gold.truth, progress=progress)
-    reports = {
-        "base": None if base is None else _score(config, gold.truth, base),
-        "target": _score(config, gold.truth, target),
-    }
-    metrics = _metrics(config, gold, prints, reports)
-    metrics["inputs"] = inputs
-    if len(gold.sets) > 1:
-        metrics["sets"] = {
-            name: {
-                who: None if found is None else _score(config, *_of_set(gold.truth, found, name)).to_dict()
-                for who, found in (("base", base), ("target", target))
-            }
-            for name in gold.sets
-        }
-    for who, found in (("base", base), ("target", target)):
-        if found is not None:
-            coco.write_results(run.evaluation / f"{who}.json", found, gold.truth)
-    write_json(
-        run.evaluation / "details.json",
-        {who: None if report is None else report.details for who, report in reports.items()},
-    )
+    ask = asking_target(model, config.evaluation.score_floor, len(gold.truth.classes.names))
+    target = predict_gold(ask, gold.whole.truth, progress=progress)
+    found = {"base": base, "target": target}
+    metrics, details = _scores(config, gold, found)
+    metrics |= {"fingerprints": prints, "versions": versions(), "inputs": inputs}
+    _write_predictions(run, gold, found)
+    write_json(run.evaluation / "details.json", details)
     write_json(written, metrics)
     return metrics, True
+
+
+def results_files(run: RunFolder, gold: Gold, who: str) -> dict[str, Path]:
+    """Where the predictions of `base` or `target` lie, by gold set."""
+    several = len(gold.sets) > 1
+    return {name: run.evaluation / (f"{who}-{name}.json" if several else f"{who}.json") for name in gold.sets}
+
+
+def _write_predictions(run: RunFolder, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]) -> None:
+    for who, predictions in found.items():
+        files = {} if predictions is None else results_files(run, gold, who)
+        for name, path in files.items():
+            part = gold.whole.parts[name]
+            coco.write_results(path, of_images(part, predictions or ()), part)
+        # Of an earlier evaluation there may be files of other sets, whose ids mean nothing here.
+        for old in run.evaluation.glob(f"{who}*.json"):
+            if old not in files.values():
+                old.unlink()
+
+
+def _scores(
+    config: PipelineConfig, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What metrics.json says of the scores, and what details.json does."""
+    reports = {who: _score(config, gold.truth, some, gold.scored.match) for who, some in found.items()}
+    whole = reports
+    if gold.whole is not gold.scored:
+        whole = {who: _score(config, gold.whole.truth, some, gold.whole.match) for who, some in found.items()}
+    target = reports["target"]
+    assert target is not None and whole["target"] is not None
+    notes = sentences(Coverage(**target.coverage), "gold" if gold.human else "test")
+    if gold.held_out is not None:
+        notes = (*look_alikes.sentences(gold.held_out, whole["target"].mask["ap"]), *notes)
+    metrics: dict[str, Any] = {
+        "reference": "gold" if gold.human else "base labels",
+        "images": target.images,
+        "instances": target.instances,
+        "images_left_out": gold.left_out,
+        "held_out": None if gold.held_out is None else gold.held_out.to_dict(),
+        "notes": list(notes),
+        "classes": list(gold.truth.classes.names),
+        "max_detections": config.evaluation.max_detections,
+        "score_floor": config.evaluation.score_floor,
+        **_side_by_side(reports),
+    }
+    if gold.human:
+        metrics["all"] = {
+            "images": whole["target"].images,
+            "instances": whole["target"].instances,
+            **_side_by_side(whole),
+        }
+    if len(gold.sets) > 1:
+        sets = {
+            name: {who: _score(config, part, some, gold.scored.matches[name]) for who, some in found.items()}
+            for name, part in gold.scored.parts.items()
+        }
+        metrics["sets"] = {
+            name: {who: report and report.to_dict() for who, report in scores.items()} for name, scores in sets.items()
+        }
+    return metrics, {who: None if report is None else report.details for who, report in reports.items()}
+
+
+def _side_by_side(reports: Mapping[str, Report | None]) -> dict[str, Any]:
+    base, target = reports["base"], reports["target"]
+    assert target is not None
+    return {
+        "base": None if base is None else base.to_dict(),
+        "target": target.to_dict(),
+        "recovery": None if base is None else recovery(base, target),
+    }
+
+
+def _score(
+    config: PipelineConfig,
+    truth: GroundTruth,
+    predictions: Sequence[ImagePredictions] | None,
+    match: coco.ClassMatch,
+) -> Report | None:
+    """The report; None where there are no predictions, or none of the set's images counts."""
+    if predictions is None or not truth.images:
+        return None
+    return evaluate(
+        truth,
+        of_images(truth, predictions),
+        max_detections=config.evaluation.max_detections,
+        area_from=config.evaluation.area_from,
+        crowds=config.evaluation.crowds,
+        class_match=match,
+    )
 
 
 def evaluate_model(
     model: Any,
     gold: GroundTruth | str | Path,
     *,
-    score_floor: float = EvaluationConfig().score_floor,
-    max_detections: int = EvaluationConfig().max_detections,
-    area_from: Literal["file", "mask"] = EvaluationConfig().area_from,
+    score_floor: float = _DEFAULTS.score_floor,
+    max_detections: int = _DEFAULTS.max_detections,
+    area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
+    crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
     progress: bool = True,
 ) -> Report:
     """Scores a model on a gold set (or the COCO file or folder that holds it): a target (`RFDETRSeg`), or any base.
 
-    Classes are matched by name. A target's instances are gathered above `score_floor`; a base's are taken as it gives
-    them.
+    Classes are matched by name; the report's `notes` say what of the gold set that leaves out. Instances that score
+    less than `score_floor` do not count. Whether the model has seen the images is not known here: `evaluate_stage`
+    knows it of a run.
 
     Raises:
         MissingInputError, DataError: the gold set is missing, wrong, or shares no class with the model.
     """
+    truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked")
+    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    return _on_sets(model, {"gold": truth}, score_floor, rules, progress)[""]
+
+
+def evaluate_model_on_sets(
+    model: Any,
+    gold: Sequence[str | Path],
+    *,
+    score_floor: float = _DEFAULTS.score_floor,
+    max_detections: int = _DEFAULTS.max_detections,
+    area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
+    crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    progress: bool = True,
+) -> dict[str, Report]:
+    """As `evaluate_model` on one gold set or several: the report of all of them under "", and of several each by name.
+
+    Raises:
+        MissingInputError, DataError: as `evaluate_model`.
+    """
+    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    return _on_sets(model, named_sets(gold), score_floor, rules, progress)
+
+
+def _on_sets(
+    model: Any, sets: Mapping[str, GroundTruth], score_floor: float, rules: Mapping[str, Any], progress: bool
+) -> dict[str, Report]:
     names = getattr(model, "class_names", None)
     if names is not None:
-        classes, ask = Classes(tuple(names)), _asking_target(model, score_floor, len(names))
+        classes, ask = Classes(tuple(names)), asking_target(model, score_floor, len(names))
     else:
         source = BaseSource.of_model(model)
-        classes, ask = source.classes, _asking_base(source)
-    truth = coco.align(gold if isinstance(gold, GroundTruth) else coco.read(gold), classes)
-    found = predict_gold(ask, truth, progress=progress)
-    return evaluate(truth, found, max_detections=max_detections, area_from=area_from)
+        classes, ask = source.classes, asking_base(source)
+    gold = in_classes(sets, classes)
+    found = [_from_floor(one, score_floor) for one in predict_gold(ask, gold.truth, progress=progress)]
+    reports = {"": evaluate(gold.truth, found, class_match=gold.match, **rules)}
+    if len(gold.parts) > 1:
+        for name, part in gold.parts.items():
+            reports[name] = evaluate(part, of_images(part, found), class_match=gold.matches[name], **rules)
+    return reports
 
 
-def _asking_target(model: Any, score_floor: float, classes: int) -> Ask:
-    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
-        found = model.predict_batch([pixels], score_floor)[0]
-        kept = usable(found, pixels.shape[:2], classes, Counter())
-        corners = [found.xyxy[at].tolist() for at, _ in kept]
-        return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
+def evaluate_predictions(
+    predictions: str | Path,
+    gold: GroundTruth | str | Path,
+    *,
+    score_floor: float = 0.0,
+    max_detections: int = _DEFAULTS.max_detections,
+    area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
+    crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+) -> Report:
+    """Scores a file of predictions (COCO results, or what `predict --output` writes) on the gold set that it is of.
 
-    return ask
+    Predictions that score less than `score_floor` do not count. What is read how: `coco.read_results`.
 
-
-def _asking_base(source: BaseSource) -> Ask:
-    adapter = source.adapter()
-    of_prompt = [index for _, index in source.classes.prompts]
-
-    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], None]:
-        found = adapter.ask(pixels).instances
-        return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in found], None
-
-    return ask
-
-
-def _score(config: PipelineConfig, truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> Report:
-    return evaluate(
-        truth,
-        predictions,
-        max_detections=config.evaluation.max_detections,
-        area_from=config.evaluation.area_from,
-    )
-
-
-def _of_set(
-    truth: GroundTruth, predictions: Sequence[ImagePredictions], name: str
-) -> tuple[GroundTruth, list[ImagePredictions]]:
-    images = tuple(image for image in truth.images if image.image_id.startswith(f"{name}/"))
-    ids = {image.image_id for image in images}
-    return dataclasses.replace(truth, images=images), [p for p in predictions if p.image_id in ids]
-
-
-def _metrics(
-    config: PipelineConfig, gold: Gold, prints: Mapping[str, str], reports: Mapping[str, Report | None]
-) -> dict[str, Any]:
-    base, target = reports["base"], reports["target"]
-    assert target is not None
-    return {
-        "reference": "gold" if gold.human else "base labels",
-        "images": target.images,
-        "instances": target.instances,
-        "images_left_out": gold.left_out,
-        "classes": list(gold.truth.classes.names),
-        "max_detections": config.evaluation.max_detections,
-        "score_floor": config.evaluation.score_floor,
-        "base": None if base is None else base.to_dict(),
-        "target": target.to_dict(),
-        "recovery": None if base is None else recovery(base, target),
-        "fingerprints": dict(prints),
-        "versions": versions(),
-    }
-
-
-def _base_predictions(
-    config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
-) -> list[ImagePredictions]:
-    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now."""
-    rows = _base_rows(config, run, truth, progress)
-    classes = Classes.from_ontology(config.ontology)
-    rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
-    floor = config.evaluation.score_floor
-    predictions = []
-    for image in truth.images:
-        row = rows.get(image.image_id)
-        if row is None:
-            raise DataError(
-                f"The base could not label the gold image {image.path}.", "See evaluation/labels/failures.jsonl."
-            )
-        found = refine(row.with_classes(classes), rules, classes).instances
-        kept = tuple(instance for instance in found if instance.score >= floor)
-        predictions.append(ImagePredictions(image.image_id, kept, row.seconds * 1000))
-    return predictions
-
-
-def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool) -> dict[str, StoredLabels]:
-    """The base's stored answer to each gold image by id: from the run's labels where its content is among them."""
-    source = source_of(config)
-    labelled = LabelStore(run.labels)
-    by_content = {key.sha256: key for key in labelled.keys(source.provenance.fingerprint).values()}
-    rows: dict[str, StoredLabels] = {}
-    rest: list[tuple[Path, str]] = []
-    for image in truth.images:
-        key = by_content.get(file_sha256(image.path))
-        if key is None:
-            rest.append((image.path, image.image_id))
-        else:
-            rows[image.image_id] = labelled.read(key)
-    if rest:
-        label_images(source, rest, run.evaluation / "labels", progress=progress)
-        extra = LabelStore(run.evaluation / "labels")
-        names = {name for _, name in rest}
-        keys = extra.keys(source.provenance.fingerprint)
-        rows.update({name: extra.read(key) for name, key in keys.items() if name in names})
-    return rows
-
-
-def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
-    """What `ask` says of each gold image, with its time.
-
-    The first image is asked about twice, so that none pays for warming up. Decoding is not timed.
+    Raises:
+        MissingInputError, DataError: a file is missing or wrong, or the two do not belong together.
     """
-    from tqdm import tqdm
+    truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="ignored")
+    found = [_from_floor(one, score_floor) for one in coco.read_results(predictions, truth)]
+    return evaluate(truth, found, max_detections=max_detections, area_from=area_from, crowds=crowds)
 
-    predictions = []
-    for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
-        pixels = open_rgb(image.path)
-        if at == 0:
-            ask(pixels)
-        started = time.perf_counter()
-        found, boxes = ask(pixels)
-        took = (time.perf_counter() - started) * 1000
-        predictions.append(
-            ImagePredictions(image.image_id, tuple(found), took, None if boxes is None else tuple(boxes))
-        )
-    return predictions
+
+def _from_floor(prediction: ImagePredictions, floor: float) -> ImagePredictions:
+    kept = [at for at, instance in enumerate(prediction.instances) if instance.score >= floor]
+    boxes = prediction.boxes_xywh
+    return ImagePredictions(
+        prediction.image_id,
+        tuple(prediction.instances[at] for at in kept),
+        prediction.milliseconds,
+        None if boxes is None else tuple(boxes[at] for at in kept),
+    )

@@ -20,6 +20,8 @@ def main(gold: str, results: str) -> Report:
     print(f"mask AP {report.mask['ap']:.3f}, AP50 {report.mask['ap50']:.3f}, box AP {report.box['ap']:.3f}")
     for name, row in report.per_class.items():
         print(f"{name}: AP {row['ap']}, best at {row['best_confidence']}: F1 {row['best_f1']}")
+    for note in report.notes:
+        print(f"note: {note}")
     return report
 
 

@@ -80,7 +80,7 @@ def back(args: argparse.Namespace) -> None:
     endpoint = deploy(checkpoint, args.workspace, args.project, args.version).endpoint
     here = RFDETRSeg.from_checkpoint(checkpoint, device=config.target.device)
     models = {"here": here, "served": EndpointModel(endpoint, class_names=here.class_names)}
-    rules = config.evaluation.model_dump(include={"score_floor", "max_detections", "area_from"})
+    rules = config.evaluation.model_dump(include={"score_floor", "max_detections", "area_from", "crowds"})
     reports = {
         name: evaluate_model(m, config.evaluation.gold[0], progress=False, **rules) for name, m in models.items()
     }

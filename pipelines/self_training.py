@@ -57,8 +57,10 @@ def rounds(args: argparse.Namespace) -> None:
     config = load(args.pipeline, pairs(args.set, "--set"))
     if not config.evaluation.gold:
         raise UsageError("The pipeline file has no gold set.", "Without one no round can be called the better.")
-    # A gate ends a pipeline; here it is the round before that has to be beaten.
-    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"gates": {}})})
+    # A gate ends a pipeline; here it is the round before that has to be beaten. A joined dataset has no hashes to find
+    # look-alikes with, and all rounds are scored on the same images.
+    scoring = config.evaluation.model_copy(update={"gates": {}, "look_alikes": None})
+    config = config.model_copy(update={"evaluation": scoring})
     best = RunFolder(args.output / "round-1")
     run(config, best.root, resume=True, progress=progress)
     told, parts = [told_of(best)], [Part(best.root)]

@@ -497,19 +497,20 @@ def test_results_speak_the_files_own_ids(tmp_path: Path) -> None:
     assert back[0].instances == () and back[1].instances == predictions()[0].instances
 
 
-def test_results_of_a_gold_set_count_from_1(tmp_path: Path) -> None:
+def test_results_of_a_gold_set_have_the_ids_of_its_file(tmp_path: Path) -> None:
     truth = coco.read(put(tmp_path, document()))
     rows = coco.to_results(predictions(), truth)
-    assert [(row["image_id"], row["category_id"]) for row in rows] == [(2, 2), (2, 1)]
+    assert [(row["image_id"], row["category_id"]) for row in rows] == [(7, 90), (7, 1)]
     dataset = coco.to_dataset(truth)
-    assert [row["id"] for row in dataset["annotations"]] == [1] and dataset["annotations"][0]["image_id"] == 2
+    assert [row["id"] for row in dataset["annotations"]] == [1] and dataset["annotations"][0]["image_id"] == 7
+    assert [row["image_id"] for row in coco.to_results(predictions(), truth, "dense")] == [2, 2]
     coco.write_results(tmp_path / "results.json", predictions(), truth)
     assert coco.read_results(tmp_path / "results.json", truth)[1].instances == predictions()[0].instances
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"image_id": 5}, {"image_id": []}, {"category_id": 0}, {"score": None}, {"score": "high"}, {"segmentation": {}}],
+    [{"image_id": 5}, {"image_id": []}, {"category_id": 77}, {"score": None}, {"score": "high"}, {"segmentation": {}}],
 )
 def test_malformed_results_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     path = put(tmp_path, document())

@@ -491,6 +491,21 @@ def test_an_export_predicts_evaluates_and_labels(
     evaluate = ["evaluate", str(bundle.root), "--gold", str(gold / "valid"), "--json", "-q"]
     assert main(evaluate) == 0
     assert json.loads(capsys.readouterr().out)["instances"] == 2
+    assert main([*evaluate, "--gate", "mask.ap50=1.1"]) == 5
+    assert main([*evaluate, "--look-alikes", "4"]) == 2
+    capsys.readouterr()
+    # Several gold sets count together and each alone; their files may have the same ids.
+    write_coco(tmp_path / "more", {"valid": 1}, ((1, NAMES[0]),), used=1)
+    assert main([*evaluate, "--gold", str(tmp_path / "more" / "valid"), "--gate", "sets.valid-2.images=1"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["images"], {name: one["images"] for name, one in scores["sets"].items()}) == (
+        3,
+        {"valid-1": 2, "valid-2": 1},
+    )
+    # What `predict --output` wrote is read as it is.
+    told = ["--predictions", str(tmp_path / "found" / "predictions.json"), "--gold", str(images)]
+    assert main(["evaluate", *told, "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == len(counts)
     name = str(bundle.root)
     assert own_ontology(BaseConfig(name=name)) == {one: one for one in NAMES}
     prints = identity_of(find_base(name), {"device": "cpu"})["checkpoint_sha256"]

@@ -31,6 +31,8 @@ FLOORS = (
     ("target",),
     ("evaluation",),
     ("stages",),
+    ("look_alikes",),
+    ("gold_sets", "gold_predictions"),
     ("scoring",),
     ("report",),
     ("predicted", "placing"),

@@ -21,6 +21,7 @@ from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
 from autodistill_rfdetr_seg.files import fingerprint
 from autodistill_rfdetr_seg.images import open_image
 from autodistill_rfdetr_seg.pipeline import check_gates
+from autodistill_rfdetr_seg.pipeline import run as whole_run
 from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
 from autodistill_rfdetr_seg.scoring import read_gold
 from autodistill_rfdetr_seg.stages import RunFolder, build_stage, label_stage, source_of
@@ -252,6 +253,14 @@ def test_gates() -> None:
         check_gates(config(**{"target.mask.ap_small": 0.0}), metrics)
     with pytest.raises(UsageError, match="names no metric"):
         check_gates(config(**{"target.mask.app": 0.0}), metrics)
+
+
+def test_a_gate_that_names_no_metric_is_refused_before_the_run(tmp_path: Path) -> None:
+    folder = scenes(tmp_path, count=1)
+    gates = {"target.mask.ap50": 0.5, "all.base.per_class.square.ap": 0.1, "held_out.images": 1, "target.mask.map": 0.5}
+    with pytest.raises(UsageError, match=r"'target\.mask\.map' names no metric"):
+        whole_run(config_of(folder, evaluation={"gates": gates}), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_pipelines_in_the_repository_are_valid() -> None:

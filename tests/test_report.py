@@ -210,6 +210,39 @@ def test_every_gold_set_has_its_rows(tmp_path: Path) -> None:
     assert shown.rows[at + 3 : at + 5] == [["night"], ["Target", "7", "0.383", "0.393", "0.403", "0.583", "0.555", "–"]]
 
 
+def look_alike(image: str, like: str, bits: int) -> dict[str, Any]:
+    return {"image": image, "like": like, "bits": bits}
+
+
+def test_look_alikes_are_named_and_scored_apart(tmp_path: Path) -> None:
+    data = page_data(["date"])
+    one = data.metrics
+    held_out = {"images": 7, "total": 9, "look_alikes": [look_alike("a.jpg", "train/b.jpg", 5)], "problem": None}
+    whole = {
+        "images": 9,
+        "base": one["base"] | {"images": 9},
+        "target": one["target"] | {"images": 9},
+        "recovery": 0.25,
+    }
+    shown = page(tmp_path, with_metrics(data, held_out=held_out, all=whole, notes=["Two images <b>leave</b> the set."]))
+    assert "on 7 images of the gold set, all held out." in shown.text
+    assert "Two images <b>leave</b> the set." in shown.text
+    assert "These scores are not held out." not in shown.text
+    assert ["a.jpg", "train/b.jpg", "5"] in shown.rows
+    at = shown.rows.index(["All images, look-alikes of training images too"])
+    assert shown.rows[at + 2] == ["Target", "9", "0.383", "0.393", "0.403", "0.583", "0.555", "25%"]
+
+
+def test_scores_that_are_not_held_out_are_called_so(tmp_path: Path) -> None:
+    data = page_data(["date"])
+    held_out = {"images": 0, "total": 7, "look_alikes": [look_alike("a.jpg", "valid/b.jpg", 0)], "problem": None}
+    whole = {key: data.metrics[key] for key in ("images", "base", "target", "recovery")}
+    shown = page(tmp_path, with_metrics(data, held_out=held_out, all=whole))
+    assert "These scores are not held out." in shown.text
+    assert "on 7 images of the gold set, which are not held out." in shown.text
+    assert not any("look-alikes of training images too" in cell for row in shown.rows for cell in row)
+
+
 class OneByOne(Sequence[Sample]):
     """Samples that are made when asked for, and remember which were."""
 

@@ -173,7 +173,7 @@ class Work:
         """The model on the gold set, by the one evaluator."""
         from ..scoring import evaluate_model
 
-        given = options.model_dump(include={"score_floor", "max_detections", "area_from"})
+        given = options.model_dump(include={"score_floor", "max_detections", "area_from", "crowds"})
         return evaluate_model(self._model, truth, **given, progress=False).to_dict()
 
 

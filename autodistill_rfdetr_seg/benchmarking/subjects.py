@@ -13,10 +13,10 @@ from .. import coco
 from ..config import BenchmarkConfig, EvaluationConfig, PipelineConfig
 from ..dataset import split_of_content
 from ..errors import DataError, MissingInputError, UnknownNameError, UsageError
+from ..gold_sets import read_gold
 from ..images import RgbImage, discover, file_sha256, open_rgb
-from ..readers import read_gold as read_annotated
+from ..readers import read_gold as read_one
 from ..records import GroundTruth
-from ..scoring import read_gold
 from ..stages import RunFolder
 from ..target.artifacts import export_folder, read_export
 from ..target.folder import checkpoint_of
@@ -95,7 +95,7 @@ def find_gold(models: Sequence[Path], gold: Path | None) -> Gold | None:
     """
     own = [run for run in map(run_of, models) if run is not None]
     if gold is not None:
-        truth, options = read_annotated(gold), EvaluationConfig()
+        truth, options = read_one(gold, images="checked"), EvaluationConfig()
     else:
         configs: list[tuple[RunFolder, PipelineConfig]] = [(run, run.config()) for run in own]
         named = {tuple(config.evaluation.gold) for _, config in configs}

@@ -3,19 +3,21 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
-from .alignment import align, ground_truth
+from .alignment import ClassMatch, align, ground_truth, match_classes
 from .layout import ANNOTATIONS, find_files, listing, locate, split_of
 from .lines import instance_row, read_instance
 from .parsing import parse
 from .problem import Kind, Note, Problem, by_kind
 from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
-from .results import read_results, to_dataset, to_results, write_results
+from .result_files import read_results
+from .results import in_id_order, to_dataset, to_results, write_results
 from .single import from_answer, image_file
 from .validation import validate
 from .writing import write
 
 __all__ = [
     "ANNOTATIONS",
+    "ClassMatch",
     "Kind",
     "Note",
     "Problem",
@@ -25,11 +27,13 @@ __all__ = [
     "from_answer",
     "ground_truth",
     "image_file",
+    "in_id_order",
     "instance_row",
     "label_of",
     "listing",
     "locate",
     "log_warnings",
+    "match_classes",
     "parse",
     "read",
     "read_instance",

@@ -1,8 +1,8 @@
-"""Gold sets and predictions as pycocotools' own dictionaries, and as COCO results files."""
+"""Gold sets and predictions as pycocotools' own dictionaries, and predictions as COCO results files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,23 +10,71 @@ from typing import Any, Literal
 from .. import masks
 from ..errors import DataError
 from ..files import write_text
-from ..records import FileId, GroundTruth, ImagePredictions, Instance
+from ..records import FileId, GroundTruth, ImagePredictions, TruthImage
 from . import segmentation as segmentations
-from .layout import locate
-from .parsing import load, parse
-from .problem import as_number
-from .reading import raise_error
-from .writing import category_rows, dumps
+from .reading import read
+from .writing import dumps
+
+# "file": those of the gold set's file. "dense": from 1, images in the order of the file's ids, for COCOeval.
+IdKind = Literal["file", "dense"]
 
 
-def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file") -> dict[str, Any]:
-    """The gold set as pycocotools' dataset dictionary: ids from 1 in the order of `truth`, masks as compressed RLE.
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """The id of each image of a gold set, by its `image_id`, and of each class, in the order of its classes.
 
-    `area` and `bbox` are the stated ones where there are any; with `area_from` "mask" `area` is always the mask's.
+    `named` tells that the gold set has no ids of its own: they count from 1, and only names tell what is meant.
     """
+
+    images: dict[str, FileId]
+    categories: tuple[FileId, ...]
+    named: bool
+
+    @classmethod
+    def of(cls, gold: GroundTruth, kind: IdKind = "file") -> Ids:
+        """The ids that stand in the gold set's file, or those from 1."""
+        ordered = in_id_order(gold.images)
+        classes = len(gold.classes.names)
+        named = not has_file_ids(gold) or len(gold.category_ids) != classes
+        if named or kind == "dense":
+            images: dict[str, FileId] = {image.image_id: at for at, image in enumerate(ordered, start=1)}
+            return cls(images, tuple(range(1, classes + 1)), named)
+        own = {image.image_id: image.file_id for image in gold.images if image.file_id is not None}
+        return cls(own, gold.category_ids, named)
+
+
+def has_file_ids(gold: GroundTruth) -> bool:
+    """Whether every image has an id of its own in the gold set's file; several files together have none."""
+    ids = [image.file_id for image in gold.images]
+    return None not in ids and len(set(ids)) == len(ids)
+
+
+def in_id_order(images: Sequence[TruthImage]) -> list[TruthImage]:
+    """Images in the order in which COCOeval takes them, which decides between detections of equal score.
+
+    It is that of their ids: numbers by value, then text by letters. Images without an id come last, in their order.
+    """
+
+    def place(image: TruthImage) -> tuple[int, int, str]:
+        if image.file_id is None:
+            return (2, 0, "")
+        return (0, image.file_id, "") if isinstance(image.file_id, int) else (1, 0, image.file_id)
+
+    return sorted(images, key=place)
+
+
+def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file", ids: IdKind = "file") -> dict[str, Any]:
+    """The gold set as pycocotools' dataset dictionary, masks as compressed RLE.
+
+    Images and categories have the ids of the gold set's file, or with `ids` "dense" (and where there is no file) from
+    1; annotation ids always count from 1, as pycocotools takes an object of id 0 for unmatched. `area` and `bbox` are
+    the stated ones where there are any; with `area_from` "mask" `area` is always the mask's.
+    """
+    found = Ids.of(truth, ids)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for image_id, image in enumerate(truth.images, start=1):
+    for image in in_id_order(truth.images):
+        image_id = found.images[image.image_id]
         images.append({"id": image_id, "file_name": image.image_id, "height": image.height, "width": image.width})
         for instance in image.instances:
             stated = instance.area if area_from == "file" else None
@@ -34,45 +82,54 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file") 
                 {
                     "id": len(annotations) + 1,
                     "image_id": image_id,
-                    "category_id": instance.class_index + 1,
+                    "category_id": found.categories[instance.class_index],
                     "segmentation": segmentations.to_json(instance.rle),
                     "area": masks.area(instance.rle) if stated is None else stated,
                     "bbox": list(instance.bbox_xywh or masks.bbox_xywh(instance.rle)),
                     "iscrowd": int(instance.crowd),
                 }
             )
-    categories = category_rows(truth.classes)
+    categories = [
+        {"id": number, "name": name, "supercategory": "none"}
+        for number, name in zip(found.categories, truth.classes.names, strict=True)
+    ]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
 
 
-def to_results(predictions: Sequence[ImagePredictions], gold: GroundTruth | str | Path) -> list[dict[str, Any]]:
-    """Predictions as COCO results rows, without `bbox`: pycocotools' `loadRes` would take `area` from it
-    (https://github.com/cocodataset/cocoapi/issues/36).
+def to_results(
+    predictions: Sequence[ImagePredictions], gold: GroundTruth | str | Path, ids: IdKind = "file"
+) -> list[dict[str, Any]]:
+    """Predictions as COCO results rows, with the ids of `to_dataset` of the same gold set (or of the file it is in).
 
-    The ids are those of `to_dataset(gold)`, or, where `gold` names a COCO file, those of the file.
+    They are without `bbox`: pycocotools' `loadRes` would take `area` from it
+    (https://github.com/cocodataset/cocoapi/issues/36). Where the gold set has no ids, each row says `file_name` and
+    `category_name` too.
 
     Raises:
         DataError: an image or class is not in the gold set.
     """
-    ids = _Ids.of(gold)
+    truth = gold if isinstance(gold, GroundTruth) else read(gold)
+    names = truth.classes.names
+    found = Ids.of(truth, ids)
     rows = []
     for prediction in predictions:
-        if prediction.image_id not in ids.images:
+        if prediction.image_id not in found.images:
             raise DataError(f"Image {prediction.image_id!r} of the predictions is not in the gold set.")
         for instance in prediction.instances:
-            if not 0 <= instance.class_index < len(ids.categories):
+            if not 0 <= instance.class_index < len(names):
                 raise DataError(
-                    f"Image {prediction.image_id!r}: the gold set has {len(ids.categories)} classes, "
+                    f"Image {prediction.image_id!r}: the gold set has {len(names)} classes, "
                     f"and a prediction is of class index {instance.class_index}."
                 )
-            rows.append(
-                {
-                    "image_id": ids.images[prediction.image_id][0],
-                    "category_id": ids.categories[instance.class_index],
-                    "segmentation": segmentations.to_json(instance.rle),
-                    "score": float(instance.score),
-                }
-            )
+            row = {
+                "image_id": found.images[prediction.image_id],
+                "category_id": found.categories[instance.class_index],
+                "segmentation": segmentations.to_json(instance.rle),
+                "score": float(instance.score),
+            }
+            if found.named and ids == "file":
+                row |= {"file_name": prediction.image_id, "category_name": names[instance.class_index]}
+            rows.append(row)
     return rows
 
 
@@ -84,55 +141,3 @@ def write_results(path: Path, predictions: Sequence[ImagePredictions], gold: Gro
     """
     rows = ",\n".join(dumps(row) for row in to_results(predictions, gold))
     write_text(path, f"[\n{rows}\n]\n")
-
-
-def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[ImagePredictions, ...]:
-    """The predictions of a COCO results file for every image of the gold set, in its order.
-
-    Raises:
-        MissingInputError: there is no such file.
-        DataError: it is not a results file with masks, or not one of this gold set.
-    """
-    path = locate(path)
-    rows = load(path, raise_error)
-    if not isinstance(rows, list):
-        raise DataError(f"{path} must hold a list of results, not {type(rows).__name__}.")
-    ids = _Ids.of(gold)
-    sizes = {image_id: (name, height, width) for name, (image_id, height, width) in ids.images.items()}
-    index = {category_id: index for index, category_id in enumerate(ids.categories)}
-    found: dict[str, list[Instance]] = {name: [] for name in ids.images}
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: result {number} must be an object, not {type(row).__name__}.")
-        image_id, category_id, score = row.get("image_id"), row.get("category_id"), as_number(row.get("score"))
-        if type(image_id) is not int or image_id not in sizes:
-            raise DataError(f"{path}: `image_id` of result {number} is not in the gold set.")
-        if type(category_id) is not int or category_id not in index:
-            raise DataError(f"{path}, image id {image_id}: `category_id` of result {number} is not in the gold set.")
-        if score is None:
-            raise DataError(f"{path}, image id {image_id}: `score` of result {number} must be a number.")
-        name, height, width = sizes[image_id]
-        try:
-            rle = segmentations.parse(row.get("segmentation"), height, width)
-        except ValueError as error:
-            raise DataError(f"{path}, image id {image_id}, result {number}: {error}.") from error
-        found[name].append(Instance(index[category_id], rle, score))
-    return tuple(ImagePredictions(name, tuple(instances)) for name, instances in found.items())
-
-
-@dataclass(frozen=True, slots=True)
-class _Ids:
-    """A gold set's ids: {image's file name: (image id, height, width)}, and each class index's category id."""
-
-    images: Mapping[str, tuple[FileId, int, int]]
-    categories: Sequence[FileId]
-
-    @classmethod
-    def of(cls, gold: GroundTruth | str | Path) -> _Ids:
-        """Those of `to_dataset`, or those that stand in a file."""
-        if isinstance(gold, GroundTruth):
-            sizes = {image.image_id: (at, image.height, image.width) for at, image in enumerate(gold.images, start=1)}
-            return cls(sizes, [row["id"] for row in category_rows(gold.classes)])
-        file = parse(locate(gold), raise_error)
-        stated = {image.file_name: (image.id, image.height, image.width) for image in file.images.values()}
-        return cls(stated, [row.id for row in file.categories.values()])

@@ -1,6 +1,6 @@
 """What each command of the command line does: options in, stages run, results printed, exit code out."""
 
-from . import labelling, looking, machine, roboflow, training, using
+from . import evaluating, labelling, looking, machine, roboflow, training, using
 
 BY_NAME = {
     "demo": training.demo,
@@ -9,7 +9,7 @@ BY_NAME = {
     "build": labelling.build,
     "import": labelling.import_labels,
     "train": training.train,
-    "evaluate": training.evaluate,
+    "evaluate": evaluating.evaluate,
     "predict": using.predict,
     "export": using.export,
     "benchmark": using.benchmark,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..readers.repair import CHANGES
+from ..readers.repairing import CHANGES
 from ..stages import (
     RunFolder,
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import EvaluationConfig, PipelineConfig, TargetConfig, load, options
+from ..config import PipelineConfig, TargetConfig, load, options
 from ..dataset import read_dataset
 from ..errors import UsageError
 from ..pipeline import check_gates, prepare, run_stages, with_ontology
@@ -20,7 +20,6 @@ from ..stages import (
     train_stage,
     train_target,
 )
-from ..tables import one_table
 from .saying import OK, SOME_FAILED, say, say_json, say_metrics
 from .settings import nested, of_run
 
@@ -73,72 +72,6 @@ def _say_preflight(args: argparse.Namespace, found: Preflight) -> int:
     else:
         say(found.as_table())
     return 1 if found.errors else OK
-
-
-def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
-    """Scores a run's base and target, or a file of predictions."""
-    if args.predictions:
-        return _evaluate_file(args, changes)
-    if args.run and (Path(args.run) / "export.json").is_file():
-        return _evaluate_export(args, changes)
-    if not args.run:
-        raise UsageError("There is nothing to evaluate.", "Give a run's folder, or --predictions with --gold.")
-    from ..scoring import evaluate_stage
-
-    run = RunFolder(Path(args.run))
-    config = of_run(run, changes)
-    metrics, worked = evaluate_stage(config, run, progress=not args.quiet)
-    run.save_config(config)
-    if not worked:
-        _log.info("evaluate: the same checkpoint has been scored on the same images (nothing to do)")
-    say_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
-    check_gates(config, metrics)
-    return OK
-
-
-def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
-    from .. import coco
-    from ..evaluation import evaluate as score
-
-    config = _evaluation_options(changes)
-    if len(config.gold) != 1 or args.run:
-        raise UsageError("--predictions wants exactly one --gold and no run.")
-    truth = coco.read(Path(config.gold[0]))
-    found = coco.read_results(Path(args.predictions), truth)
-    report = score(truth, found, max_detections=config.max_detections, area_from=config.area_from)
-    return _say_report(args, report.to_dict())
-
-
-def _evaluation_options(changes: Mapping[str, Any]) -> EvaluationConfig:
-    keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
-    config: EvaluationConfig = options(EvaluationConfig, nested(keys), "the options")
-    return config
-
-
-def _say_report(args: argparse.Namespace, report: dict[str, Any]) -> int:
-    if args.json:
-        say_json(report)
-    else:
-        say(one_table(report))
-    return OK
-
-
-def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
-    from ..scoring import evaluate_model
-    from ..target import load_artifact
-
-    config = _evaluation_options(changes)
-    if len(config.gold) != 1:
-        raise UsageError("An export is scored on exactly one --gold.")
-    report = evaluate_model(
-        load_artifact(Path(args.run)),
-        config.gold[0],
-        score_floor=config.score_floor,
-        max_detections=config.max_detections,
-        area_from=config.area_from,
-        progress=not args.quiet,
-    )
-    return _say_report(args, report.to_dict())
 
 
 def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:

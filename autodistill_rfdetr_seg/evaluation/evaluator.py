@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,9 @@ from .. import coco
 from ..coco.segmentation import check
 from ..config import EvaluationConfig
 from ..errors import DataError
+from ..readers import read_gold
 from ..records import Classes, GroundTruth, ImagePredictions, TruthImage
+from . import coverage
 from .metrics import (
     CocoArrays,
     Matches,
@@ -42,7 +44,8 @@ class Report:
     `ar_10`, `ar` (at `max_detections`), `ar_small|medium|large`. `per_class` is by name, on masks, {ap, ap50, ap75, ar,
     instances, best_confidence, best_f1, precision, recall}: the last four at the confidence threshold with the best F1
     at IoU 0.5. `best_confidence` and `best_f1` count all classes together, those without gold left out as in AP.
-    `instances` counts no crowds. `milliseconds` is the median of the predictions'.
+    `instances` counts no crowds. `milliseconds` is the median of the predictions'. `coverage` counts what of the gold
+    set and the predictions is not scored (`coverage.Coverage`), and `notes` says it in sentences.
 
     `details` is for the report's pictures:
       pr: {class name: {"iou50", "iou75": 101 precisions, or None}}, the mean over classes under "all"
@@ -61,6 +64,8 @@ class Report:
     max_detections: int
     milliseconds: float | None
     gold_fingerprint: str
+    coverage: Mapping[str, Any]
+    notes: tuple[str, ...]
     details: Mapping[str, Any] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,30 +80,42 @@ def evaluate(
     classes: Classes | None = None,
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
+    crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    class_match: coco.ClassMatch | None = None,
 ) -> Report:
     """Score predictions against a gold set (or the COCO file or folder that holds it).
 
     `classes` says what the predictions' class indices mean, where not the gold set's own classes; the gold set is
-    aligned to it by name. An image without an entry has no detections. `max_detections` is per image and class.
+    aligned to it by name. For a gold set that is aligned already, `class_match` tells what that left out. An image
+    without an entry has no detections. `max_detections` is per image and class. With `crowds` "objects" a crowd region
+    (`iscrowd` 1) is an object to find like any other; else it counts neither as found nor as missed.
 
     Raises:
         MissingInputError: there is no such file.
         DataError: the gold set is wrong or empty, or a prediction is of an unknown image or class, comes twice, has a
             mask that is not of its image's size, or a score outside of 0..1.
     """
-    truth = gold if isinstance(gold, GroundTruth) else coco.read(gold)
+    truth = gold if isinstance(gold, GroundTruth) else read_gold(gold)
     fingerprint = truth.fingerprint
     if classes is not None:
+        class_match = coco.match_classes(truth, classes)
         truth = coco.align(truth, classes)
+    if crowds == "objects":
+        truth = _without_crowds(truth)
+    # COCOeval takes images in the order of their ids, which decides between equal scores.
+    truth = replace(truth, images=tuple(coco.in_id_order(truth.images)))
     if not truth.images:
         raise DataError("The gold set has no image.")
     _check(predictions, truth)
-    dataset = coco.to_dataset(truth, area_from)
-    results = coco.to_results(predictions, truth)
+    # numpy cannot hold every id that a file may have, so COCOeval gets ids from 1, in the order of the file's.
+    dataset = coco.to_dataset(truth, area_from, "dense")
+    results = coco.to_results(predictions, truth, "dense")
     mask = run_coco(dataset, results, "segm", max_detections)
     box = run_coco(dataset, _with_boxes(results, predictions), "bbox", max_detections)
     scored = mask.matches.of(mask.matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
+    details = _details(truth, mask, scored, best.confidence)
+    found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
     times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
     return Report(
         mask=summary(mask),
@@ -111,7 +128,9 @@ def evaluate(
         max_detections=max_detections,
         milliseconds=statistics.median(times) if times else None,
         gold_fingerprint=fingerprint,
-        details=_details(truth, mask, scored, best.confidence),
+        coverage=found.to_dict(),
+        notes=coverage.sentences(found),
+        details=details,
     )
 
 
@@ -119,6 +138,14 @@ def recovery(base: Report, target: Report) -> float | None:
     """The share of the base's mask AP that the target reaches; None where either is undefined or the base's is 0."""
     reached, possible = target.mask["ap"], base.mask["ap"]
     return reached / possible if reached is not None and possible else None
+
+
+def _without_crowds(truth: GroundTruth) -> GroundTruth:
+    """The gold set with its crowd regions as objects."""
+    images = (
+        replace(image, instances=tuple(replace(one, crowd=False) for one in image.instances)) for image in truth.images
+    )
+    return replace(truth, images=tuple(images))
 
 
 def _with_boxes(

@@ -8,7 +8,7 @@ given in place of anyone else's files.
 
 from .clean import joined_classes, write_clean
 from .gold import read_gold
-from .repair import Repaired, repair
+from .repairing import Repaired, repair
 from .source import AnnotatedSource, read_source
 from .summary import group_rows, problem_row, summary_text
 

@@ -20,7 +20,8 @@ def read_gold(
     """The gold set that `source` is: a COCO file or folder, a YOLO `data.yaml` or its folder, or a run.
 
     Of a dataset in splits the test split counts, or else the valid split; the log says so. `images` is as in
-    `coco.parse`. What is written in another form and plainly meant is read, and the log counts it unless `quiet`.
+    `coco.parse`; with "checked" the images are to be opened, upright as everywhere, and one that was annotated as it is
+    stored, before its EXIF orientation is applied, is refused. What is written in another form and plainly meant is read, and the log counts it unless `quiet`.
 
     Raises:
         MissingInputError: there is none.
@@ -32,8 +33,19 @@ def read_gold(
         raise DataError(f"{source} has neither a test nor a valid split to hold predictions against.")
     problems = found.problems_of(split)
     coco.refuse_errors(problems)
+    if images == "checked":
+        _refuse_unturned(found.splits[split])
     if not quiet:
         if split:
             _log.info("%s: the %s split counts", source, split)
         coco.log_warnings(problems)
     return found.splits[split]
+
+
+def _refuse_unturned(truth: GroundTruth) -> None:
+    image = next((image for image in truth.images if not image.upright), None)
+    if image is not None:
+        raise DataError(
+            f"{image.path} is turned by EXIF, and its annotations are for the picture as it is stored, unturned.",
+            "`autodistill-seg repair` writes it as it was annotated.",
+        )

@@ -21,6 +21,7 @@ from .labels import class_name, picture_name
 from .pictures import class_colour, data_uri, draw_instances
 
 SHOWN_FAILURES = 200
+SHOWN_LOOK_ALIKES = 200
 THUMBNAIL = 240
 
 
@@ -104,6 +105,10 @@ def _context(data: PageData) -> dict[str, Any]:
         "headline": words.headline(metrics, target_name),
         "remarks": words.remarks(metrics, base_name),
         "agreement_only": not words.has_gold(metrics),
+        "not_held_out": words.not_held_out(metrics),
+        "notes": tuple(metrics.get("notes") or ()),
+        "look_alikes": tables.look_alikes(metrics)[:SHOWN_LOOK_ALIKES],
+        "look_alike_count": len(tables.look_alikes(metrics)),
         "scored": _scored(metrics),
         "models": tables.models(metrics),
         "model_legend": tuple((model, model.capitalize()) for model in tables.models(metrics)),

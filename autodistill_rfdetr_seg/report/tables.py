@@ -130,9 +130,14 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
 
 
 def set_groups(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
-    """One group a gold set, one row each for its base and target; empty where there is one set alone."""
+    """One group a gold set, one row each for its base and target; before them one of all images, where some that look
+    like training images are not in the scores. Empty where there is one set alone, and no such image."""
     groups = []
-    for name, scored in (metrics.get("sets") or {}).items():
+    parts = dict(metrics.get("sets") or {})
+    whole = metrics.get("all") or {}
+    if whole.get("images") != metrics.get("images") and whole:
+        parts = {"All images, look-alikes of training images too": whole, **parts}
+    for name, scored in parts.items():
         rows = []
         for model in models(scored):
             one = scored[model]
@@ -142,6 +147,12 @@ def set_groups(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
             rows.append(Row(model.capitalize(), count(one.get("images")), (*map(score, values), recovery)))
         groups.append(Group(str(name), tuple(rows)))
     return tuple(groups)
+
+
+def look_alikes(metrics: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Gold images that look like images of the train or valid split: which one, and the bits they differ in."""
+    found = (metrics.get("held_out") or {}).get("look_alikes") or ()
+    return tuple(Row(str(one["image"]), "", (str(one["like"]), count(one["bits"]))) for one in found)
 
 
 def class_bars(metrics: Mapping[str, Any]) -> tuple[BarRow, ...]:

@@ -95,6 +95,12 @@ def has_gold(metrics: Mapping[str, Any]) -> bool:
     return metrics.get("reference") != "base labels"
 
 
+def not_held_out(metrics: Mapping[str, Any]) -> bool:
+    """Whether all images that were scored look like images that the target was trained or selected on."""
+    held_out = metrics.get("held_out") or {}
+    return bool(held_out.get("look_alikes")) and not held_out.get("images")
+
+
 def headline(metrics: Mapping[str, Any], target_name: str) -> str:
     """The run in one short sentence for a reader who knows no metric."""
     target, base, recovery = _mask_ap(metrics, "target"), _mask_ap(metrics, "base"), metrics.get("recovery")
@@ -130,9 +136,18 @@ def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
     if not has_gold(metrics):
         return f"Measured on {images} with the labels of the teacher{', ' + base_name if base_name else ''}."
     if target is None or base is None:
-        return f"Measured on {images} of the gold set."
+        return f"Measured on {images} of the gold set{_unseen(metrics)}."
     teacher = f"the teacher, {base_name}" if base_name else "the teacher"
-    return f"Its mask AP is {score(target)}, against {score(base)} for {teacher}, on {images} of the gold set."
+    where = f"on {images} of the gold set{_unseen(metrics)}"
+    return f"Its mask AP is {score(target)}, against {score(base)} for {teacher}, {where}."
+
+
+def _unseen(metrics: Mapping[str, Any]) -> str:
+    """Whether the target has seen the images, where that is known."""
+    if not_held_out(metrics):
+        return ", which are not held out"
+    held_out = metrics.get("held_out") or {}
+    return ", all held out" if held_out.get("images") and not held_out.get("problem") else ""
 
 
 def confidence_sentence(evaluation: Mapping[str, Any]) -> str:

@@ -106,7 +106,7 @@ def find_samples(given: Path | None, checkpoint: Path | None, count: int) -> Sam
 def _given(given: Path) -> tuple[Path, list[Path]]:
     """The image files that are given, and the folder that they are under."""
     if given.suffix.lower() in _ANNOTATIONS:
-        files = [image.path for image in read_gold(given, images="checked").images]
+        files = [image.path for image in read_gold(given).images]
         return Path(os.path.commonpath([file.parent for file in files])) if files else given.parent, files
     return given, [given] if given.is_file() else discover(given)
 

@@ -1,0 +1,195 @@
+"""Predictions read from a file: COCO results (a list), or a COCO file with scores, as `predict --output` writes it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import masks
+from ..errors import DataError
+from ..records import FileId, GroundTruth, ImagePredictions, Instance
+from . import segmentation as segmentations
+from .layout import locate
+from .parsing import load
+from .problem import as_number, shown
+from .reading import raise_error, read
+from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
+
+PREDICTIONS = "predictions.json"
+
+_log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+Box = tuple[float, float, float, float]
+
+
+def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[ImagePredictions, ...]:
+    """The predictions of a file for every image of the gold set, in its order.
+
+    The file is a list of COCO results with masks, whose ids are those of the gold set's file, or are read as
+    `result_ids` says; or a COCO file with a `score` at each annotation, matched by file names and class names.
+    `predict --output` writes one, and the folder that it lies in may be named instead. A row's `bbox` counts as its
+    box. The log says what is read otherwise than COCO defines it, and what counts for nothing.
+
+    Raises:
+        MissingInputError: there is no such file.
+        DataError: it holds no predictions with masks, or not those of this gold set; both sides' ids are shown.
+    """
+    path = Path(path)
+    path = locate(path / PREDICTIONS if (path / PREDICTIONS).is_file() else path)
+    document = load(path, raise_error)
+    if isinstance(document, dict) and not document.keys() & {"images", "categories"}:
+        document = document.get("annotations", document)
+    truth = gold if isinstance(gold, GroundTruth) else read(gold)
+    images: Sequence[str | None]
+    classes: Sequence[int | None]
+    if isinstance(document, list):
+        rows = _objects(path, document, "result")
+        if not rows:
+            _log.warning("%s: the file holds no result: nothing was detected in any image.", path)
+        images = match_images(path, rows, truth)
+        classes = match_categories(path, rows, truth)
+    elif isinstance(document, dict) and isinstance(document.get("annotations"), list):
+        rows, images, classes = _of_coco_file(path, document, truth)
+    else:
+        raise DataError(
+            f"{path} must hold a list of results, or a COCO file with scores, not {shown(document)}.",
+            'A result is {"image_id", "category_id", "segmentation", "score"}.',
+        )
+    by_image: dict[str, list[tuple[Instance, Box | None]]] = {image.image_id: [] for image in truth.images}
+    sizes = {image.image_id: (image.height, image.width) for image in truth.images}
+    for number, (row, name, index) in enumerate(zip(rows, images, classes, strict=True)):
+        if name is not None and index is not None:
+            by_image[name].append(_prediction(path, number, row, index, sizes[name]))
+    return tuple(_of_image(name, found) for name, found in by_image.items())
+
+
+def _prediction(
+    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int]
+) -> tuple[Instance, Box | None]:
+    """The instance of one row, and its box where it has one."""
+    where = f"{path}, image id {row['image_id']}"
+    score, segmentation = as_number(row.get("score")), row.get("segmentation")
+    if score is None:
+        raise DataError(f"{where}: `score` of result {number} must be a number, not {shown(row.get('score'))}.")
+    try:
+        rle = segmentations.parse(segmentation, *size)
+    except ValueError as error:
+        raise DataError(
+            f"{where}, result {number}: {error}.",
+            None if segmentation else "Only masks are scored: each result needs a `segmentation`.",
+        ) from error
+    sides = row.get("bbox")
+    numbers = [as_number(side) for side in sides] if isinstance(sides, list) and len(sides) == 4 else [None]
+    box = tuple(side for side in numbers if side is not None)
+    return Instance(class_index, rle, score), (box[0], box[1], box[2], box[3]) if len(box) == 4 else None
+
+
+def _of_image(name: str, found: Sequence[tuple[Instance, Box | None]]) -> ImagePredictions:
+    instances = tuple(instance for instance, _ in found)
+    if all(box is None for _, box in found):
+        return ImagePredictions(name, instances)
+    boxes = tuple(box or masks.bbox_xywh(instance.rle) for instance, box in found)
+    return ImagePredictions(name, instances, boxes_xywh=boxes)
+
+
+def _of_coco_file(
+    path: Path, document: Row, truth: GroundTruth
+) -> tuple[list[Row], list[str | None], list[int | None]]:
+    """Annotations as rows, and the gold image and class of each by the file's own names, None where there is none."""
+    lists = {
+        key: _objects(path, document.get(key) or [], f"`{key}` row") for key in ("images", "categories", "annotations")
+    }
+    names = {number: row.get("file_name") for row in lists["images"] if (number := as_id(row.get("id"))) is not None}
+    images = _match_names(path, names, truth)
+    classes: dict[FileId, int] = {}
+    of_name = ClassNames(truth.classes.names)
+    for row in lists["categories"]:
+        number, index = as_id(row.get("id")), of_name.find(row.get("name"))
+        if number is not None and index is not None:
+            classes[number] = index
+    rows = lists["annotations"]
+    if rows and not classes:
+        raise DataError(
+            f"{path}: none of its classes {listed(row.get('name') for row in lists['categories'])} is in the gold set, "
+            f"which has {listed(truth.classes.names)}.",
+            "They are matched by name, without regard to case and space.",
+        )
+    _say_left_out(path, rows, names, images, classes, truth)
+    if rows and all(row.get("score") is None for row in rows):
+        _log.warning("%s: no annotation has a `score`; each counts with a score of 1.", path)
+        rows = [{**row, "score": 1.0} for row in rows]
+    of_rows = [images.get(_id(row, "image_id")) for row in rows]
+    return rows, of_rows, [classes.get(_id(row, "category_id")) for row in rows]
+
+
+def _id(row: Row, key: str) -> FileId:
+    value = as_id(row.get(key))
+    return "" if value is None else value
+
+
+def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth) -> dict[FileId, str]:
+    """Image id → the gold image of the same file name; where none has the very name, of the same last part or stem."""
+    gold = {image.image_id for image in truth.images}
+    images = {number: str(name) for number, name in names.items() if name in gold}
+    files = FileNames(gold - set(images.values()))
+    for number, name in names.items():
+        meant = None if number in images else files.find(name)
+        if meant is not None:
+            images[number] = meant
+    if len(set(images.values())) < len(images):
+        twice = next(name for name, count in Counter(images.values()).items() if count > 1)
+        raise DataError(f"{path}: two of its images are the gold image {twice!r}.", "Name each image once.")
+    if names and not images:
+        raise DataError(
+            f"{path}: none of its images {listed(names.values())} is in the gold set, which has "
+            f"{listed(image.image_id for image in truth.images)}.",
+            "They are matched by file name.",
+        )
+    return images
+
+
+def _say_left_out(
+    path: Path,
+    rows: Sequence[Row],
+    names: Mapping[FileId, object],
+    images: Mapping[FileId, str],
+    classes: Mapping[FileId, int],
+    truth: GroundTruth,
+) -> None:
+    """Says in the log what of a COCO file counts for nothing."""
+    if others := [name for number, name in names.items() if number not in images]:
+        _log.warning(
+            "%s: %d of its %d images are not in the gold set and are left out: %s.",
+            path,
+            len(others),
+            len(names),
+            listed(others),
+        )
+    there = set(images.values())
+    if absent := [image.image_id for image in truth.images if image.image_id not in there]:
+        _log.warning(
+            "%s: %d of the %d gold images are not in the file and count as images without detections: %s.",
+            path,
+            len(absent),
+            len(truth.images),
+            listed(absent),
+        )
+    unknown = sum(_id(row, "image_id") not in names for row in rows)
+    if unknown:
+        raise DataError(f"{path}: {unknown} annotations are of an `image_id` that its `images` do not list.")
+    strange = sum(_id(row, "category_id") not in classes for row in rows)
+    if strange:
+        _log.warning("%s: %d predictions are of classes that the gold set lacks and are left out.", path, strange)
+
+
+def _objects(path: Path, rows: Any, what: str) -> list[Row]:
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: the file must hold a list of {what}s, not {shown(rows)}.")
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: {what} {number} must be an object, not {type(row).__name__}.")
+    return rows
