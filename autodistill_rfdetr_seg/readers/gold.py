@@ -21,7 +21,8 @@ def read_gold(
 
     Of a dataset in splits the test split counts, or else the valid split; the log says so. `images` is as in
     `coco.parse`; with "checked" the images are to be opened, upright as everywhere, and one that was annotated as it is
-    stored, before its EXIF orientation is applied, is refused. What is written in another form and plainly meant is read, and the log counts it unless `quiet`.
+    stored, before its EXIF orientation is applied, is refused. What is written in another form and plainly meant is
+    read, and the log counts it unless `quiet`.
 
     Raises:
         MissingInputError: there is none.
