@@ -22,7 +22,16 @@ def memory_gb() -> dict[str, float | None]:
 
 def disk_free(path: Path) -> int:
     """Free bytes of the disk that `path` is or would be on."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def same_disk(one: Path, other: Path) -> bool:
+    """Whether both are, or would be, on one file system, so that a file can be hard-linked from one to the other."""
+    return _existing(one).stat().st_dev == _existing(other).stat().st_dev
+
+
+def _existing(path: Path) -> Path:
     there = path.absolute()
     while not there.exists():
         there = there.parent
-    return shutil.disk_usage(there).free
+    return there

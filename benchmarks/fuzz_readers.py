@@ -260,7 +260,7 @@ def coco_input(folder: Path, rng: random.Random) -> Callable[[], object]:
     path.write_bytes(bad_document(rng))
 
     def read() -> None:
-        refused = any(p.severity == "error" and "the mask's box" not in p.message for p in coco.validate(path, False))
+        refused = any(problem.severity == "error" for problem in coco.validate(path, False))
         try:
             truth = coco.read(path)
         except DataError:

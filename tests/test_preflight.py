@@ -141,6 +141,10 @@ def test_memory_and_disk_are_held_against_the_machine(coco: Path) -> None:
     # Weights are 0.134 GB; with moments and average 0.54, twice while one replaces another; and three copies.
     assert the(found, "disk", "error").message == "checkpoints take up to about 1.5 GB while training, 0.5 GB are free."
     assert the(findings(coco, Plan(NANO, 1, 16, 1, device_memory=4 * GB)), "training memory", "ok")
+    copying = Plan(NANO, 4, 4, 1, disk_free=5 * GB, copied=4 * GB)
+    assert (
+        "5.5 GB while training, with 4.0 GB of images copied" in the(findings(coco, copying), "disk", "error").message
+    )
     # 100 masks of 12 megapixels in each of 4 images.
     train, valid = survey(find_dataset(coco))
     valid.sizes[:] = (3000, 4000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import tempfile
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -19,6 +20,7 @@ from test_target import TINY
 from autodistill_rfdetr_seg import coco, masks
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import DataError, MissingInputError, OutputExistsError
+from autodistill_rfdetr_seg.machine import same_disk
 from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
 from autodistill_rfdetr_seg.records import GroundTruth
 from autodistill_rfdetr_seg.target import RFDETRSegNano
@@ -411,6 +413,18 @@ def test_an_image_that_cannot_be_decoded_is_left_out_by_repair_and_stops_trainin
     assert done.left_out == 1 and done.counts["train"]["images"] == 2
     with pytest.raises(DataError, match=r"im01\.png"):
         find_dataset(root).prepare(tmp_path / "work", progress=False)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")  # noqa: PTH112
+def test_images_on_another_disk_are_copied_and_counted(tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset")
+    data = find_dataset(root)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if not same_disk(root, Path(other)):
+            size = sum(path.stat().st_size for path in root.glob("*/*.png"))
+            assert data.copied_bytes(Path(other)) == size and data.copied_bytes(tmp_path) == 0
+            data.prepare(Path(other), progress=False)
+            assert objects(coco.read(data.folder(Path(other)) / "train")) == foreign.known("train")
 
 
 def test_repair_of_one_set_and_of_a_run(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from .. import coco
 from ..dataset import INDEX, annotations_fingerprint, read_index
 from ..errors import DataError, MissingInputError, TrainingError
 from ..files import replacing_folder
+from ..machine import same_disk
 from ..readers import AnnotatedSource, joined_classes, read_source, write_clean
 from ..records import GroundTruth, SegDataset
 from .survey import Survey, survey_split
@@ -51,6 +52,12 @@ class TrainingData:
     def folder(self, work: Path) -> Path:
         """The folder that RF-DETR reads, for a training that works in `work`."""
         return self.root if self.as_it_is else work / _PREPARED
+
+    def copied_bytes(self, work: Path) -> int:
+        """Bytes of the images that `prepare` has to copy, as they lie on another disk than `work`."""
+        if self.as_it_is or same_disk(self.root, work):
+            return 0
+        return sum(image.path.stat().st_size for truth in self.splits.values() for image in truth.images)
 
     def prepare(self, work: Path, *, progress: bool = True) -> str:
         """Makes `folder(work)` what it is to be; what names its content.

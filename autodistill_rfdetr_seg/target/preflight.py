@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 class Plan:
     """How training would go about it, as far as memory and disk depend on it.
 
-    `device_memory` and `disk_free` are bytes, None where unknown; `start_classes` the classes of the checkpoint that is
+    `device_memory` and `disk_free` are bytes, None where unknown; `copied` are bytes of images that cannot be linked; `start_classes` the classes of the checkpoint that is
     started from, None for published weights and from scratch.
     """
 
@@ -42,6 +42,7 @@ class Plan:
     on_gpu: bool = False
     device_memory: int | None = None
     disk_free: int | None = None
+    copied: int = 0
     start_classes: tuple[str, ...] | None = None
 
     @property
@@ -143,8 +144,9 @@ def _memory(train: Survey, valid: Survey, plan: Plan) -> Iterator[Finding]:
 
 
 def _disk(plan: Plan) -> Iterator[Finding]:
-    need = memory.checkpoints(plan.shape, ema=plan.ema, archives=plan.archives)
-    text = f"checkpoints take up to about {need / GB:.1f} GB while training"
+    need = memory.checkpoints(plan.shape, ema=plan.ema, archives=plan.archives) + plan.copied
+    copies = f", with {plan.copied / GB:.1f} GB of images copied from another disk" if plan.copied else ""
+    text = f"checkpoints take up to about {need / GB:.1f} GB while training{copies}"
     if plan.disk_free is None:
         yield Finding("ok", "disk", f"{text}.")
     elif need > plan.disk_free:

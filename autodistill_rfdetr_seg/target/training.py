@@ -95,6 +95,7 @@ class Job:
             on_gpu=gpu is not None,
             device_memory=gpu if gpu is not None else None if main is None else int(main * 2**30 / config.devices),
             disk_free=disk_free(self.folder),
+            copied=self.data.copied_bytes(self.folder),
             start_classes=provenance.checkpoint_classes(Path(start)) if start else None,
         )
 
