@@ -179,7 +179,8 @@ class TruthInstance:
 
     A crowd region is neither a miss nor a false alarm. `area` (pixels) and `bbox_xywh` are what the file states, None
     where it states none; they decide the size range and the box the object is scored with. `polygons` tells that the
-    file gives polygons, which editors round and which hold no holes; an RLE is exact.
+    file gives polygons, which editors round and which hold no holes; an RLE is exact. `score` is the file's, where it
+    has one, as files that a model wrote do.
     """
 
     class_index: int
@@ -189,6 +190,18 @@ class TruthInstance:
     bbox_xywh: tuple[float, float, float, float] | None = None
     polygons: bool = False
     file_id: FileId | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruthBox:
+    """One object of which a file has a box and no mask: `bbox_xywh` in pixels, `score` where the file has one."""
+
+    class_index: int
+    bbox_xywh: tuple[float, float, float, float]
+    score: float | None = None
+    crowd: bool = False
+    file_id: FileId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +210,8 @@ class TruthImage:
 
     `image_id` is its file name as the COCO file states it, `path` where the file lies, `file_id` the `id` of its row
     in the file, None where the format has none (YOLO). `upright` is False where the masks were drawn on the pixels as
-    they are stored, before the file's EXIF orientation is applied.
+    they are stored, before the file's EXIF orientation is applied. `boxes` are the objects without a mask: they count
+    in no score and are part of no dataset.
     """
 
     image_id: str
@@ -207,6 +221,7 @@ class TruthImage:
     instances: tuple[TruthInstance, ...]
     file_id: FileId | None = None
     upright: bool = True
+    boxes: tuple[TruthBox, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

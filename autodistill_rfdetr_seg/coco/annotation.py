@@ -48,18 +48,19 @@ class Image:
 class Annotation:
     """One row of `annotations`; `image` and `category` are keys of the file's images and categories.
 
-    `rle` is checked. `area` and `bbox_xywh` are as stated, None where they are to be computed from the mask. `polygons`
-    tells the form of the mask.
+    `rle` is checked, and None where the row has a box alone. `area` and `bbox_xywh` are as stated, None where they are
+    to be computed from the mask. `polygons` tells the form of the mask.
     """
 
     id: FileId | None
     image: FileId
     category: FileId
-    rle: Rle
+    rle: Rle | None
     crowd: bool
     area: float | None
     bbox_xywh: Box | None
     polygons: bool
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,10 @@ class Known:
 
 
 def read_annotation(row: Row, number: FileId | None, note: Note, path: Path, known: Known) -> Annotation | None:
-    """The annotation, or None where `note` was told of an error that leaves no mask in an image.
+    """The annotation, or None where `note` was told of an error that leaves neither a mask nor a box in an image.
 
     `number` is the row's id, None where it has none of its own. A category that the file does not list is an error,
-    and the annotation is given all the same: it has a mask.
+    and so is a box without a mask; the annotation is given all the same.
     """
     image_id, category_id = as_id(row.get("image_id")), as_id(row.get("category_id"))
     place = Teller(note, path, None if image_id is None else image_id.stated, number)
@@ -92,13 +93,18 @@ def read_annotation(row: Row, number: FileId | None, note: Note, path: Path, kno
         if one is not None and one.form == "number":
             place.tell(kinds.ID_FORM, f"{shown(one.stated)} is read as the id {one.key}")
     crowd = _crowd(row, place)
+    assert image_id is not None
+    keys, score = (number, image_id.key, category_id.key), _score(row, place)
+    if is_missing(row.get("segmentation")):
+        what = "`segmentation` is empty" if "segmentation" in row else "`segmentation` is missing"
+        place.tell(kinds.NO_MASK, f"{what}: there is no mask")
+        box = _stated_box(row.get("bbox"))
+        return None if box is None else Annotation(*keys, None, crowd, None, box, False, score)
     rle = _mask(row, image, place)
     if rle is None:
         return None
     polygons = isinstance(row["segmentation"], list)
-    assert image_id is not None
-    area, bbox = _area(row, rle, place), _bbox(row, rle, place)
-    return Annotation(number, image_id.key, category_id.key, rle, crowd, area, bbox, polygons)
+    return Annotation(*keys, rle, crowd, _area(row, rle, place), _bbox(row, rle, place), polygons, score)
 
 
 def _tell_unknown_image(row: Row, place: Teller, known: Known) -> None:
@@ -131,12 +137,7 @@ def _crowd(row: Row, place: Teller) -> bool:
 
 
 def _mask(row: Row, image: Image, place: Teller) -> Rle | None:
-    stated = row.get("segmentation")
-    if is_missing(stated):
-        what = "`segmentation` is empty" if "segmentation" in row else "`segmentation` is missing"
-        place.tell(kinds.NO_MASK, f"{what}: there is no mask")
-        return None
-    segmentation, told = plain_form(stated)
+    segmentation, told = plain_form(row.get("segmentation"))
     try:
         rle, moved = _parsed(segmentation, image)
     except ValueError as error:
@@ -191,19 +192,37 @@ def _bbox(row: Row, rle: Rle, place: Teller) -> Box | None:
     if stated is None:
         place.tell(kinds.BOX_MISSING, "`bbox` is missing; most readers need it")
         return None
-    numbers = [number_of(side) for side in stated] if isinstance(stated, list) and len(stated) == 4 else []
-    x, y, width, height = numbers or (None, None, None, None)
-    if x is None or y is None or width is None or height is None or width < 0 or height < 0:
+    box = _stated_box(stated)
+    if box is None:
         place.tell(kinds.BOX_FORM, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
         return None
-    if any(isinstance(side, str) for side in stated):
+    if isinstance(stated, list) and any(isinstance(side, str) for side in stated):
         place.tell(kinds.BOX_FORM, f"`bbox` holds text: {shown(stated)}")
-    box = (x, y, width, height)
     drawn = masks.bbox_xywh(rle)
     if masks.area(rle) and _far(box, drawn):
         place.tell(kinds.BOX_DIFFERS, f"`bbox` is {_listed(box)}, but the mask's box is {_listed(drawn)}")
         return None
     return box
+
+
+def _stated_box(stated: object) -> Box | None:
+    """The box that is four numbers, sides of at least 0; None where it is not."""
+    numbers = [number_of(side) for side in stated] if isinstance(stated, list) and len(stated) == 4 else []
+    x, y, width, height = numbers or (None, None, None, None)
+    if x is None or y is None or width is None or height is None or width < 0 or height < 0:
+        return None
+    return (x, y, width, height)
+
+
+def _score(row: Row, place: Teller) -> float | None:
+    stated = row.get("score")
+    if stated is None:
+        return None
+    score = number_of(stated)
+    if score is None or not 0 <= score <= 1:
+        place.tell(kinds.SCORE_FORM, f"`score` must be a number from 0 to 1, not {shown(stated)}")
+        return None
+    return score
 
 
 def _far(stated_xywh: Box, drawn_xywh: Box) -> bool:

@@ -97,6 +97,7 @@ AREA_DIFFERS = _warning(
 BOX_MISSING = _warning("box is missing", "computed from the mask")
 BOX_FORM = _warning("box is not four numbers", "computed from the mask, or read as the numbers")
 BOX_DIFFERS = _warning("box is not the mask's", "computed from the mask")
+SCORE_FORM = _warning("score is not a number from 0 to 1", "left out")
 CROWD_MISSING = _warning("iscrowd is missing", "taken as 0")
 CROWD_FORM = _warning("iscrowd is in another form", "read as 0 or 1")
 CROWD_WRONG = _error("iscrowd is not 0 or 1", "taken as 0", "Write 0, or 1 for a region of many objects.")

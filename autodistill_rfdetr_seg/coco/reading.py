@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..records import Classes, FileId, GroundTruth, Instance, TruthImage, TruthInstance
+from ..records import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
 from .alignment import ground_truth
-from .annotation import Annotation
 from .layout import locate
 from .parsing import CocoFile, ImageCheck, load, parse
 from .problem import Problem, by_kind
@@ -49,11 +48,25 @@ def truth_of(file: CocoFile) -> GroundTruth:
     """The sound parts of a COCO file as a gold set."""
     index = {key: index for index, key in enumerate(file.categories)}
     instances: dict[FileId, list[TruthInstance]] = {key: [] for key in file.images}
+    boxes: dict[FileId, list[TruthBox]] = {}
     for row in file.annotations:
-        instances[row.image].append(_truth_instance(row, index))
+        at = index[row.category]
+        if row.rle is not None:
+            instances[row.image].append(
+                TruthInstance(at, row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons, row.id, row.score)
+            )
+        elif row.bbox_xywh is not None:
+            boxes.setdefault(row.image, []).append(TruthBox(at, row.bbox_xywh, row.score, row.crowd, row.id))
     images = tuple(
         TruthImage(
-            image.file_name, image.path, image.height, image.width, tuple(instances[key]), image.id, image.upright
+            image.file_name,
+            image.path,
+            image.height,
+            image.width,
+            tuple(instances[key]),
+            image.id,
+            image.upright,
+            tuple(boxes.get(key, ())),
         )
         for key, image in file.images.items()
     )
@@ -108,7 +121,3 @@ def raise_error(problem: Problem) -> None:
     """A `Note` that raises DataError for the first error, and lets warnings pass."""
     if problem.severity == "error":
         raise DataError(f"{problem.place}: {problem.message}.", "`coco.validate` lists every problem of a file.")
-
-
-def _truth_instance(row: Annotation, index: Mapping[FileId, int]) -> TruthInstance:
-    return TruthInstance(index[row.category], row.rle, row.crowd, row.area, row.bbox_xywh, row.polygons, row.id)

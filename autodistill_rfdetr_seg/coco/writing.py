@@ -127,6 +127,8 @@ def _of_label(instance: Instance) -> dict[str, Any]:
 
 def _of_truth(instance: TruthInstance) -> dict[str, Any]:
     stated: dict[str, Any] = {"iscrowd": int(instance.crowd)}
+    if instance.score is not None:
+        stated["score"] = round(float(instance.score), 6)
     if instance.area is not None:
         stated["area"] = instance.area
     if instance.bbox_xywh is not None:

@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 class Plan:
     """How training would go about it, as far as memory and disk depend on it.
 
-    `device_memory` and `disk_free` are bytes, None where unknown; `copied` are bytes of images that cannot be linked; `start_classes` the classes of the checkpoint that is
-    started from, None for published weights and from scratch.
+    `device_memory` and `disk_free` are bytes, None where unknown; `copied` are bytes of images that cannot be linked;
+    `start_classes` are the classes of the checkpoint that is started from, None for published weights and from scratch.
     """
 
     shape: Shape

@@ -35,15 +35,20 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One polygon: its `line`, the class's `number` in `names`, and its points, (N, 2) float64 [x, y] in 0..1."""
+    """One polygon: its `line`, the class's `number` in `names`, and its points, (N, 2) float64 [x, y] in 0..1.
+
+    Of a box, which is no polygon, `points` are two corners, and `score` is its confidence where the row has one.
+    """
 
     line: int
     number: int
     points: Shares
+    is_box: bool = False
+    score: float | None = None
 
 
 def read_rows(text: str, file: Path, data: DataYaml, note: Note) -> list[Row]:
-    """The polygons of a label file's `text`; whatever else a row holds is told to `note`."""
+    """The polygons and boxes of a label file's `text`; whatever a row is but a polygon is told to `note`."""
     numbers = {name: number for number, name in data.names.items()}
     rows: list[Row] = []
     seen: set[tuple[int, bytes]] = set()
@@ -70,8 +75,12 @@ def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], p
         place.tell(kinds.NUMBERS, f"the row is not numbers: {shown(' '.join(raw.split()))}")
         return None
     number = _class_number(fields[0], data, numbers, place)
-    if number is None or not _is_polygon(values, data, place):
+    if number is None:
         return None
+    problem = _not_polygon(values, data.pose)
+    if problem is not None:
+        place.tell(*problem)
+        return _box(line, number, values) if problem[0] is kinds.BOX else None
     points = _inside(np.array(values, dtype=np.float64).reshape(-1, 2), place)
     return None if points is None else Row(line, number, points)
 
@@ -134,14 +143,13 @@ def _span(data: DataYaml) -> str:
     return ", ".join(map(str, known[:_LISTED])) + more
 
 
-def _is_polygon(values: list[float], data: DataYaml, place: Teller) -> bool:
-    """Whether a row's numbers are a polygon; told where not."""
-    problem = _not_polygon(values, data.pose)
-    if problem is None:
-        return True
-    kind, message = problem
-    place.tell(kind, message)
-    return False
+def _box(line: int, number: int, values: list[float]) -> Row | None:
+    """The box of a row; None where it has no area in the image."""
+    x, y, width, height = values[:_BOX]
+    corners = np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]]).clip(0.0, 1.0)
+    if not (corners[1] > corners[0]).all():
+        return None
+    return Row(line, number, corners, True, values[_BOX] if len(values) > _BOX else None)
 
 
 def _not_polygon(values: list[float], pose: tuple[int, int] | None) -> tuple[Kind, str] | None:

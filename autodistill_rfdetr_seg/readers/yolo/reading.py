@@ -18,7 +18,7 @@ from ...errors import DataError
 from ...files import read_user_text
 from ...images import image_size
 from ...masks import MAX_SIDE
-from ...records import Classes, GroundTruth, Rle, TruthImage, TruthInstance
+from ...records import Classes, GroundTruth, Rle, TruthBox, TruthImage, TruthInstance
 from . import kinds
 from .data_yaml import DataYaml, read_data_yaml
 from .label_files import LabelFiles
@@ -140,14 +140,18 @@ class _Images:
             place.tell(kinds.SIDE, f"{width} x {height} pixels; a side may have {MAX_SIDE}")
             return None
         instances: tuple[TruthInstance, ...] = ()
+        boxes: tuple[TruthBox, ...] = ()
         if job.label is not None:
             try:
                 text = read_user_text(job.label)
             except DataError as error:
                 Teller(note, job.label).tell(kinds.TEXT, error.message.rstrip("."))
                 return None
-            instances = tuple(self._instances(text, job.label, height, width, note))
-        return TruthImage(self._places.shown(job.image), job.image, height, width, instances)
+            rows = read_rows(text, job.label, self._data, note)
+            boxes = tuple(self._boxes(rows, height, width))
+            instances = tuple(self._instances(rows, job.label, height, width, note))
+        name = self._places.shown(job.image)
+        return TruthImage(name, job.image, height, width, instances, boxes=boxes)
 
     def tell_poses(self) -> bool:
         """Tells where all rows of the dataset look like keypoints; `task` in the data.yaml settles it."""
@@ -158,8 +162,18 @@ class _Images:
         self._first.tell(kinds.LIKE_POSES, message)
         return True
 
-    def _instances(self, text: str, label: Path, height: int, width: int, note: Note) -> Iterator[TruthInstance]:
-        for row in read_rows(text, label, self._data, note):
+    def _boxes(self, rows: Sequence[Row], height: int, width: int) -> Iterator[TruthBox]:
+        for row in rows:
+            if row.is_box:
+                (x0, y0), (x1, y1) = (row.points * (width, height)).tolist()
+                yield TruthBox(self._index[row.number], (x0, y0, x1 - x0, y1 - y0), row.score)
+
+    def _instances(
+        self, rows: Sequence[Row], label: Path, height: int, width: int, note: Note
+    ) -> Iterator[TruthInstance]:
+        for row in rows:
+            if row.is_box:
+                continue
             place = Teller(note, label, line=row.line)
             rle = _mask(row, height, width, place)
             if rle is not None:
