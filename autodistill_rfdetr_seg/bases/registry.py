@@ -15,6 +15,7 @@ from .. import groundingdino_compat
 from ..config import BaseConfig
 from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
 from ..records import Classes
+from .weights import with_hashes
 
 ImageInput = Literal["bgr", "path", "pil"]
 
@@ -106,6 +107,13 @@ _STUDENT = "autodistill_rfdetr_seg.target.as_base:StudentBase"
 
 # What makes masks of boxes; see `contract.Segmenter`.
 SEGMENTERS: dict[str, BaseEntry] = {
+    "onnx-sam": BaseEntry(
+        "autodistill_rfdetr_seg.bases.onnx_sam:OnnxSam",
+        "any SAM exported to ONNX (MobileSAM, EdgeSAM, SAM), from files of yours: model=DIR; quick without a GPU",
+        extra="onnx",
+        licence="Apache-2.0; weights have their own",
+        package="onnxruntime",
+    ),
     "sam": BaseEntry(
         "autodistill_rfdetr_seg.bases.segmenters:Sam",
         "Segment Anything, ViT-H as in GroundedSAM",
@@ -190,14 +198,14 @@ def create_segmenter(name: str, args: Mapping[str, Any] | None = None) -> Any:
 def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """What decides the answers of a base or segmenter built with `args`: see `contract`. Loads no model.
 
-    One that is not ours is not imported for it: its arguments are what counts.
+    One that is not ours is not imported for it: its arguments are what counts, and the content of files that they name.
 
     Raises:
         UsageError: an argument is of a type that it cannot be.
     """
     identity = _told_by(entry, "identity")
     try:
-        return args if identity is None else identity({**args, **entry.args})
+        return with_hashes(args) if identity is None else identity({**args, **entry.args})
     except (TypeError, AttributeError) as error:
         # An option is checked where it is used; this is for what no one thought of.
         written = ", ".join(f"{name}={value!r}" for name, value in args.items())

@@ -24,6 +24,7 @@ from .registry import (
     find_segmenter,
     identity_of,
 )
+from .weights import with_hashes
 
 # A known image was read and not asked about.
 Outcome = StoredLabels | KnownImage | AutodistillSegError
@@ -162,7 +163,7 @@ def _shown(model: Any) -> dict[str, Any]:
     shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
     plain = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
     parts = ("detector", "segmenter") if isinstance(model, SegmentedBase) else ()
-    return plain | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
+    return with_hashes(plain) | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
 
 
 def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
