@@ -7,6 +7,7 @@ that measures agreement, not truth.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ from .refine import refine
 from .stages import RunFolder, source_of
 from .store import LabelStore, StoredLabels
 from .versions import versions
+
+_log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 # An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
@@ -229,9 +232,20 @@ def _metrics(
 
 def _base_predictions(
     config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
-) -> list[ImagePredictions]:
-    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now."""
+) -> list[ImagePredictions] | None:
+    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now. None
+    of a base that answers by image and does not know every gold image."""
     rows = _base_rows(config, run, truth, progress)
+    unknown = [image.image_id for image in truth.images if image.image_id not in rows]
+    if unknown and source_of(config).by_image:
+        _log.warning(
+            "The base %s is not scored: it has no answer to %d of %d gold images, such as %s.",
+            config.base.name,
+            len(unknown),
+            len(truth.images),
+            unknown[0],
+        )
+        return None
     classes = Classes.from_ontology(config.ontology)
     rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
     floor = config.evaluation.score_floor

@@ -152,7 +152,7 @@ def test_it_is_an_autodistill_base(tmp_path: Path) -> None:
 def test_a_detector_alone_is_told_of_segmenters() -> None:
     with pytest.raises(BaseModelError, match="boxes without masks") as error:
         BaseAdapter(Finds(found([1, 1, 9, 9])), 3).ask(PICTURE)
-    assert "--segmenter sam or sam-hq or sam2" in str(error.value.hint)
+    assert "--segmenter onnx-sam or sam or sam-hq or sam2" in str(error.value.hint)
 
 
 @pytest.fixture(scope="module")
@@ -306,7 +306,7 @@ def test_mistakes_on_the_command_line(
     assert "no segmenter" in capsys.readouterr().err
     # Without a segmenter every image fails, with the way out in the message.
     assert main(command(photos, tmp_path / "c")) != 0
-    assert "--segmenter sam or sam-hq or sam2" in capsys.readouterr().err
+    assert "--segmenter onnx-sam or sam or sam-hq or sam2" in capsys.readouterr().err
 
 
 def test_a_base_of_parts_in_python(photos: Path, weights: dict[str, Path], tmp_path: Path) -> None:

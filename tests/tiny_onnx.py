@@ -94,6 +94,7 @@ def save_sam(folder: Path, encoder: str = "planar", decoder: str = "low", prefix
 
 def save_detector(path: Path, rows: list[list[float]], side: int = 64) -> Path:
     """A detector that finds the same `rows` (x0, y0, x1, y1 in pixels of its square, score, class) in every image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     flat = ", ".join(f"{float(number)!r}" for row in rows for number in row)
     _save(
         path,

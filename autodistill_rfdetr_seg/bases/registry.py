@@ -31,6 +31,7 @@ class BaseEntry:
     arguments `segmenter` and `segmenter_args`, and a segmenter that is named beside it goes there. `args` are given to
     the constructor whatever the user adds, and `label` is what its labels name as their base where that is not what the
     user wrote.
+    `by_image`: it answers by image (`contract`, `for_images`).
     `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
     what is installed would not do, and imports nothing of theirs.
     """
@@ -45,6 +46,7 @@ class BaseEntry:
     weights: tuple[tuple[str, int], ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
+    by_image: bool = False
     package: str = ""
     check: Callable[[], None] | None = None
 
@@ -91,6 +93,13 @@ BASES: dict[str, BaseEntry] = {
             (GROUNDING_DINO, 689_359_096),
             ("facebook/sam2.1-hiera-base-plus", 323_000_000),
         ),
+    ),
+    "boxes": BaseEntry(
+        "autodistill_rfdetr_seg.bases.given_boxes:GivenBoxes",
+        "boxes that people have already, of a COCO file or a YOLO data.yaml: file=boxes.json; needs no weights",
+        masks=False,
+        licence="Apache-2.0",
+        by_image=True,
     ),
     "grounding-dino": BaseEntry(
         "autodistill_rfdetr_seg.bases.grounding_dino:GroundingDino",
