@@ -69,9 +69,7 @@ def label_images(
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
-        source = source.expecting(images)
-        for note in source.notes():
-            _log.warning("%s", note)
+        source = source if source.items else source.expecting(images)
         # A base that answers by image may say something else of a copy, which has another name.
         firsts, copies = (todo, {}) if source.by_image else without_copies(todo, progress=progress)
         failures: list[Mapping[str, str]] = []

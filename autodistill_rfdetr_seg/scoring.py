@@ -234,7 +234,7 @@ def _base_predictions(
     config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
 ) -> list[ImagePredictions] | None:
     """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now. None
-    of a base that answers by image and does not know every gold image."""
+    of a base that answers by image, unless every gold image is one of the run's."""
     rows = _base_rows(config, run, truth, progress)
     unknown = [image.image_id for image in truth.images if image.image_id not in rows]
     if unknown and source_of(config).by_image:
@@ -275,7 +275,8 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
             rest.append((image.path, image.image_id))
         else:
             rows[image.image_id] = labelled.read(key)
-    if rest:
+    # A gold image may be called as one of the run is: a base that answers by image would give it that one's answer.
+    if rest and not source.by_image:
         label_images(source, rest, run.evaluation / "labels", progress=progress)
         extra = LabelStore(run.evaluation / "labels")
         names = {name for _, name in rest}

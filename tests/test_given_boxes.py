@@ -356,6 +356,37 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_preview_matches_among_all_images(tmp_path: Path, segmenter: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # One row that two images could have is neither's, also where only one of them is looked at.
+    images(tmp_path / "photos", "x/a.png", "y/a.png")
+    file = written(tmp_path / "boxes.json", document({"a.png": [(3, [0, 0, 5, 5])]}))
+    assert labelled(tmp_path, segmenter, file, "--preview", "1") == 1
+    assert "fits 2 images" in capsys.readouterr().err
+
+
+@pytest.mark.train
+def test_a_gold_image_of_the_same_name_is_not_given_the_run_s_boxes(
+    tmp_path: Path, segmenter: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_pipeline import config_of, scenes
+    from test_pipeline import written as pipeline_file
+
+    run_images, gold = scenes(tmp_path / "run_images", 5), scenes(tmp_path / "gold", 2)
+    for at in range(2):  # the same names, and other pixels
+        pixels = np.asarray(Image.open(gold / "images" / f"{at}.png")).copy()
+        pixels[0, 0] ^= 1
+        Image.fromarray(pixels).save(gold / "images" / f"{at}.png")
+    base = {"name": "boxes", "args": {"file": str(run_images / "gold.json")}, "segmenter": segmenter}
+    split = {"train": 0.6, "valid": 0.4, "test": 0}
+    evaluation = {"gold": [str(gold / "gold.json")]}
+    options = config_of(run_images, base=base, split=split, evaluation=evaluation, ontology={"Square": "square"})
+    file = pipeline_file(tmp_path / "p.yaml", options)
+    assert main(["run", str(file), "--output", str(tmp_path / "out"), "-q"]) == 0, capsys.readouterr().err
+    assert "The base boxes is not scored: it has no answer to 2 of 2 gold images" in capsys.readouterr().err
+    metrics = json.loads((tmp_path / "out" / "evaluation" / "metrics.json").read_text())
+    assert metrics["base"] is None and metrics["target"]["images"] == 2
+
+
 def test_in_python(tmp_path: Path, segmenter: str) -> None:
     images(tmp_path / "photos", "a.png", "b.png")
     (tmp_path / "photos" / "c.png").write_bytes((tmp_path / "photos" / "b.png").read_bytes())
