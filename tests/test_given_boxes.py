@@ -325,6 +325,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(categories_name=None), "`name` of category 3 must be text"),
         (broken(categories_name="bolt"), "share the name 'bolt'"),
         (broken(categories_id=90), "the category id 90 is used twice"),
+        (document({"a/b.png": [], "a\\b.png": []}), "two images have the `file_name` 'a/b.png'"),
         ({"images": [], "annotations": []}, "`categories` is missing"),
         ([], "must hold a JSON object"),
         ("{", "is not JSON"),
@@ -335,6 +336,14 @@ def test_a_coco_row_that_is_no_box_is_refused(data: Any, says: str, tmp_path: Pa
     with pytest.raises(DataError, match=says) as error:
         read_boxes(file)
     assert str(file) in str(error.value)
+
+
+def test_a_placeholder_category_is_no_class(tmp_path: Path) -> None:
+    # Roboflow writes such a row first.
+    data = document({"a.png": [(3, [0, 0, 5, 5])]})
+    data["categories"] = [{"id": 0, "name": "parts"}, {"id": 3, "name": "nut", "supercategory": "parts"}]
+    file = read_boxes(written(tmp_path / "boxes.json", data))
+    assert (file.classes, file.rows[0].classes.tolist()) == (("nut",), [0])
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_written(

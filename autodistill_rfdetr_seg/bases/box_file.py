@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..coco.parsing import load, locate, unsafe_file_name
-from ..coco.problem import Problem, Teller, as_number, shown
+from ..coco.annotation import Row
+from ..coco.parsing import Category, load, locate, unsafe_file_name, without_placeholders
+from ..coco.problem import Problem, as_number, shown
 from ..errors import DataError
 from .weights import weights_sha256
 from .yolo_boxes import YAML_SUFFIXES, read_yolo
@@ -83,83 +84,88 @@ def hash_of_boxes(source: str | Path) -> str:
 
 
 def _read_coco(path: Path) -> BoxFile:
-    document = load(path, _refuse)
+    document = load(path, _raise_error)
     if not isinstance(document, dict):
         raise DataError(f"{path} must hold a JSON object with images, annotations and categories.")
     rows = {key: list(_rows(document, key, path)) for key in ("categories", "images", "annotations")}
-    categories = _by_id(rows["categories"], "category", path)
-    index = {number: at for at, number in enumerate(sorted(categories))}
-    names = [_class_name(categories[number], path) for number in index]
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path}: two categories share the name {shown(repeated[0])}.")
+    named = {number: _category(row, path) for number, row in _by_id(rows["categories"], "category", path).items()}
+    used = {row["category_id"] for row in rows["annotations"] if type(row.get("category_id")) is int}
+    categories = without_placeholders(named, used, path, _raise_error)
     images = _by_id(rows["images"], "image", path)
+    found = _boxes(rows["annotations"], images, {number: at for at, number in enumerate(categories)}, path)
+    told = [_box_row(image, *found[number], path) for number, image in sorted(images.items())]
+    if repeated := [name for name, count in Counter(row.name for row in told).items() if count > 1]:
+        raise DataError(f"{path}: two images have the `file_name` {shown(repeated[0])}.")
+    return BoxFile(path, tuple(one.name.strip() for one in categories.values()), tuple(told))
+
+
+def _boxes(
+    rows: list[Row], images: Mapping[int, Row], index: Mapping[int, int], path: Path
+) -> dict[int, tuple[list[tuple[float, ...]], int]]:
+    """Of each image by id: x0, y0, x1, y1, class and score of each box, and the number of crowds."""
     boxes: dict[int, list[tuple[float, ...]]] = {number: [] for number in images}
     crowds: Counter[int] = Counter()
-    for row in rows["annotations"]:
-        place = Teller(_refuse, path, row.get("image_id"), row.get("id"))
-        image_id, category_id = row.get("image_id"), row.get("category_id")
+    for row in rows:
+        image_id, category_id, crowd = row.get("image_id"), row.get("category_id"), row.get("iscrowd", 0)
+        score = as_number(row.get("score", 1.0))
         if type(image_id) is not int or image_id not in images:
-            place.error(f"`image_id` {shown(image_id)} is no image of the file")
-        elif type(category_id) is not int or category_id not in index:
-            place.error(f"`category_id` {shown(category_id)} is no category of the file")
-        elif row.get("iscrowd", 0) not in (0, 1):
-            place.error(f"`iscrowd` must be 0 or 1, not {shown(row['iscrowd'])}")
-        elif row.get("iscrowd"):
+            raise _error(path, row, f"`image_id` {shown(image_id)} is no image of the file")
+        if type(category_id) is not int or category_id not in index:
+            raise _error(path, row, f"`category_id` {shown(category_id)} is no category of the file")
+        if crowd not in (0, 1):
+            raise _error(path, row, f"`iscrowd` must be 0 or 1, not {shown(crowd)}")
+        if score is None or not 0 <= score <= 1:
+            raise _error(path, row, f"`score` must be a number from 0 to 1, not {shown(row['score'])}")
+        corners = _corners(row, path)
+        if crowd:
             crowds[image_id] += 1
         else:
-            boxes[image_id].append((*_corners(row, place), index[category_id], _score(row, place)))
-    return BoxFile(
-        path,
-        tuple(names),
-        tuple(_box_row(images[number], found, crowds[number], path) for number, found in sorted(boxes.items())),
-    )
+            boxes[image_id].append((*corners, index[category_id], score))
+    return {number: (some, crowds[number]) for number, some in boxes.items()}
 
 
-def _box_row(image: Mapping[str, Any], found: list[tuple[float, ...]], crowds: int, path: Path) -> BoxRow:
-    place = Teller(_refuse, path, image["id"])
-    name = image.get("file_name")
-    if (reason := unsafe_file_name(name)) is not None:
-        place.error(reason)
-    sides = []
-    for key in ("height", "width"):
-        number = as_number(image.get(key))
-        if image.get(key) is not None and (number is None or number < 1 or not number.is_integer()):
-            place.error(f"`{key}` must be a whole number of at least 1, not {shown(image[key])}")
-        sides += [] if number is None else [int(number)]
-    table = np.array(found, dtype=np.float64).reshape(-1, 6)
-    # What a Windows program wrote.
-    posix = PurePosixPath(str(name).replace("\\", "/")).as_posix()
-    size = (sides[0], sides[1]) if len(sides) == 2 else None
-    left_out = {"crowd_box": crowds} if crowds else {}
-    return BoxRow(posix, size, table[:, :4], table[:, 4].astype(np.int64), table[:, 5], left_out=left_out)
-
-
-def _corners(row: Mapping[str, Any], place: Teller) -> tuple[float, float, float, float]:
+def _corners(row: Row, path: Path) -> tuple[float, float, float, float]:
     stated = row.get("bbox")
     numbers = [as_number(side) for side in stated] if isinstance(stated, list) and len(stated) == 4 else []
     x, y, width, height = numbers or (None, None, None, None)
     if x is None or y is None or width is None or height is None or width < 0 or height < 0:
-        place.error(f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
-        raise AssertionError("an error was told")
+        raise _error(path, row, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
     return (x, y, x + width, y + height)
 
 
-def _score(row: Mapping[str, Any], place: Teller) -> float:
-    score = as_number(row.get("score", 1.0))
-    if score is None or not 0 <= score <= 1:
-        place.error(f"`score` must be a number from 0 to 1, not {shown(row['score'])}")
-        raise AssertionError("an error was told")
-    return score
+def _box_row(image: Row, found: list[tuple[float, ...]], crowds: int, path: Path) -> BoxRow:
+    name = image.get("file_name")
+    if (reason := unsafe_file_name(name)) is not None:
+        raise _error(path, {"image_id": image["id"]}, reason)
+    sides = [_side(image, key, path) for key in ("height", "width")]
+    size = None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
+    table = np.array(found, dtype=np.float64).reshape(-1, 6)
+    # What a Windows program wrote.
+    posix = PurePosixPath(str(name).replace("\\", "/")).as_posix()
+    left_out = {"crowd_box": crowds} if crowds else {}
+    return BoxRow(posix, size, table[:, :4], table[:, 4].astype(np.int64), table[:, 5], left_out=left_out)
 
 
-def _class_name(row: Mapping[str, Any], path: Path) -> str:
-    name = row.get("name")
+def _side(image: Row, key: str, path: Path) -> int | None:
+    stated = image.get(key)
+    number = as_number(stated)
+    if stated is None:
+        return None
+    if number is None or number < 1 or not number.is_integer():
+        raise _error(
+            path, {"image_id": image["id"]}, f"`{key}` must be a whole number of at least 1, not {shown(stated)}"
+        )
+    return int(number)
+
+
+def _category(row: Row, path: Path) -> Category:
+    name, parent = row.get("name"), row.get("supercategory")
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{path}: `name` of category {shown(row['id'])} must be text, not {shown(name)}.")
-    return name.strip()
+    return Category(row["id"], name, parent if isinstance(parent, str) else None)
 
 
-def _rows(document: Mapping[str, Any], key: str, path: Path) -> Iterator[dict[str, Any]]:
+def _rows(document: Mapping[str, Any], key: str, path: Path) -> Iterator[Row]:
     rows = document.get(key)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         state = "is missing" if key not in document else "must be a list of objects"
@@ -167,8 +173,8 @@ def _rows(document: Mapping[str, Any], key: str, path: Path) -> Iterator[dict[st
     yield from rows
 
 
-def _by_id(rows: list[dict[str, Any]], kind: str, path: Path) -> dict[int, dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+def _by_id(rows: list[Row], kind: str, path: Path) -> dict[int, Row]:
+    found: dict[int, Row] = {}
     for at, row in enumerate(rows):
         number = row.get("id")
         if type(number) is not int:
@@ -179,5 +185,11 @@ def _by_id(rows: list[dict[str, Any]], kind: str, path: Path) -> dict[int, dict[
     return found
 
 
-def _refuse(problem: Problem) -> None:
-    raise DataError(f"{problem.place}: {problem.message}.", "Nothing of the file was used.")
+def _error(path: Path, row: Row, message: str) -> DataError:
+    place = Problem("error", message, path, row.get("image_id"), row.get("id")).place
+    return DataError(f"{place}: {message}.", "Nothing of the file was used.")
+
+
+def _raise_error(problem: Problem) -> None:
+    if problem.severity == "error":
+        raise DataError(f"{problem.place}: {problem.message}.", "Nothing of the file was used.")
