@@ -175,6 +175,7 @@ def test_what_is_wrong_with_files_is_said(tmp_path: Path) -> None:
     [
         ({"threads": 0}, "threads is 0"),
         ({"threads": True}, "threads is True"),
+        ({"normalise": "no"}, "normalise is 'no'"),
         ({"providers": ["NoSuchProvider"]}, "no provider 'NoSuchProvider'"),
         ({"providers": 3}, "providers is 3"),
         ({"providers": []}, r"providers is \[\]"),

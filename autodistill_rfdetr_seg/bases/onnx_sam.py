@@ -71,6 +71,8 @@ class OnnxSam:
     ) -> None:
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise UsageError(f"threads is {threads!r}, not a number of 1 or more.", "Leave it out for all cores.")
+        if normalise is not None and not isinstance(normalise, bool):
+            raise UsageError(f"normalise is {normalise!r}, neither true nor false.", "Leave it out for what fits.")
         given = {"model": model, "encoder": encoder, "decoder": decoder, "normalise": normalise}
         files = _files(given)
         self.settings = self.identity(given)

@@ -40,6 +40,8 @@ def with_hashes(args: Mapping[str, Any]) -> dict[str, Any]:
 def _hashed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_hashed(one) for one in value]
+    if isinstance(value, Mapping):
+        return {name: _hashed(one) for name, one in value.items()}
     if not isinstance(value, str | Path):
         return value
     path = Path(value).expanduser()
