@@ -237,6 +237,21 @@ def test_grounded_sam_of_parts(photos: Path, weights: dict[str, Path], monkeypat
     json.dumps(identity())
 
 
+def test_grounded_sam_hf_with_a_segmenter_that_has_no_device(tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    import tiny_dino
+    import tiny_onnx
+
+    dino = str(tiny_dino.save_tiny_dino(tmp_path / "dino"))
+    files = {"segmenter": "onnx-sam", "segmenter_model": str(tiny_onnx.save_sam(tmp_path / "sam"))}
+    args = {"model": dino, "device": "cpu", "box_threshold": 0.0, "text_threshold": 0.0, **files}
+    base = create_base("grounded-sam-hf", Classes.from_ontology({"a red cat": "cat"}), args)
+    found = base.predict(np.full((60, 80, 3), 90, np.uint8))
+    assert len(found) and found.mask.shape[1:] == (60, 80) and "mask_score" in found.data
+    assert "encoder_sha256" in identity_of(BASES["grounded-sam-hf"], args)["segmenter"]
+
+
 def identity_of_sam2(folder: Path) -> Any:
     from autodistill_rfdetr_seg.bases.segmenters import Sam2
 

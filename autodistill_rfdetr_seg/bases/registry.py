@@ -197,11 +197,14 @@ def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = No
     return _built(cls, f"base {name!r}", dict(args or {}), **given)
 
 
-def create_segmenter(name: str, args: Mapping[str, Any] | None = None) -> Any:
-    """A segmenter of that name, its constructor given `args`; raises as `create_base`."""
+def create_segmenter(name: str, args: Mapping[str, Any] | None = None, offered: Mapping[str, Any] | None = None) -> Any:
+    """A segmenter of that name, its constructor given `args`, and those of `offered` that it takes; raises as
+    `create_base`."""
     entry = find_segmenter(name)
     cls = _import(entry, "segmenter", name, "segment")
-    return _built(cls, f"segmenter {name!r}", dict(args or {}), **entry.args)
+    taken = inspect.signature(cls).parameters
+    more = {argument: value for argument, value in (offered or {}).items() if argument in taken}
+    return _built(cls, f"segmenter {name!r}", {**more, **(args or {})}, **entry.args)
 
 
 def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
