@@ -15,6 +15,7 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import coco, masks
 from autodistill_rfdetr_seg.bases.contract import Masks
+from autodistill_rfdetr_seg.bases.onnx_sam import OnnxSam
 from autodistill_rfdetr_seg.bases.registry import create_segmenter, find_segmenter, identity_of
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, MissingInputError, UsageError
@@ -216,6 +217,10 @@ def test_without_onnxruntime_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(DependencyError, match="'onnxruntime', which is not installed") as error:
         made(tiny_onnx.save_sam(tmp_path))
     assert error.value.hint == "pip install 'autodistill-rfdetr-seg[onnx]'"
+    # The class by itself, too.
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(DependencyError, match="need the package 'onnxruntime'"):
+        OnnxSam(str(tiny_onnx.save_sam(tmp_path)))
 
 
 def test_a_detector_of_one_s_own_labels_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import BaseModelError, UsageError
+from ..errors import BaseModelError, DependencyError, UsageError
 
 CPU = "CPUExecutionProvider"
 
@@ -41,8 +41,15 @@ def open_model(path: Path, providers: Sequence[str], threads: int | None) -> Any
     Raises:
         UsageError: this onnxruntime has no such provider, or it cannot work on this machine.
         BaseModelError: the file is no ONNX model that can be run.
+        DependencyError: onnxruntime is not installed.
     """
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DependencyError(
+            "ONNX files need the package 'onnxruntime', which is not installed.",
+            "pip install 'autodistill-rfdetr-seg[onnx]'",
+        ) from error
 
     available = onnxruntime.get_available_providers()
     for provider in providers:
