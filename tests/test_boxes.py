@@ -92,6 +92,7 @@ def test_boxes_are_cut_to_the_image_and_keep_order_class_and_score() -> None:
     answer = SegmentedBase(Finds(said), Filled()).predict(PICTURE)
     assert answer.xyxy.tolist() == [[50, 30, 60, 40], [0, 0, 12, 8], [20, 20, 30, 30]]
     assert answer.class_id.tolist() == [0, 2, 5]
+    assert answer.metadata["dropped"] == {"box_without_area": 3}
     assert answer.confidence.tolist() == pytest.approx([0.9, 0.58, 0.1])
     assert answer.data["phrase"].tolist() == ["a", "c", "f"]
     assert answer.data["words"] == ["u", "w", "z"]

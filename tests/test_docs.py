@@ -114,3 +114,15 @@ def test_contributing_names_every_room() -> None:
     }
     missing = [room for room in sorted(rooms - {"__init__", "__main__"}) if not re.search(rf"`{room}/?`", text)]
     assert missing == []
+
+
+def test_guides_show_pictures_that_are_there_and_small_and_commands_that_parse() -> None:
+    guides = sorted((ROOT / "docs").glob("*.md"))
+    assert guides
+    for guide in guides:
+        text = guide.read_text(encoding="utf-8")
+        for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+            picture = (guide.parent / name).resolve()
+            assert picture.is_relative_to(ROOT / "docs" / "pictures") and picture.stat().st_size < 150_000
+        for line in re.findall(r"^autodistill-seg (.*)$", text, re.MULTILINE):
+            build_parser().parse_args(shlex.split(line))
