@@ -9,7 +9,7 @@ import pytest
 from autodistill.detection import CaptionOntology
 
 from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.bases.weights import with_hashes
+from autodistill_rfdetr_seg.bases.weights import weights_sha256, with_hashes
 from autodistill_rfdetr_seg.config import BaseConfig, load
 from autodistill_rfdetr_seg.files import fingerprint
 from autodistill_rfdetr_seg.images import file_sha256
@@ -54,6 +54,18 @@ def test_files_of_weights_count_by_content(tmp_path: Path, monkeypatch: pytest.M
     before = named(weights="two/net.onnx").provenance.fingerprint
     (tmp_path / "two" / "net.onnx").write_bytes(b"second")
     assert named(weights="two/net.onnx").provenance.fingerprint != before
+
+
+@pytest.mark.parametrize("beside", ["net.onnx.data", "net.onnx_data", "net.data"])
+def test_data_beside_an_onnx_file_counts(beside: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.onnx"
+    file.write_bytes(b"graph")
+    (tmp_path / "other.onnx.data").write_bytes(b"of another")
+    assert weights_sha256(file) == file_sha256(file)
+    (tmp_path / beside).write_bytes(b"first")
+    first = weights_sha256(file)
+    (tmp_path / beside).write_bytes(b"second")
+    assert len({file_sha256(file), first, weights_sha256(file)}) == 3
 
 
 def test_a_base_that_is_handed_over_shows_its_weights(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ from ..images import file_sha256
 
 # What a folder of weights holds: files of weights, and those that say how to read them.
 _WEIGHTS = frozenset((".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".engine", ".tflite", ".pb", ".npz"))
-_BESIDE = frozenset((".json", ".yaml", ".yml", ".txt", ".data"))
+_BESIDE = frozenset((".json", ".yaml", ".yml", ".txt", ".data", ".onnx_data"))
 
 
 def weights_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hex, computed once while its size and time stay.
+    """The SHA-256 of a file, hex, computed once while its size and time stay; of an ONNX file together with the data
+    that it keeps beside itself (`model.onnx.data`, `model.onnx_data`, `model.data`).
 
     Raises:
         DataError: it cannot be read.
     """
-    stat = path.stat()
-    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
+    if path.suffix.lower() != ".onnx":
+        return _known_sha256(path)
+    names = (f"{path.name}.data", f"{path.name}_data", f"{path.stem}.data")
+    beside = [one for one in map(path.with_name, names) if one.is_file()]
+    return _joined([path, *beside]) if beside else _known_sha256(path)
 
 
 def with_hashes(args: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,8 +57,17 @@ def _hashed(value: Any) -> Any:
         return value
     if not any(one.suffix.lower() in _WEIGHTS for one in files):
         return value
-    told = [(one.name, weights_sha256(one)) for one in files if one.suffix.lower() in _WEIGHTS | _BESIDE]
-    return {"sha256": hashlib.sha256(json.dumps(told).encode()).hexdigest()}
+    return {"sha256": _joined([one for one in files if one.suffix.lower() in _WEIGHTS | _BESIDE])}
+
+
+def _joined(files: Sequence[Path]) -> str:
+    told = [(one.name, _known_sha256(one)) for one in files]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _known_sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
 
 @functools.cache
