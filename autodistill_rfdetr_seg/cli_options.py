@@ -70,7 +70,7 @@ def absolute_path(text: str) -> str:
 LABEL_OPTIONS = (
     Option("--base", "base.name", str, "what labels: a name, package.module:Class, or the path of a run", "NAME"),
     Option("--base-arg", "base.args", str, "an argument of the base; repeat it", "NAME=VALUE", many=True),
-    Option("--segmenter", "base.segmenter", str, "what makes masks of a detector's boxes: sam2, sam …", "NAME"),
+    Option("--segmenter", "base.segmenter", str, "what makes masks of a detector's boxes: sam2, onnx-sam …", "NAME"),
     Option(
         "--segmenter-arg", "base.segmenter_args", str, "an argument of the segmenter; repeat it", "NAME=VALUE", True
     ),

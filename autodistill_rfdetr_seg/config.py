@@ -79,9 +79,14 @@ class BaseConfig(Options):
         return Path(self.name).expanduser() if written else None
 
     def beside(self, folder: Path) -> BaseConfig:
-        """The same, a relative path to something that is there counted from `folder` and made absolute."""
-        found = None if self.path is None else (folder / self.path).resolve()
-        return self if found is None or not found.exists() else self.model_copy(update={"name": str(found)})
+        """The same, a relative path to something that is there counted from `folder` and made absolute: a run's, a
+        checkpoint's, or that of the Python file of a `path/to/file.py:Class`."""
+        file, colon, attribute = self.name.rpartition(":")
+        path = Path(file).expanduser() if colon and file.endswith(".py") else self.path
+        found = None if path is None else (folder / path).resolve()
+        if found is None or not found.exists():
+            return self
+        return self.model_copy(update={"name": f"{found}:{attribute}" if colon else str(found)})
 
 
 class LabelingConfig(Options):

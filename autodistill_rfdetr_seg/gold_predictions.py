@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from .records import Classes, GroundTruth, ImagePredictions, Instance
 from .refine import refine
 from .stages import RunFolder, source_of
 from .store import LabelStore, StoredLabels
+
+_log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 # An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
@@ -72,9 +75,20 @@ def asking_base(source: BaseSource) -> Ask:
 
 def base_predictions(
     config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
-) -> list[ImagePredictions]:
-    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now."""
+) -> list[ImagePredictions] | None:
+    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now. None
+    of a base that answers by image, unless every gold image is one of the run's."""
     rows = _base_rows(config, run, truth, progress)
+    unknown = [image.image_id for image in truth.images if image.image_id not in rows]
+    if unknown and source_of(config).by_image:
+        _log.warning(
+            "The base %s is not scored: it has no answer to %d of %d gold images, such as %s.",
+            config.base.name,
+            len(unknown),
+            len(truth.images),
+            unknown[0],
+        )
+        return None
     classes = Classes.from_ontology(config.ontology)
     rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
     floor = config.evaluation.score_floor
@@ -104,7 +118,8 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
             rest.append((image.path, image.image_id))
         else:
             rows[image.image_id] = labelled.read(key)
-    if rest:
+    # A gold image may be called as one of the run is: a base that answers by image would give it that one's answer.
+    if rest and not source.by_image:
         label_images(source, rest, run.evaluation / "labels", progress=progress)
         extra = LabelStore(run.evaluation / "labels")
         names = {name for _, name in rest}

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .bases.source import BaseSource, Outcome
+from .bases.source import BaseSource, Item, Outcome
 from .bases.threads import asked_in_threads, known_first
-from .bases.workers import Item, asked_in_workers
+from .bases.workers import asked_in_workers
 from .config import LabelingConfig
 from .copies import same_at_a_glance, stamp, without_copies
 from .errors import AutodistillSegError, BaseModelError, DataError
@@ -69,7 +69,9 @@ def label_images(
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
-        firsts, copies = without_copies(todo, progress=progress)
+        source = source if source.items else source.expecting(images)
+        # A base that answers by image may say something else of a copy, which has another name.
+        firsts, copies = (todo, {}) if source.by_image else without_copies(todo, progress=progress)
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
         several: list[str] = []
@@ -77,9 +79,8 @@ def label_images(
         stored = len(mine) - len(todo)
         bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
         with bar, store:
-            for (_, name), outcome in _asked(
-                source, firsts, rows.of_size(stamp(path)[0] for path, _ in firsts), options
-            ):
+            known = frozenset() if source.by_image else rows.of_size(stamp(path)[0] for path, _ in firsts)
+            for (_, name), outcome in _asked(source, firsts, known, options):
                 twins = copies.get(name, ())
                 if isinstance(outcome, AutodistillSegError):
                     failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))

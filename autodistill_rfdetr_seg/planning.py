@@ -89,6 +89,7 @@ def plan(
     if config.labeling.timeout_per_image is None:
         source = source.built()
     built = time.perf_counter() - started
+    source = source.expecting(items)
     sample, timing, memory = measured_sample(config, choose(items, count, seed), source, folder, progress)
     pixels = np.array([row.image.height * row.image.width for row in sample.rows], dtype=np.float64)
     all_pixels, largest, unreadable = total_pixels(items, float(pixels.mean()))

@@ -171,6 +171,9 @@ def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True
 def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True) -> LabelSummary:
     """Labels the images that are not labelled yet."""
     found = find_inputs(config, run, progress=progress)
+    source = source.expecting(found.items)
+    for note in source.notes():
+        _log.warning("%s", note)
     summary = label_images(
         source, found.items, run.labels, config.labeling, root=found.root, groups=found.groups, progress=progress
     )

@@ -13,6 +13,7 @@ PACKAGES = (
     "autodistill",
     "autodistill-grounded-sam",
     "transformers",
+    "onnxruntime",
     "supervision",
     "pycocotools",
     "numpy",

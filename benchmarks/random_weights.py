@@ -83,14 +83,28 @@ def save_dino(folder: Path, prompts: Sequence[str]) -> Path:
 def save_sam(folder: Path, kind: str) -> Path:
     """SAM of one of `SAMS` for transformers."""
     import torch
-    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor, SamVisionConfig
+    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
     torch.manual_seed(0)
-    # Its default of 1e-10 makes numbers too small to be normal, with which a CPU takes five times as long.
-    vision = SamVisionConfig(**_SAM_ENCODERS[kind], initializer_range=0.02)
-    SamModel(SamConfig(vision_config=vision)).save_pretrained(folder)
+    SamModel(SamConfig(vision_config=_sam_vision(kind))).save_pretrained(folder)
     SamProcessor(SamImageProcessor()).save_pretrained(folder)
     return folder
+
+
+def sam_encoder(kind: str) -> Any:
+    """The image encoder alone of one of `SAMS`: a module that takes pixels (B, 3, 1024, 1024) float32."""
+    import torch
+    from transformers import SamVisionModel
+
+    torch.manual_seed(0)
+    return SamVisionModel(_sam_vision(kind)).eval()
+
+
+def _sam_vision(kind: str) -> Any:
+    from transformers import SamVisionConfig
+
+    # Its default of 1e-10 makes numbers too small to be normal, with which a CPU takes five times as long.
+    return SamVisionConfig(**_SAM_ENCODERS[kind], initializer_range=0.02)
 
 
 def save_sam2(folder: Path, kind: str) -> Path:

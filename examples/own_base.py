@@ -1,6 +1,10 @@
-"""Label with a base of your own: any autodistill `DetectionBaseModel` will do.
+"""Label with a base of your own: any autodistill `DetectionBaseModel` will do. Two are here: one that gives masks, and
+a detector in ONNX, which gives boxes; a segmenter makes masks of them.
 
 python examples/own_base.py IMAGES OUTPUT
+
+autodistill-seg label IMAGES --base examples/own_base.py:OnnxDetector --base-arg weights=detector.onnx --class bottle
+    --segmenter onnx-sam --segmenter-arg model=mobile_sam --output OUTPUT
 """
 
 import sys
@@ -34,6 +38,78 @@ class BrightBlobs(DetectionBaseModel):
             confidence=np.full(len(masks), 0.9),
             class_id=np.zeros(len(masks), dtype=int),
         )
+
+
+# fmt: off
+COCO = [
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis",
+    "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
+    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed",
+    "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven",
+    "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier",
+    "toothbrush",
+]
+# fmt: on
+
+
+class OnnxDetector(DetectionBaseModel):
+    """A detector in an ONNX file. A prompt is one of its classes.
+
+    As it stands it is for a file that takes one image, float (1, S, S, 3) RGB 0..255, stretched to the square, and
+    gives rows (1, N, 6) of x0, y0, x1, y1 (in pixels of that square), score and class. Change `boxes` for another.
+
+    Args:
+        ontology: class of the detector → class of yours.
+        weights: the ONNX file. Its hash is kept with the labels: other weights at this path are another base.
+        floor: a box must score above it, 0..1. Low finds more; what is too much goes at `build --confidence`.
+        names: the detector's classes in the order of their numbers; COCO's 80 unless given.
+        threads: of the CPU; None for as many as there are cores.
+    """
+
+    def __init__(
+        self,
+        ontology: CaptionOntology,
+        weights: str,
+        floor: float = 0.2,
+        names: list[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        import onnxruntime
+
+        self.ontology, self.weights, self.floor = ontology, weights, floor
+        self._names = list(names or COCO)
+        if unknown := [prompt for prompt in ontology.prompts() if prompt not in self._names]:
+            raise ValueError(f"the detector has no class {unknown[0]!r}; it has {', '.join(self._names)}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+    def predict(self, input: np.ndarray) -> sv.Detections:
+        """Boxes without masks; `input` is an HWC uint8 BGR array, `class_id` the index of the prompt that was found."""
+        prompts = self.ontology.prompts()
+        prompt_of = {number: prompts.index(name) for number, name in enumerate(self._names) if name in prompts}
+        rows = [row for row in self.boxes(input) if row[4] > self.floor and int(row[5]) in prompt_of]
+        if not rows:
+            return sv.Detections.empty()
+        return sv.Detections(
+            xyxy=np.array([row[:4] for row in rows]),
+            confidence=np.array([row[4] for row in rows]),
+            class_id=np.array([prompt_of[int(row[5])] for row in rows]),
+        )
+
+    def boxes(self, bgr: np.ndarray) -> np.ndarray:
+        """Rows (N, 6) float: a box XYXY in pixels of the image, within it, its score, and its class's number."""
+        (port,) = self._session.get_inputs()
+        side = port.shape[1]
+        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        pixels = cv2.resize(rgb, (side, side)).astype(np.float32)[None]
+        rows = self._session.run(None, {port.name: pixels})[0].reshape(-1, 6).astype(float)
+        height, width = bgr.shape[:2]
+        rows[:, :4] = np.clip(rows[:, :4] * np.array([width, height] * 2) / side, 0, [width, height] * 2)
+        return rows
 
 
 def main(images: str, output: str) -> SegDataset:

@@ -92,6 +92,7 @@ def test_boxes_are_cut_to_the_image_and_keep_order_class_and_score() -> None:
     answer = SegmentedBase(Finds(said), Filled()).predict(PICTURE)
     assert answer.xyxy.tolist() == [[50, 30, 60, 40], [0, 0, 12, 8], [20, 20, 30, 30]]
     assert answer.class_id.tolist() == [0, 2, 5]
+    assert answer.metadata["dropped"] == {"box_without_area": 3}
     assert answer.confidence.tolist() == pytest.approx([0.9, 0.58, 0.1])
     assert answer.data["phrase"].tolist() == ["a", "c", "f"]
     assert answer.data["words"] == ["u", "w", "z"]
@@ -152,7 +153,7 @@ def test_it_is_an_autodistill_base(tmp_path: Path) -> None:
 def test_a_detector_alone_is_told_of_segmenters() -> None:
     with pytest.raises(BaseModelError, match="boxes without masks") as error:
         BaseAdapter(Finds(found([1, 1, 9, 9])), 3).ask(PICTURE)
-    assert "--segmenter sam or sam-hq or sam2" in str(error.value.hint)
+    assert "--segmenter onnx-sam or sam or sam-hq or sam2" in str(error.value.hint)
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,21 @@ def test_grounded_sam_of_parts(photos: Path, weights: dict[str, Path], monkeypat
     json.dumps(identity())
 
 
+def test_grounded_sam_hf_with_a_segmenter_that_has_no_device(tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    import tiny_dino
+    import tiny_onnx
+
+    dino = str(tiny_dino.save_tiny_dino(tmp_path / "dino"))
+    files = {"segmenter": "onnx-sam", "segmenter_model": str(tiny_onnx.save_sam(tmp_path / "sam"))}
+    args = {"model": dino, "device": "cpu", "box_threshold": 0.0, "text_threshold": 0.0, **files}
+    base = create_base("grounded-sam-hf", Classes.from_ontology({"a red cat": "cat"}), args)
+    found = base.predict(np.full((60, 80, 3), 90, np.uint8))
+    assert len(found) and found.mask.shape[1:] == (60, 80) and "mask_score" in found.data
+    assert "encoder_sha256" in identity_of(BASES["grounded-sam-hf"], args)["segmenter"]
+
+
 def identity_of_sam2(folder: Path) -> Any:
     from autodistill_rfdetr_seg.bases.segmenters import Sam2
 
@@ -306,7 +322,7 @@ def test_mistakes_on_the_command_line(
     assert "no segmenter" in capsys.readouterr().err
     # Without a segmenter every image fails, with the way out in the message.
     assert main(command(photos, tmp_path / "c")) != 0
-    assert "--segmenter sam or sam-hq or sam2" in capsys.readouterr().err
+    assert "--segmenter onnx-sam or sam or sam-hq or sam2" in capsys.readouterr().err
 
 
 def test_a_base_of_parts_in_python(photos: Path, weights: dict[str, Path], tmp_path: Path) -> None:

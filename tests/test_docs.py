@@ -125,5 +125,8 @@ def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
         home = ROOT if name == "README.md" else ROOT / "docs"
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (home / target).is_file(), f"{name} links to {target}"
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+            assert (home / picture).resolve().is_relative_to(ROOT / "docs" / "pictures")
+            assert (home / picture).stat().st_size < 150_000
     for page in PAGES:
         assert f"docs/{page}" in README, page

@@ -156,6 +156,41 @@ def test_mushrooms(tmp_path: Path) -> None:
     assert all(len(found) == 40 for found in boxes(tmp_path / "run", "train").values())
 
 
+def test_fixed_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("av", "onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    import tiny_onnx
+
+    from autodistill_rfdetr_seg.video_writer import VideoWriter
+
+    with VideoWriter(tmp_path / "bottles.mp4", Fraction(10)) as writer:
+        for at in range(40):
+            pixels = np.full((64, 160, 3), 90, np.uint8)
+            pixels[20:44, 2 * at : 2 * at + 32] = (230, 20, 20)
+            writer.write(pixels)
+    # One bottle, all of the frame; the file's threshold takes it, and leaves out what scores less.
+    tiny_onnx.save_detector(tmp_path / "models" / "detector.onnx", [[0, 0, 64, 64, 0.5, 39], [0, 0, 9, 9, 0.3, 39]])
+    tiny_onnx.save_sam(tmp_path / "models")
+    folder = scenes(tmp_path, 3)
+    # Arguments of a base are counted from where it is called, its own file from the pipeline file's folder.
+    monkeypatch.chdir(tmp_path)
+    changes = {
+        "images": str(tmp_path / "bottles.mp4"),
+        "ontology": {"bottle": "Square"},
+        "evaluation": {"gold": [str(folder / "gold.json")]},
+    }
+    metrics = run_file("fixed_camera.yaml", tmp_path / "run", changes)
+    assert (metrics["images"], metrics["reference"]) == (3, "gold")
+    saved = load(tmp_path / "run" / "pipeline.yaml").base
+    assert saved.name == f"{PIPELINES.parent / 'examples' / 'own_base.py'}:OnnxDetector"
+    found = boxes(tmp_path / "run", "train") | boxes(tmp_path / "run", "valid")
+    assert len(found) == 16  # four seconds, four frames of each
+    for ((_, y, width, height),) in found.values():
+        assert np.allclose((y, width, height), (20, 32, 24), atol=3)
+    account = read_json(tmp_path / "run" / "labels" / "labels.json")["args"]
+    assert account["floor"] == 0.4 and account["weights"] == {"sha256": file_sha256(Path("models", "detector.onnx"))}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in PIPELINES.glob("*.yaml")))
 def test_every_file_is_one_as_it_stands(name: str) -> None:
     config = load(PIPELINES / name)

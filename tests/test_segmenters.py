@@ -266,6 +266,8 @@ def test_identity_is_the_weights_alone(folders: dict[str, Path], tmp_path: Path)
     assert default == {"model": "facebook/sam2.1-hiera-base-plus", "revision": "main"}
     assert identity_of(entry, {"revision": "abc"})["revision"] == "abc"
     for name, one in SEGMENTERS.items():
+        if not one.weights:  # files of the user's own: test_onnx_sam.py
+            continue
         assert identity_of(one, {})["model"] == one.weights[0][0], name
     segmenter = made("sam2", folders["sam2"])
     assert next(iter(here.values())) in segmenter.settings.values()

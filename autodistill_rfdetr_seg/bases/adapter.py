@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import masks
-from ..errors import AutodistillSegError, BaseModelError
+from ..errors import AutodistillSegError, BaseModelError, UsageError
 from ..images import RgbImage, write_png
-from ..records import Instance
-from .contract import Boxes, Masks
+from ..records import ImageRecord, Instance
+from .contract import Boxes, Masks, answers_by_image
 from .registry import BASES, SEGMENTERS, ImageInput
 from .stability import ask_again
 from .tiles import Window, ask_in_tiles
@@ -53,6 +53,9 @@ class BaseAdapter:
 
     `classes` (one a prompt) tells which prompts find one class, as `same_class` has it: what tiles and further
     questions show of an object belongs together, whichever of them found it.
+
+    Raises:
+        UsageError: the base answers by image (`contract`, `for_images`), and is to be asked in tiles or for stability.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class BaseAdapter:
         stability: bool = False,
         classes: Sequence[int] = (),
     ) -> None:
+        if answers_by_image(model):
+            refuse_parts(tiles, stability)
         self.model = model
         self.prompts = prompts
         self.image_input = image_input
@@ -89,16 +94,17 @@ class BaseAdapter:
         """
         return self.start([pixels])[0]()
 
-    def start(self, images: Sequence[RgbImage]) -> list[Pending]:
+    def start(self, images: Sequence[RgbImage], records: Sequence[ImageRecord] = ()) -> list[Pending]:
         """Asks about a batch; what each image's `Pending` does when called is left to do without the base.
 
         That is encoding masks, safe in another thread. A `Pending` raises BaseModelError as `ask` does. A batch that
-        the base fails on is asked again one by one, so that one image costs no other.
+        the base fails on is asked again one by one, so that one image costs no other. `records` are the images' own,
+        without which a base that answers by image fails.
 
         With `stability` the base is asked again here (see `stability.py`), of whole images, each in tiles where that
         is how they are asked; moved boxes only where there are no tiles, as those want an image of the base's size.
         """
-        pending = self._started(images)
+        pending = self._started(images, records)
         if not self.stability:
             return pending
         # Encoded before the next question, so that the masks of one question at a time are dense.
@@ -110,19 +116,19 @@ class BaseAdapter:
         return [partial(_judged, one, instances) for one, instances in zip(pending, judged, strict=True)]
 
     def _said_of(self, images: Sequence[RgbImage]) -> list[Sequence[Instance] | None]:
-        return [_said(one) for one in self._started(images)]
+        return [_said(one) for one in self._started(images, ())]
 
     def _segment(self, pixels: RgbImage, boxes_xyxy: Boxes) -> Masks:
         masks_: Masks = self._timed(partial(self.model.segment, self._bgr(pixels), boxes_xyxy))[0]
         return masks_
 
-    def _started(self, images: Sequence[RgbImage]) -> list[Pending]:
+    def _started(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[Pending]:
         """As `start`, without asking again."""
         if self.tiles is not None:
             return [_now(partial(self._ask_in_tiles, pixels, self.tiles)) for pixels in images]
-        if len(images) > 1 and (batch := self._batch(images)) is not None:
+        if len(images) > 1 and (batch := self._batch(images, records)) is not None:
             return batch
-        return [self._one(pixels) for pixels in images]
+        return [self._one(pixels, records[at : at + 1]) for at, pixels in enumerate(images)]
 
     def _ask_in_tiles(self, pixels: RgbImage, tile: int) -> Answer:
         dropped: Counter[str] = Counter()
@@ -146,9 +152,20 @@ class BaseAdapter:
             return self._given(pixels, within_image).predict  # type: ignore[no-any-return]
         return lambda w: self._given(pixels[w.top : w.bottom, w.left : w.right], self.model.predict)
 
-    def _batch(self, images: Sequence[RgbImage]) -> list[Pending] | None:
+    def _about(self, records: Sequence[ImageRecord]) -> Any:
+        """What answers about the images of these records: the base, unless it answers by image."""
+        if not answers_by_image(self.model):
+            return self.model
+        if not records:
+            raise UsageError("This base knows images by their names, and was shown one without.", "Use it in `label`.")
+        return self.model.for_images(records)
+
+    def _batch(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[Pending] | None:
+        def ask() -> Any:
+            return self._about(records).predict_batch([self._input(image) for image in images])
+
         try:
-            found, seconds = self._timed(partial(self.model.predict_batch, [self._input(image) for image in images]))
+            found, seconds = self._timed(ask)
         except AutodistillSegError:
             return None
         if len(found) != len(images):
@@ -158,9 +175,9 @@ class BaseAdapter:
             for detections, image in zip(found, images, strict=True)
         ]
 
-    def _one(self, pixels: RgbImage) -> Pending:
+    def _one(self, pixels: RgbImage, records: Sequence[ImageRecord]) -> Pending:
         try:
-            detections, seconds = self._timed(partial(self._predict, pixels))
+            detections, seconds = self._timed(lambda: self._given(pixels, self._about(records).predict))
         except AutodistillSegError as error:
             return partial(_raise, error)
         return partial(self._answer, detections, pixels.shape, seconds)
@@ -179,9 +196,6 @@ class BaseAdapter:
         except Exception as error:
             raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
         return found, time.perf_counter() - started
-
-    def _predict(self, pixels: RgbImage) -> Any:
-        return self._given(pixels, self.model.predict)
 
     def _given(self, pixels: RgbImage, call: Callable[[Any], Any]) -> Any:
         """What `call` says of an image in the form that the base takes."""
@@ -205,6 +219,20 @@ class BaseAdapter:
         import cv2
 
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), dtype=np.uint8)
+
+
+def refuse_parts(tiles: int | None, stability: bool) -> None:
+    """Refuses tiles and further questions, for a base that answers by image: it would give the whole image's answer.
+
+    Raises:
+        UsageError: one of them is asked for.
+    """
+    for wanted, option in ((tiles is not None, "--tiles"), (stability, "--stability")):
+        if wanted:
+            raise UsageError(
+                "This base answers about whole images that it knows, neither about parts nor changed ones.",
+                f"Leave out {option}.",
+            )
 
 
 def _now(ask: Callable[[], Answer]) -> Pending:
@@ -247,7 +275,10 @@ def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Count
     Raises:
         BaseModelError: it has boxes without masks, or masks that do not have the image's height and width.
     """
-    count = 0 if detections is None else len(detections)
+    if detections is None:
+        return []
+    dropped.update(detections.metadata.get("dropped", {}))
+    count = len(detections)
     if count == 0:
         return []
     found = _masks(detections, count, shape)

@@ -129,7 +129,7 @@ class BoxSegmenter:
 
     def _encoded(self, images: Sequence[BgrImage]) -> list[Encoded]:
         """The images' features, kept ones where an image is the same to the byte."""
-        keys = [_key(image) for image in images]
+        keys = [image_key(image) for image in images]
         new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._kept}
         # Twice the largest batch, so that other pictures of the same images (mirrored, say) do not drive these out.
         self._room = min(_KEPT_AT_MOST, max(self._room, 2 * len(images)))
@@ -200,7 +200,7 @@ class BoxSegmenter:
         return self._processor.post_process_masks([logits], [of.size], [of.seen])[0]
 
 
-def _key(image: BgrImage) -> str:
+def image_key(image: BgrImage) -> str:
     """What an image is known by: its content, since an array may be filled anew."""
     return f"{image.shape}{hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()}"
 

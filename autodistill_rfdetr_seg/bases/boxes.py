@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from autodistill.detection import DetectionBaseModel
 
+from ..records import ImageRecord
 from .contract import BgrImage, Boxes, Masks, Segmenter
 from .pixels import bgr_of
 from .registry import ImageInput
@@ -18,8 +22,9 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
     """A base of a `detector` (any `DetectionBaseModel`; masks it may give are not used) and a `segmenter`.
 
     Classes, scores and their order are the detector's; the segmenter's own scores are kept beside them, as
-    `mask_score`. Boxes are cut to the image, and what then has no area is left out. A mask may be empty: labelling
-    drops and counts it.
+    `mask_score`. Boxes are cut to the image; what then has no area is left out and counted (`box_without_area` in the
+    detections' metadata). A mask may be empty: labelling drops and counts it. It answers by image, and has
+    `for_images` and `expect`, where the detector has (`contract`).
 
     The detector is shown HWC uint8 BGR arrays; one that wants something else (`image_input` `path` or `pil`) gets
     images as they are given.
@@ -37,6 +42,23 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
     def preferred_batch(self) -> int:
         """How many images at a time suit the detector, or else the segmenter."""
         return int(getattr(self.detector, "preferred_batch", getattr(self.segmenter, "preferred_batch", 1)))
+
+    @property
+    def for_images(self) -> Callable[[Sequence[ImageRecord]], SegmentedBase]:
+        """The same about images that the detector knows; raises AttributeError where it answers by pixels."""
+        ask = self.detector.for_images
+
+        def about(records: Sequence[ImageRecord]) -> SegmentedBase:
+            told = copy.copy(self)
+            told.detector = ask(records)
+            return told
+
+        return about
+
+    @property
+    def expect(self) -> Callable[[Sequence[tuple[Path, str]]], Sequence[str]]:
+        """The detector's own; raises AttributeError where it has none."""
+        return self.detector.expect  # type: ignore[no-any-return]
 
     def predict(self, input: Any) -> Any:
         """The `sv.Detections` of one image: an HWC uint8 BGR array, a path, or a PIL image."""
@@ -71,12 +93,17 @@ def _within(detections: Any, image: BgrImage) -> Any:
     """The detections with their boxes inside the image, those without area left out."""
     import supervision as sv
 
-    if detections is None or len(detections) == 0:
+    if detections is None:
         return sv.Detections.empty()
+    if len(detections) == 0:
+        return dataclasses.replace(sv.Detections.empty(), metadata=detections.metadata)
     height, width = image.shape[:2]
     xyxy = np.clip(np.asarray(detections.xyxy, dtype=np.float64), 0, [width, height, width, height])
     keep = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    return dataclasses.replace(detections[keep], xyxy=xyxy[keep], mask=None)
+    metadata = dict(detections.metadata)
+    if lost := int((~keep).sum()):
+        metadata["dropped"] = dict(Counter(metadata.get("dropped", {})) + Counter(box_without_area=lost))
+    return dataclasses.replace(detections[keep], xyxy=xyxy[keep], mask=None, metadata=metadata)
 
 
 def _with_masks(detections: Any, masks: Masks) -> Any:

@@ -3,7 +3,8 @@
 A **base** is autodistill's `DetectionBaseModel`: `ontology` (a `CaptionOntology`) and `predict(image)`, given an HWC
 uint8 BGR array, giving an `sv.Detections` with `class_id` the prompt's index, `confidence` in 0..1 and `mask` (N, H, W)
 bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the segmenter's own score in 0..1, and
-`stability`. What else a base can do, it says by having it:
+`stability`; `detections.metadata["dropped"]` (reason → number) counts what the base left out itself. What else a base
+can do, it says by having it:
 
 - `predict_batch(images)` → one `sv.Detections` an image; `preferred_batch` (int) is how many at a time suit it.
 - `segment(image, boxes_xyxy)` → `Masks`: masks for boxes, which makes it possible to ask again with other boxes.
@@ -11,6 +12,12 @@ bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the 
   an image that is asked about in tiles, with the image as `predict` takes one (a path is good during the call only),
   and gives an object whose `predict(window)` answers for the part (top, left, bottom, right) of that image, in the
   part's own pixels; bottom and right are the first outside. A base without it is shown each tile as an image.
+- `for_images(records)`, where the answer hangs on which image it is, not on its pixels alone (boxes from a file). It is
+  called with an `ImageRecord` an image (its name, size and hash) and gives an object whose `predict(image)`, and
+  `predict_batch(images)` where the base has one, answer about just these images in this order; what it raises is the
+  failure of an image. Such a base is never asked in tiles or again for stability, and copies of a file are asked about
+  one by one. `expect(items)`, where it has that as well, is told before that (path, name) of all images that it may be
+  asked about, and gives sentences for the user.
 - `identity(args)`, a class or static method: what decides its answers, told from the constructor's arguments without
   loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
   out). JSON-ready; it is kept with every label, and labels with another identity count as not there. An object that is
@@ -63,6 +70,11 @@ class Segmenter(Protocol):
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
         """Masks for boxes (N, 4), XYXY pixels, of an HWC uint8 BGR image; N may be 0."""
         ...
+
+
+def answers_by_image(base: Any) -> bool:
+    """Whether a base (or its class) has `for_images`."""
+    return callable(getattr(base, "for_images", None))
 
 
 def same_class(first: Sequence[Instance], second: Sequence[Instance], classes: Sequence[int]) -> npt.NDArray[np.bool_]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +21,9 @@ from autodistill.detection import DetectionBaseModel
 
 from .. import groundingdino_compat
 from ..errors import AutodistillSegError, BaseModelError, MissingInputError
-from ..images import file_sha256
 from .contract import BgrImage, Boxes, Masks
 from .ontologies import ontology_of
+from .weights import weights_sha256
 
 _CACHE = Path("~/.cache/autodistill")
 _CONFIG = "groundingdino/GroundingDINO_SwinT_OGC.py"
@@ -170,14 +169,5 @@ def _weights() -> dict[str, str]:
     found = {}
     for name, published in _CHECKPOINTS.items():
         path = (_CACHE / name).expanduser()
-        if path.is_file():
-            stat = path.stat()
-            found[Path(name).name] = _sha256(path, stat.st_size, stat.st_mtime_ns)
-        else:
-            found[Path(name).name] = published
+        found[Path(name).name] = weights_sha256(path) if path.is_file() else published
     return found
-
-
-@functools.cache
-def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    return file_sha256(path)

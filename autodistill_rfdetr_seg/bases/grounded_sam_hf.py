@@ -22,10 +22,10 @@ class GroundedSAMHF(SegmentedBase):
     Args:
         ontology: prompt → class, a `CaptionOntology` or a plain mapping.
         model, revision: of the detector; None for its own.
-        segmenter: a registered segmenter (`sam2`, `sam`, `sam-hq`), or `package.module:Class`.
+        segmenter: a registered segmenter (`sam2`, `sam`, `sam-hq`, `onnx-sam`), or `package.module:Class`.
         segmenter_model, segmenter_revision: of the segmenter; None for its own.
         segmenter_args: further arguments of the segmenter, such as `boxes_per_pass`.
-        device, dtype: of both.
+        device, dtype: of both, where the segmenter has such options (`onnx-sam` has `providers` among its arguments).
         options: of the detector: `box_threshold`, `text_threshold`, `thresholds`, `mode`, `negatives`.
 
     Raises:
@@ -51,7 +51,7 @@ class GroundedSAMHF(SegmentedBase):
         super().__init__(
             create_base(DETECTOR, Classes.from_ontology(prompts), _weights(model, revision) | places | options),
             create_segmenter(
-                segmenter, places | _weights(segmenter_model, segmenter_revision) | dict(segmenter_args or {})
+                segmenter, _weights(segmenter_model, segmenter_revision) | dict(segmenter_args or {}), places
             ),
         )
 

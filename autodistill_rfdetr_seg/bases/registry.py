@@ -15,6 +15,7 @@ from .. import groundingdino_compat
 from ..config import BaseConfig
 from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
 from ..records import Classes
+from .weights import with_hashes
 
 ImageInput = Literal["bgr", "path", "pil"]
 
@@ -30,6 +31,7 @@ class BaseEntry:
     arguments `segmenter` and `segmenter_args`, and a segmenter that is named beside it goes there. `args` are given to
     the constructor whatever the user adds, and `label` is what its labels name as their base where that is not what the
     user wrote.
+    `by_image`: it answers by image (`contract`, `for_images`).
     `package` is what must be installed for it, where that is not the target's own; `check` raises DependencyError where
     what is installed would not do, and imports nothing of theirs.
     """
@@ -44,6 +46,7 @@ class BaseEntry:
     weights: tuple[tuple[str, int], ...] = ()
     args: Mapping[str, Any] = field(default_factory=dict)
     label: str | None = None
+    by_image: bool = False
     package: str = ""
     check: Callable[[], None] | None = None
 
@@ -91,6 +94,13 @@ BASES: dict[str, BaseEntry] = {
             ("facebook/sam2.1-hiera-base-plus", 323_000_000),
         ),
     ),
+    "boxes": BaseEntry(
+        "autodistill_rfdetr_seg.bases.given_boxes:GivenBoxes",
+        "boxes that people have already, of a COCO file or a YOLO data.yaml: file=boxes.json; needs no weights",
+        masks=False,
+        licence="Apache-2.0",
+        by_image=True,
+    ),
     "grounding-dino": BaseEntry(
         "autodistill_rfdetr_seg.bases.grounding_dino:GroundingDino",
         "free text into boxes, many prompts at a time; a GPU is advised",
@@ -106,6 +116,13 @@ _STUDENT = "autodistill_rfdetr_seg.target.as_base:StudentBase"
 
 # What makes masks of boxes; see `contract.Segmenter`.
 SEGMENTERS: dict[str, BaseEntry] = {
+    "onnx-sam": BaseEntry(
+        "autodistill_rfdetr_seg.bases.onnx_sam:OnnxSam",
+        "any SAM exported to ONNX (MobileSAM, EdgeSAM, SAM), from files of yours: model=DIR; quick without a GPU",
+        extra="onnx",
+        licence="Apache-2.0; weights have their own",
+        package="onnxruntime",
+    ),
     "sam": BaseEntry(
         "autodistill_rfdetr_seg.bases.segmenters:Sam",
         "Segment Anything, ViT-H as in GroundedSAM",
@@ -180,24 +197,27 @@ def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = No
     return _built(cls, f"base {name!r}", dict(args or {}), **given)
 
 
-def create_segmenter(name: str, args: Mapping[str, Any] | None = None) -> Any:
-    """A segmenter of that name, its constructor given `args`; raises as `create_base`."""
+def create_segmenter(name: str, args: Mapping[str, Any] | None = None, offered: Mapping[str, Any] | None = None) -> Any:
+    """A segmenter of that name, its constructor given `args`, and those of `offered` that it takes; raises as
+    `create_base`."""
     entry = find_segmenter(name)
     cls = _import(entry, "segmenter", name, "segment")
-    return _built(cls, f"segmenter {name!r}", dict(args or {}), **entry.args)
+    taken = inspect.signature(cls).parameters
+    more = {argument: value for argument, value in (offered or {}).items() if argument in taken}
+    return _built(cls, f"segmenter {name!r}", {**more, **(args or {})}, **entry.args)
 
 
 def identity_of(entry: BaseEntry, args: Mapping[str, Any]) -> Mapping[str, Any]:
     """What decides the answers of a base or segmenter built with `args`: see `contract`. Loads no model.
 
-    One that is not ours is not imported for it: its arguments are what counts.
+    One that is not ours is not imported for it: its arguments are what counts, and the content of files that they name.
 
     Raises:
         UsageError: an argument is of a type that it cannot be.
     """
     identity = _told_by(entry, "identity")
     try:
-        return args if identity is None else identity({**args, **entry.args})
+        return with_hashes(args) if identity is None else identity({**args, **entry.args})
     except (TypeError, AttributeError) as error:
         # An option is checked where it is used; this is for what no one thought of.
         written = ", ".join(f"{name}={value!r}" for name, value in args.items())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..config import BaseConfig
@@ -14,7 +15,8 @@ from ..records import Classes
 from ..similar import perceptual_hash
 from ..store import Provenance, StoredLabels
 from ..versions import versions
-from .adapter import BaseAdapter, Pending
+from .adapter import BaseAdapter, Pending, refuse_parts
+from .contract import answers_by_image
 from .registry import (
     SEGMENTERS,
     ImageInput,
@@ -24,7 +26,10 @@ from .registry import (
     find_segmenter,
     identity_of,
 )
+from .weights import with_hashes
 
+# The file of an image, and its name relative to the folder that was given.
+Item = tuple[Path, str]
 # A known image was read and not asked about.
 Outcome = StoredLabels | KnownImage | AutodistillSegError
 
@@ -60,6 +65,7 @@ class BaseSource:
     model: Any = None
     image_input: ImageInput = "bgr"
     asking: Asking = _PLAINLY
+    items: Sequence[Item] = ()
 
     @classmethod
     def named(cls, config: BaseConfig, classes: Classes) -> BaseSource:
@@ -67,7 +73,8 @@ class BaseSource:
 
         Raises:
             UnknownNameError: one of them is not there.
-            UsageError: a detector has no segmenter, arguments have none to go to, or a segmenter is given twice.
+            UsageError: a detector has no segmenter, arguments have none to go to, a segmenter is given twice, or the
+                base cannot be asked in the way that is asked for.
             DataError: a folder of weights that an argument names is not there.
         """
         entry = find_base(config.name)
@@ -80,6 +87,8 @@ class BaseSource:
             )
         if config.segmenter_args and config.segmenter is None:
             raise UsageError("There are arguments for a segmenter, and no segmenter.", "Name it with --segmenter.")
+        if entry.by_image:
+            refuse_parts(config.tiles, config.stability)
         args = dict(identity_of(entry, config.args))
         if config.segmenter is not None:
             segmenter = identity_of(find_segmenter(config.segmenter), config.segmenter_args)
@@ -104,6 +113,32 @@ class BaseSource:
         asking = Asking.of(config)
         args = {**self.provenance.args, **asking.told()}
         return dataclasses.replace(self, asking=asking, provenance=dataclasses.replace(self.provenance, args=args))
+
+    @property
+    def by_image(self) -> bool:
+        """Whether the base answers by image (`contract`, `for_images`). Of a class of the user's it is known once it is
+        built."""
+        if self.model is not None or self.config is None:
+            return answers_by_image(self.model)
+        return find_base(self.config.name).by_image
+
+    def expecting(self, items: Sequence[Item]) -> BaseSource:
+        """The same, its base told of all images that it may be asked about, where it wants to know them."""
+        return dataclasses.replace(self, items=items) if self.by_image else self
+
+    def notes(self) -> Sequence[str]:
+        """What the base has to say of the images that it expects. One that is not built yet is for it, without its
+        segmenter.
+
+        Raises:
+            AutodistillSegError: it cannot be built.
+        """
+        if not self.by_image:
+            return ()
+        base = self.model
+        if base is None and self.config is not None:
+            base = create_base(self.config.name, self.classes, self.config.args)
+        return _told_of(base, self.items)
 
     def built(self) -> BaseSource:
         """The same with its base at hand, built now if it is not.
@@ -130,7 +165,14 @@ class BaseSource:
         tiles, overlap, again = self.asking
         of = [index for _, index in self.classes.prompts]
         model = self.built().model
+        if self.items:
+            _told_of(model, self.items)
         return BaseAdapter(model, len(of), self.image_input, tiles, overlap, stability=again, classes=of)
+
+
+def _told_of(base: Any, items: Sequence[Item]) -> Sequence[str]:
+    expect = getattr(base, "expect", None)
+    return expect(items) if callable(expect) else ()
 
 
 def _with_own_segmenter(config: BaseConfig) -> BaseConfig:
@@ -162,7 +204,7 @@ def _shown(model: Any) -> dict[str, Any]:
     shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
     plain = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
     parts = ("detector", "segmenter") if isinstance(model, SegmentedBase) else ()
-    return plain | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
+    return with_hashes(plain) | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
 
 
 def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:

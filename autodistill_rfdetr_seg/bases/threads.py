@@ -16,8 +16,7 @@ from ..ahead import ahead
 from ..errors import AutodistillSegError
 from ..images import KnownImage, OpenedImage, open_unless_known
 from .adapter import BaseAdapter
-from .source import BaseSource, Outcome, outcome_of
-from .workers import Item
+from .source import BaseSource, Item, Outcome, outcome_of
 
 # Decoded images that wait for the base, and answers that wait to be encoded, beyond a batch of each.
 _AHEAD = 3
@@ -86,7 +85,7 @@ def _asked(adapter: BaseAdapter, batch: Sequence[_Opened], encoder: ThreadPoolEx
         except AutodistillSegError as error:
             ready.append((item, error))
     images = [image for _, image in ready if isinstance(image, OpenedImage)]
-    answers = iter(adapter.start([image.pixels for image in images]))
+    answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
     return [
         (item, encoder.submit(outcome_of, found, next(answers)) if isinstance(found, OpenedImage) else _done(found))
         for item, found in ready

@@ -27,11 +27,9 @@ from ..config import LabelingConfig
 from ..errors import AutodistillSegError, BaseModelError, UsageError
 from ..images import KnownImage, OpenedImage, allow_megapixels, megapixels_allowed, open_unless_known
 from .adapter import BaseAdapter
-from .source import BaseSource, Outcome, outcome_of
+from .source import BaseSource, Item, Outcome, outcome_of
 
 _log = logging.getLogger(__name__)
-
-Item = tuple[Path, str]
 
 
 def asked_in_workers(
@@ -209,7 +207,8 @@ def end_with_parent() -> None:
 
 def _outcomes(adapter: BaseAdapter, items: Sequence[Item], known: Collection[str]) -> list[Outcome]:
     opened = [_opened(item, known) for item in items]
-    answers = iter(adapter.start([image.pixels for image in opened if isinstance(image, OpenedImage)]))
+    images = [image for image in opened if isinstance(image, OpenedImage)]
+    answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
     return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
 
 

@@ -78,10 +78,51 @@ def read_annotation(row: Row, number: FileId | None, note: Note, path: Path, kno
     `number` is the row's id, None where it has none of its own. A category that the file does not list is an error,
     and so is a box without a mask; the annotation is given all the same.
     """
-    image_id, category_id = as_id(row.get("image_id")), as_id(row.get("category_id"))
+    image_id = as_id(row.get("image_id"))
     place = Teller(note, path, None if image_id is None else image_id.stated, number)
-    image = None if image_id is None else known.images.get(image_id.key)
-    if image is None:
+    pointed = _pointed(row, place, known)
+    if pointed is None:
+        return None
+    image, category = pointed
+    keys, crowd, score = (number, image, category), _crowd(row, place), _score(row, place)
+    if is_missing(row.get("segmentation")):
+        what = "`segmentation` is empty" if "segmentation" in row else "`segmentation` is missing"
+        place.tell(kinds.NO_MASK, f"{what}: there is no mask")
+        box = _stated_box(row.get("bbox"))
+        return None if box is None else Annotation(*keys, None, crowd, None, box, False, score)
+    rle = _mask(row, known.images[image], place)
+    if rle is None:
+        return None
+    polygons = isinstance(row["segmentation"], list)
+    return Annotation(*keys, rle, crowd, _area(row, rle, place), _bbox(row, rle, place), polygons, score)
+
+
+def read_box(row: Row, number: FileId | None, note: Note, path: Path, known: Known) -> Annotation | None:
+    """As `read_annotation`, for whoever needs the boxes alone: the mask is looked at only where no box is stated."""
+    image_id = as_id(row.get("image_id"))
+    place = Teller(note, path, None if image_id is None else image_id.stated, number)
+    pointed = _pointed(row, place, known)
+    if pointed is None:
+        return None
+    image, category = pointed
+    crowd, score, box = _crowd(row, place), _score(row, place), _stated_box(row.get("bbox"))
+    if box is None and row.get("bbox") is None and not is_missing(row.get("segmentation")):
+        rle = _mask(row, known.images[image], place)
+        box = None if rle is None else masks.bbox_xywh(rle)
+        if rle is None:
+            return None
+    if box is None:
+        message = f"`bbox` must be [x, y, width, height], four numbers, not {shown(row.get('bbox'))}"
+        place.tell(kinds.NO_BOX, message)
+        return None
+    return Annotation(number, image, category, None, crowd, None, box, False, score)
+
+
+def _pointed(row: Row, place: Teller, known: Known) -> tuple[FileId, FileId] | None:
+    """The keys of the row's image and category; None where `place` was told that there is no such image, or none is
+    named. A category that is not listed is told, and given."""
+    image_id, category_id = as_id(row.get("image_id")), as_id(row.get("category_id"))
+    if image_id is None or image_id.key not in known.images:
         _tell_unknown_image(row, place, known)
         return None
     if category_id is None:
@@ -90,21 +131,9 @@ def read_annotation(row: Row, number: FileId | None, note: Note, path: Path, kno
     if category_id.key not in known.categories:
         place.tell(kinds.UNKNOWN_CATEGORY, f"`category_id` {shown(category_id.stated)} is not listed in the file")
     for one in (image_id, category_id):
-        if one is not None and one.form == "number":
+        if one.form == "number":
             place.tell(kinds.ID_FORM, f"{shown(one.stated)} is read as the id {one.key}")
-    crowd = _crowd(row, place)
-    assert image_id is not None
-    keys, score = (number, image_id.key, category_id.key), _score(row, place)
-    if is_missing(row.get("segmentation")):
-        what = "`segmentation` is empty" if "segmentation" in row else "`segmentation` is missing"
-        place.tell(kinds.NO_MASK, f"{what}: there is no mask")
-        box = _stated_box(row.get("bbox"))
-        return None if box is None else Annotation(*keys, None, crowd, None, box, False, score)
-    rle = _mask(row, image, place)
-    if rle is None:
-        return None
-    polygons = isinstance(row["segmentation"], list)
-    return Annotation(*keys, rle, crowd, _area(row, rle, place), _bbox(row, rle, place), polygons, score)
+    return image_id.key, category_id.key
 
 
 def _tell_unknown_image(row: Row, place: Teller, known: Known) -> None:

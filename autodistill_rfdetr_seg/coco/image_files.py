@@ -82,12 +82,13 @@ class ImageFiles:
         return self.roots[0] / name
 
     def guess(self, name: str) -> Path:
-        """The file of exactly this name where it is there, else where its last part would be; never outside."""
+        """The file of exactly this name where it is there, else where it would be; what leads outside is left out."""
         for root in self.roots if _is_inside(name) else ():
             path = root / name
             if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
                 return path
-        return self.roots[0] / (Path(name.replace("\\", "/")).name or "_")
+        windows = PureWindowsPath(name)
+        return self.roots[0].joinpath(*(part for part in windows.parts if part not in ("..", windows.anchor)))
 
     def searched(self) -> str:
         """The folders that names are looked for in, for a message."""

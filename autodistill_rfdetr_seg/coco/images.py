@@ -67,7 +67,7 @@ def _tell_files_twice(images: dict[FileId, Image], path: Path, note: Note) -> No
 
 
 def _read_image(number: Id, row: Row, files: ImageFiles, place: Teller, check: str, trust_images: bool) -> Image | None:
-    file = files.find(row.get("file_name"), place) if check != "ignored" else _unchecked(row, files, place)
+    file = files.find(row.get("file_name"), place) if check in ("checked", "located") else _unchecked(row, files, place)
     if file is None:
         return None
     sides = [_side(row.get(key), key, place) for key in ("height", "width")]
@@ -76,6 +76,8 @@ def _read_image(number: Id, row: Row, files: ImageFiles, place: Teller, check: s
         return None
     height, width = sides
     stated = (height, width) if height and width else None
+    if check == "boxes":
+        return Image(number.stated, row["file_name"], *(stated or (0, 0)), file)
     if stated is not None and check != "checked":
         return Image(number.stated, row["file_name"], *stated, file)
     header = _header(file, row, files, place)

@@ -97,6 +97,7 @@ AREA_DIFFERS = _warning(
 BOX_MISSING = _warning("box is missing", "computed from the mask")
 BOX_FORM = _warning("box is not four numbers", "computed from the mask, or read as the numbers")
 BOX_DIFFERS = _warning("box is not the mask's", "computed from the mask")
+NO_BOX = _error("object has no box", "left out", "Write x, y, width and height in pixels, or a mask.")
 SCORE_FORM = _warning("score is not a number from 0 to 1", "left out")
 CROWD_MISSING = _warning("iscrowd is missing", "taken as 0")
 CROWD_FORM = _warning("iscrowd is in another form", "read as 0 or 1")

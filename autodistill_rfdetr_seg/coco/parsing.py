@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..records import FileId
 from . import kinds
-from .annotation import Annotation, Image, Known, Row, read_annotation
+from .annotation import Annotation, Image, Known, Row, read_annotation, read_box
 from .categories import Category, read_categories, without_placeholders
 from .image_files import ImageFiles
 from .images import read_images
 from .problem import Note, Problem, Teller, shown
 from .values import Id, as_id
 
-# What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for.
-ImageCheck = Literal["checked", "located", "ignored"]
+# What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for. For
+# "boxes" they are not looked for either, sizes may be missing, and of annotations the boxes are read, not the masks.
+ImageCheck = Literal["checked", "located", "ignored", "boxes"]
+_Read = Callable[[Row, FileId | None, Note, Path, Known], Annotation | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def parse(
         list(_with_ids(rows["images"], "image", path, note)), files, path, note, images, trust_images, progress
     )
     known = Known(found, left_out, frozenset(categories))
-    annotations = tuple(_annotations(rows["annotations"], path, note, known, progress))
+    read = read_box if images == "boxes" else read_annotation
+    annotations = tuple(_annotations(rows["annotations"], path, note, known, read, progress))
     if isinstance(document, dict) and not found:
         note(Problem("warning", "the file lists no sound image", path, kind=kinds.NO_IMAGES))
     used = {row.category for row in annotations}
@@ -112,7 +115,9 @@ def _with_ids(rows: Sequence[Row], kind: str, path: Path, note: Note) -> Iterato
         yield number, row
 
 
-def _annotations(rows: Sequence[Row], path: Path, note: Note, known: Known, progress: bool) -> Iterator[Annotation]:
+def _annotations(
+    rows: Sequence[Row], path: Path, note: Note, known: Known, read: _Read, progress: bool
+) -> Iterator[Annotation]:
     from tqdm import tqdm
 
     seen: set[FileId] = set()
@@ -131,7 +136,7 @@ def _annotations(rows: Sequence[Row], path: Path, note: Note, known: Known, prog
             place.tell(kinds.ID_FORM, f"the annotation id {shown(row['id'])} is read as {number.key}")
         if number is not None:
             seen.add(number.key)
-        found = read_annotation(row, None if number is None else number.stated, note, path, known)
+        found = read(row, None if number is None else number.stated, note, path, known)
         if found is not None:
             yield found
 

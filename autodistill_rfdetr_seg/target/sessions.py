@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from ..bases.onnx_session import CPU, load_session
 from ..errors import AutodistillSegError, DataError, DependencyError, MissingInputError, UnknownNameError, UsageError
 from . import vendor, vendor_export
 from .runner import Array
@@ -63,22 +63,15 @@ def _onnx(path: Path, precision: str, device: str) -> Session:
     import onnxruntime
 
     index = _cuda_index(device)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: it warns of every node that it cannot fold
-
-    def load(*providers: Any) -> Any:
-        # By itself it prints to stdout and tries again: https://github.com/microsoft/onnxruntime/issues/21424
-        return onnxruntime.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
-
-    session, cpu = None, "CPUExecutionProvider"
+    session = None
     if index is not None and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         # RuntimeError: CUDA is installed and finds no GPU.
         with contextlib.suppress(RuntimeError):
-            session = load(("CUDAExecutionProvider", {"device_id": index}), cpu)
+            session = load_session(path, [("CUDAExecutionProvider", {"device_id": index}), CPU])
     if device.startswith("cuda") and (session is None or "CUDAExecutionProvider" not in session.get_providers()):
         hint = "Install onnxruntime-gpu, with the CUDA that it is made for."
         raise UsageError(f"Device {device!r} was asked for; this onnxruntime has none here.", hint)
-    session = session or load(cpu)
+    session = session or load_session(path)
     return lambda batch: session.run(["dets", "labels", "masks"], {"input": batch})
 
 

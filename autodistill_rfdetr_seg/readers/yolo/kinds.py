@@ -107,6 +107,9 @@ DECIMAL_CLASS = Kind("warning", "class is written as a decimal", "read as a whol
 COMMAS = Kind("warning", "commas separate the numbers", "read as separators", "Separate numbers with spaces.")
 DECIMAL_COMMAS = Kind("warning", "numbers have decimal commas", "read as decimals", "Write 0.5, not 0,5.")
 BOX = Kind("warning", "row is a box", _NO_MASK, _MAKE_MASKS)
+BOX_OUTSIDE = Kind(
+    "error", "box is not shares of the image", _ROW_OUT, "Write center, width and height as shares of width and height."
+)
 POSE = Kind("warning", "row is a pose", _NO_MASK, _MAKE_MASKS)
 CLIPPED = Kind("warning", "coordinates are just outside of the image", "moved to its edge", "Keep them in 0 to 1.")
 TWICE = Kind("warning", "row is repeated", "read once", "Remove one.")

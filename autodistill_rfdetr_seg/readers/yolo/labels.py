@@ -80,7 +80,7 @@ def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], p
     problem = _not_polygon(values, data.pose)
     if problem is not None:
         place.tell(*problem)
-        return _box(line, number, values) if problem[0] is kinds.BOX else None
+        return _box(line, number, values, place) if problem[0] is kinds.BOX else None
     points = _inside(np.array(values, dtype=np.float64).reshape(-1, 2), place)
     return None if points is None else Row(line, number, points)
 
@@ -143,12 +143,16 @@ def _span(data: DataYaml) -> str:
     return ", ".join(map(str, known[:_LISTED])) + more
 
 
-def _box(line: int, number: int, values: list[float]) -> Row | None:
-    """The box of a row; None where it has no area in the image."""
+def _box(line: int, number: int, values: list[float], place: Teller) -> Row | None:
+    """The box of a row; None where `place` was told that it is none in the image."""
     x, y, width, height = values[:_BOX]
-    corners = np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]]).clip(0.0, 1.0)
-    if not (corners[1] > corners[0]).all():
+    corners = np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]])
+    inside = corners.clip(0.0, 1.0)
+    if max(values[:_BOX]) > _PIXELS or min(width, height) <= 0 or not (inside[1] > inside[0]).all():
+        said = ", ".join(f"{value:g}" for value in values[:_BOX])
+        place.tell(kinds.BOX_OUTSIDE, f"the box {said} (center, width and height) is not shares of the image, 0 to 1")
         return None
+    corners = inside
     return Row(line, number, corners, True, values[_BOX] if len(values) > _BOX else None)
 
 
