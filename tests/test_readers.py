@@ -26,6 +26,7 @@ from autodistill_rfdetr_seg.records import GroundTruth
 from autodistill_rfdetr_seg.target import RFDETRSegNano
 from autodistill_rfdetr_seg.target.data import find_dataset
 from autodistill_rfdetr_seg.target.folder import read_class_names
+from autodistill_rfdetr_seg.target.parity import find_samples
 
 ANNOTATIONS = "_annotations.coco.json"
 
@@ -486,3 +487,25 @@ def test_rf_detr_trains_on_what_was_understood_and_on_nothing_else(tmp_path: Pat
         assert seen[f"rfdetr {split}"] == [sorted((index, w * h) for index, _, _, w, h in things) for things in images]
     # Nothing of it stays behind.
     assert not (tmp_path / "out" / "unfinished").exists() and not (tmp_path / "out" / ".dataset").exists()
+
+
+def test_samples_of_an_export_are_read_by_the_same_reader(tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset", foreign.READ["backslash"][0])
+    found = find_samples(root / "train" / ANNOTATIONS, None, 2)
+    assert found.origin == "given" and [name for name, _ in found.images] == ["im00.png", "im02.png"]
+    edit(root / "train" / ANNOTATIONS, foreign.first(segmentation="not an rle"))
+    with pytest.raises(DataError, match=r"annotation id 1: `segmentation` must be"):
+        find_samples(root / "train" / ANNOTATIONS, None, 2)
+
+
+def test_labelling_the_images_of_a_file_says_the_same_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = layout(tmp_path / "cvat", "annotations/instances_default.json", "images/default")
+    file = root / "annotations" / "instances_default.json"
+    base = ["--base", "threshold", "--class", "red", "--split", "1,0,0", "-q"]
+    assert main(["label", str(file), "--output", str(tmp_path / "run"), *base]) == 0
+    images = coco.read(tmp_path / "run" / "dataset" / "train").images
+    assert [image.image_id for image in images] == [f"images__default__im{at:02}.png" for at in range(3)]
+    edit(file, foreign.first(segmentation="not an rle"))
+    capsys.readouterr()
+    assert main(["label", str(file), "--output", str(tmp_path / "other"), *base]) == 1
+    assert "annotation id 1: `segmentation` must be a list" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Which file is meant by a `file_name`: exactly the one it names, or the only one that it can mean.
 
-Tools write names of another system (`images\\\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
+Tools write names of another system (`images\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
 letter case or Unicode form, or leave out the folder that the images lie in. Nothing outside of the dataset's folder is
 ever looked at.
 """
