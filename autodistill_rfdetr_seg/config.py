@@ -7,6 +7,7 @@ suggested. Relative paths in a file are relative to that file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -384,11 +385,22 @@ def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
     return config.model_copy(update=changed)
 
 
+# What pydantic puts into the place of an error for a form of a value: a number, or a mapping of numbers.
+_FORM = re.compile(r"constrained-\w+|\w+\[.+\]")
+
+
 def _translate(error: ValidationError, model: type[BaseModel], where: str) -> UsageError:
     """pydantic's first complaint as one sentence; an unknown key gets the nearest known one."""
     # A key that is unknown is likely the misspelt form of one that is missing: it says more, so it goes first.
-    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    complaints = error.errors()
+    first = min(complaints, key=lambda one: one["type"] != "extra_forbidden")
     keys = [str(part) for part in first["loc"]]
+    form = next((at for at, key in enumerate(keys) if _FORM.fullmatch(key)), None)
+    if form is not None:
+        # Each form that the value may have complains; the one that it has goes the deepest into it.
+        same = [one for one in complaints if one["loc"][:form] == first["loc"][:form]]
+        first = max(same, key=lambda one: len(one["loc"]))
+        keys = [str(part) for at, part in enumerate(first["loc"]) if at != form]
     dotted = ".".join(keys)
     if first["type"] == "extra_forbidden":
         owner: Any = model

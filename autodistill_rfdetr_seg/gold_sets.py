@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
 
-from . import coco, look_alikes
+from . import coco, evaluation, look_alikes
 from .config import PipelineConfig
 from .dataset import read_dataset, split_of_content
-from .errors import DataError
+from .errors import DataError, UsageError
 from .files import fingerprint
 from .images import file_sha256
 from .look_alikes import HeldOut
@@ -117,15 +118,28 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
     return Gold(scored, whole, True, held_out)
 
 
+def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
+    """Refuses a gate that names no metric of a run with these classes and the gold sets of the configuration.
+
+    Raises:
+        UsageError: as `evaluation.check_gates`.
+    """
+    sets = set_names([Path(path) for path in config.evaluation.gold])
+    evaluation.check_gate_names(config.evaluation.gates, classes, sets, HeldOut(0, 0).to_dict() if sets else None)
+
+
 def named_sets(paths: Sequence[str | Path]) -> dict[str, GroundTruth]:
     """Gold sets by name; where there are several, the id of an image begins with the name of its set.
 
     Raises:
+        UsageError: one is given twice.
         MissingInputError, DataError: one is missing or wrong.
     """
     files = [Path(path) for path in paths]
+    if twice := [path for path, count in Counter(path.resolve() for path in files).items() if count > 1]:
+        raise UsageError(f"The gold set {twice[0]} is given twice: its images would count twice.", "Give it once.")
     found = {}
-    for path, name in zip(files, _set_names(files), strict=True):
+    for path, name in zip(files, set_names(files), strict=True):
         truth = read_one(path, images="checked")
         prefix = f"{name}/" if len(files) > 1 else ""
         images = tuple(dataclasses.replace(image, image_id=prefix + image.image_id) for image in truth.images)
@@ -161,7 +175,8 @@ def of_images(truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> li
     return [prediction for prediction in predictions if prediction.image_id in ids]
 
 
-def _set_names(paths: Sequence[Path]) -> tuple[str, ...]:
+def set_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The name of each gold set: its file's or folder's."""
     names = [path.stem.split(".")[0] if path.is_file() else path.name for path in paths]
     if any(name.startswith("_") for name in names):
         names = [path.parent.name if path.is_file() else path.name for path in paths]

@@ -17,6 +17,7 @@ from .config import BaseConfig, PipelineConfig, load, parse
 from .errors import MissingInputError, OutputExistsError, UsageError
 from .files import check_output, in_turn, locked, read_json
 from .folders import Links
+from .gold_sets import check_gate_names
 from .images import allow_megapixels, discover
 from .inputs import find_images
 from .labeling import LabelSummary
@@ -133,8 +134,8 @@ def prepare(
         DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
     allow_megapixels(config.inputs.max_megapixels)
-    evaluation.check_gate_names(config.evaluation.gates, Classes.from_ontology(config.ontology))
     _refuse_inputs(config, run)
+    check_gate_names(config, Classes.from_ontology(config.ontology))
     _check_claim(config, run, resume=resume, overwrite=overwrite)
     refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
     if overwrite and run.labels.is_dir():

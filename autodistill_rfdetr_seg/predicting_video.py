@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -109,7 +108,7 @@ def predict_video(
         # One thread draws and encodes, in order, while the model is at the next frames.
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
         drawn: list[Any] = []
-        while batch := list(islice(decoded, batch_size)):
+        for batch in _batches(decoded, batch_size):
             for frame, found in zip(batch, _asked(model, batch, confidence), strict=True):
                 judged = _judged(found, frame, len(classes.names), tracker)
                 counts.update(instance.class_index for instance, _ in judged)
@@ -127,6 +126,24 @@ def predict_video(
         {name: counts[index] for index, name in enumerate(classes.names)},
         {name: len(tracks.get(index, ())) for index, name in enumerate(classes.names)} if track else None,
     )
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    """The frames by `size`; where the video breaks off, the frames before come first."""
+    ended, broken = False, None
+    while not ended:
+        batch: list[Frame] = []
+        try:
+            while len(batch) < size:
+                batch.append(next(frames))
+        except StopIteration:
+            ended = True
+        except DataError as error:
+            ended, broken = True, error
+        if batch:
+            yield batch
+    if broken is not None:
+        raise broken
 
 
 def _asked(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Detections]:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from . import coco, look_alikes
 from .bases.source import BaseSource
 from .config import EvaluationConfig, PipelineConfig
-from .evaluation import Report, check_gate_names, evaluate, recovery
+from .evaluation import Report, evaluate, recovery
 from .evaluation.coverage import Coverage, sentences
 from .files import fingerprint, read_json, write_json
 from .gold_predictions import asking_base, asking_target, base_predictions, predict_gold
-from .gold_sets import Gold, in_classes, named_sets, of_images, read_gold
+from .gold_sets import Gold, check_gate_names, in_classes, named_sets, of_images, read_gold
 from .readers import read_gold as read_one
 from .records import Classes, GroundTruth, ImagePredictions
 from .stages import RunFolder, source_of
@@ -38,7 +38,7 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     from .target import RFDETRSeg, read_run
 
     gold = read_gold(config, run)
-    check_gate_names(config.evaluation.gates, gold.truth.classes)
+    check_gate_names(config, gold.truth.classes)
     trained = read_run(run.training)
     source = source_of(config)
     options = config.evaluation.model_dump(mode="json", exclude={"gold", "samples", "gates"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -24,6 +25,7 @@ _USUAL_RATE = 25
 _SCANNED_PACKETS = 500
 # An edit list may hide some frames that the header counts; only a marked lack tells of a file that was cut off.
 _LEAST_SHARE = 0.9
+_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 class Frame(NamedTuple):
@@ -162,7 +164,7 @@ def _decoded(
     """
     from tqdm import tqdm
 
-    count = 0
+    count, end = 0, Fraction(0)
     with _opened(video) as (container, stream):
         import av
 
@@ -174,15 +176,33 @@ def _decoded(
             with tqdm(total=stream.frames or None, desc=what, unit="frame", disable=not progress) as bar:
                 for frame in container.decode(stream):
                     seconds = clock.seconds(frame.dts if stored else frame.pts)
-                    yield count, seconds, _stated_duration(stream, frame, timing), frame
+                    duration = _stated_duration(stream, frame, timing)
+                    yield count, seconds, duration, frame
                     count += 1
+                    end = max(end, (frame.pts or 0) * timing.tick + duration)
                     bar.update()
-            expected = stream.frames
+            expected, stated_end = stream.frames, _stated_end(container, stream)
         except av.error.FFmpegError as error:
             where = f"breaks off after {count} frames" if count else "cannot be read"
             raise DataError(f"The video {video} {where}: {error.strerror}.") from error
     if count < _LEAST_SHARE * expected:
         raise DataError(f"The video {video} breaks off after {count} of {expected} frames.")
+    if stated_end is not None and count and end < _LEAST_SHARE * stated_end:
+        reached = f"{float(end):.1f} of {float(stated_end):.1f} seconds"
+        raise DataError(f"The video {video} breaks off after {count} frames, at {reached}.")
+
+
+def _stated_end(container: Any, stream: Any) -> Fraction | None:
+    """The time in seconds at which the pictures of a Matroska file end, where it says so: it counts no frames.
+
+    The file's own end may be that of its sound, and the tag of the pictures may come from a longer file that this one
+    was cut from; so the earlier one counts.
+    """
+    parts = _DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if parts is None or not container.format.name.startswith("matroska") or container.duration is None:
+        return None
+    hours, minutes, seconds = map(Fraction, parts.groups())
+    return min(3600 * hours + 60 * minutes + seconds, Fraction(container.duration, 1_000_000))
 
 
 def _stated_duration(stream: Any, frame: VideoFrame, timing: Timing) -> Fraction:

@@ -17,7 +17,7 @@ from test_pipeline import TINY
 from autodistill_rfdetr_seg import coco, masks
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.config import parse
-from autodistill_rfdetr_seg.errors import MissingInputError
+from autodistill_rfdetr_seg.errors import MissingInputError, UsageError
 from autodistill_rfdetr_seg.gold_sets import read_gold
 from autodistill_rfdetr_seg.images import open_image
 from autodistill_rfdetr_seg.look_alikes import sentences
@@ -233,6 +233,13 @@ def test_a_whole_evaluation_without_and_with_look_alikes(
     assert sorted(path.name for path in run.evaluation.glob("base*.json")) == ["base.json"]
     assert main(["report", str(run.root), "-q"]) == 0
     assert "not held out.</strong>" in run.report.read_text()
+
+
+def test_a_gold_set_is_given_once(built: tuple[Path, RunFolder], tmp_path: Path) -> None:
+    root, run = built
+    path = write_gold(tmp_path, saved_again(tmp_path, 1, 1))
+    with pytest.raises(UsageError, match="given twice"):
+        read_gold(parse(config_of(root, [path, tmp_path / "." / path.name])), run)
 
 
 def test_a_gold_set_that_is_not_there(built: tuple[Path, RunFolder], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from test_cli import photo
 
 from autodistill_rfdetr_seg.cli import build_parser
 from autodistill_rfdetr_seg.cli_options import ontology, overrides, pairs
+from autodistill_rfdetr_seg.config import parse
 from autodistill_rfdetr_seg.errors import UsageError
 from autodistill_rfdetr_seg.pipeline import label
 from autodistill_rfdetr_seg.records import Classes
@@ -140,3 +141,17 @@ def test_what_an_earlier_version_labelled_can_still_be_built(photos: Path, tmp_p
     account.write_text(account.read_text().replace('"nut"', '"bolt"'))
     assert here(["build", str(run), "-q"])[0] == 0
     assert json.loads((run / "dataset" / "dataset.json").read_text())["classes"] == ["Bolt", "bolt"]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [
+        (1.5, r"'refine\.confidence' in .*: input should be less than or equal to 1 \(got 1\.5\)"),
+        ({"a=b": 1.5}, r"'refine\.confidence\.a=b' in .*: input should be less than or equal to 1 \(got 1\.5\)"),
+        ({"a": "b"}, r"'refine\.confidence\.a' in .*: input should be a valid number.*\(got 'b'\)"),
+        ([1], r"'refine\.confidence' in .*: input should be a valid number \(got \[1\]\)"),
+    ],
+)
+def test_a_wrong_confidence_is_told_by_its_class(confidence: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse({"images": "x", "ontology": {"a": "a"}, "refine": {"confidence": confidence}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -255,11 +256,28 @@ def test_gates() -> None:
         check_gates(config(**{"target.mask.app": 0.0}), metrics)
 
 
-def test_a_gate_that_names_no_metric_is_refused_before_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gold", "wrong"),
+    [
+        (["a.json"], "target.mask.map"),
+        (["a.json"], "held_out.image"),
+        (["a.json"], "sets.a.target.mask.ap"),
+        (["a.json", "b.json"], "sets.c.target.mask.ap"),
+        ([], "held_out.images"),
+        ([], "all.base.mask.ap"),
+    ],
+)
+def test_a_gate_that_names_no_metric_is_refused_before_the_run(tmp_path: Path, gold: list[str], wrong: str) -> None:
     folder = scenes(tmp_path, count=1)
-    gates = {"target.mask.ap50": 0.5, "all.base.per_class.square.ap": 0.1, "held_out.images": 1, "target.mask.map": 0.5}
-    with pytest.raises(UsageError, match=r"'target\.mask\.map' names no metric"):
-        whole_run(config_of(folder, evaluation={"gates": gates}), tmp_path / "run", progress=False)
+    gates = {"target.mask.ap50": 0.5, "base.per_class.square.ap": 0.1}
+    if gold:
+        gates |= {"all.base.per_class.square.ap": 0.1, "held_out.images": 1}
+    if len(gold) > 1:
+        gates["sets.b.target.mask.ap"] = 0.1
+    with pytest.raises(UsageError, match=f"'{re.escape(wrong)}' names no metric"):
+        files = [str(written(tmp_path / name, {})) for name in gold]
+        config = config_of(folder, evaluation={"gold": files, "gates": gates | {wrong: 0.5}})
+        whole_run(config, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 import supervision as sv
 
+from autodistill_rfdetr_seg import predicting_video
 from autodistill_rfdetr_seg.cli import main
 from autodistill_rfdetr_seg.errors import DataError, DependencyError, MissingInputError, OutputExistsError, UsageError
 from autodistill_rfdetr_seg.predicting_video import predict_video
 from autodistill_rfdetr_seg.records import Rle
-from autodistill_rfdetr_seg.video_frames import frames
+from autodistill_rfdetr_seg.video_frames import Frame, frames
 from autodistill_rfdetr_seg.video_writer import VideoWriter
 
 av = pytest.importorskip("av")
@@ -112,6 +114,21 @@ def test_a_video_that_breaks_off(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "torn.mp4").write_bytes(clip.read_bytes()[:900])
     with pytest.raises(DataError, match=r"torn\.mp4"):
         predict_video(Colours(), tmp_path / "torn.mp4", tmp_path / "found", progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+def test_every_frame_before_a_break_is_written(
+    batch_size: int, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(*_: Any) -> Iterator[Frame]:
+        yield from islice(frames(clip, progress=False), 8)
+        raise DataError("The video breaks off after 8 frames.")
+
+    monkeypatch.setattr(predicting_video, "frames", breaking)
+    with pytest.raises(DataError, match="after 8 frames"):
+        predict_video(Colours(), clip, tmp_path / "out", batch_size=batch_size, progress=False)
+    assert [line["frame"] for line in lines_of(tmp_path / "out" / "clip.jsonl")] == list(range(8))
+    assert len(list(frames(tmp_path / "out" / "clip.mp4", progress=False))) == 8
 
 
 def test_without_the_tracker(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

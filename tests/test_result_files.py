@@ -278,6 +278,59 @@ def test_a_coco_file_of_other_classes_or_without_scores(tmp_path: Path, caplog: 
         coco.read_results(put(tmp_path, plain), truth)
 
 
+def test_predictions_on_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    gold = gold_file(tmp_path, [1, 2], [1])
+    data = coco_predictions(gold)
+    data["images"][1] |= {"width": 2 * SIDE, "height": 3 * SIDE}
+    for row in data["annotations"]:
+        row["segmentation"] = [[2, 2, 20, 2, 20, 20]]
+    with pytest.raises(DataError, match=r"'frame_001\.png' has 80 x 120 pixels, and the gold image .* 40 x 40"):
+        coco.read_results(put(tmp_path, data), coco.read(gold))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": []}, "6 annotations are of an `image_id` that its `images` do not list"),
+        ({"images": [{"id": 99, "file_name": "frame_000.png"}]}, r"3 annotations .* do not list \(98, 98, 98\)"),
+        ({"categories": []}, "it has no class; the gold set has 'class 0'"),
+    ],
+)
+def test_a_coco_file_that_lacks_a_list(
+    tmp_path: Path, changes: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    gold = gold_file(tmp_path, [1, 2], [1])
+    with pytest.raises(DataError, match=said):
+        coco.read_results(put(tmp_path, coco_predictions(gold, **changes)), coco.read(gold))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("score", [None, "0.5", 1.0001, 90, -0.1])
+def test_a_score_is_0_to_1_and_its_row_is_named(tmp_path: Path, score: object) -> None:
+    gold = gold_file(tmp_path, [1, 2], [1])
+    rows = as_results(gold)
+    rows[4]["score"] = score
+    with pytest.raises(DataError, match=r"results\.json, image id 2: `score` of result 4 must be a number from 0 to 1"):
+        coco.read_results(put(tmp_path, rows), coco.read(gold))
+
+
+def test_masks_in_the_forms_that_tools_write(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gold = gold_file(tmp_path, [1], [1], per_image=1)
+    square = [2.0, 0.0, 14.0, 0.0, 14.0, 12.0, 2.0, 12.0]
+    truth = coco.read(gold)
+    for mask in (square, [[[2, 0], [14, 0], [14, 12], [2, 12]]], [rle(2, 0)]):
+        rows = as_results(gold, segmentation=lambda row, mask=mask: mask)
+        caplog.clear()
+        (found,) = coco.read_results(put(tmp_path, rows), truth)
+        assert found.instances[0].rle == truth.images[0].instances[0].rle
+        assert "1 x mask is written in another form" in caplog.text
+    caplog.clear()
+    # Detections of an image that was made larger, whose polygons end outside of this one.
+    rows = as_results(gold, segmentation=lambda row: [[5 * value for value in square]])
+    coco.read_results(put(tmp_path, rows), truth)
+    assert "1 x polygon reaches outside of the image: cut off at its edge" in caplog.text
+
+
 def test_a_folder_of_predictions_and_bare_annotations(tmp_path: Path) -> None:
     gold = gold_file(tmp_path, [1, 2, 3], [1, 2])
     (tmp_path / "predicted").mkdir()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from autodistill_rfdetr_seg.errors import DependencyError
+from autodistill_rfdetr_seg.errors import DataError, DependencyError
 from autodistill_rfdetr_seg.images import open_rgb
 from autodistill_rfdetr_seg.predicting_video import predict_video
 from autodistill_rfdetr_seg.tracking import Tracker
@@ -208,6 +208,19 @@ def test_a_clock_keeps_what_can_be_kept() -> None:
     clock = Clock(Fraction(1, 30), Fraction(1, 30))
     assert [30 * clock.seconds(one) for one in (0, 1, 1, 2)] == [0, 1, Fraction(5, 4), 2]
     assert usual_step([0, 40, 80, 0, 40, 40, 90]) == 40 and usual_step([7]) is None
+
+
+def test_a_matroska_file_that_was_cut_off_is_told(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.mkv"
+    film(whole, scenes(250), [7 + Fraction(at, 25) for at in range(250)], MS, bf=2)
+    assert len(list(frames(whole, progress=False))) == 250
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    found = []
+    with pytest.raises(DataError, match=r"breaks off after \d+ frames, at \d+\.\d of 17\.0 seconds"):
+        for one in frames(cut, progress=False):
+            found.append(one.number)
+    assert 0 < len(found) < 200
 
 
 def test_joined_recordings_follow_each_other(tmp_path: Path) -> None:

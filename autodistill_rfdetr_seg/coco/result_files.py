@@ -11,10 +11,12 @@ from typing import Any
 from .. import masks
 from ..errors import DataError
 from ..records import FileId, GroundTruth, ImagePredictions, Instance
+from . import kinds
 from . import segmentation as segmentations
 from .layout import locate
+from .mask_forms import plain_form
 from .parsing import load
-from .problem import as_number, shown
+from .problem import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
 
@@ -61,20 +63,27 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
         )
     by_image: dict[str, list[tuple[Instance, Box | None]]] = {image.image_id: [] for image in truth.images}
     sizes = {image.image_id: (image.height, image.width) for image in truth.images}
+    told: Counter[Kind] = Counter()
     for number, (row, name, index) in enumerate(zip(rows, images, classes, strict=True)):
         if name is not None and index is not None:
-            by_image[name].append(_prediction(path, number, row, index, sizes[name]))
+            by_image[name].append(_prediction(path, number, row, index, sizes[name], told))
+    for kind, count in told.items():
+        _log.warning("%s: %d x %s: %s.", path, count, kind.name, kind.treatment)
     return tuple(_of_image(name, found) for name, found in by_image.items())
 
 
 def _prediction(
-    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int]
+    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int], told: Counter[Kind]
 ) -> tuple[Instance, Box | None]:
-    """The instance of one row, and its box where it has one."""
+    """The instance of one row, and its box where it has one; `told` counts what its mask is read otherwise."""
     where = f"{path}, image id {row['image_id']}"
-    score, segmentation = as_number(row.get("score")), row.get("segmentation")
-    if score is None:
-        raise DataError(f"{where}: `score` of result {number} must be a number, not {shown(row.get('score'))}.")
+    score = as_number(row.get("score"))
+    segmentation, changes = plain_form(row.get("segmentation"))
+    if score is None or not 0 <= score <= 1:
+        raise DataError(
+            f"{where}: `score` of result {number} must be a number from 0 to 1, not {shown(row.get('score'))}.",
+            "Write the model's confidence; divide percentages by 100.",
+        )
     try:
         rle = segmentations.parse(segmentation, *size)
     except ValueError as error:
@@ -82,6 +91,9 @@ def _prediction(
             f"{where}, result {number}: {error}.",
             None if segmentation else "Only masks are scored: each result needs a `segmentation`.",
         ) from error
+    if isinstance(segmentation, list) and segmentations.leaves(segmentation, *size):
+        changes = {*changes, kinds.MASK_OUTSIDE}
+    told.update(changes)
     sides = row.get("bbox")
     numbers = [as_number(side) for side in sides] if isinstance(sides, list) and len(sides) == 4 else [None]
     box = tuple(side for side in numbers if side is not None)
@@ -104,18 +116,28 @@ def _of_coco_file(
         key: _objects(path, document.get(key) or [], f"`{key}` row") for key in ("images", "categories", "annotations")
     }
     names = {number: row.get("file_name") for row in lists["images"] if (number := as_id(row.get("id"))) is not None}
+    rows = lists["annotations"]
+    if strange := [row.get("image_id") for row in rows if _id(row, "image_id") not in names]:
+        raise DataError(
+            f"{path}: {len(strange)} annotations are of an `image_id` that its `images` do not list "
+            f"({listed(strange)}).",
+            "List each image with its `id` and `file_name`; or write the annotations alone, as a list of results.",
+        )
     images = _match_names(path, names, truth)
+    _check_sizes(path, lists["images"], images, truth)
     classes: dict[FileId, int] = {}
     of_name = ClassNames(truth.classes.names)
     for row in lists["categories"]:
         number, index = as_id(row.get("id")), of_name.find(row.get("name"))
         if number is not None and index is not None:
             classes[number] = index
-    rows = lists["annotations"]
     if rows and not classes:
+        own = [row.get("name") for row in lists["categories"]]
+        none = (
+            f"none of its classes {listed(own)} is in the gold set, which" if own else "it has no class; the gold set"
+        )
         raise DataError(
-            f"{path}: none of its classes {listed(row.get('name') for row in lists['categories'])} is in the gold set, "
-            f"which has {listed(truth.classes.names)}.",
+            f"{path}: {none} has {listed(truth.classes.names)}.",
             "They are matched by name, without regard to case and space.",
         )
     _say_left_out(path, rows, names, images, classes, truth)
@@ -152,6 +174,20 @@ def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth)
     return images
 
 
+def _check_sizes(path: Path, rows: Sequence[Row], images: Mapping[FileId, str], truth: GroundTruth) -> None:
+    """Refuses predictions on images of another size: their polygons would lie over the wrong pixels."""
+    gold = {image.image_id: (image.width, image.height) for image in truth.images}
+    for row in rows:
+        name = images.get(_id(row, "id"))
+        width, height = as_number(row.get("width")), as_number(row.get("height"))
+        if name is not None and width is not None and height is not None and (width, height) != gold[name]:
+            raise DataError(
+                f"{path}: its image {shown(row.get('file_name'))} has {width:g} x {height:g} pixels, and the gold "
+                f"image {name!r} {gold[name][0]} x {gold[name][1]}.",
+                "Predict on the image as it is stored, without rotating or resizing it.",
+            )
+
+
 def _say_left_out(
     path: Path,
     rows: Sequence[Row],
@@ -178,9 +214,6 @@ def _say_left_out(
             len(truth.images),
             listed(absent),
         )
-    unknown = sum(_id(row, "image_id") not in names for row in rows)
-    if unknown:
-        raise DataError(f"{path}: {unknown} annotations are of an `image_id` that its `images` do not list.")
     strange = sum(_id(row, "category_id") not in classes for row in rows)
     if strange:
         _log.warning("%s: %d predictions are of classes that the gold set lacks and are left out.", path, strange)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,13 @@ def check_gates(gates: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
         raise GateError(f"The gate {'; the gate '.join(unmet)}.")
 
 
-def check_gate_names(gates: Mapping[str, float], classes: Classes) -> None:
+def check_gate_names(
+    gates: Mapping[str, float], classes: Classes, sets: Sequence[str], held_out: Mapping[str, Any] | None
+) -> None:
     """Refuses a gate that names no metric of a run with these classes: before the run, not after hours of it.
+
+    `sets` are the names of its gold sets, and `held_out` what metrics.json will say under that key; without a gold set
+    there are none, and None.
 
     Raises:
         UsageError: as `check_gates`.
@@ -50,10 +55,13 @@ def check_gate_names(gates: Mapping[str, float], classes: Classes) -> None:
     blank = GroundTruth(classes, (TruthImage("blank", Path("blank"), 1, 1, ()),), "")
     report = evaluate(blank, ()).to_dict()
     models = {"images": 0, "instances": 0, "base": report, "target": report, "recovery": None}
-    known = {**models, "images_left_out": 0, "all": models}
+    known: dict[str, Any] = {**models, "images_left_out": 0, "max_detections": 0, "score_floor": 0.0}
+    if sets:
+        known |= {"held_out": held_out, "all": models}
+    if len(sets) > 1:
+        known["sets"] = {name: {"base": report, "target": report} for name in sets}
     for name in gates:
-        # Names of sets, and what is known of held-out images, come with the gold set.
-        if not name.startswith(("sets.", "held_out.")) and _find(known, name) is None:
+        if _find(known, name) is None:
             raise _no_metric(name, known)
 
 
