@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import DataError
 from ..records import Classes, FileId, GroundTruth, Instance, TruthImage, TruthInstance
 from .alignment import ground_truth
-from .annotation import Annotation
+from .documents import load
 from .layout import locate
-from .parsing import CocoFile, ImageCheck, load, parse
+from .parsing import CocoFile, ImageCheck, parse
+from .parts import Annotation
 from .problem import Problem, by_kind
 
 _log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from .. import masks
 from ..errors import DataError
 from ..records import FileId, GroundTruth, ImagePredictions, Instance
 from . import segmentation as segmentations
+from .documents import load
 from .layout import locate
-from .parsing import load
 from .problem import as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
