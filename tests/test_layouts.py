@@ -10,7 +10,8 @@ import pytest
 from test_readers import ANNOTATIONS, edit, objects
 
 from autodistill_rfdetr_seg.errors import DataError, MissingInputError
-from autodistill_rfdetr_seg.readers import read_source, repair
+from autodistill_rfdetr_seg.inputs import find_images
+from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
 from autodistill_rfdetr_seg.target.data import find_dataset
 
 
@@ -106,6 +107,38 @@ def test_the_folder_of_a_split_comes_before_one_that_has_the_same_names(tmp_path
         (tmp_path / f"{name}.json").write_text(json.dumps(foreign.document(split)))
     (image,) = read_source(tmp_path).splits["valid"].images
     assert image.path == tmp_path / "images" / "val" / "im00.png"
+
+
+@pytest.mark.parametrize("prefix", ["", "/data/", "C:\\data\\", "../", "https://example.com/"])
+def test_images_that_are_not_there_are_told_apart_by_their_whole_names(prefix: str, tmp_path: Path) -> None:
+    """Scores need no images: a name is one of another place then, and two folders may hold the same names."""
+    document = foreign.document("train")
+    for row in document["images"]:
+        row["file_name"] = f"{prefix}cam{row['id']}/frame.png" + ("?a=b/c" if "https" in prefix else "")
+    (tmp_path / "gold.json").write_text(json.dumps(document))
+    truth = read_gold(tmp_path / "gold.json", images="ignored")
+    assert len({image.path for image in truth.images}) == 3
+    for number, image in enumerate(truth.images, start=1):
+        assert image.path.name == "frame.png" and image.path.parent.name == f"cam{number}"
+        assert image.path.is_relative_to(tmp_path) and ".." not in image.path.parts
+
+
+@pytest.mark.parametrize("place", ["annotations/instances_default.json", "annotations/default/instances.json"])
+def test_a_file_of_the_working_folder_has_its_images_beside_that_folder(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "set" / place
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(foreign.document("train")))
+    (tmp_path / "set" / "images" / "default").mkdir(parents=True)
+    for at, things in enumerate(foreign.SCENE["train"]):
+        foreign.draw(things).save(tmp_path / "set" / "images" / "default" / f"im{at:02}.png")
+    for folder in (file.parent, tmp_path, tmp_path / "set"):
+        monkeypatch.chdir(folder)
+        found = read_source(file.relative_to(folder))
+        assert found.problems == () and objects(found.splits[""]) == foreign.known("train")
+        names = [name for _, name in find_images(file.relative_to(folder), tmp_path / "frames").items]
+        assert names == [f"images/default/im{at:02}.png" for at in range(3)]
 
 
 def test_one_image_in_two_splits_is_told(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ class ImageFiles:
         `images/`), FiftyOne (`labels.json`, `data/`) and Supervisely (`img/`); `annotations/train/` has its images in
         `images/train/`.
         """
+        if not file.parent.name:  # A file of the working folder, whose name says where the images lie.
+            file = file.absolute()
         home, subset = _home_and_subset(file)
         among = [file.parent, *(file.parent / name for name in _IMAGE_FOLDERS)]
         of_subset = [*(home / name / subset for name in _IMAGE_FOLDERS), home / subset]
@@ -93,12 +95,13 @@ class ImageFiles:
         return self.roots[0] / name
 
     def guess(self, name: str) -> Path:
-        """The file of exactly this name where it is there, else where its last part would be; never outside."""
+        """The file of exactly this name where it is there, else where it would be; never outside, and another one for
+        another name."""
         for root in self.roots if _is_inside(name) else ():
             path = root / name
             if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
                 return path
-        return self.roots[0] / (Path(name.replace("\\", "/")).name or "_")
+        return self.roots[0].joinpath(*_parts_inside(name))
 
     def searched(self) -> str:
         """The folders that names are looked for in, for a message."""
@@ -215,6 +218,13 @@ def unsafe_file_name(name: object) -> str | None:
     if "\0" in name or not PurePosixPath(name).name or not is_text(name):
         return f"`file_name` {shown(name)} is not a file name"
     return None
+
+
+def _parts_inside(name: str) -> list[str]:
+    """The parts of a file's name, without what leads out of a folder and the query of a web address."""
+    whole, before = (PureWindowsPath(text) for text in (name, name.split("?")[0]))
+    path = before if before.suffix.lower() in SUFFIXES and whole.suffix.lower() not in SUFFIXES else whole
+    return [part for part in path.parts if part not in (path.anchor, "..")] or ["_"]
 
 
 def _is_inside(name: str) -> bool:
