@@ -201,8 +201,8 @@ def _from_coco(path: Path) -> Inputs:
             note, "The COCO file must lie in the folder that its `file_name` entries are relative to."
         )
     # Images may lie in a folder beside that of the JSON: `annotations/` and `images/`.
-    beside = all(image.path.is_relative_to(path.parent) for image in images)
-    root = path.parent if beside else path.parent.parent
+    above = (*path.parents, *path.absolute().parents)
+    root = next(one for one in above if all(image.path.is_relative_to(one) for image in images))
     items = relative_paths((image.path for image in images), root)
     return _without_copies(Inputs(root, items, notes=(note,) if missing else ()))
 

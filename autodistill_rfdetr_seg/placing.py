@@ -9,7 +9,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from .coco.parsing import load
+from .coco.documents import load
 from .dataset import read_index
 from .errors import DataError
 from .image_names import KnownNames, earlier

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 WIDTH, HEIGHT = 160, 120
 CLASSES = ("red", "green")
@@ -118,6 +119,21 @@ def _points(row: Doc) -> list[list[float]]:
     return [[flat[at], flat[at + 1]] for at in range(0, len(flat), 2)]
 
 
+def _runs(row: Doc) -> list[int]:
+    """The run lengths of the row's rectangle, down the columns."""
+    x, y, width, height = row["bbox"]
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y : y + height, x : x + width] = True
+    ends = np.flatnonzero(np.diff(mask.ravel(order="F"))) + 1
+    return [int(run) for run in np.diff([0, *ends, mask.size])]
+
+
+def _rle(row: Doc) -> Doc:
+    """The row's rectangle as a compressed RLE."""
+    packed = coco_mask.frPyObjects({"counts": _runs(row), "size": [HEIGHT, WIDTH]}, HEIGHT, WIDTH)
+    return {"counts": packed["counts"].decode(), "size": [HEIGHT, WIDTH]}
+
+
 # Read as it is meant, each with the kind of warning that counts it, "" where nothing is to be said.
 READ: dict[str, tuple[Callable[[Doc], object], str]] = {
     "no-area": (without("area"), "area is missing"),
@@ -146,6 +162,54 @@ READ: dict[str, tuple[Callable[[Doc], object], str]] = {
     "seg-degenerate-part": (
         each("segmentation", lambda row: [*row["segmentation"], [1, 1, 2, 2]]),
         "polygon of fewer than 3 points",
+    ),
+    "seg-point-objects": (
+        each("segmentation", lambda row: [[{"x": x, "y": y} for x, y in _points(row)]]),
+        "mask is written in another form",
+    ),
+    "seg-nested": (each("segmentation", lambda row: [[row["segmentation"]]]), "mask is written in another form"),
+    "seg-third-values": (
+        each("segmentation", lambda row: [[value for x, y in _points(row) for value in (x, y, 2)]]),
+        "mask is written in another form",
+    ),
+    "seg-third-values-odd": (
+        each("segmentation", lambda row: [[v for x, y in [*_points(row), _points(row)[0]] for v in (x, y, 0)]]),
+        "mask is written in another form",
+    ),
+    "seg-third-values-points": (
+        each("segmentation", lambda row: [[[x, y, 1] for x, y in _points(row)]]),
+        "mask is written in another form",
+    ),
+    "seg-json-text": (each("segmentation", lambda row: json.dumps(_rle(row))), "mask is written in another form"),
+    "rle-counts-float": (
+        each("segmentation", lambda row: _rle(row) | {"counts": list(map(float, _runs(row)))}),
+        "mask is written in another form",
+    ),
+    "rle-counts-number-text": (
+        each("segmentation", lambda row: _rle(row) | {"counts": list(map(str, _runs(row)))}),
+        "mask is written in another form",
+    ),
+    "rle-counts-of-bytes": (
+        each("segmentation", lambda row: _rle(row) | {"counts": str(_rle(row)["counts"].encode())}),
+        "mask is written in another form",
+    ),
+    "rle-counts-line-end": (
+        each("segmentation", lambda row: _rle(row) | {"counts": _rle(row)["counts"] + "\n"}),
+        "mask is written in another form",
+    ),
+    "rle-size-text": (
+        each("segmentation", lambda row: _rle(row) | {"size": [str(HEIGHT), str(WIDTH)]}),
+        "mask is written in another form",
+    ),
+    "rle-and-polygon": (
+        each("segmentation", lambda row: [row["segmentation"][0], _rle(row)]), "mask is written in another form"
+    ),
+    "category-by-name": (
+        each("category_id", lambda row: CLASSES[row["category_id"] - 1]), "category is given by its name"
+    ),
+    "category-name-key": (
+        lambda data: [row.update(category_name=CLASSES[row.pop("category_id") - 1]) for row in data["annotations"]],
+        "category is given by its name",
     ),
     "image-ids-38-digits": (renumber(lambda n: 10**37 + n), ""),
     "image-ids-from-0": (renumber(lambda n: n - 1), ""),
@@ -192,6 +256,21 @@ READ: dict[str, tuple[Callable[[Doc], object], str]] = {
         each("file_name", lambda row: row["file_name"].upper(), "images"),
         "file name is written in another way",
     ),
+    "file-name-under-another-key": (
+        lambda data: [row.update(filename=row.pop("file_name")) for row in data["images"]],
+        "file name is under another key",
+    ),
+    "query": (
+        each("file_name", lambda row: f"https://example.com/a/{row['file_name']}?sig=a/b&x=1", "images"),
+        "file name is written in another way",
+    ),
+    "no-suffix": (
+        each("file_name", lambda row: row["file_name"].removesuffix(".png"), "images"),
+        "file name is written in another way",
+    ),
+    "names-with-line-breaks": (
+        lambda data: data["categories"].append({"id": 3, "name": "a\nb"}), "category name has line breaks"
+    ),
     "no-info-extra-keys": (each("attributes", {"occluded": False}), ""),
 }  # fmt: skip
 
@@ -208,6 +287,18 @@ REFUSED: dict[str, tuple[Callable[[Doc], object], str, str]] = {
     "seg-odd": (first(segmentation=[[1, 2, 3, 4, 5, 6, 7]]), "mask cannot be read", "annotation id 1"),
     "seg-nan": (first(segmentation=[[float("nan"), 1, 9, 1, 9, 9]]), "mask cannot be read", "annotation id 1"),
     "seg-far-out": (first(segmentation=[[-1e6, 0, 1e6, 0, 50, 1e6]]), "mask cannot be read", "annotation id 1"),
+    "seg-shares": (
+        first(segmentation=[[0.1, 0.1, 0.9, 0.1, 0.9, 0.75]]), "mask cannot be read", "annotation id 1"
+    ),
+    "seg-third-values-no-box": (
+        first(segmentation=[[16, 68, 0, 40, 68, 0, 40, 92, 0, 16, 92, 0]], bbox=None),
+        "mask cannot be read", "annotation id 1",
+    ),
+    "no-category": (first(category_id=None), "annotation has no category id", "annotation id 1"),
+    "name-half-character": (
+        lambda data: data["categories"][0].update(name="r\ud800d"), "category has no name", ".json"
+    ),
+    "annotations-null": (lambda data: data.update(annotations=None), "not a COCO file", ".json"),
     "rle-of-another-size": (
         first(segmentation={"counts": [0, 100], "size": [10, 10]}), "mask cannot be read", "annotation id 1"
     ),

@@ -429,6 +429,7 @@ def test_validate_tells_every_problem_at_once(tmp_path: Path) -> None:
         ("warning", 3, 7, "`bbox` is missing"),
         ("warning", 3, 8, "`area` is 90, but the mask covers 36"),
         ("warning", 3, 8, "`bbox` is [2, 3, 12, 6], but the mask's box is [2, 3, 6, 6]"),
+        ("warning", 3, 8, "the same category and mask"),
         ("warning", None, None, "'animal' only names"),
         ("warning", None, None, "'Zebra' and 'zebra'"),
     ]

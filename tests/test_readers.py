@@ -196,6 +196,10 @@ def layout(tmp_path: Path, json_at: str, images_at: str, **more: str) -> Path:
         ("result.json", "images"),
         ("annotations.json", "."),
         ("gold.json", "images"),
+        ("labels.json", "data"),
+        ("annotations/instances.json", "img"),
+        ("ANNOTATIONS.JSON", "."),
+        ("my export/annotations/instances_default.json", "my export/images/default"),
         ("_annotations.coco.json", "."),
     ],
 )
@@ -218,6 +222,10 @@ def test_one_set_is_found_in_the_layout_of_any_tool(json_at: str, images_at: str
         ("train/annotations/instances_default.json|train/images/default", "val/annotations/a.json|val/images"),
         ("train.json|images", "val.json|images/val"),
         ("train_annotations.json|train", "val_annotations.json|val"),
+        ("annotations/train/instances.json|images/train", "annotations/val/instances.json|images/val"),
+        ("labels/train.json|images/train", "labels/val.json|images/val"),
+        ("train/labels.json|train/data", "val/labels.json|val/data"),
+        ("a/b/train/_annotations.coco.json|a/b/train", "a/b/valid/_annotations.coco.json|a/b/valid"),
     ],
 )
 def test_splits_are_found_in_the_layout_of_any_tool(train: str, valid: str, tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ from PIL import Image
 from autodistill_rfdetr_seg import masks
 from autodistill_rfdetr_seg.coco.problem import Problem
 from autodistill_rfdetr_seg.coco.segmentation import parse
-from autodistill_rfdetr_seg.errors import AutodistillSegError, DataError, MissingInputError
+from autodistill_rfdetr_seg.errors import AutodistillSegError, DataError, MissingInputError, TrainingError
 from autodistill_rfdetr_seg.images import image_size, open_rgb
+from autodistill_rfdetr_seg.readers import repair
 from autodistill_rfdetr_seg.readers.yolo import find_data_yaml, read_yolo
 from autodistill_rfdetr_seg.records import GroundTruth
+from autodistill_rfdetr_seg.target.data import find_dataset
 
 HEIGHT, WIDTH = 120, 160
 COUNTS = {"train": 4, "valid": 2}
@@ -868,3 +870,29 @@ def test_whatever_a_file_holds_only_our_errors_are_raised(yolo: Path) -> None:
             assert error.message
         else:
             assert all(str(one) for one in problems)
+
+
+def test_a_line_of_a_list_from_another_machine_is_found_by_its_last_folders(yolo: Path) -> None:
+    lines = ["/home/me/set/train/images/im00.png", "D:\\sets\\train\\images\\im01.png", "/home/me/im02.png"]
+    (yolo / "train.txt").write_text("\n".join(lines))
+    splits, problems = read(declare(yolo, "train: train.txt\n" + VALID))
+    assert_is_the_scene(splits, {"train": 2, "valid": 2})
+    assert [(one.line, one.kind.name) for one in problems if one.file.name == "train.txt"] == [
+        (1, "listed path is of another place"),
+        (2, "listed path is of another place"),
+        (3, "listed image is not there"),
+    ]
+
+
+def test_boxes_count_as_left_out_by_repair(yolo: Path, tmp_path: Path) -> None:
+    label = yolo / "train" / "labels" / "im00.txt"
+    label.write_text(label.read_text() + "0 0.5 0.5 0.2 0.2\n")
+    done = repair(yolo, tmp_path / "clean", progress=False)
+    assert done.left_out == 1 and done.counts["train"]["instances"] == 3 * COUNTS["train"]
+
+
+def test_training_on_a_set_without_label_files_says_where_they_are_looked_for(yolo: Path) -> None:
+    for split in ("train", "valid"):
+        (yolo / split / "labels").rename(yolo / split / "annots")
+    with pytest.raises(TrainingError, match=r"no image of the train split has a label file; looked in .*train/labels"):
+        find_dataset(yolo)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..records import FileId, loose_name
 from . import kinds
-from .annotation import Row
+from .parts import Row
 from .problem import Note, Problem, Teller, as_number, shown
-from .values import Id
+from .values import Id, is_text
 
 _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
 
@@ -36,6 +38,12 @@ def read_categories(rows: Iterable[tuple[Id, Row]], path: Path, note: Note) -> d
         elif other is not category:
             note(Problem("warning", f"the category {category.name!r} is listed twice", path, kind=kinds.ROW_TWICE))
     return found
+
+
+def unique_names(categories: Mapping[FileId, Category]) -> dict[str, FileId]:
+    """The key of each category whose name no other has."""
+    uses = Counter(row.name for row in categories.values())
+    return {row.name: key for key, row in categories.items() if uses[row.name] == 1}
 
 
 def without_placeholders(
@@ -70,7 +78,10 @@ def without_placeholders(
 
 def _name(number: Id, row: Row, path: Path, note: Note) -> str:
     place, stated = Teller(note, path), row.get("name")
-    if isinstance(stated, str) and stated.strip():
+    if isinstance(stated, str) and is_text(stated) and (plain := " ".join(stated.split())):
+        if _has_control(stated.strip()):
+            place.tell(kinds.CATEGORY_NAME_LINES, f"the category name {shown(stated)} is read as {shown(plain)}")
+            return plain
         if stated != stated.strip():
             place.tell(kinds.CATEGORY_NAME_SPACE, f"the category name {shown(stated)} has spaces around it")
         return stated.strip()
@@ -81,6 +92,10 @@ def _name(number: Id, row: Row, path: Path, note: Note) -> str:
     said = f"`name` of category {shown(number.stated)} must be text, not {shown(stated)}{hint}"
     place.tell(kinds.CATEGORY_NAME, said)
     return f"category {number.stated}"
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(letter) == "Cc" for letter in text)
 
 
 def _parent(row: Row) -> str | None:

@@ -1,6 +1,6 @@
 """Which file is meant by a `file_name`: exactly the one it names, or the only one that it can mean.
 
-Tools write names of another system (`images\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
+Tools write names of another system (`images\\\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
 letter case or Unicode form, or leave out the folder that the images lie in. Nothing outside of the dataset's folder is
 ever looked at.
 """
@@ -16,11 +16,20 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
 from ..folders import name_key
+from ..images import SUFFIXES
 from . import kinds
 from .problem import Teller, shown
+from .values import is_text
 
 # Folders that hold JSON files alone, beside the images' own.
-_ANNOTATION_FOLDERS = ("annotations", "annotation")
+ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
+# Folders that hold the images alone: most tools', FiftyOne's, Supervisely's.
+_IMAGE_FOLDERS = ("images", "data", "img")
+# Folders whose files have the images' names and are none of them.
+_MASK_FOLDERS = {"mask", "masks", "panoptic", "semantic", "segmentationclass", "segmentationobject"}
+_NOT_IMAGES = _MASK_FOLDERS | {"labels", "thumbnails", "__macosx"}
+# What the names of COCO's files begin with that lie beside those of the masks.
+OTHER_KINDS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
 _SHOWN = 3
 _MOST_FILES = 1_000_000
 
@@ -39,17 +48,20 @@ class ImageFiles:
         """Those of the COCO file `file`, whose images have these names.
 
         Besides the JSON's own folder these are the layouts of CVAT and Datumaro (`annotations/instances_default.json`,
-        `images/default/`), COCO (`annotations/instances_train2017.json`, `train2017/`) and Label Studio
-        (`result.json`, `images/`).
+        `images/default/`), COCO (`annotations/instances_train2017.json`, `train2017/`), Label Studio (`result.json`,
+        `images/`), FiftyOne (`labels.json`, `data/`) and Supervisely (`img/`); `annotations/train/` has its images in
+        `images/train/`.
         """
-        apart = file.parent.name.lower() in _ANNOTATION_FOLDERS
-        home = file.parent.parent if apart else file.parent
-        subset = subset_of(file)
-        among = [file.parent, file.parent / "images"]
-        if apart:
-            among = [home / "images" / subset, home / subset, home / subset / "images", home / "images", home, *among]
+        if not file.parent.name:  # A file of the working folder, whose name says where the images lie.
+            file = file.absolute()
+        home, subset = _home_and_subset(file)
+        among = [file.parent, *(file.parent / name for name in _IMAGE_FOLDERS)]
+        of_subset = [*(home / name / subset for name in _IMAGE_FOLDERS), home / subset]
+        of_subset += [home / subset / name for name in _IMAGE_FOLDERS]
+        if home != file.parent:
+            among = [*of_subset, *(home / name for name in _IMAGE_FOLDERS), home, *among]
         elif subset:
-            among += [home / "images" / subset, home / subset, home / subset / "images"]
+            among = [*of_subset, *among]
         roots = [root for root in dict.fromkeys(among) if root.is_dir()] or [file.parent]
         return cls(home, _likeliest_first(roots, names), os.path.realpath(home))
 
@@ -58,7 +70,7 @@ class ImageFiles:
 
         What is not there is given as the path where it would be.
         """
-        if not isinstance(name, str) or not name.strip() or "\0" in name or not _is_text(name):
+        if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
             what = "text" if not isinstance(name, str) or not name.strip() else "a file name"
             place.tell(kinds.FILE_NAME, f"`file_name` must be {what}, not {shown(name)}")
             return None
@@ -77,22 +89,29 @@ class ImageFiles:
             return None
         reason = unsafe_file_name(name)
         if reason:
-            place.tell(kinds.FILE_NAME, reason)
+            last = PurePosixPath(name.replace("\\", "/")).name
+            place.tell(kinds.FILE_NAME, f"{reason}, and no file in {self.home} is called {shown(last)}")
             return None
         return self.roots[0] / name
 
     def guess(self, name: str) -> Path:
-        """The file of exactly this name where it is there, else where it would be; what leads outside is left out."""
+        """The file of exactly this name where it is there, else where it would be; never outside, and another one for
+        another name."""
         for root in self.roots if _is_inside(name) else ():
             path = root / name
             if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
                 return path
-        windows = PureWindowsPath(name)
-        return self.roots[0].joinpath(*(part for part in windows.parts if part not in ("..", windows.anchor)))
+        return self.roots[0].joinpath(*_parts_inside(name))
 
     def searched(self) -> str:
         """The folders that names are looked for in, for a message."""
         return ", ".join(map(str, self.roots))
+
+    def of_another_suffix(self, name: str) -> str | None:
+        """The image that only differs from `name` in its suffix, relative to `home`; None where it is not one."""
+        stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
+        found = self._with_any_suffix(stem)
+        return found[0] if len(found) == 1 else None
 
     def _kept_inside(self, path: Path, place: Teller) -> Path | None:
         if self._is_kept_inside(path):
@@ -112,8 +131,18 @@ class ImageFiles:
             whole = {fit for root in self.roots for fit in self._index.get(self._key(root, spelling), ())}
             if whole:
                 return sorted(whole)
-        last = {fit for spelling in spellings for fit in self._by_last_part.get(name_key(spelling.rsplit("/")[-1]), ())}
-        return sorted(last)
+        # The address of a web page may end in a query.
+        for ways in (spellings, {spelling.split("?")[0] for spelling in spellings}):
+            keys = {name_key(spelling.rsplit("/")[-1]) for spelling in ways}
+            last = {fit for key in keys for fit in self._by_last_part.get(key, ())}
+            if last:
+                return sorted(last)
+        return self._with_any_suffix(str(plain)) if plain.suffix.lower() not in SUFFIXES else []
+
+    def _with_any_suffix(self, stem: str) -> list[str]:
+        """The images of this name and any suffix, in the folders that names are relative to."""
+        keys = [self._key(root, stem + suffix) for root in self.roots for suffix in sorted(SUFFIXES)]
+        return sorted({fit for key in keys for fit in self._index.get(key, ())})
 
     def _key(self, root: Path, name: str) -> str:
         inside = [part for part in PurePosixPath(name).parts if part != "."]
@@ -140,7 +169,8 @@ class ImageFiles:
 
     @cached_property
     def _by_last_part(self) -> dict[str, list[str]]:
-        return _grouped((name_key(name.rsplit("/")[-1]), name) for name in self._files)
+        images = (name for name in self._files if not _NOT_IMAGES.intersection(name.lower().split("/")[:-1]))
+        return _grouped((name_key(name.rsplit("/")[-1]), name) for name in images)
 
 
 def _likeliest_first(roots: Sequence[Path], names: Sequence[str]) -> tuple[Path, ...]:
@@ -156,10 +186,21 @@ def _likeliest_first(roots: Sequence[Path], names: Sequence[str]) -> tuple[Path,
     return (best, *(root for root in roots if root != best))
 
 
+def _home_and_subset(file: Path) -> tuple[Path, str]:
+    """The dataset's folder, and the part of the data that a COCO file is of."""
+    if file.parent.name.lower() in ANNOTATION_FOLDERS:
+        return file.parent.parent, subset_of(file)
+    if file.parent.parent.name.lower() in ANNOTATION_FOLDERS:
+        home, subset = file.parent.parent.parent, file.parent.name
+        if any((home / name / subset).is_dir() for name in (*_IMAGE_FOLDERS, ".")):
+            return home, subset
+    return file.parent, subset_of(file)
+
+
 def subset_of(file: Path) -> str:
     """The part of the data that a file's name speaks of: `train2017` of `instances_train2017.json`; "" for none."""
     stem = file.stem
-    for prefix in ("instances_", "person_keypoints_", "annotations_"):
+    for prefix in ("instances_", "annotations_", *OTHER_KINDS):
         if stem.lower().startswith(prefix):
             return stem[len(prefix) :]
     return re.sub(r"[_-](annotations?|instances|coco)\Z", "", stem) if stem != "_annotations.coco" else ""
@@ -174,17 +215,20 @@ def unsafe_file_name(name: object) -> str | None:
         return f"`file_name` {shown(name)} is an absolute path; it must be relative to the JSON's folder"
     if ".." in windows.parts:
         return f"`file_name` {shown(name)} leaves the JSON's folder"
-    if "\0" in name or not PurePosixPath(name).name or not _is_text(name):
+    if "\0" in name or not PurePosixPath(name).name or not is_text(name):
         return f"`file_name` {shown(name)} is not a file name"
     return None
 
 
+def _parts_inside(name: str) -> list[str]:
+    """The parts of a file's name, without what leads out of a folder and the query of a web address."""
+    whole, before = (PureWindowsPath(text) for text in (name, name.split("?")[0]))
+    path = before if before.suffix.lower() in SUFFIXES and whole.suffix.lower() not in SUFFIXES else whole
+    return [part for part in path.parts if part not in (path.anchor, "..")] or ["_"]
+
+
 def _is_inside(name: str) -> bool:
     return unsafe_file_name(name) is None
-
-
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

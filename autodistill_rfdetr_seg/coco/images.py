@@ -11,13 +11,15 @@ from ..images import Header, read_header
 from ..masks import MAX_SIDE
 from ..records import FileId
 from . import kinds
-from .annotation import Image, Row
 from .image_files import ImageFiles
+from .parts import Image, Row
 from .problem import Note, Teller, shown
-from .values import Id, number_of
+from .values import Id, as_id, number_of
 
 # As in `annotation`: a size that is farther off is no slip of a pixel.
 _TRUSTED_PIXELS = 2
+# Where tools write the name of an image's file that have no `file_name`.
+_NAME_KEYS = ("filename", "path", "coco_url", "url", "name")
 
 
 def read_images(
@@ -53,6 +55,19 @@ def read_images(
             found[number.key] = image
     _tell_files_twice(found, path, note)
     return {key: image for key, image in found.items() if key not in left_out}, frozenset(left_out)
+
+
+def with_file_name(row: Row, path: Path, note: Note) -> Row:
+    """The row with a `file_name`: where it has none, the one that it has under another key."""
+    if row.get("file_name") is not None:
+        return row
+    key = next((key for key in _NAME_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
+    if key is None:
+        return row
+    number = as_id(row.get("id"))
+    place = Teller(note, path, None if number is None else number.stated)
+    place.tell(kinds.FILE_NAME_KEY, f"`{key}` {shown(row[key])} is read as the file's name")
+    return {**row, "file_name": row[key]}
 
 
 def _tell_files_twice(images: dict[FileId, Image], path: Path, note: Note) -> None:
@@ -114,7 +129,9 @@ def _header(file: Path, row: Row, files: ImageFiles, place: Teller) -> Header | 
     try:
         header = read_header(file)
     except FileNotFoundError:
-        message = f"the image file {name} is not there; looked in {files.searched()}"
+        other = files.of_another_suffix(row["file_name"])
+        near = f"; {other} is there, which may be the image in another format" if other else ""
+        message = f"the image file {name} is not there; looked in {files.searched()}{near}"
         place.tell(kinds.IMAGE_MISSING, message)
         return None
     except DataError as error:

@@ -42,15 +42,31 @@ ANNOTATION_ID_ZERO = _warning(
 CATEGORY_NAME = _error("category has no name", "called by its id", "Give it a `name` in text.")
 CATEGORY_NAME_FORM = _warning("category name is a number", "taken as text")
 CATEGORY_NAME_SPACE = _warning("category name has spaces around it", "taken without them")
+CATEGORY_NAME_LINES = _warning(
+    "category name has line breaks or control characters", "taken with spaces in their place"
+)
 CATEGORY_TWICE = _error("two categories share a name", "joined", "Join them under one id, or rename one.")
 CATEGORY_CASE = _warning("categories differ in case or space alone", "kept apart", "Join them if they are one class.")
 PLACEHOLDER = _warning("category only names a supercategory", "no class")
 UNKNOWN_CATEGORY = _error(
     "unknown category id", "kept in a class that is called by the id", "List its category, or remove the annotation."
 )
+CATEGORY_BY_NAME = _warning("category is given by its name", "read as the only category of that name")
+CATEGORY_MISSING = _error(
+    "annotation has no category id",
+    "kept in a class that is called `no category`",
+    "Write its `category_id`, or remove the annotation.",
+)
+
+ANNOTATION_TWICE = _warning(
+    "annotation is there twice",
+    "both are kept",
+    "Remove one: the object would be learnt and counted twice.",
+)
 
 # Images
 FILE_NAME = _error("file name is not one inside the folder", "left out", "Write it relative to the JSON's folder.")
+FILE_NAME_KEY = _warning("file name is under another key", "read, as there is no `file_name`")
 FILE_NAME_FORM = _warning("file name is written in another way", "found: it can mean one file only")
 FILE_NAME_AMBIGUOUS = _error("file name fits two files", "left out", "Write the name of the one that is meant.")
 FILE_TWICE = _error("image is listed twice", "joined", "Join both rows under one id.")
@@ -115,7 +131,7 @@ NO_MASK = _error(
     "leave these out with `autodistill-seg repair`.",
 )
 MASK = _error("mask cannot be read", "left out", "Write it again, or leave it out with `autodistill-seg repair`.")
-MASK_FORM = _warning("mask is written in another form", "read as the polygons that are plainly meant")
+MASK_FORM = _warning("mask is written in another form", "read as the mask that is plainly meant")
 MASK_PART = _warning("polygon of fewer than 3 points beside sound ones", "left out: it covers no pixel")
 MASK_OUTSIDE = _warning("polygon reaches outside of the image", "cut off at its edge")
 MASK_EMPTY = _warning("mask covers no pixel", "left out of a dataset; nothing can match it in an evaluation")

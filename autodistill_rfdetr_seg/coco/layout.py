@@ -1,8 +1,8 @@
 """Where COCO files lie in a folder: beside the images, one folder a split, or all in `annotations/`.
 
 The layouts are those of Roboflow and this package (`train/_annotations.coco.json`), CVAT and Datumaro
-(`annotations/instances_default.json`), COCO itself (`annotations/instances_train2017.json`) and Label Studio
-(`result.json`).
+(`annotations/instances_default.json`), COCO itself (`annotations/instances_train2017.json`), Label Studio
+(`result.json`) and FiftyOne (`labels.json`); a JSON file alone in a folder may have any name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import DataError, MissingInputError
 from ..records import SPLITS
-from .image_files import subset_of
+from .image_files import ANNOTATION_FOLDERS, OTHER_KINDS, subset_of
 
 ANNOTATIONS = "_annotations.coco.json"
 # Other names of the splits, in lower case and without a year.
@@ -28,6 +28,9 @@ _SPLIT_OF = {
     "testing": "test",
 }
 _SHOWN = 8
+# The keys of a COCO file with masks; the last is in every row.
+_KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"segmentation"')
+_BLOCK = 2**20
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -38,16 +41,14 @@ def find_files(folder: Path) -> dict[str, Path]:
     Raises:
         DataError: there are several, and it cannot be told which is meant.
     """
-    apart = folder / "annotations"
-    for found in (
-        {"": folder / ANNOTATIONS} if (folder / ANNOTATIONS).is_file() else {},
-        _split_folders(folder),
-        _in_one_folder(apart) if apart.is_dir() else {},
-        _in_one_folder(folder),
-    ):
-        if found:
+    if (folder / ANNOTATIONS).is_file():
+        return {"": folder / ANNOTATIONS}
+    if found := _split_folders(folder):
+        return found
+    for apart in _annotation_folders(folder):
+        if found := _split_folders(apart) or _in_one_folder(apart):
             return found
-    return {}
+    return _in_one_folder(folder)
 
 
 def locate(source: str | Path) -> Path:
@@ -112,8 +113,8 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 def find_files_of_split(folder: Path) -> Path | None:
     """The COCO file of a split's folder; None where there is none."""
-    for place in (folder, folder / "annotations"):
-        found = _in_one_folder(place) if place.is_dir() else {}
+    for place in (folder, *_annotation_folders(folder)):
+        found = _in_one_folder(place)
         if len(found) == 1:
             return next(iter(found.values()))
         if found:
@@ -121,15 +122,20 @@ def find_files_of_split(folder: Path) -> Path | None:
     return None
 
 
+def _annotation_folders(folder: Path) -> list[Path]:
+    """The folders in `folder` that hold annotations alone."""
+    named = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    return [named[name] for name in ANNOTATION_FOLDERS if name in named]
+
+
 def _in_one_folder(folder: Path) -> dict[str, Path]:
     """The COCO files that lie in a folder itself, by split."""
     if (folder / ANNOTATIONS).is_file():
         return {"": folder / ANNOTATIONS}
-    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
-    # COCO's own folder has captions and key points of the same images too.
-    files = [path for path in files if path.name.lower().startswith("instances_")] or files
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    files = sorted(path for path in shown if path.suffix.lower() == ".json" and path.is_file())
     if len(files) > 1:
-        files = [path for path in files if _looks_like_coco(path)]
+        files = _likeliest(files)
     if len(files) <= 1:
         return {split_of(subset_of(path)) or "": path for path in files}
     named: dict[str, Path] = {}
@@ -141,12 +147,40 @@ def _in_one_folder(folder: Path) -> dict[str, Path]:
     return _ordered(named)
 
 
-def _looks_like_coco(path: Path) -> bool:
-    """Whether the first part of a file has a key of a COCO file, and not of a list of results."""
+def _likeliest(files: list[Path]) -> list[Path]:
+    """Those of several JSON files that can be the annotations: of each split, those that are most like COCO's masks.
+
+    Other files of an export (a list of classes, results, a tool's settings) lack a key of the format, and the captions
+    and key points in COCO's own folder are of the same split as its masks.
+    """
+    ranks = {path: _rank(path) for path in files}
+    sound = [path for path in files if ranks[path][0] > 1] or [path for path in files if ranks[path][0]]
+    best: dict[str, tuple[int, bool]] = {}
+    for path in sound:
+        split = split_of(subset_of(path)) or ""
+        best[split] = max(best.get(split, (0, False)), ranks[path])
+    return [path for path in sound if ranks[path] == best[split_of(subset_of(path)) or ""]]
+
+
+def _rank(path: Path) -> tuple[int, bool]:
+    """How much a JSON file is like COCO's masks, and whether its name is not that of another kind of file.
+
+    0 has none of the format's keys, 1 some, 2 its lists, 3 masks too.
+    """
+    keys: set[bytes] = set()
     with path.open("rb") as file:
-        head = file.read(4096).replace(b"\0", b"")
-    start = head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
-    return start == b"{" and any(key in head for key in (b'"images"', b'"annotations"', b'"categories"', b'"info"'))
+        start = file.read(64).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1]
+        if start != b"{":
+            return 0, False
+        file.seek(0)
+        tail = b""
+        while len(keys) < len(_KEYS) and (block := file.read(_BLOCK)):
+            text = tail + block.replace(b"\0", b"")
+            keys |= {key for key in _KEYS if key in text}
+            tail = text[-20:]
+    others = path.name.lower().startswith(OTHER_KINDS)
+    level = len(keys) - 1 if keys.issuperset(_KEYS[:3]) else min(len(keys), 1)
+    return level, not others
 
 
 def _ordered(named: Mapping[str, Path]) -> dict[str, Path]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..records import FileId
+from ..records import FileId, Rle
 from . import kinds
-from .annotation import Annotation, Image, Known, Row, read_annotation, read_box
-from .categories import Category, read_categories, without_placeholders
+from .annotation import NO_CATEGORY, read_annotation, read_box
+from .categories import Category, read_categories, unique_names, without_placeholders
+from .documents import load
 from .image_files import ImageFiles
-from .images import read_images
+from .images import read_images, with_file_name
+from .parts import Annotation, Image, Known, Row
 from .problem import Note, Problem, Teller, shown
 from .values import Id, as_id
 
@@ -43,12 +44,15 @@ def parse(
     """
     document = load(path, note)
     rows = {key: _rows(document, key, path, note) for key in ("categories", "images", "annotations")}
+    if isinstance(document, dict) and not isinstance(document.get("annotations"), list):
+        rows["images"] = []  # They would all be taken for images without objects.
+    rows["images"] = [with_file_name(row, path, note) for row in rows["images"]]
     categories = read_categories(_with_ids(rows["categories"], "category", path, note), path, note)
     files = ImageFiles.of(path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)])
     found, left_out = read_images(
         list(_with_ids(rows["images"], "image", path, note)), files, path, note, images, trust_images, progress
     )
-    known = Known(found, left_out, frozenset(categories))
+    known = Known(found, left_out, frozenset(categories), unique_names(categories))
     read = read_box if images == "boxes" else read_annotation
     annotations = tuple(_annotations(rows["annotations"], path, note, known, read, progress))
     if isinstance(document, dict) and not found:
@@ -56,24 +60,6 @@ def parse(
     used = {row.category for row in annotations}
     classes = without_placeholders(_with_unlisted(categories, used), used, path, note)
     return CocoFile(path, classes, {key: found[key] for key in in_order(found)}, annotations)
-
-
-def load(path: Path, note: Note) -> Any:
-    """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None where there is none."""
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            message = "the file is compressed by gzip: unpack it"
-            note(Problem("error", message, path, kind=kinds.NOT_JSON))
-            return None
-        return json.loads(data)
-    except OSError as error:
-        note(Problem("error", f"the file cannot be read ({error.strerror})", path, kind=kinds.NOT_JSON))
-    except RecursionError:
-        note(Problem("error", "the file is nested too deep for a COCO file", path, kind=kinds.NOT_JSON))
-    except ValueError as error:  # bad JSON, bad UTF-8, an integer of thousands of digits
-        note(Problem("error", f"the file is not JSON ({error})", path, kind=kinds.NOT_JSON))
-    return None
 
 
 def in_order(keys: dict[FileId, Any] | set[FileId]) -> list[FileId]:
@@ -121,6 +107,7 @@ def _annotations(
     from tqdm import tqdm
 
     seen: set[FileId] = set()
+    drawn: set[tuple[FileId, FileId, Rle]] = set()
     bar = tqdm(rows, desc=f"Reading {path.name}", unit="annotation", disable=not progress or None, delay=2)
     for index, row in enumerate(bar):
         number = as_id(row.get("id"))
@@ -137,11 +124,21 @@ def _annotations(
         if number is not None:
             seen.add(number.key)
         found = read(row, None if number is None else number.stated, note, path, known)
-        if found is not None:
-            yield found
+        if found is None:
+            continue
+        if found.rle is not None:
+            if (what := (found.image, found.category, found.rle)) in drawn:
+                Teller(note, path, known.images[found.image].id, found.id).tell(
+                    kinds.ANNOTATION_TWICE, "another annotation of the image has the same category and mask"
+                )
+            drawn.add(what)
+        yield found
 
 
 def _with_unlisted(categories: dict[FileId, Category], used: set[FileId]) -> dict[FileId, Category]:
     """The categories, and one called by its id for each that annotations use and the file does not list."""
-    missing = {key: Category(key, f"category {key}", None) for key in used - categories.keys()}
+    missing = {
+        key: Category(key, "no category" if key == NO_CATEGORY else f"category {key}", None)
+        for key in used - categories.keys()
+    }
     return {**categories, **missing}

@@ -10,8 +10,9 @@ from typing import Any
 from ..errors import DataError
 from ..records import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
 from .alignment import ground_truth
+from .documents import load
 from .layout import locate
-from .parsing import CocoFile, ImageCheck, load, parse
+from .parsing import CocoFile, ImageCheck, parse
 from .problem import Problem, by_kind
 
 _log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from ..errors import DataError
 from ..records import FileId, GroundTruth, ImagePredictions, Instance
 from . import kinds
 from . import segmentation as segmentations
+from .documents import load
 from .layout import locate
 from .mask_forms import plain_form
-from .parsing import load
 from .problem import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images

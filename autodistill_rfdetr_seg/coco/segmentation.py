@@ -57,6 +57,13 @@ def leaves(segmentation: Sequence[Any], height: int, width: int) -> bool:
     return any(bool((points < -1).any() or (points > far).any()) for points in polygons(segmentation))
 
 
+def union(rles: Sequence[Rle]) -> Rle:
+    """The pixels that any of the masks covers, all of one size."""
+    from pycocotools import mask as coco_mask
+
+    return Rle(rles[0].height, rles[0].width, coco_mask.merge([masks.to_coco(rle) for rle in rles])["counts"])
+
+
 def check(rle: Rle) -> None:
     """Nothing, where the run lengths of `rle` are sound.
 

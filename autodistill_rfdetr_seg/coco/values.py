@@ -37,6 +37,11 @@ def as_id(value: object) -> Id | None:
     return None
 
 
+def is_text(text: str) -> bool:
+    """Whether a text holds no half of a character (a lone surrogate), which no file can be written with."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def whole_number(text: str) -> int | None:
     """The whole number that the text is, decimals of zeros allowed, or None."""
     text = re.sub(r"\.0*\Z", "", text.strip())

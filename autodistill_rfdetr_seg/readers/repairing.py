@@ -15,6 +15,7 @@ from ..records import GroundTruth, TruthImage, TruthInstance
 from .clean import write_clean
 from .source import AnnotatedSource, read_source
 from .summary import group_rows
+from .yolo.kinds import BOX, POSE
 
 CHANGES = "changes.json"
 
@@ -23,7 +24,8 @@ CHANGES = "changes.json"
 class Repaired:
     """What `repair` wrote: the folder, images and instances of each split, and every problem with what became of it.
 
-    `left_out` counts the errors after which something of the source is not in the folder.
+    `left_out` counts the problems after which something of the source is not in the folder: errors, and the boxes and
+    poses of YOLO.
     """
 
     root: Path
@@ -87,7 +89,7 @@ def repair(
         info = {"description": "Repaired by autodistill-rfdetr-seg.", "version": "1.0"}
         written = write_clean(splits, folder, info=info, leave_out=leave_out, progress=progress)
         problems += unreadable
-        left_out = sum(one.severity == "error" and one.kind.leaves_out for one in problems)
+        left_out = sum(_leaves_out(one.kind) for one in problems)
         result = Repaired(output, written["counts"], tuple(problems), left_out)
         write_json(folder / CHANGES, _account(found, result))
         _check(folder)
@@ -113,6 +115,11 @@ def _account(found: AnnotatedSource, result: Repaired) -> dict[str, Any]:
             for one in result.problems
         ],
     }
+
+
+def _leaves_out(kind: coco.Kind) -> bool:
+    """Whether an object or an image is not in what was written; what has no pixel counts for nothing."""
+    return kind.leaves_out and (kind.severity == "error" or kind in (BOX, POSE))
 
 
 def _check(folder: Path) -> None:

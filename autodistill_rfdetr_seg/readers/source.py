@@ -12,11 +12,15 @@ from ..coco.parsing import ImageCheck
 from ..errors import DataError, MissingInputError
 from ..records import GroundTruth
 from .yolo import find_data_yaml, read_yolo
+from .yolo.kinds import IN_TWO_SPLITS
 
 _KINDS = (
     "Give a COCO .json, a folder with one (beside the images, one in each of train/ and valid/, or in annotations/), a "
     "YOLO data.yaml, or a run."
 )
+# How many folders that hold nothing but another one are opened, and what macOS puts into archives beside them.
+_DEEPEST = 4
+_MAC = "__MACOSX"
 
 
 @dataclass(frozen=True)
@@ -57,19 +61,16 @@ def read_source(
         MissingInputError: there is nothing at `source`, or nothing annotated.
         DataError: it cannot be told what is meant.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise MissingInputError(f"There is nothing at {path}.", _KINDS)
-    if (path / "pipeline.yaml").is_file() and (path / "dataset").is_dir():
-        path = path / "dataset"
+    stated = Path(source).expanduser()
+    if not stated.exists():
+        raise MissingInputError(f"There is nothing at {stated}.", _KINDS)
+    path, yaml_file, files = _find(stated)
     problems: list[coco.Problem] = []
-    yaml_file = None if (path / "train" / coco.ANNOTATIONS).is_file() else find_data_yaml(path)
     if yaml_file is not None:
         found = read_yolo(yaml_file, problems.append, progress=progress)
         return AnnotatedSource(yaml_file.parent, "yolo", found, dict.fromkeys(found, yaml_file), tuple(problems))
-    files = coco.find_files(path) if path.is_dir() else {"": path}
     if not files:
-        raise MissingInputError(f"There are no annotated images in {path}.{coco.listing(path)}", _KINDS)
+        raise MissingInputError(f"There are no annotated images in {stated}.{coco.listing(stated)}", _KINDS)
     if path.is_file() and path.suffix.lower() != ".json":
         raise DataError(f"{path} holds no annotations that are known here.", _KINDS)
     splits = {
@@ -78,5 +79,38 @@ def read_source(
         )
         for split, file in files.items()
     }
+    _tell_shared(splits, files, problems.append)
     root = path if path.is_dir() else path.parent
     return AnnotatedSource(root, "coco", splits, files, tuple(problems))
+
+
+def _find(path: Path) -> tuple[Path, Path | None, dict[str, Path]]:
+    """The folder that holds the annotations, its data.yaml where it has one, or its COCO files by split.
+
+    A folder that holds nothing but another folder, as unpacked archives do, counts as that one.
+    """
+    if not path.is_dir():
+        yaml_file = find_data_yaml(path)
+        return path, yaml_file, {} if yaml_file else {"": path}
+    for _ in range(_DEEPEST):
+        if (path / "pipeline.yaml").is_file() and (path / "dataset").is_dir():
+            path = path / "dataset"
+        yaml_file = None if (path / "train" / coco.ANNOTATIONS).is_file() else find_data_yaml(path)
+        files = {} if yaml_file else coco.find_files(path)
+        inner = [one for one in path.iterdir() if not one.name.startswith(".") and one.name != _MAC]
+        if yaml_file or files or len(inner) != 1 or not inner[0].is_dir() or inner[0].is_symlink():
+            return path, yaml_file, files
+        path = inner[0]
+    return path, None, {}
+
+
+def _tell_shared(splits: Mapping[str, GroundTruth], files: Mapping[str, Path], note: coco.Note) -> None:
+    """Tells of images that are in two splits: a model is scored on what it has learnt."""
+    first: dict[Path, str] = {}
+    for split, truth in splits.items():
+        for image in truth.images:
+            other = first.setdefault(image.path, split)
+            if other != split:
+                message = f"{image.image_id!r} is in the {other} split too"
+                kind = IN_TWO_SPLITS
+                note(coco.Problem("warning", message, files[split], image.file_id, kind=kind, split=split))

@@ -19,6 +19,7 @@ from ..errors import DataError, MissingInputError, TrainingError
 from ..files import replacing_folder
 from ..machine import same_disk
 from ..readers import AnnotatedSource, joined_classes, read_source, write_clean
+from ..readers.yolo.kinds import NO_LABELS
 from ..records import GroundTruth, SegDataset
 from .survey import Survey, survey_split
 
@@ -137,6 +138,8 @@ def _check_splits(data: TrainingData) -> None:
         if any(problem.severity == "error" for problem in problems):
             continue
         what = f"no instance in its {len(truth.images)} images" if truth.images else "no image"
+        if no_labels := [problem for problem in problems if problem.kind == NO_LABELS]:
+            what, hint = f"{what}: {no_labels[0].message}", NO_LABELS.hint
         if left_out := sum(problem.kind.leaves_out for problem in problems):
             what = f"no instance with a mask in its {len(truth.images)} images ({left_out} objects are left out)"
             hint = "`autodistill-seg validate` says why."

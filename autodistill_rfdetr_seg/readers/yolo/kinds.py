@@ -39,6 +39,12 @@ SPELLING = Kind(
 # ------------------------------------------------------------------------------------------------ images
 NO_IMAGES = Kind("error", "split has no image", "the split is empty", "Name the folder that holds the images.")
 MISSING = Kind("error", "listed image is not there", _IMAGE_OUT, "Correct the line, or remove it.")
+ELSEWHERE = Kind(
+    "warning",
+    "listed path is of another place",
+    "read as what its last folders lead to here",
+    "Write it relative to the list.",
+)
 NOT_IMAGE = Kind("error", "listed file is no image", _IMAGE_OUT, "Name images alone.")
 TWO_FIT = Kind(
     "error", "listed image could be two files", _IMAGE_OUT, "Begin the line with ./ to count from the list's folder."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ...coco.problem import Note, Teller
 from ...errors import DataError, MissingInputError
@@ -198,6 +198,9 @@ def _listed_image(stated: str, file: Path, places: Places, start: Path, place: T
         listed = " or ".join(places.shown(path) for path in found)
         place.tell(kinds.TWO_FIT, f"{stated!r} could be {listed}")
         return None
+    if not found and (moved := _of_another_place(stated, places)) is not None:
+        place.tell(kinds.ELSEWHERE, f"{stated!r} is read as {places.shown(moved.path)}")
+        found[moved.path] = moved
     if not found:
         kind, words = (kinds.OUTSIDE, outside.message) if outside else (kinds.MISSING, f"{stated!r} is not there")
         place.tell(kind, words)
@@ -209,6 +212,22 @@ def _listed_image(stated: str, file: Path, places: Places, start: Path, place: T
     if image.respelt:
         place.tell(kinds.SPELLING, f"{stated!r} is read as {places.shown(image.path)!r}")
     return image.path
+
+
+def _of_another_place(stated: str, places: Places) -> Found | None:
+    """The image of an absolute path of another machine: below the root, what the most of its last parts lead to."""
+    windows = PureWindowsPath(stated)
+    if not windows.root or ".." in windows.parts:
+        return None
+    parts = windows.parts[1:]
+    for at in range(len(parts) - 1):  # A name alone could be that of any image.
+        try:
+            found = places.find(places.root, "/".join(parts[at:]))
+        except DataError:
+            return None
+        if found is not None and found.path.is_file():
+            return found
+    return None
 
 
 def _is_there(base: Path, stated: str) -> bool:

@@ -1,0 +1,85 @@
+"""The mask of one row of a foreign COCO file's `annotations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import masks
+from ..records import Rle
+from . import kinds
+from . import segmentation as segmentations
+from .boxes import is_far, stated_box
+from .mask_forms import plain_form, without_third_values
+from .parts import Image, Row
+from .problem import Teller
+
+# How far a stated size may be from the image's where the image is trusted; more is no slip of a pixel.
+_TRUSTED_PIXELS = 2
+# Sides of an image from which on an object of one pixel in its corner is less likely than shares of the sides.
+_SHARES_FROM = 8
+
+
+def read_mask(row: Row, image: Image, place: Teller) -> tuple[Rle, bool] | None:
+    """The mask, and whether it is stated as polygons alone; None where `place` was told of an error."""
+    segmentation, told = plain_form(row.get("segmentation"))
+    polygons = isinstance(segmentation, list) and not any(isinstance(part, dict) for part in segmentation)
+    try:
+        rle, moved = _parsed(segmentation, image)
+        if polygons:
+            _refuse_shares(segmentation, image)
+            triples = without_third_values(segmentation)
+            if triples is not None and _are_triples(row, rle, triples, image):
+                segmentation, told = triples, told | {kinds.MASK_FORM}
+                rle = segmentations.parse(triples, image.height, image.width)
+    except ValueError as error:
+        place.tell(kinds.MASK, str(error))
+        return None
+    for kind in sorted(told, key=lambda kind: kind.name):
+        place.tell(kind, f"{kind.name}: {kind.treatment}")
+    if moved:
+        place.tell(kinds.MASK_MOVED, f"the mask is of {image.stated}, the image of {(image.height, image.width)}")
+    if polygons and segmentations.leaves(segmentation, image.height, image.width):
+        place.tell(kinds.MASK_OUTSIDE, "a polygon reaches outside of the image; the part outside is cut off")
+    return rle, polygons
+
+
+def _parsed(segmentation: Any, image: Image) -> tuple[Rle, bool]:
+    """The mask in the image's own size, and whether it was written for another, stated one."""
+    if isinstance(segmentation, list) and any(isinstance(part, dict) for part in segmentation):
+        parts = [_parsed(part if isinstance(part, dict) else [part], image) for part in segmentation]
+        return segmentations.union([rle for rle, _ in parts]), any(moved for _, moved in parts)
+    if image.stated is None or isinstance(segmentation, list):
+        return segmentations.parse(segmentation, image.height, image.width), False
+    rle = segmentations.parse(segmentation, *image.stated)
+    if max(abs(image.height - rle.height), abs(image.width - rle.width)) > _TRUSTED_PIXELS:
+        raise ValueError(
+            f"the RLE is of {rle.width} x {rle.height} pixels, and the image has {image.width} x {image.height}"
+        )
+    return masks.resize_canvas(rle, image.height, image.width), True
+
+
+def _refuse_shares(polygons: list[list[float]], image: Image) -> None:
+    """Raises ValueError where all numbers lie from 0 to 1, and not only on the corners of one pixel."""
+    if min(image.height, image.width) < _SHARES_FROM or any(max(part) > 1 or min(part) < 0 for part in polygons):
+        return
+    if any(not float(value).is_integer() for part in polygons for value in part):
+        raise ValueError(
+            "all numbers of its polygons are from 0 to 1: they look like shares of width and height, and must be pixels"
+        )
+
+
+def _are_triples(row: Row, pairs: Rle, triples: list[list[float]], image: Image) -> bool:
+    """Whether polygons are x, y and a third value, as the stated box says, and not pairs.
+
+    Raises:
+        ValueError: the box does not say it.
+    """
+    box = stated_box(row.get("bbox"))
+    if box is not None and not is_far(box, masks.bbox_xywh(pairs)):
+        return False
+    if box is not None and not is_far(box, masks.bbox_xywh(segmentations.parse(triples, image.height, image.width))):
+        return True
+    raise ValueError(
+        "every third number of its polygons is 0, 1 or 2, and `bbox` does not say whether they are x, y and a third "
+        "value: write x and y alone"
+    )
