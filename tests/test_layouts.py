@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import foreign
+import numpy as np
 import pytest
+from PIL import Image
 from test_readers import ANNOTATIONS, edit, objects
 
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.errors import DataError, MissingInputError
 from autodistill_rfdetr_seg.inputs import find_images
 from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
@@ -139,6 +143,51 @@ def test_a_file_of_the_working_folder_has_its_images_beside_that_folder(
         assert found.problems == () and objects(found.splits[""]) == foreign.known("train")
         names = [name for _, name in find_images(file.relative_to(folder), tmp_path / "frames").items]
         assert names == [f"images/default/im{at:02}.png" for at in range(3)]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_a_folder_of_an_images_name_is_not_waited_for(tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset")
+    for name in ("im00.png", "im01.png"):
+        (root / "train" / name).unlink()
+    os.mkfifo(root / "train" / "im00.png")
+    (root / "train" / "im01.png").mkdir()
+    problems = [one for one in read_source(root).problems if one.severity == "error"]
+    assert [(one.kind.name, one.image_id) for one in problems] == [
+        ("image file cannot be opened", 1),
+        ("image file cannot be opened", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a", "b", "c"),
+        ("a/b.png", "a__b.png", "A__B.png"),
+        ("x.png", "x.bmp", "X.png"),
+        ("a\nb.png", " lead.png", "trail .png"),
+        ("a b%20c.png", "ü😀.png", "x?y=1&z.png"),
+        ("l" * 240 + ".png", "l" * 239 + "m.png", ".hidden.png"),
+        ("a.tif", "b.gif", "c.webp"),
+    ],
+)
+def test_each_image_keeps_its_own_masks_whatever_its_name(names: tuple[str, ...], tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset")
+    for at, name in enumerate(names):
+        (root / "train" / f"im{at:02}.png").unlink()
+        (root / "train" / name).parent.mkdir(exist_ok=True)
+        image = foreign.draw(foreign.SCENE["train"][at])
+        options = {"lossless": True} if name.endswith("webp") else {}
+        image.save(root / "train" / name, format=None if "." in name else "PNG", **options)
+        edit(root / "train" / ANNOTATIONS, lambda data, at=at, name=name: data["images"][at].update(file_name=name))
+    data = find_dataset(root)
+    assert data.source.problems == ()
+    data.prepare(tmp_path / "work", progress=False)
+    prepared = coco.read(data.folder(tmp_path / "work") / "train").images
+    assert [len(image.instances) for image in prepared] == [3, 1, 0]
+    for image, things in zip(prepared, foreign.SCENE["train"], strict=True):
+        with Image.open(image.path) as opened:
+            assert np.array_equal(np.asarray(opened.convert("RGB")), np.asarray(foreign.draw(things)))
 
 
 def test_one_image_in_two_splits_is_told(tmp_path: Path) -> None:

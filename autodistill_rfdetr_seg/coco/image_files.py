@@ -81,6 +81,8 @@ class ImageFiles:
         fits = self._fits(name)
         if len(fits) == 1:
             path = self.home / fits[0]
+            if not os.path.isfile(path):  # noqa: PTH113 - a link that leads nowhere, a pipe
+                return path
             place.tell(kinds.FILE_NAME_FORM, f"`file_name` {shown(name)} is taken for {fits[0]}")
             return self._kept_inside(path, place)
         if fits:
@@ -111,7 +113,7 @@ class ImageFiles:
         """The image that only differs from `name` in its suffix, relative to `home`; None where it is not one."""
         stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
         found = self._with_any_suffix(stem)
-        return found[0] if len(found) == 1 else None
+        return found[0] if len(found) == 1 and os.path.isfile(self.home / found[0]) else None  # noqa: PTH113
 
     def _kept_inside(self, path: Path, place: Teller) -> Path | None:
         if self._is_kept_inside(path):

@@ -126,6 +126,9 @@ def _side(stated: object, key: str, place: Teller) -> int | None:
 
 def _header(file: Path, row: Row, files: ImageFiles, place: Teller) -> Header | None:
     name = shown(row["file_name"])
+    if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 - a pipe would be waited for
+        place.tell(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, and no image file")
+        return None
     try:
         header = read_header(file)
     except FileNotFoundError:
