@@ -10,11 +10,9 @@ from . import kinds
 from . import segmentation as segmentations
 from .boxes import is_far, stated_box
 from .mask_forms import plain_form, without_third_values
-from .parts import Image, Row
+from .parts import TRUSTED_PIXELS, Image, Row
 from .problem import Teller
 
-# How far a stated size may be from the image's where the image is trusted; more is no slip of a pixel.
-_TRUSTED_PIXELS = 2
 # Sides of an image from which on an object of one pixel in its corner is less likely than shares of the sides.
 _SHARES_FROM = 8
 
@@ -51,7 +49,7 @@ def _parsed(segmentation: Any, image: Image) -> tuple[Rle, bool]:
     if image.stated is None or isinstance(segmentation, list):
         return segmentations.parse(segmentation, image.height, image.width), False
     rle = segmentations.parse(segmentation, *image.stated)
-    if max(abs(image.height - rle.height), abs(image.width - rle.width)) > _TRUSTED_PIXELS:
+    if max(abs(image.height - rle.height), abs(image.width - rle.width)) > TRUSTED_PIXELS:
         raise ValueError(
             f"the RLE is of {rle.width} x {rle.height} pixels, and the image has {image.width} x {image.height}"
         )

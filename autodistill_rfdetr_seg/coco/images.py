@@ -12,12 +12,10 @@ from ..masks import MAX_SIDE
 from ..records import FileId
 from . import kinds
 from .image_files import ImageFiles
-from .parts import Image, Row
+from .parts import TRUSTED_PIXELS, Image, Row
 from .problem import Note, Teller, shown
 from .values import Id, as_id, number_of
 
-# As in `annotation`: a size that is farther off is no slip of a pixel.
-_TRUSTED_PIXELS = 2
 # Where tools write the name of an image's file that have no `file_name`.
 _NAME_KEYS = ("filename", "path", "coco_url", "url", "name")
 
@@ -164,7 +162,7 @@ def _sized(
         return _with_size(image, size, upright, None)
     said = f"the file says {size[1]} x {size[0]} pixels, but {name} is {own[1]} x {own[0]}"
     swapped = size == own[::-1]
-    slip = max(abs(one - other) for one, other in zip(size, own, strict=True)) <= _TRUSTED_PIXELS
+    slip = max(abs(one - other) for one, other in zip(size, own, strict=True)) <= TRUSTED_PIXELS
     if trust_images and (swapped or slip):
         place.tell(kinds.SIZE_TRUSTED, said)
         return _with_size(image, own, True, size)

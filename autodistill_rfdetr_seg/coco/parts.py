@@ -9,6 +9,9 @@ from typing import Any
 
 from ..records import FileId, Rle
 
+# How far a stated size may be from the image's where the image is trusted; more is no slip of a pixel.
+TRUSTED_PIXELS = 2
+
 Row = dict[str, Any]
 Box = tuple[float, float, float, float]
 
