@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import tempfile
 import unicodedata
 from collections import Counter
@@ -257,6 +258,15 @@ def test_what_is_not_found_is_told_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="There are no annotated images in"):
         (root / "train" / "nothing").mkdir()
         read_source(root / "train" / "nothing")
+
+
+def test_an_error_in_the_test_split_is_told_by_training_too(tmp_path: Path) -> None:
+    root = foreign.write(tmp_path / "dataset")
+    shutil.copytree(root / "valid", root / "test")
+    assert list(find_dataset(root).splits) == ["train", "valid", "test"]
+    edit(root / "test" / ANNOTATIONS, foreign.first(segmentation="not an rle"))
+    with pytest.raises(DataError, match=r"test/_annotations\.coco\.json, image id 1, annotation id 1"):
+        find_dataset(root)
 
 
 def test_classes_of_splits_are_matched_by_name(tmp_path: Path) -> None:

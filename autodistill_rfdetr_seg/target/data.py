@@ -81,7 +81,7 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool
 
     Raises:
         MissingInputError: there is no such file or folder.
-        DataError: it is no dataset, or it cannot be told what is meant.
+        DataError: it is no dataset, it cannot be told what is meant, or the test split has an error.
         TrainingError: train or valid holds no instance with a mask.
     """
     path = dataset.root if isinstance(dataset, SegDataset) else Path(dataset).expanduser()
@@ -103,6 +103,11 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool
             _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
     data = TrainingData(root, source, digest, as_it_is)
     _check_splits(data)
+    if "test" in source.splits:
+        # Preflight looks at what is trained on; what is wrong in the test split is told here.
+        problems = [problem for problem in source.problems_of("test") if problem.split in ("test", None)]
+        coco.refuse_errors(problems)
+        coco.log_warnings(problems)
     return data
 
 
