@@ -527,3 +527,12 @@ def test_labelling_the_images_of_a_file_says_the_same_of_it(tmp_path: Path, caps
     capsys.readouterr()
     assert main(["label", str(file), "--output", str(tmp_path / "other"), *base]) == 1
     assert "annotation id 1: `segmentation` must be a list" in capsys.readouterr().err
+
+
+def test_a_file_that_came_without_its_images_is_not_given_others(tmp_path: Path) -> None:
+    """Beside it lies a folder of other pictures with the same names, as of another round of labelling."""
+    file = layout(tmp_path, "edited.json", "images") / "edited.json"
+    (found,) = read_source(file, images="ignored").splits.values()
+    assert [image.path for image in found.images] == [tmp_path / f"im{at:02}.png" for at in range(3)]
+    (found,) = read_source(file, images="located").splits.values()
+    assert found.images[0].path == tmp_path / "images" / "im00.png"

@@ -1,6 +1,6 @@
 """Which file is meant by a `file_name`: exactly the one it names, or the only one that it can mean.
 
-Tools write names of another system (`images\\\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
+Tools write names of another system (`images\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
 letter case or Unicode form, or leave out the folder that the images lie in. Nothing outside of the dataset's folder is
 ever looked at.
 """
@@ -37,10 +37,11 @@ _MOST_FILES = 1_000_000
 @dataclass(frozen=True)
 class ImageFiles:
     """Where the images of one COCO file lie: `home`, which nothing leaves, and the `roots` to which names are relative,
-    the likeliest first."""
+    the likeliest first; those of them that are only called as tools call a folder of images are `loose`."""
 
     home: Path
     roots: tuple[Path, ...]
+    loose: frozenset[Path] = frozenset()
     _real_home: str = field(default="", repr=False)
 
     @classmethod
@@ -63,7 +64,8 @@ class ImageFiles:
         elif subset:
             among = [*of_subset, *among]
         roots = [root for root in dict.fromkeys(among) if root.is_dir()] or [file.parent]
-        return cls(home, _likeliest_first(roots, names), os.path.realpath(home))
+        loose = frozenset(file.parent / name for name in _IMAGE_FOLDERS) if home == file.parent else frozenset[Path]()
+        return cls(home, _likeliest_first(roots, names), loose, os.path.realpath(home))
 
     def find(self, name: object, place: Teller) -> Path | None:
         """The file that `name` means; None where `place` was told of an error that is not that it is missing.
@@ -98,12 +100,17 @@ class ImageFiles:
 
     def guess(self, name: str) -> Path:
         """The file of exactly this name where it is there, else where it would be; never outside, and another one for
-        another name."""
-        for root in self.roots if _is_inside(name) else ():
+        another name.
+
+        Folders that merely have a usual name are not looked in: the file may have come without its images, and lie
+        beside a folder of others that are called the same.
+        """
+        roots = [root for root in self.roots if root not in self.loose] or [self.home]
+        for root in roots if _is_inside(name) else ():
             path = root / name
             if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
                 return path
-        return self.roots[0].joinpath(*_parts_inside(name))
+        return roots[0].joinpath(*_parts_inside(name))
 
     def searched(self) -> str:
         """The folders that names are looked for in, for a message."""
