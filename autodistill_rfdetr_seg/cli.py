@@ -134,7 +134,9 @@ def build_parser() -> argparse.ArgumentParser:
     made["report"].add_argument("run", metavar="RUN", help="a run's folder")
     made["report"].add_argument("--output", metavar="FILE", help="where to write the page (default: RUN/report.html)")
     made["import"].add_argument("run", metavar="RUN", help="a run's folder")
-    made["import"].add_argument("coco", metavar="COCO", help="the edited COCO file, or the folder that holds it")
+    made["import"].add_argument(
+        "coco", metavar="SOURCE", help="what was edited: a COCO file or folder, or a YOLO data.yaml"
+    )
     made["import"].add_argument(
         "--all",
         action="store_true",
@@ -307,7 +309,7 @@ def _benchmark(parser: argparse.ArgumentParser) -> None:
     default = BenchmarkConfig()
     parser.add_argument("models", metavar="MODEL", nargs="+", help="a run's folder, a checkpoint or an export")
     parser.add_argument("--images", metavar="FOLDER", help="to measure on (default: the gold set's or the run's)")
-    parser.add_argument("--gold", metavar="COCO", help="a COCO file made by people, for mask AP (default: the run's)")
+    parser.add_argument("--gold", metavar="GOLD", help="annotated images, for mask AP (default: the run's)")
     parser.add_argument(
         "--formats", metavar="LIST", help="of torch,torchscript,inductor,onnx,openvino,tensorrt (default: those here)"
     )

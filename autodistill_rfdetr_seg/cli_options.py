@@ -130,7 +130,9 @@ TRAIN_OPTIONS = (
 )
 
 EVALUATE_OPTIONS = (
-    Option("--gold", "evaluation.gold", absolute_path, "a COCO file made by people; repeat it", "COCO", True),
+    Option(
+        "--gold", "evaluation.gold", absolute_path, "annotated by people: COCO or a data.yaml; repeat it", "GOLD", True
+    ),
     Option("--max-detections", "evaluation.max_detections", int, "best detections an image that count", "N"),
     Option("--score-floor", "evaluation.score_floor", float, "gather predictions over this score", "X"),
     Option("--area-from", "evaluation.area_from", str, "size classes by the file's area or the mask's", "file|mask"),

@@ -190,7 +190,7 @@ class TargetConfig(Options):
 class EvaluationConfig(Options):
     """Against what, and how, base and target are scored.
 
-    `gold` lists COCO files (or folders that hold `_annotations.coco.json`) made by people. Images whose content is in
+    `gold` lists what people annotated: COCO files or folders, or YOLO `data.yaml` files. Images whose content is in
     the train or valid split are left out. Those that look like an image of these splits (their perceptual hashes differ
     in at most `look_alikes` of 64 bits, twice as many for frames of a video) are named and do not count as held out:
     the scores are those without them as long as an image is left, and `all` in metrics.json has those with them. None

@@ -72,7 +72,7 @@ def benchmark(
     Args:
         models: a run's folder, a checkpoint, an export, a target that is trained, or a list of these.
         images: an image or folder to measure on; the gold set's, the run's held-out ones, or drawn ones by default.
-        gold: a COCO file made by people; by default the run's own. What a run was trained on is left out.
+        gold: annotated images, as `read_gold` takes them; by default the run's own. What was trained on is left out.
         yolo: weights of YOLO segmentation models to set beside (ultralytics must be installed).
         output: a folder for `benchmark.md`, `benchmark.json` and the exports that are made; none by default.
         overwrite: write into a folder that holds something.
