@@ -16,6 +16,7 @@ from .labeling import LabelAccount, read_account
 from .similar import nearest, perceptual_hash
 from .stages import RunFolder
 from .store import HUMAN, LabelStore
+from .tables import many
 
 # Frames of a video: twice the bits, but never more than photos of different scenes have in common.
 _MOST_BITS = 16
@@ -142,13 +143,13 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
     said = []
     if found.same_content:
         verb = "is an image" if found.same_content == 1 else "are images"
-        said.append(f"{_many(found.same_content)} {verb} of the train or valid split and left out.")
+        said.append(f"{many(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
     if found.look_alikes:
         first = found.look_alikes[0]
         verb = "looks" if len(found.look_alikes) == 1 else "look"
         start = (
-            f"{len(found.look_alikes)} of {_many(found.total)} {verb} like images the target was trained on "
-            f"(first: {first.image} ~ {first.like})"
+            f"{len(found.look_alikes)} of {many(found.total, 'gold image')} {verb} like images the target was trained "
+            f"on (first: {first.image} ~ {first.like})"
         )
         if not found.images:
             said.append(f"{start}: these scores are not held out.")
@@ -161,8 +162,8 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
         said.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
     elif found.not_compared or found.not_compared_seen:
         said.append(
-            f"{_many(found.not_compared)} and {found.not_compared_seen} training images have nearly no structure and "
-            "could not be compared by how they look."
+            f"{many(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have nearly no "
+            "structure and could not be compared by how they look."
         )
     return tuple(said)
 
@@ -179,7 +180,3 @@ def _stored_hashes(run: RunFolder, account: LabelAccount) -> dict[str, int | Non
 
 def _hash_of_file(path: Path) -> int | None:
     return perceptual_hash(open_rgb(path))
-
-
-def _many(number: int) -> str:
-    return f"{number} gold {'image' if number == 1 else 'images'}"

@@ -26,7 +26,6 @@ from .versions import versions
 __all__ = ["Gold", "evaluate_model", "evaluate_model_on_sets", "evaluate_predictions", "evaluate_stage", "read_gold"]
 
 _DEFAULTS = EvaluationConfig()
-_WHO = ("base", "target")
 
 
 def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[dict[str, Any], bool]:

@@ -11,6 +11,11 @@ def number(value: float | None, form: str = ".3f") -> str:
     return "–" if value is None else format(value, form)
 
 
+def many(number: int, one: str, more: str | None = None) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {one if number == 1 else more or one + 's'}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns padded to their widest cell, the first to the left, the others to the right."""
     widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]

@@ -11,6 +11,7 @@ from .config import SplitConfig
 from .records import SPLITS
 from .similar import groups, near_duplicates, stretches
 from .store import Key
+from .tables import many
 
 # Look-alikes over this share of the images are no duplicates but what all the images look like.
 _MOST_ALIKE = 0.2
@@ -78,22 +79,18 @@ class Together:
 def leakage(kept_together: Mapping[str, Any]) -> str:
     """What `Together.as_json` says, in one or two sentences."""
     across, pairs, cut = (kept_together[key] for key in ("across", "look_alikes", "cut"))
-    said = f"Leakage: {across} of {_many(pairs, 'look-alike pair')} in two splits"
+    said = f"Leakage: {across} of {many(pairs, 'look-alike pair')} in two splits"
     if kept_together["groups"]:
         said += (
-            f"; {_many(kept_together['images'], 'image')} kept together in {_many(kept_together['groups'], 'group')} "
+            f"; {many(kept_together['images'], 'image')} kept together in {many(kept_together['groups'], 'group')} "
             "(copies, look-alikes, frames)"
         )
     if not cut["images"]:
         return f"{said}."
     return (
-        f"{said}. {_many(cut['images'], 'image')} of one video or one view were too many for a split and went into the "
-        f"splits by {_many(cut['stretches'], 'stretch', 'stretches')} of consecutive images: scores may flatter."
+        f"{said}. {many(cut['images'], 'image')} of one video or one view were too many for a split and went into the "
+        f"splits by {many(cut['stretches'], 'stretch', 'stretches')} of consecutive images: scores may flatter."
     )
-
-
-def _many(number: int, one: str, more: str | None = None) -> str:
-    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _first_of_content(keys: Mapping[str, Key]) -> dict[str, str]:

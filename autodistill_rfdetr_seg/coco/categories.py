@@ -12,7 +12,7 @@ from ..records import FileId, loose_name
 from . import kinds
 from .parts import Row
 from .problem import Note, Problem, Teller, as_number, shown
-from .values import Id, is_text
+from .values import Id, in_order, is_text
 
 _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
 
@@ -53,7 +53,7 @@ def without_placeholders(
 
     Roboflow's export puts such a row first. Where nothing would remain everything does, as in RF-DETR's reader.
     """
-    ordered = sorted(categories, key=lambda key: (isinstance(key, str), key))
+    ordered = in_order(categories)
     children: dict[str, set[FileId]] = {}
     for key in ordered:
         parent = categories[key].supercategory

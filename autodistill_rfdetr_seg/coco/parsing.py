@@ -16,7 +16,7 @@ from .image_files import ImageFiles
 from .images import read_images, with_file_name
 from .parts import Annotation, Image, Known, Row
 from .problem import Note, Problem, Teller, shown
-from .values import Id, as_id
+from .values import Id, as_id, in_order
 
 # What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for. For
 # "boxes" they are not looked for either, sizes may be missing, and of annotations the boxes are read, not the masks.
@@ -60,11 +60,6 @@ def parse(
     used = {row.category for row in annotations}
     classes = without_placeholders(_with_unlisted(categories, used), used, path, note)
     return CocoFile(path, classes, {key: found[key] for key in in_order(found)}, annotations)
-
-
-def in_order(keys: dict[FileId, Any] | set[FileId]) -> list[FileId]:
-    """Keys of ids ascending, numbers before text."""
-    return sorted(keys, key=lambda key: (isinstance(key, str), key))
 
 
 def _rows(document: Any, key: str, path: Path, note: Note) -> list[Row]:

@@ -16,6 +16,7 @@ from . import segmentation as segmentations
 from .documents import load
 from .layout import locate
 from .mask_forms import plain_form
+from .parts import Box, Row
 from .problem import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
@@ -23,9 +24,6 @@ from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, 
 PREDICTIONS = "predictions.json"
 
 _log = logging.getLogger(__name__)
-
-Row = dict[str, Any]
-Box = tuple[float, float, float, float]
 
 
 def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[ImagePredictions, ...]:

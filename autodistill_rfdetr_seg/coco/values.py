@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..records import FileId
@@ -35,6 +36,11 @@ def as_id(value: object) -> Id | None:
         whole = whole_number(text)
         return Id(text, value, "text") if whole is None else Id(whole, value, "number")
     return None
+
+
+def in_order(keys: Iterable[FileId]) -> list[FileId]:
+    """Keys of ids ascending, numbers before text."""
+    return sorted(keys, key=lambda key: (isinstance(key, str), key))
 
 
 def is_text(text: str) -> bool:

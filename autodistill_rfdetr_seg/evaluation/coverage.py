@@ -9,6 +9,7 @@ from typing import Any
 
 from ..coco import ClassMatch
 from ..records import GroundTruth, ImagePredictions
+from ..tables import many
 
 _NAMED = 5
 
@@ -120,11 +121,6 @@ def sentences(coverage: Coverage, reference: str = "gold") -> tuple[str, ...]:
         )
         if sentence
     )
-
-
-def many(number: int, one: str, more: str | None = None) -> str:
-    """`1 image`, `2 images`."""
-    return f"{number} {one if number == 1 else more or one + 's'}"
 
 
 def _lacking(c: Coverage, reference: str) -> str:

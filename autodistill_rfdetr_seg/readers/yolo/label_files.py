@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ...coco.problem import Note, Teller
 from ...files import read_user_text
-from ...folders import walk
+from ...folders import name_key, walk
 from ...images import SUFFIXES
 from . import kinds
-from .places import Places, loosely
+from .places import Places
 
 _SUFFIX = ".txt"
 _FEWEST_NUMBERS = 5
@@ -43,7 +43,7 @@ class LabelFiles:
         It cannot where two files fit, or where the one that fits leads out of the dataset.
         """
         home = self._home(image.parent)
-        fitting = home.names.get(loosely(image.stem), [])
+        fitting = home.names.get(name_key(image.stem), [])
         exact = [name for name in fitting if name[: -len(_SUFFIX)] == image.stem]
         if not exact and fitting:
             # A file in another spelling may be that of an image of that very name.
@@ -72,7 +72,7 @@ class LabelFiles:
                 twins.setdefault(inner, set()).add(folder / inner.relative_to(home.folder))
         for labels, folders in twins.items():
             names = [name for folder in folders for name in self._places.names(folder) if _is_image(name)]
-            stems = {loosely(Path(name).stem) for name in names}
+            stems = {name_key(Path(name).stem) for name in names}
             for stem, files in self._label_names(labels).items():
                 for label in (labels / name for name in files if stem not in stems):
                     if not self._places.leads_out(label) and _looks_like_labels(label):
@@ -128,7 +128,7 @@ class LabelFiles:
         found: dict[str, list[str]] = {}
         for name in self._places.names(folder):
             if name[-len(_SUFFIX) :].lower() == _SUFFIX:
-                found.setdefault(loosely(name[: -len(_SUFFIX)]), []).append(name)
+                found.setdefault(name_key(name[: -len(_SUFFIX)]), []).append(name)
         return found
 
     def _has_image(self, folder: Path, stem: str, *, loose: bool = False) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from ...errors import DataError
-from ...folders import real_path
+from ...folders import name_key, real_path
 
 
 class Found(NamedTuple):
@@ -80,7 +79,7 @@ class Places:
 
     def alike(self, folder: Path, name: str) -> list[str]:
         """The names in a folder that are `name` but for letter case and Unicode form, itself included."""
-        return self._list(folder).loose.get(loosely(name), [])
+        return self._list(folder).loose.get(name_key(name), [])
 
     def shown(self, path: Path) -> str:
         """A path below the root as POSIX text relative to it."""
@@ -128,7 +127,7 @@ class Places:
                     for entry in sorted(entries, key=lambda one: one.name):
                         if not entry.name.startswith(".") and _can_be_read(entry):
                             names[entry.name] = entry.is_symlink()
-                            loose.setdefault(loosely(entry.name), []).append(entry.name)
+                            loose.setdefault(name_key(entry.name), []).append(entry.name)
             except (FileNotFoundError, NotADirectoryError):
                 names, loose = {}, {}
             except OSError as error:
@@ -140,11 +139,6 @@ class Places:
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file, a folder, or a link that leads nowhere: a pipe would be waited for."""
     return entry.is_file() or entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
-
-
-def loosely(name: str) -> str:
-    """A name without regard to letter case and Unicode form."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def looked_for(start: Path, stated: str) -> str:
