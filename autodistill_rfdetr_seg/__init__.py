@@ -9,24 +9,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import groundingdino_compat
+from .bases import groundingdino_compat
 
 if TYPE_CHECKING:
     from .bases.registry import create_base, register_base
-    from .bases.threshold import ThresholdBase
+    from .bases.threshold.threshold_base import ThresholdBase
     from .benchmarking import Benchmark, benchmark
     from .coco import read as read_coco
     from .coco import validate as validate_coco
-    from .config import PipelineConfig
-    from .errors import AutodistillSegError
+    from .core.config import PipelineConfig
+    from .core.errors import AutodistillSegError
+    from .core.types import SegDataset
     from .evaluation import Report, evaluate
-    from .pipeline import label, run
-    from .predicting import predict_images
-    from .predicting_video import predict_video
+    from .evaluation.model_scores import evaluate_model
+    from .pipeline.runs import label, run
+    from .predict.image_prediction import predict_images
+    from .predict.video_prediction import predict_video
     from .readers import read_gold, read_source, repair
-    from .records import SegDataset
-    from .scoring import evaluate_model
-    from .target import (
+    from .targets import (
         RFDETRSeg,
         RFDETRSeg2XLarge,
         RFDETRSegLarge,
@@ -39,34 +39,34 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "AutodistillSegError": ("errors", "AutodistillSegError"),
+    "AutodistillSegError": ("core.errors", "AutodistillSegError"),
     "Benchmark": ("benchmarking", "Benchmark"),
-    "PipelineConfig": ("config", "PipelineConfig"),
-    "RFDETRSeg": ("target", "RFDETRSeg"),
-    "RFDETRSeg2XLarge": ("target", "RFDETRSeg2XLarge"),
-    "RFDETRSegLarge": ("target", "RFDETRSegLarge"),
-    "RFDETRSegMedium": ("target", "RFDETRSegMedium"),
-    "RFDETRSegNano": ("target", "RFDETRSegNano"),
-    "RFDETRSegPreview": ("target", "RFDETRSegPreview"),
-    "RFDETRSegSmall": ("target", "RFDETRSegSmall"),
-    "RFDETRSegXLarge": ("target", "RFDETRSegXLarge"),
+    "PipelineConfig": ("core.config", "PipelineConfig"),
+    "RFDETRSeg": ("targets", "RFDETRSeg"),
+    "RFDETRSeg2XLarge": ("targets", "RFDETRSeg2XLarge"),
+    "RFDETRSegLarge": ("targets", "RFDETRSegLarge"),
+    "RFDETRSegMedium": ("targets", "RFDETRSegMedium"),
+    "RFDETRSegNano": ("targets", "RFDETRSegNano"),
+    "RFDETRSegPreview": ("targets", "RFDETRSegPreview"),
+    "RFDETRSegSmall": ("targets", "RFDETRSegSmall"),
+    "RFDETRSegXLarge": ("targets", "RFDETRSegXLarge"),
     "Report": ("evaluation", "Report"),
-    "SegDataset": ("records", "SegDataset"),
-    "ThresholdBase": ("bases.threshold", "ThresholdBase"),
+    "SegDataset": ("core.types", "SegDataset"),
+    "ThresholdBase": ("bases.threshold.threshold_base", "ThresholdBase"),
     "benchmark": ("benchmarking", "benchmark"),
     "create_base": ("bases.registry", "create_base"),
     "evaluate": ("evaluation", "evaluate"),
-    "evaluate_model": ("scoring", "evaluate_model"),
-    "label": ("pipeline", "label"),
-    "load_artifact": ("target", "load_artifact"),
-    "predict_images": ("predicting", "predict_images"),
-    "predict_video": ("predicting_video", "predict_video"),
+    "evaluate_model": ("evaluation.model_scores", "evaluate_model"),
+    "label": ("pipeline.runs", "label"),
+    "load_artifact": ("targets", "load_artifact"),
+    "predict_images": ("predict.image_prediction", "predict_images"),
+    "predict_video": ("predict.video_prediction", "predict_video"),
     "read_coco": ("coco", "read"),
     "read_gold": ("readers", "read_gold"),
     "read_source": ("readers", "read_source"),
     "register_base": ("bases.registry", "register_base"),
     "repair": ("readers", "repair"),
-    "run": ("pipeline", "run"),
+    "run": ("pipeline.runs", "run"),
     "validate_coco": ("coco", "validate"),
 }
 

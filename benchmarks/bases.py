@@ -139,7 +139,7 @@ def baseline(args: argparse.Namespace, home: Path | None, watch: Watch) -> Any:
 def ours(args: argparse.Namespace, way: str, model: str, segmenter_model: str, watch: Watch) -> Any:
     """`grounded-sam-hf` in that way."""
     from autodistill_rfdetr_seg.bases import create_base
-    from autodistill_rfdetr_seg.records import Classes
+    from autodistill_rfdetr_seg.core.types import Classes
 
     mode, segmenter = WAYS[way]
     thresholds = {} if args.model else {"box_threshold": 0.0, "text_threshold": 0.0}
@@ -182,7 +182,7 @@ def measure(
 
 def pictures(args: argparse.Namespace, folder: Path) -> list[Any]:
     """BGR arrays: the user's, or drawn ones, no two alike."""
-    from autodistill_rfdetr_seg.images import open_rgb
+    from autodistill_rfdetr_seg.images.image_reader import open_rgb
 
     if args.images is None:
         width, height = (int(part) for part in args.size.split("x"))

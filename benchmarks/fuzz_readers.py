@@ -30,8 +30,8 @@ import numpy as np
 from PIL import Image
 
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.images import decode
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.images.image_reader import decode
 
 SECONDS = 10
 MEGABYTES = 1024

@@ -41,8 +41,9 @@ class Row:
 
 def measure(segmenter: Any, source: Path) -> Row:
     """Asks about every box of a set; the image is encoded by a call with its first box alone."""
-    from autodistill_rfdetr_seg import coco, masks
-    from autodistill_rfdetr_seg.images import open_rgb
+    from autodistill_rfdetr_seg import coco
+    from autodistill_rfdetr_seg.core import masks
+    from autodistill_rfdetr_seg.images.image_reader import open_rgb
 
     ious: list[float] = []
     encode: list[float] = []

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.target.data import find_dataset, survey
-from autodistill_rfdetr_seg.target.memory import Shape
-from autodistill_rfdetr_seg.target.preflight import Plan, preflight
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.targets.training.memory_estimate import Shape
+from autodistill_rfdetr_seg.targets.training.preflight import Plan, preflight
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey
 
 SIDE = 640
 

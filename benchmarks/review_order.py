@@ -21,15 +21,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.registry import create_base
-from autodistill_rfdetr_seg.config import RefineConfig
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance, TruthImage
-from autodistill_rfdetr_seg.refine import refine
-from autodistill_rfdetr_seg.reviewing import ranking
-from autodistill_rfdetr_seg.tables import table
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import RefineConfig
+from autodistill_rfdetr_seg.core.text_tables import table
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance, TruthImage
+from autodistill_rfdetr_seg.dataset.refine import refine
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.review.review_order import ranking
 
 MUSHROOMS = {"bright": "Mushroom"}
 FRUITS = {"#6b2a28:25": "date", "#8a5a40:20": "hazelnut", "#524d40:20": "fig"}

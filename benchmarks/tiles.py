@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.bases import BaseAdapter, create_base
-from autodistill_rfdetr_seg.evaluation import evaluate
-from autodistill_rfdetr_seg.images import open_rgb
-from autodistill_rfdetr_seg.records import (
+from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
+from autodistill_rfdetr_seg.bases.registry import create_base
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import (
     Classes,
     GroundTruth,
     ImagePredictions,
@@ -28,6 +27,8 @@ from autodistill_rfdetr_seg.records import (
     TruthImage,
     TruthInstance,
 )
+from autodistill_rfdetr_seg.evaluation import evaluate
+from autodistill_rfdetr_seg.images.image_reader import open_rgb
 
 
 class TileByTile:

@@ -34,7 +34,7 @@ def measure(job: dict[str, Any]) -> int:
     """Bytes that one step takes on top of an idle process."""
     import torch
 
-    from autodistill_rfdetr_seg.target import vendor
+    from autodistill_rfdetr_seg.targets import vendor
 
     probe = vendor.vendor("rfdetr.training.auto_batch")
     models = vendor.vendor("rfdetr.models")
@@ -80,7 +80,7 @@ def main() -> None:
     if args.job:
         print(measure(args.job))
         return
-    from autodistill_rfdetr_seg.target import memory
+    from autodistill_rfdetr_seg.targets.training import memory_estimate as memory
 
     print("phase       px  batch  instances  image  measured  estimated  ratio")
     others = args.instances if args.phase == "training" else args.image

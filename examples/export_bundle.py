@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill_rfdetr_seg import RFDETRSeg
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, output: str, image: str, confidence: float = 0.5) -> list[dict[str, Any]]:

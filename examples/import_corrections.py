@@ -8,15 +8,17 @@ CORRECTED is the dataset's COCO file (or the folder that holds it) after a round
 import sys
 from pathlib import Path
 
-from autodistill_rfdetr_seg.importing import ImportSummary, import_labels
-from autodistill_rfdetr_seg.stages import RunFolder, build_stage
+from autodistill_rfdetr_seg.pipeline.stages import build_stage
+from autodistill_rfdetr_seg.review.import_corrections import ImportSummary, import_labels
+from autodistill_rfdetr_seg.system.config_files import read_run_config
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
 def main(run: str, corrected: str) -> ImportSummary:
     """Imports, and builds the run's dataset again; `train` and `evaluate` on the run then do what is left to do."""
     folder = RunFolder(Path(run))
     summary = import_labels(folder, Path(corrected))
-    dataset, _ = build_stage(folder.config(), folder)
+    dataset, _ = build_stage(read_run_config(folder), folder)
     print(f"{summary.imported} images changed, {summary.unchanged} as they were; {dataset.counts}")
     for one in summary.unplaced:
         print(f"not of this run: {one.name}: {one.reason}")

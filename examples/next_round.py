@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from autodistill_rfdetr_seg import SegDataset, label
-from autodistill_rfdetr_seg.config import BaseConfig
+from autodistill_rfdetr_seg.core.config import BaseConfig
 
 
 def main(run: str, images: str, output: str, confidence: float = 0.6, stability: float = 0.7) -> SegDataset:

@@ -10,7 +10,7 @@ import cv2
 import supervision as sv
 
 from autodistill_rfdetr_seg import RFDETRSeg
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, images: str, output: str, confidence: float = 0.5) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from autodistill_rfdetr_seg import RFDETRSeg, predict_video
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, video: str, output: str, confidence: float = 0.5) -> dict[tuple[str, int], int]:

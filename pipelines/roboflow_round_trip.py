@@ -21,15 +21,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, RFDETRSeg, evaluate_model, label, run
-from autodistill_rfdetr_seg.cli import any_text
-from autodistill_rfdetr_seg.cli_options import pairs
+from autodistill_rfdetr_seg.cli.command_line import any_text
+from autodistill_rfdetr_seg.cli.option_flags import pairs
 from autodistill_rfdetr_seg.coco import ANNOTATIONS
-from autodistill_rfdetr_seg.config import load
-from autodistill_rfdetr_seg.errors import GateError, UsageError
-from autodistill_rfdetr_seg.importing import import_labels
+from autodistill_rfdetr_seg.core.errors import GateError, UsageError
+from autodistill_rfdetr_seg.review.import_corrections import import_labels
 from autodistill_rfdetr_seg.roboflow_api import EndpointModel, PushOptions, deploy, push
-from autodistill_rfdetr_seg.stages import RunFolder
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.system.config_files import load
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -22,16 +22,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, label, run
-from autodistill_rfdetr_seg.cli import any_text
-from autodistill_rfdetr_seg.cli_options import pairs
-from autodistill_rfdetr_seg.config import BaseConfig, PipelineConfig, load
-from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
-from autodistill_rfdetr_seg.files import read_json, write_json
-from autodistill_rfdetr_seg.joining import Part, join
-from autodistill_rfdetr_seg.pipeline import with_ontology
-from autodistill_rfdetr_seg.scoring import evaluate_stage, read_gold
-from autodistill_rfdetr_seg.stages import RunFolder, train_stage
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.cli.command_line import any_text
+from autodistill_rfdetr_seg.cli.option_flags import pairs
+from autodistill_rfdetr_seg.core.config import BaseConfig, PipelineConfig
+from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
+from autodistill_rfdetr_seg.dataset.dataset_joining import Part, join
+from autodistill_rfdetr_seg.evaluation.model_scores import evaluate_stage, read_gold
+from autodistill_rfdetr_seg.pipeline.runs import with_ontology
+from autodistill_rfdetr_seg.pipeline.stages import train_stage
+from autodistill_rfdetr_seg.system.config_files import load
+from autodistill_rfdetr_seg.system.files import read_json, write_json
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:

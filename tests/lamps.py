@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.cli.command_line import main
 
 # Bright pixels are one instance. A black corner makes it raise, a white one hang, a red one die.
 BASE = """

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.records import Classes, Instance, TruthInstance
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Classes, Instance, TruthInstance
 from autodistill_rfdetr_seg.report import PageData, Sample
 
 EVIL_CLASS = "<script>alert(1)</script>"

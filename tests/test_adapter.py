@@ -9,12 +9,11 @@ import pytest
 import supervision as sv
 from conftest import detections, disc
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.bases import BaseAdapter, create_base, register_base
-from autodistill_rfdetr_seg.bases.adapter import instances_of
-from autodistill_rfdetr_seg.bases.registry import BASES, find_base
-from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.bases.adapter import BaseAdapter, instances_of
+from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base, register_base
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes
 
 SHAPE = (40, 60)
 TWO = np.stack([disc(40, 60, 15, 15, 8), disc(40, 60, 40, 20, 8)])
@@ -210,9 +209,9 @@ def test_names() -> None:
     with pytest.raises(DependencyError, match="no_such_package"):
         create_base("no_such_package:Base", CLASSES)
     with pytest.raises(UsageError, match="no 'Nothing'"):
-        create_base("autodistill_rfdetr_seg.records:Nothing", CLASSES)
+        create_base("autodistill_rfdetr_seg.core.types:Nothing", CLASSES)
     with pytest.raises(UsageError, match="predict"):
-        create_base("autodistill_rfdetr_seg.records:Classes", CLASSES)
+        create_base("autodistill_rfdetr_seg.core.types:Classes", CLASSES)
 
 
 FILE_BASE = """
@@ -232,7 +231,7 @@ def test_any_class_by_module_or_file(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FILE_BASE)
     base = create_base(f"{tmp_path / 'mine.py'}:Blind", CLASSES, {"level": 7})
     assert (base.level, base.ontology.prompts()) == (7, ["bright"])
-    register_base("mine", "autodistill_rfdetr_seg.bases.threshold:ThresholdBase")
+    register_base("mine", "autodistill_rfdetr_seg.bases.threshold.threshold_base:ThresholdBase")
     try:
         assert create_base("mine", CLASSES).ontology.classes() == ["lamp"]
     finally:

@@ -24,9 +24,10 @@ import supervision as sv
 from lamps import BASE, arguments, finish, here
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.images import open_image
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.images.image_reader import open_image
 
 HEIGHT, WIDTH = 48, 64
 # How a camera that is held in each of EXIF's orientations stores what should be seen.

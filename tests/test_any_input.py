@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lamps import BASE, arguments, finish, here, scene
 
-from autodistill_rfdetr_seg.folders import Links, expand, walk
+from autodistill_rfdetr_seg.system.folders import Links, expand, walk
 
 
 @pytest.fixture

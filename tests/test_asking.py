@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from lamps import BASE, annotations, arguments, finish, here, scene
 
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.config import BaseConfig, LabelingConfig, parse
-from autodistill_rfdetr_seg.labeling import label_images, read_failures
-from autodistill_rfdetr_seg.previewing import label_sample
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.core.config import BaseConfig, LabelingConfig, parse
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.labeler import label_images, read_failures
+from autodistill_rfdetr_seg.review.label_preview import label_sample
 
 # Notes each time that it is built or asked.
 NOTING = BASE.replace(

@@ -16,16 +16,15 @@ from test_target import write_coco
 
 from autodistill_rfdetr_seg import evaluate_model
 from autodistill_rfdetr_seg.benchmarking import Benchmark, benchmark
-from autodistill_rfdetr_seg.benchmarking.child import Child, NotRunError, Wanted, Work
-from autodistill_rfdetr_seg.benchmarking.subjects import find_gold, find_images, find_rows
-from autodistill_rfdetr_seg.benchmarking.table import PUBLISHED, markdown
-from autodistill_rfdetr_seg.benchmarking.timing import Latency, drift, measure, shares, turns
-from autodistill_rfdetr_seg.benchmarking.watching import Watch
-from autodistill_rfdetr_seg.benchmarking.yolo import YoloModel
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import BenchmarkConfig
-from autodistill_rfdetr_seg.costs import peak_memory
-from autodistill_rfdetr_seg.errors import (
+from autodistill_rfdetr_seg.benchmarking.benchmark_subjects import find_gold, find_images, find_rows
+from autodistill_rfdetr_seg.benchmarking.benchmark_table import PUBLISHED, markdown
+from autodistill_rfdetr_seg.benchmarking.latency import Latency, drift, measure, shares, turns
+from autodistill_rfdetr_seg.benchmarking.machine_state import Watch
+from autodistill_rfdetr_seg.benchmarking.model_process import Child, NotRunError, Wanted, Work
+from autodistill_rfdetr_seg.benchmarking.ultralytics_model import YoloModel
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.config import BenchmarkConfig
+from autodistill_rfdetr_seg.core.errors import (
     DataError,
     DependencyError,
     MissingInputError,
@@ -33,10 +32,11 @@ from autodistill_rfdetr_seg.errors import (
     UnknownNameError,
     UsageError,
 )
-from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.target import RFDETRSegNano, load_artifact, vendor
-from autodistill_rfdetr_seg.target.optimized import OptimizedModel, computes_in
-from autodistill_rfdetr_seg.target.vendor_export import as_published
+from autodistill_rfdetr_seg.images.image_reader import file_sha256
+from autodistill_rfdetr_seg.pipeline.labeling_costs import peak_memory
+from autodistill_rfdetr_seg.targets import RFDETRSegNano, load_artifact, vendor
+from autodistill_rfdetr_seg.targets.export.vendor_export import as_published
+from autodistill_rfdetr_seg.targets.inference.optimized_torch import OptimizedModel, computes_in
 
 CATEGORIES = tuple(enumerate(NAMES, 1))
 # It finds what is red, if it is given BGR, and calls it by the last of the gold set's names.

@@ -16,15 +16,15 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import label
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
-from autodistill_rfdetr_seg.bases.boxes import SegmentedBase
 from autodistill_rfdetr_seg.bases.contract import Masks
+from autodistill_rfdetr_seg.bases.detector_and_segmenter import SegmentedBase
 from autodistill_rfdetr_seg.bases.registry import BASES, BaseEntry, create_base, create_segmenter, identity_of
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, UnknownNameError
-from autodistill_rfdetr_seg.labeling import read_account
-from autodistill_rfdetr_seg.records import Classes
-from autodistill_rfdetr_seg.store import LabelStore
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import BaseModelError, UnknownNameError
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.label_store import LabelStore
+from autodistill_rfdetr_seg.labels.labeler import read_account
 
 SHAPE = (40, 60)
 PICTURE = np.zeros((*SHAPE, 3), np.uint8)
@@ -254,7 +254,7 @@ def test_grounded_sam_hf_with_a_segmenter_that_has_no_device(tmp_path: Path) -> 
 
 
 def identity_of_sam2(folder: Path) -> Any:
-    from autodistill_rfdetr_seg.bases.segmenters import Sam2
+    from autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters import Sam2
 
     return Sam2.identity({"model": str(folder)})
 
@@ -286,7 +286,7 @@ def test_a_detector_and_a_segmenter_on_the_command_line(
     masks = segmenter.segment(cv2.imread(str(photos / "0.png")), np.array([[4.0, 5, 34, 20], [40, 30, 60, 44]]))
     kept = [(score, mask_score) for _, score, mask_score in labels["0.png"]]
     assert kept == [(0.45, pytest.approx(masks.scores[0])), (0.28, pytest.approx(masks.scores[1]))]
-    from autodistill_rfdetr_seg.masks import encode
+    from autodistill_rfdetr_seg.core.masks import encode
 
     assert [counts for counts, _, _ in labels["0.png"]] == [encode(mask).counts for mask in masks.masks]
 

@@ -6,8 +6,16 @@ import pytest
 from tiny_dino import vocabulary
 from transformers import BertTokenizer
 
-from autodistill_rfdetr_seg.bases.captions import NOBODY, Caption, Marks, clean, distinct, pack, token_ids
-from autodistill_rfdetr_seg.errors import UsageError
+from autodistill_rfdetr_seg.bases.grounding.grounding_captions import (
+    NOBODY,
+    Caption,
+    Marks,
+    clean,
+    distinct,
+    pack,
+    token_ids,
+)
+from autodistill_rfdetr_seg.core.errors import UsageError
 
 TOKENIZER = BertTokenizer(vocab=vocabulary())
 MARKS = Marks.of(TOKENIZER)

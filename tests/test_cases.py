@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from autodistill_rfdetr_seg.errors import AutodistillSegError
+from autodistill_rfdetr_seg.core.errors import AutodistillSegError
+from autodistill_rfdetr_seg.core.types import GroundTruth, Rle
 from autodistill_rfdetr_seg.readers import read_source
-from autodistill_rfdetr_seg.records import GroundTruth, Rle
-from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 MUTATIONS = CASES / "32-preflight-vs-train"

@@ -14,11 +14,14 @@ import pytest
 import yaml
 from lamps import annotations, arguments, begin, finish, here
 
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.files import locked
-from autodistill_rfdetr_seg.pipeline import prepare
-from autodistill_rfdetr_seg.stages import RunFolder, label_stage, source_of
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.labels.base_source import source_of
+from autodistill_rfdetr_seg.pipeline.runs import prepare
+from autodistill_rfdetr_seg.pipeline.stages import label_stage
+from autodistill_rfdetr_seg.system.config_files import read_run_config
+from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
 def renamed(photos: Path, run: Path, *more: str) -> list[str]:
@@ -119,7 +122,7 @@ def test_a_lock_is_lent_to_what_is_called_and_to_no_other_thread(tmp_path: Path)
 def test_a_run_is_held_as_long_as_it_is_prepared(photos: Path, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     assert main(arguments(photos, run.root)) == 0
-    config = run.config()
+    config = read_run_config(run)
     with prepare(config, run, source_of(config), resume=True, overwrite=False) as source:
         assert label_stage(config, run, source, progress=False).stored == 24
         code, _, err = finish(arguments(photos, run.root, "--overwrite"))

@@ -18,12 +18,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from autodistill_rfdetr_seg import groundingdino_compat
+from autodistill_rfdetr_seg.bases import groundingdino_compat
 from autodistill_rfdetr_seg.bases.inventory import importable
 from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS, BaseEntry
-from autodistill_rfdetr_seg.cli import COMMANDS, build_parser, main
-from autodistill_rfdetr_seg.cli_options import ALL_OPTIONS
-from autodistill_rfdetr_seg.config import PipelineConfig
+from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
+from autodistill_rfdetr_seg.cli.option_flags import ALL_OPTIONS
+from autodistill_rfdetr_seg.core.config import PipelineConfig
 
 ONTOLOGY = '{"red": "square"}'
 
@@ -300,7 +300,7 @@ def test_a_base_that_would_be_refused_is_said(
 def test_listing_bases_imports_none_of_them() -> None:
     code = """
 import sys
-from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.cli.command_line import main
 main(["bases", "-q"])
 print([m for m in ("torch", "transformers", "autodistill", "huggingface_hub", "rfdetr") if m in sys.modules])
 """
@@ -365,8 +365,8 @@ def test_output_closed_early_is_no_error(labelled: Path) -> None:
 
 @pytest.mark.parametrize("word", ["none", "null"])
 def test_none_is_an_answer(word: str) -> None:
-    from autodistill_rfdetr_seg.cli import build_parser
-    from autodistill_rfdetr_seg.cli_options import overrides
+    from autodistill_rfdetr_seg.cli.command_line import build_parser
+    from autodistill_rfdetr_seg.cli.option_flags import overrides
 
     parsed = build_parser().parse_args(["build", "run", "--near-duplicates", word, "--nms-iou", "0.5"])
     assert overrides(parsed) == {"split.near_duplicates": None, "refine.nms_iou": 0.5}

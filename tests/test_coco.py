@@ -16,10 +16,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.coco import segmentation as segmentations
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImagePredictions, ImageRecord, Instance, Rle
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImagePredictions, ImageRecord, Instance, Rle
 
 HEIGHT, WIDTH = 12, 16
 SQUARE = [2.0, 3.0, 8.0, 3.0, 8.0, 9.0, 2.0, 9.0]

@@ -12,10 +12,10 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections, disc
 from PIL import Image
 
-from autodistill_rfdetr_seg.comparing import Comparison, compare, comparison_text
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.pipeline import label
-from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.pipeline.runs import label
+from autodistill_rfdetr_seg.review.compare_runs import Comparison, compare, comparison_text
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 Found = tuple[str, np.ndarray, float]
 NAMES = ["bolt", "nut"]

@@ -10,12 +10,12 @@ import pytest
 from test_result_files import SIDE, annotation, as_results, gold_file, put
 
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import EvaluationConfig, options
-from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.config import EvaluationConfig, options
+from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.evaluation import check_gates, evaluate
-from autodistill_rfdetr_seg.records import Classes
-from autodistill_rfdetr_seg.scoring import evaluate_predictions
+from autodistill_rfdetr_seg.evaluation.model_scores import evaluate_predictions
 
 
 def changed(gold: Path, change: Any) -> Path:
@@ -201,7 +201,7 @@ def test_a_base_is_scored_from_the_floor_on_several_gold_sets(tmp_path: Path) ->
     from test_cli import photo
 
     from autodistill_rfdetr_seg import ThresholdBase, evaluate_model
-    from autodistill_rfdetr_seg.scoring import evaluate_model_on_sets
+    from autodistill_rfdetr_seg.evaluation.model_scores import evaluate_model_on_sets
 
     files = []
     for name in ("a", "b"):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_fill_holes
 
-from autodistill_rfdetr_seg import coco, images
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.bases.registry import create_base
-from autodistill_rfdetr_seg.config import PipelineConfig
-from autodistill_rfdetr_seg.demo import ONTOLOGY, Scene, draw_scene, pipeline, write_scenes
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.core.config import PipelineConfig
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.images import image_reader as images
+from autodistill_rfdetr_seg.pipeline.demo import ONTOLOGY, Scene, draw_scene, pipeline, write_scenes
 
 CHANNEL = {"washer": 0, "bolt": 1, "nut": 2}
 

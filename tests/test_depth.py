@@ -11,9 +11,10 @@ import pytest
 from lamps import BASE, arguments, here
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.depth import to_8_bits
-from autodistill_rfdetr_seg.images import open_image, open_rgb
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.images.bit_depth import to_8_bits
+from autodistill_rfdetr_seg.images.image_reader import open_image, open_rgb
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_colours_of_few_bits_keep_their_hue_and_are_no_link(tmp_path: Path) -> N
 
 
 def test_a_damaged_deep_image_is_refused(tmp_path: Path) -> None:
-    from autodistill_rfdetr_seg.errors import DataError
+    from autodistill_rfdetr_seg.core.errors import DataError
 
     noise = np.random.default_rng(0).integers(0, 4096, (64, 64, 3)).astype(np.uint16)
     assert cv2.imwrite(str(tmp_path / "noise.png"), noise)

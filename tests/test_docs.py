@@ -13,8 +13,8 @@ from test_cli import photo
 from test_pipeline import TINY, scenes
 
 from autodistill_rfdetr_seg import __version__
-from autodistill_rfdetr_seg.cli import COMMANDS, build_parser, main
-from autodistill_rfdetr_seg.config import parse
+from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
+from autodistill_rfdetr_seg.core.config import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

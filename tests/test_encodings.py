@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_cli import photo
 
-from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg.cli.command_line import main
 
 # Beyond ASCII, beyond cp1252, and beyond the first 65,536 characters.
 CLASS = "ложка é 😀"

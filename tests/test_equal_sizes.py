@@ -13,9 +13,9 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from lamps import BASE, arguments, here
 from PIL import Image
 
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.images import discover, relative_paths
-from autodistill_rfdetr_seg.labeling import label_images
+from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.labeler import label_images
 
 COUNTED = Path("/proc/self/io")
 

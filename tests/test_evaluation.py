@@ -17,10 +17,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.evaluation import evaluate, recovery
-from autodistill_rfdetr_seg.records import (
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.core.types import (
     Classes,
     GroundTruth,
     ImagePredictions,
@@ -29,6 +29,7 @@ from autodistill_rfdetr_seg.records import (
     TruthImage,
     TruthInstance,
 )
+from autodistill_rfdetr_seg.evaluation import evaluate, recovery
 
 NAMES = (
     "ap",

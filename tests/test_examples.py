@@ -15,12 +15,13 @@ from conftest import disc
 from PIL import Image
 from test_pipeline import TINY
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main as cli
-from autodistill_rfdetr_seg.dataset import read_index
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.target import RFDETRSeg, checkpoint_of
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main as cli
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.dataset.dataset_index import read_index
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.targets import RFDETRSeg, checkpoint_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -115,7 +116,7 @@ def test_predict_folder(speaking_run: Path, tmp_path: Path) -> None:
 def test_predict_video(speaking_run: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
     pytest.importorskip("trackers")
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     images = mushrooms(tmp_path / "images", 1, 7)
     with VideoWriter(tmp_path / "clip.mp4", Fraction(5)) as writer:

@@ -11,11 +11,11 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections, disc
 from PIL import Image
 
-from autodistill_rfdetr_seg.errors import DataError, UsageError
-from autodistill_rfdetr_seg.explaining import Explanation, explain, explain_text
-from autodistill_rfdetr_seg.files import read_json
-from autodistill_rfdetr_seg.pipeline import label
-from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg.core.errors import DataError, UsageError
+from autodistill_rfdetr_seg.pipeline.runs import label
+from autodistill_rfdetr_seg.review.explain_label import Explanation, explain, explain_text
+from autodistill_rfdetr_seg.system.files import read_json
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
 class TwoBase(DetectionBaseModel):
@@ -120,7 +120,7 @@ def test_labels_that_have_changed_since_the_build(run: RunFolder) -> None:
 
 
 def test_weights_are_named_wherever_they_stand_in_the_arguments() -> None:
-    from autodistill_rfdetr_seg.explaining import _weights
+    from autodistill_rfdetr_seg.review.explain_label import _weights
 
     args = {
         "checkpoint_sha256": "ab12",

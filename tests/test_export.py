@@ -19,16 +19,18 @@ from PIL import Image
 from test_target import TINY, draw, write_coco
 
 from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import PARITY, BaseConfig
-from autodistill_rfdetr_seg.errors import DataError, DependencyError, GateError, OutputExistsError
-from autodistill_rfdetr_seg.images import file_sha256, open_rgb
-from autodistill_rfdetr_seg.masks import fill_holes
-from autodistill_rfdetr_seg.target import RFDETRSeg, load_artifact, runner, vendor, vendor_export
-from autodistill_rfdetr_seg.target.artifacts import ExportedModel, model_sha256
-from autodistill_rfdetr_seg.target.as_base import StudentBase
-from autodistill_rfdetr_seg.target.exporting import Exported, export_target
-from autodistill_rfdetr_seg.target.parity import Samples, Wanted, ask, compare, find_samples
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.config import PARITY, BaseConfig
+from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, GateError, OutputExistsError
+from autodistill_rfdetr_seg.core.masks import fill_holes
+from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_rgb
+from autodistill_rfdetr_seg.targets import RFDETRSeg, load_artifact, vendor
+from autodistill_rfdetr_seg.targets.export import vendor_export
+from autodistill_rfdetr_seg.targets.export.export_parity import Samples, Wanted, ask, compare, find_samples
+from autodistill_rfdetr_seg.targets.export.exporter import Exported, export_target
+from autodistill_rfdetr_seg.targets.inference import export_runner as runner
+from autodistill_rfdetr_seg.targets.inference.model_artifacts import ExportedModel, model_sha256
+from autodistill_rfdetr_seg.targets.student_base import StudentBase
 
 NAMES = ["ant", "Bee, 2nd"]
 WITHOUT_TORCH = """

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autodistill_rfdetr_seg import fetching
-from autodistill_rfdetr_seg.errors import DataError, UsageError
-from autodistill_rfdetr_seg.fetching import fetch, is_url, on_disk
-from autodistill_rfdetr_seg.images import open_image
+from autodistill_rfdetr_seg.core.errors import DataError, UsageError
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.system import downloads as fetching
+from autodistill_rfdetr_seg.system.downloads import fetch, is_url, on_disk
 
 
 def picture() -> bytes:

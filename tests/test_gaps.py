@@ -11,8 +11,8 @@ from lamps import annotations, arguments, here, scene
 from PIL import Image
 from test_pipeline import TINY, written
 
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.labeling import in_share
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.labels.labeler import in_share
 
 
 def built(run: Path, *more: str) -> tuple[int, dict[str, Any]]:

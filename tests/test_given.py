@@ -16,10 +16,10 @@ from test_pipeline import config_of, scenes, written
 from test_target import TINY, draw, write_coco
 
 import autodistill_rfdetr_seg as package
-from autodistill_rfdetr_seg.bases.pixels import bgr_of
-from autodistill_rfdetr_seg.errors import AutodistillSegError, DataError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.images import open_rgb
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, checkpoint_of, read_provenance, read_run
+from autodistill_rfdetr_seg.bases.base_images import bgr_of
+from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, MissingInputError, UsageError
+from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, checkpoint_of, read_provenance, read_run
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def test_a_folder_gives_one_after_another_by_name(target: RFDETRSeg, tmp_path: P
 
 def test_a_video_gives_one_frame_after_another(target: RFDETRSeg, tmp_path: Path) -> None:
     pytest.importorskip("av")
-    from autodistill_rfdetr_seg.video_frames import frames
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_frames import frames
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     clip = tmp_path / "clip.MP4"
     with VideoWriter(clip, Fraction(4)) as writer:
@@ -149,7 +149,7 @@ def test_what_the_documents_call_may_be_called_so(
 ) -> None:
     pytest.importorskip("av")
     pytest.importorskip("trackers")
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     monkeypatch.chdir(tmp_path)
     target = RFDETRSeg.from_checkpoint(str(checkpoint_of(str(speaking_run))), device="cpu")

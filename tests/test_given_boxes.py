@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, label, masks
+from autodistill_rfdetr_seg import coco, label
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.box_file import read_boxes
-from autodistill_rfdetr_seg.bases.boxes import SegmentedBase
+from autodistill_rfdetr_seg.bases.detector_and_segmenter import SegmentedBase
 from autodistill_rfdetr_seg.bases.given_boxes import GivenBoxes
 from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import BaseConfig
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.labeling import read_failures
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import BaseConfig
+from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.labeler import read_failures
 
 # Makes a mask of the whole of each box: what a box becomes can be told to the pixel.
 SEGMENTER = """
@@ -140,7 +141,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, segmenter: str, capsys: pyt
     source = BaseSource.named(
         BaseConfig(name="boxes", args={"file": str(file)}, segmenter=segmenter), Classes.from_ontology({"nut": "part"})
     )
-    from autodistill_rfdetr_seg.images import open_image
+    from autodistill_rfdetr_seg.images.image_reader import open_image
 
     opened = open_image(tmp_path / "photos" / "a.png", "a.png")
     answer = source.adapter().start([opened.pixels], [opened.record])[0]()

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autodistill_rfdetr_seg import groundingdino_compat
+from autodistill_rfdetr_seg.bases import groundingdino_compat
 from autodistill_rfdetr_seg.bases.grounded_sam import CorrectedGroundedSAM, GroundedSAMBase, corrected
 from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base, identity_of
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.doctor import optional_parts
-from autodistill_rfdetr_seg.errors import DependencyError, MissingInputError
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.core.errors import DependencyError, MissingInputError
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.pipeline.doctor import optional_parts
 
 if importlib.util.find_spec("autodistill_grounded_sam") is None:
     pytest.skip("autodistill-grounded-sam is not installed", allow_module_level=True)

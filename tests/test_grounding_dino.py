@@ -16,13 +16,14 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from tiny_dino import save_tiny_dino
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from autodistill_rfdetr_seg.bases import grounding_speed, hub
-from autodistill_rfdetr_seg.bases.grounding_dino import MODEL, REVISION, GroundingDino
+from autodistill_rfdetr_seg.bases import hub
+from autodistill_rfdetr_seg.bases.grounding import grounding_cpu_speed as grounding_speed
+from autodistill_rfdetr_seg.bases.grounding.grounding_dino import MODEL, REVISION, GroundingDino
 from autodistill_rfdetr_seg.bases.registry import BASES, create_base
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.config import BaseConfig
-from autodistill_rfdetr_seg.errors import BaseModelError, MissingInputError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.core.config import BaseConfig
+from autodistill_rfdetr_seg.core.errors import BaseModelError, MissingInputError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
 
 ONTOLOGY = {"a cat": "cat", "Red dog": "dog", "remote controls": "remote", "puppy": "dog"}
 ALL = {"box_threshold": 0.0, "text_threshold": 0.0}

@@ -14,16 +14,20 @@ import pytest
 from PIL import Image
 from test_pipeline import TINY
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import parse
-from autodistill_rfdetr_seg.errors import MissingInputError, UsageError
-from autodistill_rfdetr_seg.gold_sets import read_gold
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.look_alikes import sentences
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.similar import nearest
-from autodistill_rfdetr_seg.stages import RunFolder, build_stage, label_stage, source_of
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import parse
+from autodistill_rfdetr_seg.core.errors import MissingInputError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.evaluation.gold_look_alikes import sentences
+from autodistill_rfdetr_seg.evaluation.gold_sets import read_gold
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.perceptual_hash import nearest
+from autodistill_rfdetr_seg.labels.base_source import source_of
+from autodistill_rfdetr_seg.pipeline.stages import build_stage, label_stage
+from autodistill_rfdetr_seg.system.config_files import save_run_config
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 SIDE = 96
 
@@ -83,7 +87,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunFolder]:
     config, run = parse(config_of(root, [])), RunFolder(root / "run")
     label_stage(config, run, source_of(config), progress=False)
     build_stage(config, run, progress=False)
-    run.save_config(config)
+    save_run_config(run, config)
     return root, run
 
 
@@ -149,7 +153,7 @@ def test_frames_of_a_video_between_the_labelled_ones(tmp_path: Path) -> None:
     pytest.importorskip("av")
     from fractions import Fraction
 
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     frames = [np.roll(scene(3), 2 * at, 1) for at in range(24)]
     with VideoWriter(tmp_path / "clip.mp4", Fraction(12)) as writer:
@@ -195,7 +199,7 @@ def test_a_whole_evaluation_without_and_with_look_alikes(
     mixed = write_gold(tmp_path, saved_again(tmp_path, 2, 2))
     args = ["evaluate", str(run.root), "-q", "--gold", str(mixed)]
     assert main(["train", str(run.root), "-q"]) == 0
-    run.save_config(parse(config_of(root, [])))
+    save_run_config(run, parse(config_of(root, [])))
     assert main(args) == 0
     out = capsys.readouterr().out
     assert "2 held-out images" in out and "base, all images" in out

@@ -19,15 +19,16 @@ import torch
 from autodistill.detection import DetectionBaseModel
 from PIL import Image
 
-from autodistill_rfdetr_seg.bases import grounding_speed, hub
+from autodistill_rfdetr_seg.bases import hub
 from autodistill_rfdetr_seg.bases.grounded_sam_hf import GroundedSAMHF
-from autodistill_rfdetr_seg.bases.grounding_dino import GroundingDino
+from autodistill_rfdetr_seg.bases.grounding import grounding_cpu_speed as grounding_speed
+from autodistill_rfdetr_seg.bases.grounding.grounding_dino import GroundingDino
 from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
-from autodistill_rfdetr_seg.bases.segmenters import Sam, Sam2
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.labeling import read_account
+from autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters import Sam, Sam2
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError
+from autodistill_rfdetr_seg.labels.labeler import read_account
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
 EVERYTHING = {"box_threshold": 0.0, "text_threshold": 0.0}

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from autodistill_rfdetr_seg.image_names import KnownNames, earlier
+from autodistill_rfdetr_seg.images.image_names import KnownNames, earlier
 
 HASH = "0f3a9c1d2e4b5a69788796a5b4c3d2e1"
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError
-from autodistill_rfdetr_seg.images import decode, discover, image_id, open_image, open_rgb
+from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError
+from autodistill_rfdetr_seg.images.image_reader import decode, discover, image_id, open_image, open_rgb
 
 CORNERS = np.zeros((4, 6, 3), np.uint8)
 CORNERS[0, 0] = (255, 0, 0)
@@ -146,7 +146,7 @@ def test_a_chunk_that_says_it_is_large_gets_no_memory(tmp_path: Path) -> None:
 import re, sys
 import cv2, numpy as np
 from pathlib import Path
-from autodistill_rfdetr_seg.images import decode
+from autodistill_rfdetr_seg.images.image_reader import decode
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024

@@ -11,11 +11,12 @@ import pytest
 from conftest import disc
 from test_cli import label_args, photo
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.importing import import_labels
-from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.review.import_corrections import import_labels
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
 @pytest.fixture

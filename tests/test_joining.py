@@ -9,10 +9,10 @@ import pytest
 from test_cli import label_args, photo
 
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.dataset import read_index, split_of_content
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.joining import Part, join
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.dataset.dataset_index import read_index, split_of_content
+from autodistill_rfdetr_seg.dataset.dataset_joining import Part, join
 
 
 def run_of(folder: Path, sizes: range, *more: str) -> Path:

@@ -15,16 +15,18 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.cli import main
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.coco import validate
-from autodistill_rfdetr_seg.config import DatasetConfig, RefineConfig, SplitConfig
-from autodistill_rfdetr_seg.dataset import BuildOptions, build, read_dataset, split_of_content
-from autodistill_rfdetr_seg.errors import DataError, OutputExistsError, UsageError
-from autodistill_rfdetr_seg.images import discover, relative_paths
-from autodistill_rfdetr_seg.labeling import LabelSummary, label_images, read_account, read_failures
-from autodistill_rfdetr_seg.pipeline import label
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import DatasetConfig, RefineConfig, SplitConfig
+from autodistill_rfdetr_seg.core.errors import DataError, OutputExistsError, UsageError
+from autodistill_rfdetr_seg.dataset.builder import BuildOptions, build
+from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset, split_of_content
+from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.labeler import LabelSummary, label_images, read_account, read_failures
+from autodistill_rfdetr_seg.pipeline.runs import label
 
 
 class RedBase(DetectionBaseModel):
@@ -400,10 +402,10 @@ def test_deciding_again_loads_neither_base_nor_torch(folder: Path, tmp_path: Pat
     assert main(command) == 0
     base.write_text("raise SystemExit('the base was loaded')\n")
     code = (
-        "import sys; from autodistill_rfdetr_seg.cli import main; "
+        "import sys; from autodistill_rfdetr_seg.cli.command_line import main; "
         f"code = main(['build', {str(run)!r}, '--confidence', '0.9', '-q']); "
         "print(code, sorted({'torch', 'autodistill', 'supervision', 'transformers', 'rfdetr', 'own_base',"
-        "'autodistill_rfdetr_seg.bases.threshold', 'cv2'} & set(sys.modules)))"
+        "'autodistill_rfdetr_seg.bases.threshold.threshold_base', 'cv2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"

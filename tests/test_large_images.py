@@ -12,10 +12,10 @@ import yaml
 from lamps import arguments, finish, here
 from PIL import Image
 
-from autodistill_rfdetr_seg import images
-from autodistill_rfdetr_seg.config import InputsConfig
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.images import allow_megapixels, most_bytes, open_rgb
+from autodistill_rfdetr_seg.core.config import InputsConfig
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.images import image_reader as images
+from autodistill_rfdetr_seg.images.image_reader import allow_megapixels, most_bytes, open_rgb
 
 LARGE = 96 * 112  # pixels, where the others have 2,688
 LARGEST = "aerial.png"

@@ -13,10 +13,10 @@ from PIL import Image
 from test_readers import ANNOTATIONS, edit, objects
 
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError
-from autodistill_rfdetr_seg.inputs import find_images
+from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError
 from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
-from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.readers.image_sources import find_images
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
 
 def renamed(root: Path, name: str) -> Path:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco_mask
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.records import Rle
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Rle
 
 MASKS = hnp.arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)))
 

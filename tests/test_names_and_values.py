@@ -11,12 +11,12 @@ import yaml
 from lamps import here
 from test_cli import photo
 
-from autodistill_rfdetr_seg.cli import build_parser
-from autodistill_rfdetr_seg.cli_options import ontology, overrides, pairs
-from autodistill_rfdetr_seg.config import parse
-from autodistill_rfdetr_seg.errors import UsageError
-from autodistill_rfdetr_seg.pipeline import label
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.cli.command_line import build_parser
+from autodistill_rfdetr_seg.cli.option_flags import ontology, overrides, pairs
+from autodistill_rfdetr_seg.core.config import parse
+from autodistill_rfdetr_seg.core.errors import UsageError
+from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.pipeline.runs import label
 
 
 def parsed(*arguments: str) -> dict[str, object]:

@@ -13,13 +13,14 @@ import pytest
 import tiny_onnx
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.bases.contract import Masks
-from autodistill_rfdetr_seg.bases.onnx_sam import OnnxSam
 from autodistill_rfdetr_seg.bases.registry import create_segmenter, find_segmenter, identity_of
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, DependencyError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.images import open_rgb
+from autodistill_rfdetr_seg.bases.segmenters.onnx_sam import OnnxSam
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError
+from autodistill_rfdetr_seg.images.image_reader import open_rgb
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -282,7 +283,7 @@ def test_the_example_s_detector_equals_the_teacher(monkeypatch: pytest.MonkeyPat
 
     from autodistill.detection import CaptionOntology
 
-    from autodistill_rfdetr_seg.bases.boxes import SegmentedBase
+    from autodistill_rfdetr_seg.bases.detector_and_segmenter import SegmentedBase
 
     monkeypatch.syspath_prepend(str(SHARED / "baselines"))
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "examples"))

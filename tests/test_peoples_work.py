@@ -13,10 +13,11 @@ from conftest import disc
 from lamps import BASE, arguments, here, scene
 from test_cli import label_args, photo
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.coco.segmentation import to_polygons
-from autodistill_rfdetr_seg.files import read_json
-from autodistill_rfdetr_seg.records import SPLITS, Rle
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import SPLITS, Rle
+from autodistill_rfdetr_seg.system.files import read_json
 
 MINE = disc(64, 64, 30, 30, 9)
 NAME = "9.png"

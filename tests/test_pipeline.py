@@ -15,17 +15,20 @@ from conftest import disc
 from PIL import Image
 from test_cli import photo
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import parse
-from autodistill_rfdetr_seg.errors import DataError, GateError, UsageError
-from autodistill_rfdetr_seg.files import fingerprint
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.pipeline import check_gates
-from autodistill_rfdetr_seg.pipeline import run as whole_run
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.scoring import read_gold
-from autodistill_rfdetr_seg.stages import RunFolder, build_stage, label_stage, source_of
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import parse
+from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.evaluation.model_scores import read_gold
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.labels.base_source import source_of
+from autodistill_rfdetr_seg.pipeline.runs import check_gates
+from autodistill_rfdetr_seg.pipeline.runs import run as whole_run
+from autodistill_rfdetr_seg.pipeline.stages import build_stage, label_stage
+from autodistill_rfdetr_seg.system.files import fingerprint
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 TINY: dict[str, Any] = {
     "size": "nano",
@@ -174,7 +177,7 @@ def test_predict_a_folder_and_an_image(finished: Path, tmp_path: Path, capsys: p
 @pytest.mark.train
 def test_predict_a_video(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("av")
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     photo(tmp_path / "a.png")
     with VideoWriter(tmp_path / "clip.mp4", Fraction(5)) as writer:
@@ -282,7 +285,7 @@ def test_a_gate_that_names_no_metric_is_refused_before_the_run(tmp_path: Path, g
 
 
 def test_pipelines_in_the_repository_are_valid() -> None:
-    from autodistill_rfdetr_seg.config import load
+    from autodistill_rfdetr_seg.system.config_files import load
 
     found = sorted((Path(__file__).resolve().parents[1] / "pipelines").glob("*.yaml"))
     assert found

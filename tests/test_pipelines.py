@@ -19,15 +19,16 @@ from PIL import Image
 from test_cli import photo
 from test_pipeline import TINY, config_of, scenes, written
 
-from autodistill_rfdetr_seg import coco, masks
+from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.bases.registry import find_base
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import load
-from autodistill_rfdetr_seg.files import read_json
-from autodistill_rfdetr_seg.images import file_sha256, open_image
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.stages import RunFolder
-from autodistill_rfdetr_seg.target import vendor
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_image
+from autodistill_rfdetr_seg.system.config_files import load, read_run_config
+from autodistill_rfdetr_seg.system.files import read_json
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from autodistill_rfdetr_seg.targets import vendor
 
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 pytestmark = pytest.mark.train
@@ -67,7 +68,7 @@ def boxes(run: Path, split: str) -> dict[str, list[tuple[float, ...]]]:
 
 def test_video(tmp_path: Path) -> None:
     pytest.importorskip("av")
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     with VideoWriter(tmp_path / "belt.mp4", Fraction(10)) as writer:
         for at in range(100):
@@ -161,7 +162,7 @@ def test_fixed_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip(package)
     import tiny_onnx
 
-    from autodistill_rfdetr_seg.video_writer import VideoWriter
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 
     with VideoWriter(tmp_path / "bottles.mp4", Fraction(10)) as writer:
         for at in range(40):
@@ -273,7 +274,7 @@ def test_self_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert module.main([*args, "--look"]) == 0
     labelled = RunFolder(out / "round-2" / "labelled")
     assert not (out / "round-2" / "training").exists() and f"look at {labelled.root}" in capsys.readouterr().out
-    assert labelled.config().base.stability and labelled.config().ontology == {"square": "square"}
+    assert read_run_config(labelled).base.stability and read_run_config(labelled).ontology == {"square": "square"}
     data = json.loads((labelled.dataset / "train" / coco.ANNOTATIONS).read_text())
     assert data["annotations"] == [] and len(data["images"]) == 4
     rle = masks.encode(np.pad(np.ones((20, 16), bool), ((30, 14), (30, 18))))

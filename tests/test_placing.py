@@ -16,11 +16,11 @@ from test_cli import label_args, photo
 from test_peoples_work import annotation, rows_of
 
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.importing import ImportSummary, import_labels
-from autodistill_rfdetr_seg.placing import original_names
-from autodistill_rfdetr_seg.stages import RunFolder
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.review.import_corrections import ImportSummary, import_labels
+from autodistill_rfdetr_seg.review.match_images import original_names
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 HASH = "0f3a9c1d2e4b5a69788796a5b4c3d2e1"
 MINE = disc(64, 64, 30, 30, 9)

@@ -20,8 +20,8 @@ from PIL import Image
 from test_target import draw
 
 from autodistill_rfdetr_seg import coco, predict_images
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import AutodistillSegError, UsageError
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import AutodistillSegError, UsageError
 
 
 class Reds:

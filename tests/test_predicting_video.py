@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from autodistill_rfdetr_seg import predicting_video
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError, DependencyError, MissingInputError, OutputExistsError, UsageError
-from autodistill_rfdetr_seg.predicting_video import predict_video
-from autodistill_rfdetr_seg.records import Rle
-from autodistill_rfdetr_seg.video_frames import Frame, frames
-from autodistill_rfdetr_seg.video_writer import VideoWriter
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import (
+    DataError,
+    DependencyError,
+    MissingInputError,
+    OutputExistsError,
+    UsageError,
+)
+from autodistill_rfdetr_seg.core.types import Rle
+from autodistill_rfdetr_seg.images.video_frames import Frame, frames
+from autodistill_rfdetr_seg.images.video_writer import VideoWriter
+from autodistill_rfdetr_seg.predict import video_prediction as predicting_video
+from autodistill_rfdetr_seg.predict.video_prediction import predict_video
 
 av = pytest.importorskip("av")
 HEIGHT, WIDTH = 64, 97

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 from test_target import TINY, write_coco
 
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError, UsageError
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, memory, vendor
-from autodistill_rfdetr_seg.target.data import find_dataset, survey
-from autodistill_rfdetr_seg.target.memory import GB, Shape
-from autodistill_rfdetr_seg.target.preflight import Finding, Plan, preflight
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import DataError, UsageError
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, vendor
+from autodistill_rfdetr_seg.targets.training import memory_estimate as memory
+from autodistill_rfdetr_seg.targets.training.memory_estimate import GB, Shape
+from autodistill_rfdetr_seg.targets.training.preflight import Finding, Plan, preflight
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey
 
 # Of the published table: millions of parameters, input pixels; and what building each here gives.
 PUBLISHED = {

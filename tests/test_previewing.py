@@ -12,17 +12,17 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections, disc
 from PIL import Image
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.bases.source import BaseSource
-from autodistill_rfdetr_seg.config import PipelineConfig, parse
-from autodistill_rfdetr_seg.costs import Memory
-from autodistill_rfdetr_seg.errors import DataError, UsageError
-from autodistill_rfdetr_seg.images import discover, relative_paths
-from autodistill_rfdetr_seg.labeling import label_images
-from autodistill_rfdetr_seg.planning import Forecast, forecast_text, plan
-from autodistill_rfdetr_seg.previewing import Item, choose, preview
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImageRecord, Instance, Rejected
-from autodistill_rfdetr_seg.report.sheet import draw_dropped
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import PipelineConfig, parse
+from autodistill_rfdetr_seg.core.errors import DataError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImageRecord, Instance, Rejected
+from autodistill_rfdetr_seg.drawing.contact_sheet import draw_dropped
+from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.labeler import label_images
+from autodistill_rfdetr_seg.pipeline.labeling_costs import Memory
+from autodistill_rfdetr_seg.pipeline.labeling_plan import Forecast, forecast_text, plan
+from autodistill_rfdetr_seg.review.label_preview import Item, choose, preview
 
 
 class Discs(DetectionBaseModel):
@@ -187,7 +187,7 @@ def test_plan_scales_with_pixels_and_reuses_what_is_stored(images: Path, tmp_pat
 
 
 def test_plan_of_disk_is_what_the_build_writes(tmp_path: Path) -> None:
-    from autodistill_rfdetr_seg.pipeline import label
+    from autodistill_rfdetr_seg.pipeline.runs import label
 
     for at in range(8):
         image(tmp_path / "images" / f"{at}.png", 3, mode="RGBA" if at % 2 else "RGB", size=128, blue=at)
@@ -255,7 +255,7 @@ def test_one_image_has_no_interval(images: Path, tmp_path: Path) -> None:
 
 
 def test_labels_without_an_image_are_no_sheet(tmp_path: Path) -> None:
-    from autodistill_rfdetr_seg.report.sheet import SheetImage, SheetText, write_sheet
+    from autodistill_rfdetr_seg.drawing.contact_sheet import SheetImage, SheetText, write_sheet
 
     labels = ImageLabels(ImageRecord("0" * 16, "gone.png", 4, 4, "0" * 64), ())
     with pytest.raises(DataError, match=r"gone\.png"):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from test_target import TINY, draw
 
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, checkpoint_of
-from autodistill_rfdetr_seg.target.vendor import quiet
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, checkpoint_of
+from autodistill_rfdetr_seg.targets.vendor import quiet
 
 WORKERS = 4
 

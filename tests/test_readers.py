@@ -18,16 +18,17 @@ import pytest
 from PIL import Image
 from test_target import TINY
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError, OutputExistsError
-from autodistill_rfdetr_seg.machine import same_disk
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError, OutputExistsError
+from autodistill_rfdetr_seg.core.types import GroundTruth
 from autodistill_rfdetr_seg.readers import read_gold, read_source, repair
-from autodistill_rfdetr_seg.records import GroundTruth
-from autodistill_rfdetr_seg.target import RFDETRSegNano
-from autodistill_rfdetr_seg.target.data import find_dataset
-from autodistill_rfdetr_seg.target.folder import read_class_names
-from autodistill_rfdetr_seg.target.parity import find_samples
+from autodistill_rfdetr_seg.system.machine import same_disk
+from autodistill_rfdetr_seg.targets import RFDETRSegNano
+from autodistill_rfdetr_seg.targets.export.export_parity import find_samples
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
+from autodistill_rfdetr_seg.targets.training.training_folder import read_class_names
 
 ANNOTATIONS = "_annotations.coco.json"
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from conftest import disc
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.config import RefineConfig
-from autodistill_rfdetr_seg.errors import UnknownNameError
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImageRecord, Instance
-from autodistill_rfdetr_seg.refine import refine
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import RefineConfig
+from autodistill_rfdetr_seg.core.errors import UnknownNameError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImageRecord, Instance
+from autodistill_rfdetr_seg.dataset.refine import refine
 
 CLASSES = Classes(("bolt", "nut"), (("a bolt", 0), ("a nut", 1)))
 OFF = {"nms_iou": None, "nms_iom": None, "agnostic_nms_iou": None}

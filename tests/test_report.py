@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from report_data import EVIL_CLASS, EVIL_IMAGE, page_data, square
 
-from autodistill_rfdetr_seg.records import Instance
+from autodistill_rfdetr_seg.core.types import Instance
 from autodistill_rfdetr_seg.report import PageData, Pair, Sample, write_page
 from autodistill_rfdetr_seg.report.charts import BOTTOM, LEFT, TOP, histogram, pr_chart
-from autodistill_rfdetr_seg.report.words import (
+from autodistill_rfdetr_seg.report.report_text import (
     difference,
     headline,
     known,

@@ -8,11 +8,17 @@ import pytest
 from PIL import Image
 from report_data import square
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.records import Classes, Instance, TruthInstance
-from autodistill_rfdetr_seg.report import contact_sheet, draw_instances, side_by_side
-from autodistill_rfdetr_seg.report.labels import fit, free_place, picture_name
-from autodistill_rfdetr_seg.report.pictures import FILL, class_colour, data_uri
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Classes, Instance, TruthInstance
+from autodistill_rfdetr_seg.drawing.label_text import fit, free_place, picture_name
+from autodistill_rfdetr_seg.drawing.overlays import (
+    FILL,
+    class_colour,
+    contact_sheet,
+    data_uri,
+    draw_instances,
+    side_by_side,
+)
 
 CLASSES = Classes(("dog", "cat"))
 

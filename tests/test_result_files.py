@@ -16,10 +16,18 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from test_evaluation import NAMES, same, theirs_evaluated
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.errors import DataError
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.core.types import (
+    Classes,
+    GroundTruth,
+    ImagePredictions,
+    Instance,
+    TruthImage,
+    TruthInstance,
+)
 from autodistill_rfdetr_seg.evaluation import evaluate
-from autodistill_rfdetr_seg.records import Classes, GroundTruth, ImagePredictions, Instance, TruthImage, TruthInstance
 
 SIDE = 40
 

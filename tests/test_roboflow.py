@@ -21,14 +21,15 @@ from fake_roboflow import DROP, KEY, Fake, Request, serving
 from PIL import Image
 from test_target import QUICK, TINY, write_coco
 
-from autodistill_rfdetr_seg import coco, masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import RemoteError, UsageError
-from autodistill_rfdetr_seg.files import write_json
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import RemoteError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
+from autodistill_rfdetr_seg.images.image_reader import open_image
 from autodistill_rfdetr_seg.roboflow_api import EndpointModel, calls, cloud, deploying, keys, pushing, sdk
-from autodistill_rfdetr_seg.target import RFDETRSegNano
+from autodistill_rfdetr_seg.system.files import write_json
+from autodistill_rfdetr_seg.targets import RFDETRSegNano
 
 HEIGHT, WIDTH = 60, 80
 CLASSES = Classes(("washer", "bolt"))

@@ -14,8 +14,8 @@ from tiny_sam3 import PROMPTS, ontology, save_model
 
 from autodistill_rfdetr_seg.bases.registry import create_base, find_base, identity_of
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
-from autodistill_rfdetr_seg.errors import BaseModelError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.records import Classes
+from autodistill_rfdetr_seg.core.errors import BaseModelError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes
 
 RNG = np.random.default_rng(5)
 IMAGES = [

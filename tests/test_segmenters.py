@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tiny_sam
 
-from autodistill_rfdetr_seg.bases import box_segmenter, hub
+from autodistill_rfdetr_seg.bases import hub
 from autodistill_rfdetr_seg.bases.contract import Masks
 from autodistill_rfdetr_seg.bases.registry import SEGMENTERS, create_segmenter, find_segmenter, identity_of
-from autodistill_rfdetr_seg.errors import BaseModelError, MissingInputError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.bases.segmenters import box_segmenter
+from autodistill_rfdetr_seg.core.errors import BaseModelError, MissingInputError, UnknownNameError, UsageError
 
 KINDS = ("sam", "sam-hq", "sam2")
 SIZES = ((90, 120), (150, 70), (90, 120), (128, 128))

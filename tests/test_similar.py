@@ -7,9 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from autodistill_rfdetr_seg.errors import UsageError
-from autodistill_rfdetr_seg.images import RgbImage, open_rgb
-from autodistill_rfdetr_seg.similar import _bit_count, groups, near_duplicates, perceptual_hash, stretches
+from autodistill_rfdetr_seg.core.errors import UsageError
+from autodistill_rfdetr_seg.images.image_reader import RgbImage, open_rgb
+from autodistill_rfdetr_seg.images.perceptual_hash import (
+    _bit_count,
+    groups,
+    near_duplicates,
+    perceptual_hash,
+    stretches,
+)
 
 
 def differing(first: int | None, second: int | None) -> int:

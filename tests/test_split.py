@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from autodistill_rfdetr_seg.split import assign
+from autodistill_rfdetr_seg.dataset.split_assignment import assign
 
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}
 

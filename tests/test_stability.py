@@ -15,18 +15,19 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from conftest import detections
 from PIL import Image
 
-from autodistill_rfdetr_seg import coco, label, masks
+from autodistill_rfdetr_seg import coco, label
 from autodistill_rfdetr_seg.bases import stability
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.contract import Masks
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import RefineConfig
-from autodistill_rfdetr_seg.dataset import read_index
-from autodistill_rfdetr_seg.labeling import read_account
-from autodistill_rfdetr_seg.records import Classes, ImageLabels, ImageRecord, Instance
-from autodistill_rfdetr_seg.refine import refine
-from autodistill_rfdetr_seg.reviewing import ranking
-from autodistill_rfdetr_seg.store import LabelStore
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import RefineConfig
+from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImageRecord, Instance
+from autodistill_rfdetr_seg.dataset.dataset_index import read_index
+from autodistill_rfdetr_seg.dataset.refine import refine
+from autodistill_rfdetr_seg.labels.label_store import LabelStore
+from autodistill_rfdetr_seg.labels.labeler import read_account
+from autodistill_rfdetr_seg.review.review_order import ranking
 
 SHAPE = (48, 64)
 BGR_RED = (0, 0, 200)

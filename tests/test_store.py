@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from conftest import disc
 
-from autodistill_rfdetr_seg import masks, store
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.records import Classes, ImageRecord, Instance
-from autodistill_rfdetr_seg.store import LabelStore, Provenance, StoredLabels
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.core.types import Classes, ImageRecord, Instance
+from autodistill_rfdetr_seg.labels import label_store as store
+from autodistill_rfdetr_seg.labels.label_store import LabelStore, Provenance, StoredLabels
 
 MADE = Provenance("threshold", {"opening": 3}, ("bright", "red"), {"python": "3"})
 

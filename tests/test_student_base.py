@@ -15,12 +15,13 @@ from test_target import draw
 
 from autodistill_rfdetr_seg import label
 from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.config import BaseConfig, load
-from autodistill_rfdetr_seg.errors import MissingInputError, TrainingError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.target import RFDETRSeg
-from autodistill_rfdetr_seg.target.as_base import StudentBase
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.config import BaseConfig
+from autodistill_rfdetr_seg.core.errors import MissingInputError, TrainingError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.images.image_reader import file_sha256
+from autodistill_rfdetr_seg.system.config_files import load
+from autodistill_rfdetr_seg.targets import RFDETRSeg
+from autodistill_rfdetr_seg.targets.student_base import StudentBase
 
 pytestmark = pytest.mark.train
 RULES = ("nms_iou", "nms_iom", "agnostic_nms_iou")

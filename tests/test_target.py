@@ -22,8 +22,8 @@ import supervision as sv
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 from PIL import Image
 
-from autodistill_rfdetr_seg.config import TargetConfig
-from autodistill_rfdetr_seg.errors import (
+from autodistill_rfdetr_seg.core.config import TargetConfig
+from autodistill_rfdetr_seg.core.errors import (
     DataError,
     DependencyError,
     MissingInputError,
@@ -32,16 +32,9 @@ from autodistill_rfdetr_seg.errors import (
     UnknownNameError,
     UsageError,
 )
-from autodistill_rfdetr_seg.records import Classes, SegDataset
-from autodistill_rfdetr_seg.target import (
-    RFDETRSeg,
-    RFDETRSeg2XLarge,
-    RFDETRSegNano,
-    RFDETRSegSmall,
-    read_run,
-    vendor,
-)
-from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.core.types import Classes, SegDataset
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSeg2XLarge, RFDETRSegNano, RFDETRSegSmall, read_run, vendor
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
 WIDTH, HEIGHT = 96, 72
 SQUARE = (220, 30, 30)
@@ -204,7 +197,7 @@ def test_importing_needs_no_rfdetr_and_using_says_that_it_is_missing() -> None:
     code = """
 import sys
 sys.modules["rfdetr"] = None
-from autodistill_rfdetr_seg.target import RFDETRSegNano
+from autodistill_rfdetr_seg.targets import RFDETRSegNano
 target = RFDETRSegNano()
 try:
     RFDETRSegNano(resolution=96)

@@ -11,8 +11,8 @@ from PIL import Image
 from test_target import write_coco
 
 from autodistill_rfdetr_seg import RFDETRSeg, evaluate_model, predict_images
-from autodistill_rfdetr_seg.errors import UnknownNameError
-from autodistill_rfdetr_seg.target import checkpoint_of
+from autodistill_rfdetr_seg.core.errors import UnknownNameError
+from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 @pytest.mark.train

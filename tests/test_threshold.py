@@ -11,8 +11,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from autodistill_rfdetr_seg.bases.threshold import ThresholdBase, parse_prompt
-from autodistill_rfdetr_seg.errors import DataError, UnknownNameError, UsageError
+from autodistill_rfdetr_seg.bases.threshold.threshold_base import ThresholdBase, parse_prompt
+from autodistill_rfdetr_seg.core.errors import DataError, UnknownNameError, UsageError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 COLOURS = {"red": (40, 45, 190), "green": (60, 150, 40), "blue": (190, 80, 40)}  # BGR of the painted parts
@@ -318,12 +318,12 @@ def test_a_large_image_is_learnt_from_in_strips_and_samples(monkeypatch: pytest.
     image = light(scene)
     base = ThresholdBase({"red": "washer", "bright": "light", "green": "bar"})
     expected = base.predict(image)
-    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold_search._STRIP", 10_000)
+    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold.threshold_search._STRIP", 10_000)
     within = base.within_image(image)
     found = within.predict((0, 0, 256, 256))
     assert (expected.class_id == 1).sum() == 2 and (expected.class_id == 2).sum() == 4
     assert np.array_equal(found.mask, expected.mask) and np.array_equal(found.confidence, expected.confidence)
-    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold_search._SAMPLED", 8000)
+    monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold.threshold_search._SAMPLED", 8000)
     every, third = within._learnt, base.within_image(image)._learnt
     assert list(third.colours.steps) == list(every.colours.steps) == [2]
     assert third.colours.steps[2] == pytest.approx(every.colours.steps[2], rel=0.1)

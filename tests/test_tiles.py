@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.bases import BaseAdapter, create_base
-from autodistill_rfdetr_seg.bases.tiles import ask_in_tiles, paste, tile_windows
-from autodistill_rfdetr_seg.errors import UsageError
-from autodistill_rfdetr_seg.evaluation import evaluate
-from autodistill_rfdetr_seg.images import open_rgb
-from autodistill_rfdetr_seg.records import (
+from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
+from autodistill_rfdetr_seg.bases.registry import create_base
+from autodistill_rfdetr_seg.bases.tiling import ask_in_tiles, paste, tile_windows
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import UsageError
+from autodistill_rfdetr_seg.core.types import (
     Classes,
     GroundTruth,
     ImagePredictions,
@@ -29,6 +28,8 @@ from autodistill_rfdetr_seg.records import (
     TruthImage,
     TruthInstance,
 )
+from autodistill_rfdetr_seg.evaluation import evaluate
+from autodistill_rfdetr_seg.images.image_reader import open_rgb
 
 MUSHROOMS = Path(__file__).resolve().parents[2] / "shared" / "data" / "mushrooms"
 CLASSES = Classes.from_ontology({"bright": "mushroom"})

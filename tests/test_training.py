@@ -16,13 +16,15 @@ import pytest
 from lamps import here
 from test_target import QUICK, TINY, write_coco
 
-from autodistill_rfdetr_seg.config import PipelineConfig
-from autodistill_rfdetr_seg.dataset import annotations_fingerprint, read_dataset
-from autodistill_rfdetr_seg.errors import DependencyError, TrainingError, UsageError
-from autodistill_rfdetr_seg.records import Classes, SegDataset
-from autodistill_rfdetr_seg.stages import RunFolder
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, fitting, read_provenance, read_run, vendor
-from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.core.config import PipelineConfig
+from autodistill_rfdetr_seg.core.errors import DependencyError, TrainingError, UsageError
+from autodistill_rfdetr_seg.core.types import Classes, SegDataset
+from autodistill_rfdetr_seg.dataset.dataset_index import annotations_fingerprint, read_dataset
+from autodistill_rfdetr_seg.system.config_files import save_run_config
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
+from autodistill_rfdetr_seg.targets.training import trainer as fitting
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
 pytestmark = pytest.mark.train
 
@@ -57,7 +59,7 @@ def run_folder(root: Path, coco: Path, **target: Any) -> RunFolder:
     """RUN as `label` and `build` leave it, its options in pipeline.yaml."""
     run = RunFolder(root)
     config = {"images": str(root), "ontology": {"red": "bee"}, "target": target}
-    run.save_config(PipelineConfig.model_validate(config))
+    save_run_config(run, PipelineConfig.model_validate(config))
     shutil.copytree(coco, run.dataset)
     index = {"classes": ["ant", "bee"], "counts": {}, "fingerprint": annotations_fingerprint(coco), "kept": 6}
     (run.dataset / "dataset.json").write_text(json.dumps(index))
@@ -129,8 +131,8 @@ def test_two_devices_share_an_epoch_in_processes_of_their_own(tmp_path: Path) ->
 
 
 def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Path) -> None:
-    from autodistill_rfdetr_seg.target import launching
-    from autodistill_rfdetr_seg.target.fitting import Work
+    from autodistill_rfdetr_seg.targets.training import device_launcher as launching
+    from autodistill_rfdetr_seg.targets.training.trainer import Work
 
     options = {"seed": 0, "dataset_dir": str(tmp_path / "gone"), "dataset_file": "roboflow", "devices": 2}
     with pytest.raises(TrainingError, match=r"Training failed: .*gone"):

@@ -17,13 +17,21 @@ from lamps import begin, here
 from test_target import QUICK, TINY, write_coco
 from test_training import run_folder
 
-from autodistill_rfdetr_seg import cli, commands
-from autodistill_rfdetr_seg.errors import DataError, MissingInputError, OutputExistsError, TrainingError, UsageError
-from autodistill_rfdetr_seg.files import locked
-from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.stages import RunFolder
-from autodistill_rfdetr_seg.target import RFDETRSeg, RFDETRSegNano, read_run
-from autodistill_rfdetr_seg.target.folder import publish
+from autodistill_rfdetr_seg.cli import command_line as cli
+from autodistill_rfdetr_seg.cli import commands
+from autodistill_rfdetr_seg.core.errors import (
+    DataError,
+    MissingInputError,
+    OutputExistsError,
+    TrainingError,
+    UsageError,
+)
+from autodistill_rfdetr_seg.images.image_reader import file_sha256
+from autodistill_rfdetr_seg.system.config_files import read_run_config
+from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_run
+from autodistill_rfdetr_seg.targets.training.training_folder import publish
 
 pytestmark = pytest.mark.train
 
@@ -117,7 +125,7 @@ def test_a_training_may_start_from_the_model_that_it_replaces(run: RunFolder) ->
     code, _, err = here(["train", str(run.root), "--set", f"target.model.pretrain_weights={start}"])
     assert code == 0, err
     assert read_run(run.training).checkpoint_sha256 == file_sha256(start) != old
-    assert run.config().target.model["pretrain_weights"] == str(start)
+    assert read_run_config(run).target.model["pretrain_weights"] == str(start)
     assert {path.name for path in run.training.iterdir()} == {"checkpoint_best_total.pth", "inputs.json",
                                                              "metrics.csv", "run.json"}  # fmt: skip
 
@@ -162,7 +170,7 @@ def test_other_people_s_weights_are_never_touched(coco: Path, tmp_path: Path) ->
 def test_a_killed_training_of_a_run_goes_on_with_its_options(run: RunFolder) -> None:
     old = read_run(run.training)
     end_after_an_epoch(["train", str(run.root), "--epochs", "3", "--seed", "9"], run.training, signal.SIGKILL)
-    assert run.config().target.epochs == 3 and run.config().target.seed == 9
+    assert read_run_config(run).target.epochs == 3 and read_run_config(run).target.seed == 9
     # Until the new model is whole, the old one is the run's.
     assert read_run(run.training) == old and file_sha256(old.checkpoint) == old.checkpoint_sha256
     other = RunFolder(run.root.parent / "other")
@@ -218,7 +226,7 @@ def test_a_kill_between_two_renames_at_the_end_is_made_good(run: RunFolder) -> N
 def test_two_trainings_of_one_run_do_not_meet(run: RunFolder, coco: Path, tmp_path: Path) -> None:
     with locked(run.root):
         code, _, err = here(["train", str(run.root), "--seed", "5"])
-    assert code == 1 and "Another process is writing" in err and run.config().target.seed == 0
+    assert code == 1 and "Another process is writing" in err and read_run_config(run).target.seed == 0
     output = tmp_path / "out"
     with locked(output / "unfinished"), pytest.raises(DataError, match="Another process"):
         RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=output, resume=True, **QUICK)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autodistill_rfdetr_seg.config import load, parse_ontology
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.files import read_user_text
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.system.config_files import load, parse_ontology
+from autodistill_rfdetr_seg.system.files import read_user_text
 
 TEXT = "ложка/фото 1.jpg\n图片.png\na.png\n"
 MARKED = {

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from autodistill_rfdetr_seg.errors import DataError, DependencyError
-from autodistill_rfdetr_seg.images import open_rgb
-from autodistill_rfdetr_seg.predicting_video import predict_video
-from autodistill_rfdetr_seg.tracking import Tracker
-from autodistill_rfdetr_seg.video import extract_frames
-from autodistill_rfdetr_seg.video_frames import frames, timing_of
-from autodistill_rfdetr_seg.video_times import Clock, usual_step
-from autodistill_rfdetr_seg.video_writer import VideoWriter
+from autodistill_rfdetr_seg.core.errors import DataError, DependencyError
+from autodistill_rfdetr_seg.images.frame_files import extract_frames
+from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.images.video_frames import frames, timing_of
+from autodistill_rfdetr_seg.images.video_times import Clock, usual_step
+from autodistill_rfdetr_seg.images.video_writer import VideoWriter
+from autodistill_rfdetr_seg.predict.tracking import Tracker
+from autodistill_rfdetr_seg.predict.video_prediction import predict_video
 
 av = pytest.importorskip("av")
 HEIGHT, WIDTH, SIDE = 64, 96, 16
@@ -300,7 +300,7 @@ def test_a_tracker_that_takes_no_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_what_is_written_plays_as_far_as_it_came(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from autodistill_rfdetr_seg import video_writer
+    from autodistill_rfdetr_seg.images import video_writer
 
     monkeypatch.setattr(video_writer, "_CODECS", {codec: video_writer._CODECS[codec]})
     path = tmp_path / "clip.mp4"

@@ -12,15 +12,16 @@ from lamps import arguments, here, scene
 from PIL import Image
 from test_predicting import Reds
 
-from autodistill_rfdetr_seg import coco, masks, predict_images
+from autodistill_rfdetr_seg import coco, predict_images
 from autodistill_rfdetr_seg.coco import segmentation
-from autodistill_rfdetr_seg.errors import DataError
-from autodistill_rfdetr_seg.images import open_image
-from autodistill_rfdetr_seg.masks import MAX_SIDE
-from autodistill_rfdetr_seg.predicting_video import predict_video
-from autodistill_rfdetr_seg.records import SPLITS, ImageRecord, Instance
-from autodistill_rfdetr_seg.store import LabelStore, Provenance, StoredLabels
-from autodistill_rfdetr_seg.video import extract_frames
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.core.masks import MAX_SIDE
+from autodistill_rfdetr_seg.core.types import SPLITS, ImageRecord, Instance
+from autodistill_rfdetr_seg.images.frame_files import extract_frames
+from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.labels.label_store import LabelStore, Provenance, StoredLabels
+from autodistill_rfdetr_seg.predict.video_prediction import predict_video
 
 WIDE = "wide.png"
 TOLD = rf"is {MAX_SIDE + 1}x16 pixels, and masks in COCO files have sides of at most {MAX_SIDE}: cut it"

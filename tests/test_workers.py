@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from lamps import BASE, annotations, arguments, scene
 
-from autodistill_rfdetr_seg.cli import main
-from autodistill_rfdetr_seg.errors import BaseModelError, DataError
-from autodistill_rfdetr_seg.files import locked
-from autodistill_rfdetr_seg.labeling import in_share, read_failures
+from autodistill_rfdetr_seg.cli.command_line import main
+from autodistill_rfdetr_seg.core.errors import BaseModelError, DataError
+from autodistill_rfdetr_seg.labels.labeler import in_share, read_failures
+from autodistill_rfdetr_seg.system.files import locked
 
 
 def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_shares_cover_everything_once() -> None:
 
 
 def test_a_second_writer_is_refused_and_a_crash_leaves_no_lock(tmp_path: Path) -> None:
-    code = "from autodistill_rfdetr_seg.files import locked; from pathlib import Path; import sys, time\n"
+    code = "from autodistill_rfdetr_seg.system.files import locked; from pathlib import Path; import sys, time\n"
     hold = code + f"with locked(Path({str(tmp_path)!r})):\n  print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
@@ -156,8 +156,8 @@ def test_a_damaged_shard_is_put_aside_and_its_images_are_labelled_again(photos: 
 
 
 def test_errors_reach_the_parent_whole() -> None:
-    from autodistill_rfdetr_seg.bases.workers import _sendable
-    from autodistill_rfdetr_seg.errors import UnknownNameError
+    from autodistill_rfdetr_seg.core.errors import UnknownNameError
+    from autodistill_rfdetr_seg.labels.worker_labeling import _sendable
 
     sent = _sendable(UnknownNameError("prompt", "redd", ["red"]))
     assert isinstance(sent, BaseModelError)

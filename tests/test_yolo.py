@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autodistill_rfdetr_seg import masks
-from autodistill_rfdetr_seg.coco.problem import Problem
+from autodistill_rfdetr_seg.coco.problems import Problem
 from autodistill_rfdetr_seg.coco.segmentation import parse
-from autodistill_rfdetr_seg.errors import AutodistillSegError, DataError, MissingInputError, TrainingError
-from autodistill_rfdetr_seg.images import image_size, open_rgb
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, MissingInputError, TrainingError
+from autodistill_rfdetr_seg.core.types import GroundTruth
+from autodistill_rfdetr_seg.images.image_reader import image_size, open_rgb
 from autodistill_rfdetr_seg.readers import repair
 from autodistill_rfdetr_seg.readers.yolo import find_data_yaml, read_yolo
-from autodistill_rfdetr_seg.records import GroundTruth
-from autodistill_rfdetr_seg.target.data import find_dataset
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
 HEIGHT, WIDTH = 120, 160
 COUNTS = {"train": 4, "valid": 2}

@@ -8,8 +8,8 @@ from typing import Any
 
 from test_target import QUICK, TINY, write_coco
 
-from autodistill_rfdetr_seg.images import file_sha256
-from autodistill_rfdetr_seg.target import RFDETRSegNano, checkpoint_of
+from autodistill_rfdetr_seg.images.image_reader import file_sha256
+from autodistill_rfdetr_seg.targets import RFDETRSegNano, checkpoint_of
 
 
 def save_speaking(root: Path) -> Path:

@@ -1,6 +1,4 @@
-"""What labels: any autodistill `DetectionBaseModel`. `registry` knows names, `adapter` is the seam."""
-
-from .adapter import BaseAdapter
-from .registry import BASES, BaseEntry, create_base, register_base
-
-__all__ = ["BASES", "BaseAdapter", "BaseEntry", "create_base", "register_base"]
+"""Bases: the models that label. An image and an ontology come in, scored instances go out. `registry` knows the
+names, `adapter` makes one interface of every autodistill base, `contract` says what a base may offer. Called by
+`labels`, and by `evaluation` to score a base on gold images.
+"""

@@ -20,14 +20,14 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .. import masks
-from ..errors import AutodistillSegError, BaseModelError, UsageError
-from ..images import RgbImage, write_png
-from ..records import ImageRecord, Instance
+from ..core import masks
+from ..core.errors import AutodistillSegError, BaseModelError, UsageError
+from ..core.types import ImageRecord, Instance
+from ..images.image_reader import RgbImage, write_png
 from .contract import Boxes, Masks, answers_by_image
 from .registry import BASES, SEGMENTERS, ImageInput
 from .stability import ask_again
-from .tiles import Window, ask_in_tiles
+from .tiling import Window, ask_in_tiles
 
 # Images a batch for a base that takes batches and does not say how many it prefers.
 DEFAULT_BATCH = 8

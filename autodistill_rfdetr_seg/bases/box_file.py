@@ -13,14 +13,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from .. import coco, masks
-from ..coco import kinds
-from ..errors import DataError
-from ..files import fingerprint
+from .. import coco
+from ..coco import problem_kinds as kinds
+from ..core import masks
+from ..core.errors import DataError
+from ..core.types import TruthImage
 from ..readers import joined_classes, read_source
-from ..readers.yolo import kinds as yolo_kinds
-from ..records import TruthImage
-from .weights import weights_sha256
+from ..readers.yolo import yolo_problem_kinds as yolo_kinds
+from ..system.files import fingerprint
+from .weight_hashes import weights_sha256
 
 Floats = npt.NDArray[np.float64]
 # What is wrong with a file of masks, and is the point of one of boxes.

@@ -37,7 +37,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..records import Instance
+from ..core.types import Instance
 
 BgrImage = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
-from ..errors import DataError, UnknownNameError, UsageError
-from ..images import file_sha256
-from ..records import ImageRecord
+from ..core.errors import DataError, UnknownNameError, UsageError
+from ..core.types import ImageRecord
+from ..images.image_reader import file_sha256
+from .base_ontology import ontology_of
 from .box_file import BoxFile, BoxRow, hash_of_boxes, read_boxes
-from .ontologies import ontology_of
 
 if TYPE_CHECKING:
     import supervision as sv

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from autodistill.detection import DetectionBaseModel
 
-from .. import groundingdino_compat
-from ..errors import AutodistillSegError, BaseModelError, MissingInputError
+from ..core.errors import AutodistillSegError, BaseModelError, MissingInputError
+from . import groundingdino_compat
+from .base_ontology import ontology_of
 from .contract import BgrImage, Boxes, Masks
-from .ontologies import ontology_of
-from .weights import weights_sha256
+from .weight_hashes import weights_sha256
 
 _CACHE = Path("~/.cache/autodistill")
 _CONFIG = "groundingdino/GroundingDINO_SwinT_OGC.py"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..records import Classes
-from .boxes import SegmentedBase
+from ..core.types import Classes
+from .detector_and_segmenter import SegmentedBase
 from .registry import create_base, create_segmenter, find_base, find_segmenter, identity_of
 
 if TYPE_CHECKING:

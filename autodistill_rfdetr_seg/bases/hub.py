@@ -15,9 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
-from ..images import file_sha256
-from ..versions import release
+from ..core.errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
+from ..images.image_reader import file_sha256
+from ..system.versions import release
 from .inventory import is_here
 from .registry import BASES, SEGMENTERS
 

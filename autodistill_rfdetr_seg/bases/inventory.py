@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ..errors import DependencyError
+from ..core.errors import DependencyError
 from .registry import BASES, SEGMENTERS, BaseEntry
 
 
@@ -85,3 +86,20 @@ def _hub_cache() -> Path:
     """Where huggingface_hub keeps what it has fetched, by the same variables; it reads them when it is imported."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
+
+
+def bases_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """What `bases` lists, for reading: two lines each, and one for each file of weights."""
+    lines = []
+    for known in found:
+        state = "installed" if known["installed"] else f"missing  → {known['install'] or 'install its package'}"
+        if known["problem"]:
+            state = f"refused: {known['problem']}  → {known['install']}"
+        lines.append(f"{known['kind'] + ' ' + known['name']:<26}{state}")
+        licence = f" ({known['licence']})" if known["licence"] else ""
+        lines.append(f"    {known['summary']}{licence}")
+        for one in known["weights"]:
+            where = "here" if one["here"] else "fetched on first use"
+            lines.append(f"    weights  {one['place']}  {one['bytes'] / 1e9:.2f} GB  {where}")
+    lines.append("any class as package.module:Class or file.py:Class, and any run of your own by its path")
+    return "\n".join(lines)

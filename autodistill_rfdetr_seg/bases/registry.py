@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import groundingdino_compat
-from ..config import BaseConfig
-from ..errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
-from ..records import Classes
-from .weights import with_hashes
+from ..core.config import BaseConfig
+from ..core.errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
+from ..core.moved_modules import current_module
+from ..core.types import Classes
+from . import groundingdino_compat
+from .weight_hashes import with_hashes
 
 ImageInput = Literal["bgr", "path", "pil"]
 
@@ -61,7 +62,7 @@ GROUNDING_DINO = "IDEA-Research/grounding-dino-tiny@a2bb814dd30d776dcf7e30523b00
 
 BASES: dict[str, BaseEntry] = {
     "threshold": BaseEntry(
-        "autodistill_rfdetr_seg.bases.threshold:ThresholdBase",
+        "autodistill_rfdetr_seg.bases.threshold.threshold_base:ThresholdBase",
         "embedded, no weights: bright, dark or coloured objects on a plain ground",
         licence="Apache-2.0",
     ),
@@ -102,7 +103,7 @@ BASES: dict[str, BaseEntry] = {
         by_image=True,
     ),
     "grounding-dino": BaseEntry(
-        "autodistill_rfdetr_seg.bases.grounding_dino:GroundingDino",
+        "autodistill_rfdetr_seg.bases.grounding.grounding_dino:GroundingDino",
         "free text into boxes, many prompts at a time; a GPU is advised",
         masks=False,
         licence="Apache-2.0",
@@ -112,31 +113,31 @@ BASES: dict[str, BaseEntry] = {
 
 
 # By name, since an import would point up: the target is built on the bases.
-_STUDENT = "autodistill_rfdetr_seg.target.as_base:StudentBase"
+_STUDENT = "autodistill_rfdetr_seg.targets.student_base:StudentBase"
 
 # What makes masks of boxes; see `contract.Segmenter`.
 SEGMENTERS: dict[str, BaseEntry] = {
     "onnx-sam": BaseEntry(
-        "autodistill_rfdetr_seg.bases.onnx_sam:OnnxSam",
+        "autodistill_rfdetr_seg.bases.segmenters.onnx_sam:OnnxSam",
         "any SAM exported to ONNX (MobileSAM, EdgeSAM, SAM), from files of yours: model=DIR; quick without a GPU",
         extra="onnx",
         licence="Apache-2.0; weights have their own",
         package="onnxruntime",
     ),
     "sam": BaseEntry(
-        "autodistill_rfdetr_seg.bases.segmenters:Sam",
+        "autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters:Sam",
         "Segment Anything, ViT-H as in GroundedSAM",
         licence="Apache-2.0",
         weights=(("facebook/sam-vit-huge", 2_560_000_000),),
     ),
     "sam-hq": BaseEntry(
-        "autodistill_rfdetr_seg.bases.segmenters:SamHq",
+        "autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters:SamHq",
         "SAM with a head for finer edges",
         licence="Apache-2.0",
         weights=(("syscv-community/sam-hq-vit-huge", 2_570_000_000),),
     ),
     "sam2": BaseEntry(
-        "autodistill_rfdetr_seg.bases.segmenters:Sam2",
+        "autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters:Sam2",
         "SAM 2.1 (base plus), a much smaller encoder than SAM's",
         licence="Apache-2.0",
         weights=(("facebook/sam2.1-hiera-base-plus", 323_000_000),),
@@ -241,7 +242,7 @@ def _told_by(entry: BaseEntry, what: str) -> Any:
     module, _, attribute = entry.target.rpartition(":")
     if not module.startswith(__package__.partition(".")[0] + "."):
         return None
-    return getattr(getattr(importlib.import_module(module), attribute), what, None)
+    return getattr(getattr(importlib.import_module(current_module(module)), attribute), what, None)
 
 
 def _built(cls: Any, what: str, args: Mapping[str, Any], **given: Any) -> Any:
@@ -278,7 +279,7 @@ def _module(name: str, entry: BaseEntry) -> Any:
     try:
         if entry.package and importlib.util.find_spec(entry.package) is None:
             raise ModuleNotFoundError(name=entry.package)
-        return _module_of_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
+        return _module_of_file(Path(name)) if name.endswith(".py") else importlib.import_module(current_module(name))
     except ModuleNotFoundError as error:
         missing = error.name or name
         hint = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else f"Install {missing!r} first."

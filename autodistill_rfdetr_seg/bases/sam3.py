@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
-from ..errors import UnknownNameError, UsageError
-from . import hub, options
+from ..core.errors import UnknownNameError, UsageError
+from . import base_options as options
+from . import hub
+from .base_images import bgr_of
+from .base_ontology import ontology_of
 from .contract import BgrImage
-from .ontologies import ontology_of
-from .pixels import bgr_of
 
 if TYPE_CHECKING:
     import supervision as sv

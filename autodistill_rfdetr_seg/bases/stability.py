@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import masks
-from ..errors import AutodistillSegError, BaseModelError
-from ..images import RgbImage
-from ..records import Instance, Rle
+from ..core import masks
+from ..core.errors import AutodistillSegError, BaseModelError
+from ..core.types import Instance, Rle
+from ..images.image_reader import RgbImage
 from .contract import Boxes, Masks, same_class
 
 Agreement = npt.NDArray[np.float64]

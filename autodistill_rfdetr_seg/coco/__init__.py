@@ -3,15 +3,15 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
-from .alignment import ClassMatch, align, ground_truth, match_classes
+from .class_alignment import ClassMatch, align, ground_truth, match_classes
+from .json_lines import instance_row, read_instance
 from .layout import ANNOTATIONS, find_files, listing, locate, split_of
-from .lines import instance_row, read_instance
 from .parsing import parse
-from .problem import Kind, Note, Problem, by_kind
+from .problems import Kind, Note, Problem, by_kind
 from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
 from .result_files import read_results
 from .results import in_id_order, to_dataset, to_results, write_results
-from .single import from_answer, image_file
+from .single_image import from_answer, image_file
 from .validation import validate
 from .writing import write
 

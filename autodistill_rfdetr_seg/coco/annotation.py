@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import masks
-from ..records import FileId, Rle
-from . import kinds
+from ..core import masks
+from ..core.types import FileId, Rle
+from . import problem_kinds as kinds
 from .annotation_mask import read_mask
-from .boxes import is_far, stated_box
 from .mask_forms import is_missing
 from .parts import Annotation, Box, Known, Row
-from .problem import Note, Teller, shown
+from .problems import Note, Teller, shown
+from .stated_boxes import is_far, stated_box
 from .values import as_id, number_of
 
 # The key of the class of what has no category: no id of a file is empty.

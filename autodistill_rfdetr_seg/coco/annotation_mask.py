@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import masks
-from ..records import Rle
-from . import kinds
+from ..core import masks
+from ..core.types import Rle
+from . import problem_kinds as kinds
 from . import segmentation as segmentations
-from .boxes import is_far, stated_box
 from .mask_forms import plain_form, without_third_values
 from .parts import TRUSTED_PIXELS, Image, Row
-from .problem import Teller
+from .problems import Teller
+from .stated_boxes import is_far, stated_box
 
 # Sides of an image from which on an object of one pixel in its corner is less likely than shares of the sides.
 _SHARES_FROM = 8

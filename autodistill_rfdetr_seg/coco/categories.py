@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..records import FileId, loose_name
-from . import kinds
+from ..core.types import FileId, loose_name
+from . import problem_kinds as kinds
 from .parts import Row
-from .problem import Note, Problem, Teller, as_number, shown
+from .problems import Note, Problem, Teller, as_number, shown
 from .values import Id, in_order, is_text
 
 _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"

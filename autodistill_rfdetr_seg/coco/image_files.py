@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from ..folders import name_key
-from ..images import SUFFIXES
-from . import kinds
-from .problem import Teller, shown
+from ..images.image_reader import SUFFIXES
+from ..system.folders import name_key
+from . import problem_kinds as kinds
+from .problems import Teller, shown
 from .values import is_text
 
 # Folders that hold JSON files alone, beside the images' own.

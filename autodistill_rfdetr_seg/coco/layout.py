@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import DataError, MissingInputError
-from ..records import SPLITS
+from ..core.errors import DataError, MissingInputError
+from ..core.types import SPLITS
 from .image_files import ANNOTATION_FOLDERS, OTHER_KINDS, subset_of
 
 ANNOTATIONS = "_annotations.coco.json"

@@ -10,8 +10,8 @@ import json
 import re
 from typing import Any
 
-from . import kinds
-from .problem import Kind
+from . import problem_kinds as kinds
+from .problems import Kind
 from .values import number_of
 
 _NUMBERS = {int, float}

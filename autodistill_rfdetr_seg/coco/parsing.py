@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..records import FileId, Rle
-from . import kinds
+from ..core.types import FileId, Rle
+from . import problem_kinds as kinds
 from .annotation import NO_CATEGORY, read_annotation, read_box
 from .categories import Category, read_categories, unique_names, without_placeholders
-from .documents import load
 from .image_files import ImageFiles
-from .images import read_images, with_file_name
+from .image_rows import read_images, with_file_name
+from .json_documents import load
 from .parts import Annotation, Image, Known, Row
-from .problem import Note, Problem, Teller, shown
+from .problems import Note, Problem, Teller, shown
 from .values import Id, as_id, in_order
 
 # What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for. For

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..records import FileId, Rle
+from ..core.types import FileId, Rle
 
 # How far a stated size may be from the image's where the image is trusted; more is no slip of a pixel.
 TRUSTED_PIXELS = 2

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from ..records import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
-from .alignment import ground_truth
-from .documents import load
+from ..core.errors import DataError
+from ..core.types import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
+from .class_alignment import ground_truth
+from .json_documents import load
 from .layout import locate
 from .parsing import CocoFile, ImageCheck, parse
-from .problem import Problem, by_kind
+from .problems import Problem, by_kind
 
 _log = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import masks
-from ..errors import DataError
-from ..records import FileId, GroundTruth, ImagePredictions, Instance
-from . import kinds
+from ..core import masks
+from ..core.errors import DataError
+from ..core.types import FileId, GroundTruth, ImagePredictions, Instance
+from . import problem_kinds as kinds
 from . import segmentation as segmentations
-from .documents import load
+from .json_documents import load
 from .layout import locate
 from .mask_forms import plain_form
 from .parts import Box, Row
-from .problem import Kind, as_number, shown
+from .problems import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from ..errors import DataError
-from ..records import FileId, GroundTruth, loose_name
-from .problem import shown
+from ..core.errors import DataError
+from ..core.types import FileId, GroundTruth, loose_name
+from .problems import shown
 from .results import Ids
 from .values import as_id as read_id
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import masks
-from ..errors import DataError
-from ..files import write_text
-from ..records import FileId, GroundTruth, ImagePredictions, TruthImage
+from ..core import masks
+from ..core.errors import DataError
+from ..core.types import FileId, GroundTruth, ImagePredictions, TruthImage
+from ..system.files import write_text
 from . import segmentation as segmentations
 from .reading import read
 from .writing import dumps

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import masks
-from ..masks import MAX_SIDE
-from ..records import Rle
-from .problem import shown
+from ..core import masks
+from ..core.masks import MAX_SIDE
+from ..core.types import Rle
+from .problems import shown
 
 _MAX_PERIMETER = 4e6  # pixels; the C code keeps 5 points a pixel of a polygon's outline
 _MAX_CHARACTERS = 7  # of one run length: 35 bits, where MAX_SIDE squared needs 31

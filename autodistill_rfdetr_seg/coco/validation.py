@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import AutodistillSegError
+from ..core.errors import AutodistillSegError
 from .layout import locate
 from .parsing import parse
-from .problem import Problem
+from .problems import Problem
 
 
 def validate(source: str | Path, check_images: bool = True, *, progress: bool = False) -> list[Problem]:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..records import FileId
-from .problem import as_number
+from ..core.types import FileId
+from .problems import as_number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 _EXACT = 2**53  # from here on a float no longer tells every whole number apart

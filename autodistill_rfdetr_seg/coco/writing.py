@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 
-from .. import masks
-from ..errors import DataError
-from ..files import replacing
-from ..records import Classes, ImageLabels, Instance, TruthImage, TruthInstance
+from ..core import masks
+from ..core.errors import DataError
+from ..core.types import Classes, ImageLabels, Instance, TruthImage, TruthInstance
+from ..system.files import replacing
 from . import segmentation as segmentations
 from .image_files import unsafe_file_name
 

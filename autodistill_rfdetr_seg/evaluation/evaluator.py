@@ -16,11 +16,11 @@ import numpy as np
 
 from .. import coco
 from ..coco.segmentation import check
-from ..config import EvaluationConfig
-from ..errors import DataError
+from ..core.config import EvaluationConfig
+from ..core.errors import DataError
+from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
-from ..records import Classes, GroundTruth, ImagePredictions, TruthImage
-from . import coverage
+from . import gold_coverage as coverage
 from .metrics import (
     CocoArrays,
     Matches,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import GateError, UsageError
-from ..records import Classes, GroundTruth, TruthImage
+from ..core.errors import GateError, UsageError
+from ..core.types import Classes, GroundTruth, TruthImage
 from .evaluator import evaluate
 
 # A report of one set of predictions has its metrics at the top; this stands for it, as in a run's metrics.

@@ -1,16 +1,16 @@
 """What people have, read into our own types: COCO, YOLO-seg or a run, in the layouts that other tools write.
 
-A path comes in, `GroundTruth` of each split goes out; every problem is told once, in the same words, to everyone who
-reads: `validate`, `repair`, `train`, `evaluate`, `import`, `label` and `export --samples`. What `coco` is for one file,
-this package is for what a user points at. `clean` writes what was understood as a dataset of ours, which `train` is
-given in place of anyone else's files.
+A path comes in, `GroundTruth` of each split goes out; every problem is reported once, in the same words, to every
+reader: `validate`, `repair`, `train`, `evaluate`, `import`, `label` and `export --samples`. `coco` reads one file, this
+folder what a user points at, also a folder, video or list of unlabelled images. `clean_dataset` writes what was
+understood as a dataset of ours, which `train` is given in place of anyone else's files.
 """
 
-from .clean import joined_classes, write_clean
-from .gold import read_gold
-from .repairing import Repaired, repair
-from .source import AnnotatedSource, read_source
-from .summary import group_rows, problem_row, summary_text
+from .annotated_source import AnnotatedSource, read_source
+from .clean_dataset import joined_classes, write_clean
+from .dataset_repair import Repaired, repair
+from .gold_reader import read_gold
+from .problem_summary import group_rows, problem_row, summary_text
 
 __all__ = [
     "AnnotatedSource",

@@ -1,6 +1,7 @@
-"""The run's report: one self-contained HTML page, and the pictures in it."""
+"""The report: the files of an evaluated run come in; one HTML page that needs nothing beside it, and a picture, go out.
+Called by `pipeline` as its last stage.
+"""
 
-from .page import PageData, Pair, Sample, write_page
-from .pictures import contact_sheet, draw_instances, side_by_side
+from .report_page import PageData, Pair, Sample, write_page
 
-__all__ = ["PageData", "Pair", "Sample", "contact_sheet", "draw_instances", "side_by_side", "write_page"]
+__all__ = ["PageData", "Pair", "Sample", "write_page"]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..errors import AutodistillSegError, RemoteError
+from ..core.errors import AutodistillSegError, RemoteError
 from .keys import KEY, scrub
 
 TRIES = 5

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import RemoteError, UnknownNameError, UsageError
+from ..core.errors import RemoteError, UnknownNameError, UsageError
 from . import calls, keys, sdk
-from .memory import Memory
+from .push_record import Memory
 
 POLL = 15.0  # seconds between two questions
 TIMEOUT = 12 * 3600.0  # seconds to follow a training; it goes on when we stop

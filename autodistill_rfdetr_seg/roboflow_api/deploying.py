@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, RemoteError, UsageError
-from ..target import RFDETRSeg
+from ..core.errors import DataError, RemoteError, UsageError
+from ..targets import RFDETRSeg
 from . import calls, keys, sdk
 from .endpoint import EndpointModel
 

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .. import coco, masks
-from ..errors import RemoteError, UsageError
-from ..images import RgbImage
+from .. import coco
+from ..core import masks
+from ..core.errors import RemoteError, UsageError
+from ..images.image_reader import RgbImage
 from . import calls, keys, sdk
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import re
 from urllib.parse import urlsplit
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 
 KEY = "ROBOFLOW_API_KEY"
 

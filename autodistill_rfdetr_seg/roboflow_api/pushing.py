@@ -13,13 +13,13 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import coco
-from ..dataset import read_dataset
-from ..errors import AutodistillSegError, RemoteError
-from ..files import fingerprint
-from ..images import file_sha256
-from ..records import SPLITS, Classes, TruthImage
+from ..core.errors import AutodistillSegError, RemoteError
+from ..core.types import SPLITS, Classes, TruthImage
+from ..dataset.dataset_index import read_dataset
+from ..images.image_reader import file_sha256
+from ..system.files import fingerprint
 from . import calls, keys, sdk
-from .memory import Memory
+from .push_record import Memory
 
 WORKERS = 8  # the SDK's own number for this is 10, its documentation says no more than 25
 TYPE = "instance-segmentation"

@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .calls import TIMEOUT, ask, note
 from .keys import check_url, key, scrub
 

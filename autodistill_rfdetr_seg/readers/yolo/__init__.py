@@ -6,6 +6,6 @@ can be wrong. A declaration that leads nowhere is an error, never replaced by a 
 """
 
 from .data_yaml import find_data_yaml
-from .reading import read_yolo
+from .yolo_reader import read_yolo
 
 __all__ = ["find_data_yaml", "read_yolo"]

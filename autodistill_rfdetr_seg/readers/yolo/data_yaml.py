@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import yaml
 
-from ...coco.problem import Note, Teller, shown
-from ...errors import DataError, MissingInputError
-from ...files import read_user_text
-from . import kinds
+from ...coco.problems import Note, Teller, shown
+from ...core.errors import DataError, MissingInputError
+from ...system.files import read_user_text
+from . import yolo_problem_kinds as kinds
 
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _SUFFIXES = (".yaml", ".yml")

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...coco.problem import Note, Teller
-from ...files import read_user_text
-from ...folders import name_key, walk
-from ...images import SUFFIXES
-from . import kinds
-from .places import Places
+from ...coco.problems import Note, Teller
+from ...images.image_reader import SUFFIXES
+from ...system.files import read_user_text
+from ...system.folders import name_key, walk
+from . import yolo_problem_kinds as kinds
+from .yolo_paths import Places
 
 _SUFFIX = ".txt"
 _FEWEST_NUMBERS = 5

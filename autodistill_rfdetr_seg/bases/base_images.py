@@ -1,0 +1,31 @@
+"""What a base may be given as an image, as autodistill has it, made one thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import UsageError
+from ..images.image_reader import open_rgb, rgb_of
+from .contract import BgrImage
+
+
+def bgr_of(given: Any) -> BgrImage:
+    """An HWC uint8 BGR array, of one, a path, or a PIL image; orientation applied where one is told.
+
+    Raises:
+        UsageError: an array of another shape or dtype.
+        DataError: the file, or the PIL image's, cannot be read or is not an image.
+    """
+    if isinstance(given, str | Path):
+        return np.ascontiguousarray(open_rgb(Path(given))[:, :, ::-1])
+    if isinstance(given, np.ndarray):
+        if given.ndim != 3 or given.shape[2] != 3 or given.dtype != np.uint8:
+            raise UsageError(
+                f"The image is {given.dtype} of shape {given.shape}, not uint8 (height, width, 3).",
+                "Give an HWC uint8 BGR array, a path or a PIL image.",
+            )
+        return np.ascontiguousarray(given)
+    return np.ascontiguousarray(rgb_of(given, turn=True)[:, :, ::-1])

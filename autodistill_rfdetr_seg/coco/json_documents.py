@@ -1,0 +1,65 @@
+"""A foreign JSON file → its document, or one sentence that says what the file is instead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import problem_kinds as kinds
+from .problems import Note, Problem, shown
+
+# Of other keys it does not matter which of two values counts.
+_ROWS = {"images", "annotations", "categories", "id", "image_id", "category_id", "name", "supercategory"}
+_FIELDS = {"segmentation", "size", "counts", "iscrowd", "area", "bbox", "file_name", "width", "height"}
+_READ_KEYS = _ROWS | _FIELDS
+_GZIP = b"\x1f\x8b"
+_LFS = b"version https://git-lfs"
+
+
+def load(path: Path, note: Note) -> Any:
+    """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None where there is none.
+
+    An object that has one key twice, with two values, is an error: `json` would take the last without a word.
+    """
+    try:
+        data = path.read_bytes()
+        what = _something_else(data)
+        if what:
+            note(Problem("error", what, path, kind=kinds.NOT_JSON))
+            return None
+        return json.loads(data, object_pairs_hook=_object)
+    except OSError as error:
+        note(Problem("error", f"the file cannot be read ({error.strerror})", path, kind=kinds.NOT_JSON))
+    except RecursionError:
+        note(Problem("error", "the file is nested too deep for a COCO file", path, kind=kinds.NOT_JSON))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        said = f"the file holds the byte 0x{error.object[error.start]:02X}, which is not {error.encoding.upper()} text"
+        note(Problem("error", said, path, line=line, kind=kinds.NOT_JSON))
+    except ValueError as error:  # bad JSON, a key twice, an integer of thousands of digits
+        note(Problem("error", f"the file is not JSON ({error})", path, kind=kinds.NOT_JSON))
+    return None
+
+
+def _something_else(data: bytes) -> str | None:
+    """What a file is that looks like no JSON at all."""
+    if not data.strip():
+        return "the file is empty"
+    if data.startswith(_GZIP):
+        return "the file is compressed by gzip: unpack it"
+    if data.startswith(_LFS):
+        return "the file is a pointer of Git LFS and not the file itself: run `git lfs pull`"
+    if data.lstrip()[:1] == b"<":
+        return "the file is a page of HTML or XML, and not JSON"
+    return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if key in _READ_KEYS and found[key] != value:
+                row = f" (id {shown(found['id'])})" if "id" in found else ""
+                raise ValueError(f"an object{row} has the key `{key}` twice, with two values: remove the wrong one")
+    return found

@@ -1,0 +1,133 @@
+"""What can be wrong with a COCO file: `Problem`, and `Teller`, which tells the problems of one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..core.types import FileId
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What problems of one kind have in common.
+
+    `name` is a short phrase, the same for each of them, such as "box is missing". `treatment` says what reading does
+    about a warning ("computed from the mask"); of an error, what is left out. `hint` tells a person what to change.
+    """
+
+    severity: Severity
+    name: str
+    treatment: str = ""
+    hint: str = ""
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether what a problem is about is not in what was read."""
+        return any(words in self.treatment for words in ("left out", "not read", "nothing of it is read"))
+
+
+OTHER = {severity: Kind(severity, "other problem") for severity in ("error", "warning")}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines,
+    `split` is the split it is of where one file tells of several.
+
+    What an `error` is about is not read. What a `warning` is about is read as it is plainly meant.
+    """
+
+    severity: Severity
+    message: str
+    file: Path
+    image_id: FileId | None = None
+    annotation_id: FileId | None = None
+    line: int | None = None
+    kind: Kind = OTHER["error"]
+    split: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The file and, where known, the line, the image and the annotation."""
+        ids = (("line", self.line), ("image id", self.image_id), ("annotation id", self.annotation_id))
+        return ", ".join([str(self.file), *(f"{name} {value}" for name, value in ids if value is not None)])
+
+    @property
+    def detail(self) -> str:
+        """What is wrong and where inside the file, without the file's name."""
+        place = self.place.removeprefix(str(self.file)).removeprefix(", ")
+        return f"{place}: {self.message}" if place else self.message
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.place}: {self.message}"
+
+
+Note = Callable[[Problem], None]
+
+
+def by_kind(problems: Iterable[Problem]) -> list[list[Problem]]:
+    """The problems in groups of one kind, errors first, each group in the order of its problems."""
+    groups: dict[Kind, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(problem.kind, []).append(problem)
+    return sorted(groups.values(), key=lambda group: group[0].severity)
+
+
+class Teller:
+    """Tells `note` the problems of one place; `sound` until the first error."""
+
+    def __init__(
+        self,
+        note: Note,
+        file: Path,
+        image_id: FileId | None = None,
+        annotation_id: FileId | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.sound = True
+        self._note = note
+        self._place = (file, image_id, annotation_id, line)
+
+    def tell(self, kind: Kind, message: str) -> None:
+        """Tell a problem of this kind; an error makes the row unusable."""
+        self.sound &= kind.severity != "error"
+        self._note(Problem(kind.severity, message, *self._place, kind))
+
+    def error(self, message: str) -> None:
+        """Tell what makes the row unusable."""
+        self.sound = False
+        self._note(Problem("error", message, *self._place))
+
+    def warning(self, message: str) -> None:
+        """Tell what may be read otherwise than it is meant."""
+        self._note(Problem("warning", message, *self._place))
+
+
+def as_number(value: object) -> float | None:
+    """The finite number that a JSON value is, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def shown(value: object) -> str:
+    """A foreign JSON value, short enough for a message."""
+    if isinstance(value, (list, dict)):
+        flat = isinstance(value, list) and len(value) <= 8 and not any(isinstance(item, (list, dict)) for item in value)
+        return f"[{', '.join(map(shown, value))}]" if flat else f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a huge integer"
+    if value is None:
+        return "nothing"
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

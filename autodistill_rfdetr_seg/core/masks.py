@@ -1,0 +1,189 @@
+"""Pure mask functions: RLE ↔ bool, area, box, IoU, holes, islands.
+
+A dense mask is HW bool, row-major in memory; an `Rle` is COCO's compressed encoding, column-major. Boxes say their
+convention in their name: `bbox_xywh` is COCO's [x, y, width, height] in pixels, `xyxy` is [x0, y0, x1, y1] with the far
+edge exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .types import Rle
+
+BoolMask = npt.NDArray[np.bool_]
+
+# Pixels of an image's height or width: pycocotools counts the pixels of an image in 31 bits.
+MAX_SIDE = 2**15
+
+
+def encode(mask: npt.NDArray[Any]) -> Rle:
+    """The RLE of a dense HW mask (bool, or any number where non-zero is inside).
+
+    Only the mask's own box is looked at closely: for an object in a large frame that is many times faster than
+    pycocotools' encoder, and gives the same bytes.
+    """
+    if mask.ndim != 2:
+        raise ValueError(f"A mask has 2 axes (height, width), not {mask.ndim}.")
+    inside = mask if mask.dtype == np.bool_ else mask != 0
+    height, width = inside.shape
+    rows = np.flatnonzero(inside.any(axis=1))
+    if not len(rows):
+        return _compress([height * width], height, width)
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(inside[top:bottom].any(axis=0))
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    return encode_at(inside[top:bottom, left:right], top, left, height, width)
+
+
+def encode_at(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
+    """The RLE, in a frame of `height` x `width` pixels, of a crop (bool, or 0 and 1) at (`top`, `left`)."""
+    # One empty row above and below each column, so that every run begins and ends within its column.
+    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+    padded[:, 1:-1] = crop.T
+    column, edge = np.nonzero(np.diff(padded, axis=1))
+    bounds = (left + column) * height + top + edge
+    # A run that ends a column of the frame goes on in the next where that begins inside.
+    apart = np.ones(len(bounds), dtype=bool)
+    meets = np.flatnonzero(bounds[1:-1:2] == bounds[2::2])
+    apart[2 * meets + 1] = apart[2 * meets + 2] = False
+    counts = np.diff(bounds[apart], prepend=0, append=height * width).tolist()
+    return _compress(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
+
+
+def _compress(counts: list[int], height: int, width: int) -> Rle:
+    from pycocotools import mask as coco_mask
+
+    raw = coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    return Rle(int(height), int(width), raw["counts"])
+
+
+def decode(rle: Rle) -> BoolMask:
+    """The dense HW bool mask of an RLE."""
+    from pycocotools import mask as coco_mask
+
+    return np.ascontiguousarray(coco_mask.decode(to_coco(rle))).astype(bool)
+
+
+def decode_box(rle: Rle) -> tuple[BoolMask, int, int]:
+    """The dense mask within its own box and a pixel or two around it, as far as the image goes; its top and left.
+
+    Top and left are even: OpenCV numbers parts by squares of 2 x 2 pixels, so that it numbers those of the crop as it
+    would those of the whole.
+    """
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = (int(side) for side in bbox_xywh(rle))
+    top, left = max(0, y - 1) // 2 * 2, max(0, x - 1) // 2 * 2
+    whole = coco_mask.decode(to_coco(rle))
+    return np.ascontiguousarray(whole[top : y + height + 1, left : x + width + 1]).astype(bool), top, left
+
+
+def resize_canvas(rle: Rle, height: int, width: int) -> Rle:
+    """The mask in a frame of `height` x `width` pixels, its top left corner where it was: cut off or filled up."""
+    mask = decode(rle)[:height, :width]
+    return encode(np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1]))))
+
+
+def to_coco(rle: Rle) -> dict[str, Any]:
+    """pycocotools' form of an RLE, its counts as bytes."""
+    return {"size": [rle.height, rle.width], "counts": rle.counts}
+
+
+def area(rle: Rle) -> int:
+    """The number of pixels inside."""
+    from pycocotools import mask as coco_mask
+
+    return int(coco_mask.area(to_coco(rle)))
+
+
+def bbox_xywh(rle: Rle) -> tuple[float, float, float, float]:
+    """The tight box of the mask, [x, y, width, height] in pixels; zeros for an empty mask."""
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = coco_mask.toBbox(to_coco(rle)).tolist()
+    return (x, y, width, height)
+
+
+def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """Mask IoU of every pair, shape (len(first), len(second)), float64 in 0..1."""
+    from pycocotools import mask as coco_mask
+
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    one, two = [to_coco(r) for r in first], [to_coco(r) for r in second]
+    result: npt.NDArray[np.float64] = np.asarray(coco_mask.iou(one, two, [0] * len(two)), dtype=np.float64)
+    return result
+
+
+def intersection_over_minimum(iou: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Intersection over the smaller mask, from the IoU matrix (N, N) and areas (N,): 1 where one mask is nested."""
+    total = areas[:, None] + areas[None, :]
+    intersection = iou * total / (1.0 + iou)
+    smaller = np.maximum(np.minimum(areas[:, None], areas[None, :]), 1e-9)
+    result: npt.NDArray[np.float64] = np.minimum(intersection / smaller, 1.0)
+    return result
+
+
+def remove_islands(mask: BoolMask, min_area: float) -> BoolMask:
+    """The mask without its connected parts (8-connected) under `min_area` pixels; the largest part always stays."""
+    import cv2
+
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    keep = areas >= min_area
+    keep[int(areas.argmax())] = True
+    kept: BoolMask = np.concatenate([[False], keep])[parts]
+    return kept
+
+
+def fill_holes(mask: BoolMask, max_area: float) -> BoolMask:
+    """The mask with its holes (4-connected, not touching the border) of up to `max_area` pixels filled."""
+    import cv2
+
+    count, parts, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    if count <= 1:
+        return mask
+    height, width = mask.shape
+    touches = (
+        (stats[:, cv2.CC_STAT_LEFT] == 0)
+        | (stats[:, cv2.CC_STAT_TOP] == 0)
+        | (stats[:, cv2.CC_STAT_LEFT] + stats[:, cv2.CC_STAT_WIDTH] == width)
+        | (stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT] == height)
+    )
+    fill = ~touches & (stats[:, cv2.CC_STAT_AREA] <= max_area)
+    fill[0] = False
+    filled: BoolMask = mask | fill[parts]
+    return filled
+
+
+def differ_in_outline_alone(first: Rle, second: Rle) -> bool:
+    """Whether two masks of one image differ, if at all, in pixels up to 1 from the first one's outline alone, and have
+    as many parts (8-connected) and holes (4-connected)."""
+    import cv2
+
+    one, two = (decode(rle) for rle in (first, second))
+    rows, columns = (np.flatnonzero((one | two).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return True
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # Framed, so that all that lies outside is one part, and no outline lies on the crop's edge.
+    old, new = (np.pad(mask[box], 2).astype(np.uint8) for mask in (one, two))
+    around = np.ones((3, 3), np.uint8)
+    if (new > cv2.dilate(old, around)).any() or (cv2.erode(old, around) > new).any():
+        return False
+    return _parts_and_holes(old) == _parts_and_holes(new)
+
+
+def _parts_and_holes(framed: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    import cv2
+
+    parts, _ = cv2.connectedComponents(framed, connectivity=8)
+    outside, _ = cv2.connectedComponents(1 - framed, connectivity=4)
+    return parts - 1, outside - 2

@@ -1,0 +1,311 @@
+"""Store → refine → split → COCO folders: everything that can be decided again without running the base.
+
+The dataset is built beside its place and takes it when it is whole. The same labels and options give the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import coco
+from ..core.config import DatasetConfig, RefineConfig, SplitConfig
+from ..core.errors import DataError
+from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
+from ..images.image_reader import file_sha256, open_image, write_png
+from ..labels.current_labels import Rows
+from ..labels.label_store import HUMAN, Key, StoredLabels
+from ..labels.labeler import LabelAccount, read_account
+from ..labels.missing_images import Gaps, failed, find_gaps, gone
+from ..system.files import (
+    fingerprint,
+    link,
+    link_or_copy,
+    locked,
+    read_json,
+    replacing_folder,
+    restore_folder,
+    write_json,
+)
+from ..system.folders import flat_stems
+from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_index, split_of_content
+from .refine import refine
+from .split_assignment import assign
+from .split_groups import Together
+
+_log = logging.getLogger(__name__)
+
+_NAMES_SAID = 10
+# Raised where the same labels and options give another dataset than before.
+_RULES = 4
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What decides a dataset, beside the labels."""
+
+    refine: RefineConfig = dataclasses.field(default_factory=RefineConfig)
+    split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
+    dataset: DatasetConfig = dataclasses.field(default_factory=DatasetConfig)
+
+    def as_json(self) -> dict[str, Any]:
+        """The options as JSON-ready data."""
+        return {
+            "refine": self.refine.model_dump(mode="json"),
+            "split": self.split.model_dump(mode="json"),
+            "dataset": self.dataset.model_dump(mode="json"),
+        }
+
+
+def build(
+    labels: Path, images: Path, folder: Path, options: BuildOptions, *, human: Path | None = None, progress: bool = True
+) -> tuple[SegDataset, bool]:
+    """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
+
+    An image whose content a person has worked on (a row in the store `human`) is taken as they left it: no rule touches
+    it. The log says which of their work holds for no image. Photos that have gone since they were labelled are left
+    out, and the log says so; `read_gaps` names all that is missing.
+
+    Returns:
+        The dataset, and whether it was built: False where it is there already, from the same labels and options.
+
+    Raises:
+        DataError: no finished labels; a split would be empty; an image has changed since it was labelled, or all of
+            them have gone; another process builds here.
+        UnknownNameError: a threshold names an unknown class.
+    """
+    with locked(folder.parent):
+        restore_folder(folder)
+        return _build(labels, images, folder, options, human, progress)
+
+
+def _build(
+    labels: Path, images: Path, folder: Path, options: BuildOptions, human: Path | None, progress: bool
+) -> tuple[SegDataset, bool]:
+    account = read_account(labels)
+    rows = Rows.of(labels, human or labels.parent / "human", account, images)
+    rows.warn_of_idle_work()
+    # What was replaced by something that cannot be labelled: its row is of another picture.
+    rows = rows.without(failed(labels, account, rows.keys, images))
+    if not rows.keys:
+        raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
+    inputs = _inputs_fingerprint(account, rows.keys, options)
+    built = read_dataset(folder) if (folder / INDEX).is_file() else None
+    had = None if built is None else read_json(folder / INDEX)["inputs"]
+    if built is not None and had == inputs:
+        return built, False
+    rows = _still_there(rows, images)
+    keys = rows.keys
+    inputs = _inputs_fingerprint(account, keys, options)
+    if built is not None and had == inputs:
+        return built, False
+    together = Together.of(keys, account.groups, options.split)
+    places = _places(keys, together, options.split, folder)
+    file_names = flat_stems({path: key.image_id for path, key in keys.items()})
+    with replacing_folder(folder) as partial:
+        index = _write(partial, rows, images, account, options, places, file_names, _files_of(folder), progress)
+        index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
+        write_json(partial / INDEX, index)
+    return read_dataset(folder), True
+
+
+def _still_there(rows: Rows, images: Path) -> Rows:
+    """The rows of the photos that have not gone; raises DataError where all have."""
+    missing = gone(rows.keys, images)
+    if not missing:
+        return rows
+    if len(missing) == len(rows.keys):
+        raise DataError(
+            f"All {len(missing)} labelled images have gone from {images}.",
+            "Bring the folder back, or label the images where they are now.",
+        )
+    some = ", ".join(missing[:_NAMES_SAID]) + (" …" if len(missing) > _NAMES_SAID else "")
+    _log.warning("%d of %d labelled images have gone and are left out: %s", len(missing), len(rows.keys), some)
+    return rows.without(missing)
+
+
+def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = None) -> Gaps:
+    """What the dataset in `folder`, built of the same arguments, lacks of the images that were asked for.
+
+    Raises:
+        DataError: no finished labels.
+    """
+    account = read_account(labels)
+    built = read_index(folder)["images"] if (folder / INDEX).is_file() else {}
+    rows = Rows.of(labels, human or labels.parent / "human", account, images)
+    return find_gaps(labels, account, rows.keys, images, built)
+
+
+def _files_of(folder: Path) -> dict[str, Path]:
+    """SHA-256 of each original image → its file in the dataset that is in `folder`, where there is one."""
+    entries = read_json(folder / INDEX)["images"].values() if (folder / INDEX).is_file() else ()
+    places = ((entry["sha256"], folder / entry["split"] / entry["file_name"]) for entry in entries)
+    return {sha256: path for sha256, path in places if path.is_file()}
+
+
+def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
+    # A shard's name holds its checksum, so it changes with what was written.
+    rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
+    return fingerprint(_RULES, rows, account.classes.ontology, options.as_json())
+
+
+def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, folder: Path) -> dict[str, str]:
+    """The split of each image by path; a group goes to one split, and an image that had a place keeps it."""
+    shares = {name: getattr(split, name) for name in SPLITS}
+    had: dict[str, str] = {}
+    if (folder / INDEX).is_file() and read_json(folder / INDEX)["options"]["split"] == split.model_dump(mode="json"):
+        had = split_of_content(folder)
+    members: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(keys):
+        members[together.group_of[path]].append(keys[path].sha256)
+    # Groups are dealt out by content, so that a file's name has no say in where it goes.
+    named = {group: min(contents) for group, contents in members.items()}
+    sizes = {named[group]: len(contents) for group, contents in members.items()}
+    # Groups change as images come: what is new goes where most of its group is.
+    previous = {
+        named[group]: places_had.most_common(1)[0][0]
+        for group, contents in members.items()
+        if (places_had := Counter(had[content] for content in contents if content in had))
+    }
+    of_group = assign(sizes, shares, split.seed, previous)
+    places = {path: had.get(key.sha256, of_group[named[together.group_of[path]]]) for path, key in keys.items()}
+    used = Counter(places.values())
+    empty = [name for name in SPLITS if shares[name] > 0 and not used[name]]
+    if empty:
+        raise DataError(
+            f"The split {empty[0]!r} would be empty: there are {len(members)} different labelled images or groups.",
+            f"Label more images, or set the share of {empty[0]!r} to 0 (--split 0.8,0.2,0).",
+        )
+    return places
+
+
+def _write(
+    partial: Path,
+    rows: Rows,
+    images: Path,
+    account: LabelAccount,
+    options: BuildOptions,
+    places: Mapping[str, str],
+    stems: Mapping[str, str],
+    had: Mapping[str, Path],
+    progress: bool,
+) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    tally = _Tally(account.classes)
+    index: dict[str, dict[str, str]] = {}
+    counts: dict[str, Mapping[str, int]] = {}
+    bar = tqdm(total=len(rows.keys), desc="Building", unit="image", disable=not progress)
+
+    def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
+        for path in sorted(path for path, place in places.items() if place == split):
+            row = rows.read(path)
+            name = _place_image(images / path, row, partial / split, stems[path], had)
+            labels = row.with_classes(account.classes)
+            if path not in rows.by_people:
+                labels = refine(labels, options.refine, account.classes)
+            tally.add(labels, row, split)
+            index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
+            if path in rows.by_people:
+                index[path]["source"] = HUMAN
+            bar.update()
+            yield name, labels
+
+    with bar:
+        for split in SPLITS:
+            if any(place == split for place in places.values()):
+                (partial / split).mkdir()
+                info = _info(account, options)
+                path = partial / split / coco.ANNOTATIONS
+                counts[split] = coco.write(path, entries(split), account.classes, info, options.dataset.segmentation)
+    return {
+        "fingerprint": annotations_fingerprint(partial),
+        "classes": list(account.classes.names),
+        "counts": counts,
+        **tally.as_json(),
+        "images": {path: index[path] for path in sorted(index)},
+    }
+
+
+def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
+    """Provenance for the COCO file's `info`; no time of day, so that the same input gives the same bytes."""
+    return {
+        "description": "Labelled by a model with autodistill-rfdetr-seg; not checked by a person.",
+        "version": "1.0",
+        "base": account.base,
+        "base_args": dict(account.args),
+        "ontology": account.classes.ontology,
+        "versions": dict(account.versions),
+        "options": options.as_json(),
+    }
+
+
+def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, had: Mapping[str, Path]) -> str:
+    """Links the user's file into the dataset, or writes its pixels anew where readers would see others than we did.
+
+    What cannot be linked from where it is, is from the dataset before (`had`), so that it is copied once.
+    """
+    stat = _stat(source)
+    unchanged = stat is not None and (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.mtime_ns)
+    if not unchanged and (stat is None or file_sha256(source) != row.image.sha256):
+        raise DataError(
+            f"The image {source} has {'gone' if stat is None else 'changed'} since it was labelled.",
+            "Run `label --resume` again to bring the labels up to date.",
+        )
+    if row.link_suffix is not None:
+        name = stem + row.link_suffix
+        if not link(source, folder / name):
+            copied = had.get(row.image.sha256)
+            # Its content is looked at: someone may have worked on the dataset's own copy.
+            if copied is None or file_sha256(copied) != row.image.sha256 or not link(copied, folder / name):
+                link_or_copy(source, folder / name)
+    else:
+        name = f"{stem}.png"
+        write_png(folder / name, open_image(source).pixels)
+    return name
+
+
+def _stat(path: Path) -> Any:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+class _Tally:
+    """Counts of labels kept and rejected, for the summary and the report."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._names = classes.names
+        self._kept: Counter[int] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._by_class: dict[int, Counter[str]] = defaultdict(Counter)
+        self._in_split: dict[str, set[int]] = {}
+
+    def add(self, labels: ImageLabels, row: StoredLabels, split: str) -> None:
+        self._in_split.setdefault(split, set()).update(instance.class_index for instance in labels.instances)
+        self._kept.update(instance.class_index for instance in labels.instances)
+        self._rejected.update(rejected.reason for rejected in labels.rejected)
+        self._rejected.update(row.dropped)
+        for rejected in labels.rejected:
+            self._by_class[rejected.instance.class_index][rejected.reason] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kept": sum(self._kept.values()),
+            "rejected": dict(sorted(self._rejected.items())),
+            "too_rare": {
+                name: lacking
+                for index, name in enumerate(self._names)
+                if (lacking := [split for split, seen in self._in_split.items() if index not in seen])
+            },
+            "per_class": {
+                name: {"kept": self._kept[index], "rejected": dict(sorted(self._by_class[index].items()))}
+                for index, name in enumerate(self._names)
+            },
+        }

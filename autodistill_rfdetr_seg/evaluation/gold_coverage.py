@@ -1,0 +1,196 @@
+"""What of a gold set and of predictions counts for nothing, or cannot be found: counts, and the same in sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..coco import ClassMatch
+from ..core.text_tables import many
+from ..core.types import GroundTruth, ImagePredictions
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What an evaluation leaves out. All are counts of the gold set unless they say otherwise.
+
+    `crowds` are crowd regions, which count neither as found nor as missed; `all_crowds` tells that there is nothing
+    else. `images_without_objects` hold no object of the scored classes, `false_alarms_without_objects` are the
+    detections on them, of any class, from the `confidence` of the best F1 (of any score where there is none).
+    `images_over_limit` hold more objects of a class than `max_detections`: `objects_over_limit` of them cannot be
+    found, `most_objects` is the largest number in one image, and `detections_over_limit` are the detections of such
+    images and classes that do not count. `classes_lacking` maps each class that the model lacks to its objects,
+    `images_of_classes_lacking` hold no others, `classes_folded` maps a class of the model to the gold classes that it
+    stands for, and `classes_without_objects` are classes that are scored but hold no object: their
+    `detections_without_objects` count for nothing.
+    """
+
+    crowds: int = 0
+    all_crowds: bool = False
+    images: int = 0
+    images_without_objects: int = 0
+    confidence: float | None = None
+    false_alarms_without_objects: int = 0
+    max_detections: int = 100
+    images_over_limit: int = 0
+    objects_over_limit: int = 0
+    most_objects: int = 0
+    detections_over_limit: int = 0
+    classes_lacking: Mapping[str, int] = field(default_factory=dict)
+    images_of_classes_lacking: int = 0
+    classes_folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes_without_objects: tuple[str, ...] = ()
+    detections_without_objects: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+def measure(
+    truth: GroundTruth,
+    predictions: Sequence[ImagePredictions],
+    match: ClassMatch | None,
+    max_detections: int,
+    confidence: float | None,
+) -> Coverage:
+    """The coverage of an aligned gold set; `confidence` is that of the best F1."""
+    match = match or ClassMatch(())
+    objects = {
+        image.image_id: Counter(one.class_index for one in image.instances if not one.crowd) for image in truth.images
+    }
+    crowds = sum(one.crowd for image in truth.images for one in image.instances)
+    total = sum(sum(counts.values()) for counts in objects.values())
+    empty = {image.image_id for image in truth.images if not image.instances}
+    over = {
+        (name, index): count
+        for name, counts in objects.items()
+        for index, count in counts.items()
+        if count > max_detections
+    }
+    found: Counter[tuple[str, int]] = Counter()
+    for one in predictions:
+        found.update((one.image_id, instance.class_index) for instance in one.instances)
+    alarms = Counter(
+        (one.image_id, instance.class_index)
+        for one in predictions
+        if one.image_id in empty
+        for instance in one.instances
+        if instance.score >= (confidence or 0.0)
+    )
+    held = {index for counts in objects.values() for index in counts}
+    classless = sum(count for (_, index), count in found.items() if index not in held)
+    return Coverage(
+        crowds=crowds,
+        all_crowds=bool(crowds) and not total,
+        images=len(truth.images),
+        images_without_objects=len(empty),
+        confidence=confidence,
+        false_alarms_without_objects=sum(min(count, max_detections) for count in alarms.values()),
+        max_detections=max_detections,
+        images_over_limit=len({name for name, _ in over}),
+        objects_over_limit=sum(count - max_detections for count in over.values()),
+        most_objects=max(over.values(), default=0),
+        detections_over_limit=sum(max(0, found[key] - max_detections) for key in over),
+        classes_lacking=dict(match.lacking),
+        images_of_classes_lacking=match.images_of_lacking,
+        classes_folded=dict(match.folded),
+        classes_without_objects=tuple(name for at, name in enumerate(truth.classes.names) if at not in held),
+        detections_without_objects=classless,
+    )
+
+
+def sentences(coverage: Coverage, reference: str = "gold") -> tuple[str, ...]:
+    """What a reader of the scores must know about what they leave out, a sentence or two for each.
+
+    `reference` names what the predictions are held against: the "gold" set, or the "test" set of the base's labels.
+    """
+    return tuple(
+        sentence
+        for sentence in (
+            _lacking(coverage, reference),
+            _folded(coverage, reference),
+            _without_objects(coverage, reference),
+            _crowds(coverage, reference),
+            _over_limit(coverage),
+            _negatives(coverage, reference),
+        )
+        if sentence
+    )
+
+
+def _lacking(c: Coverage, reference: str) -> str:
+    if not c.classes_lacking:
+        return ""
+    total = sum(c.classes_lacking.values())
+    names = _listed([f"{name}: {count}" for name, count in c.classes_lacking.items()])
+    said = (
+        f"The model lacks {many(len(c.classes_lacking), 'class', 'classes')} of the {reference} set ({names}): "
+        f"{many(total, 'object')} of them {'is' if total == 1 else 'are'} not scored."
+    )
+    if c.images_of_classes_lacking:
+        verb = "holds no other object and counts" if c.images_of_classes_lacking == 1 else "hold no others and count"
+        said += f" {many(c.images_of_classes_lacking, 'image')} {verb} as without objects."
+    return said
+
+
+def _folded(c: Coverage, reference: str) -> str:
+    parts = [f"{', '.join(map(repr, names))} all count as {name!r}" for name, names in c.classes_folded.items()]
+    return f"Classes of the {reference} set that are one class of the model: {_listed(parts)}." if parts else ""
+
+
+def _without_objects(c: Coverage, reference: str) -> str:
+    if not c.detections_without_objects or c.all_crowds:
+        return ""
+    number = many(len(c.classes_without_objects), "class", "classes")
+    detections = many(c.detections_without_objects, "detection")
+    verb = "is" if c.detections_without_objects == 1 else "are"
+    return (
+        f"The {reference} set holds no object of {number} ({_listed(c.classes_without_objects)}): {detections} of "
+        f"{'it' if len(c.classes_without_objects) == 1 else 'them'} {verb} not scored."
+    )
+
+
+def _crowds(c: Coverage, reference: str) -> str:
+    if not c.crowds:
+        return ""
+    what = "All objects" if c.all_crowds else f"{many(c.crowds, 'object')}"
+    verb = "is a crowd region" if c.crowds == 1 and not c.all_crowds else "are crowd regions"
+    count = f" ({c.crowds})" if c.all_crowds else ""
+    nothing = ", so nothing is scored" if c.all_crowds else ""
+    return (
+        f"{what} of the {reference} set{count} {verb} (iscrowd 1): found or missed, they do not count{nothing}. CVAT "
+        "marks every brush mask so; `--crowds objects` scores them as objects."
+    )
+
+
+def _over_limit(c: Coverage) -> str:
+    if not c.images_over_limit:
+        return ""
+    some = "1 image holds" if c.images_over_limit == 1 else f"{c.images_over_limit} images hold"
+    said = (
+        f"{some} more objects of a class than the {c.max_detections} detections that count "
+        f"(up to {c.most_objects}): {many(c.objects_over_limit, 'object')} cannot be found"
+    )
+    if c.detections_over_limit:
+        said += f", and {many(c.detections_over_limit, 'detection')} there did not count"
+    return f"{said}. `--max-detections {c.most_objects}` counts them."
+
+
+def _negatives(c: Coverage, reference: str) -> str:
+    if not c.images_without_objects:
+        return ""
+    images = f"{c.images_without_objects} of {many(c.images, f'{reference} image')}"
+    verb = "holds" if c.images_without_objects == 1 else "hold"
+    alarms = many(c.false_alarms_without_objects, "false alarm")
+    where = "with any score" if c.confidence is None else f"from a confidence of {c.confidence:.2f}"
+    return f"{images} {verb} no object to find: {alarms} there {where}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+    return f"{', '.join(parts[:_NAMED])}{more}"

@@ -1,0 +1,182 @@
+"""Gold images that look like images the target was trained or selected on: saved again, resized, or the next frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import DataError
+from ..core.text_tables import many
+from ..dataset.dataset_index import read_index
+from ..images.image_reader import open_rgb
+from ..images.perceptual_hash import nearest, perceptual_hash
+from ..labels.label_store import HUMAN, LabelStore
+from ..labels.labeler import LabelAccount, read_account
+from ..system.run_folder import RunFolder
+
+# Frames of a video: twice the bits, but never more than photos of different scenes have in common.
+_MOST_BITS = 16
+SEEN = ("train", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class LookAlike:
+    """A gold image, the image of the train or valid split that it looks like (`train/b.jpg`), and by how many bits."""
+
+    image: str
+    like: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How many gold images the target has not seen, and how that is known.
+
+    Of `total` images, those of equal content left out, `images` are held out. `same_content` images were left out.
+    `look_alikes` are not held out. `bits` is the most that look-alikes differ in, None where nobody looked for them.
+    `not_compared` gold images and `not_compared_seen` images of the train and valid split have nearly no structure, so
+    nothing can be said of them. `problem` says why nothing could be compared.
+    """
+
+    images: int
+    total: int
+    same_content: int = 0
+    look_alikes: tuple[LookAlike, ...] = ()
+    bits: int | None = None
+    not_compared: int = 0
+    not_compared_seen: int = 0
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SeenImages:
+    """Names (`train/b.jpg`) and hashes of the images of the train and valid split.
+
+    `frames` are those of videos; or all, where the build found more images of one view than a split can hold.
+    `without` have no hash; `problem` says why none has one. `hashes` are of every image that the run has labelled, by
+    SHA-256.
+    """
+
+    photos: Mapping[str, int]
+    frames: Mapping[str, int]
+    without: int
+    hashes: Mapping[str, int | None]
+    problem: str | None = None
+
+    @classmethod
+    def of(cls, run: RunFolder) -> SeenImages:
+        """Those of a run, with the hashes of its label store: no image is opened."""
+        index = read_index(run.dataset)
+        seen = {path: entry for path, entry in index["images"].items() if entry["split"] in SEEN}
+        one_view = bool(index.get("kept_together", {}).get("cut", {}).get("images"))
+        try:
+            account = read_account(run.labels)
+        except DataError:
+            return cls({}, {}, len(seen), {}, "the run has no label store with their hashes (it is a joined dataset)")
+        hashes = _stored_hashes(run, account)
+        photos: dict[str, int] = {}
+        frames: dict[str, int] = {}
+        for path, entry in sorted(seen.items(), key=lambda item: (item[1]["split"], item[0])):
+            value = hashes.get(entry["sha256"])
+            if value is not None:
+                (frames if one_view or path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = (
+                    value
+                )
+        without = len(seen) - len(photos) - len(frames)
+        problem = "the run's label store has no hashes of them" if seen and without == len(seen) else None
+        return cls(photos, frames, without, hashes, problem)
+
+    def like(self, hashes: Mapping[str, int], bits: int) -> list[LookAlike]:
+        """Which of the images with these hashes look like one of them, and which one is the nearest."""
+        names = list(hashes)
+        best: dict[str, LookAlike] = {}
+        for among, limit in ((self.photos, bits), (self.frames, max(bits, min(2 * bits, _MOST_BITS)))):
+            if not among:
+                continue
+            others = list(among)
+            pairs = nearest(list(hashes.values()), list(among.values()))
+            for name, (at, distance) in zip(names, pairs, strict=True):
+                if distance <= limit and (name not in best or distance < best[name].bits):
+                    best[name] = LookAlike(name, others[at], distance)
+        return [best[name] for name in names if name in best]
+
+
+def hashes_of(files: Mapping[str, tuple[Path, str]], known: Mapping[str, int | None]) -> dict[str, int | None]:
+    """The perceptual hash of each gold image (name → path and SHA-256), from `known` where its content is there."""
+    found = {name: known[sha256] for name, (_, sha256) in files.items() if sha256 in known}
+    rest = [name for name in files if name not in found]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        found.update(zip(rest, threads.map(_hash_of_file, [files[name][0] for name in rest]), strict=True))
+    return found
+
+
+def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | None, same_content: int) -> HeldOut:
+    """Compares gold images (name → path and SHA-256) with the images that the run's target was trained or selected on.
+
+    `bits` is the most that look-alikes differ in; None looks for none. `same_content` is told on.
+
+    Raises:
+        DataError: a gold image cannot be read, or a label shard is damaged.
+    """
+    total = len(files)
+    if bits is None:
+        return HeldOut(total, total, same_content)
+    seen = SeenImages.of(run)
+    if seen.problem:
+        return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem)
+    hashes = hashes_of(files, seen.hashes)
+    alike = seen.like({name: value for name, value in hashes.items() if value is not None}, bits)
+    flat = sum(value is None for value in hashes.values())
+    return HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
+
+
+def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
+    """What a reader of the scores must know; `with_them` is the target's mask AP with the look-alikes."""
+    said = []
+    if found.same_content:
+        verb = "is an image" if found.same_content == 1 else "are images"
+        said.append(f"{many(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
+    if found.look_alikes:
+        first = found.look_alikes[0]
+        verb = "looks" if len(found.look_alikes) == 1 else "look"
+        start = (
+            f"{len(found.look_alikes)} of {many(found.total, 'gold image')} {verb} like images the target was trained "
+            f"on (first: {first.image} ~ {first.like})"
+        )
+        if not found.images:
+            said.append(f"{start}: these scores are not held out.")
+        else:
+            ap = "undefined" if with_them is None else f"{with_them:.3f}"
+            said.append(f"{start}. These scores leave them out; with them the target's mask AP is {ap}.")
+    if found.problem is None and found.bits is None:
+        said.append("Look-alikes of training images were not looked for: only equal files do not count as held out.")
+    if found.problem:
+        said.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
+    elif found.not_compared or found.not_compared_seen:
+        said.append(
+            f"{many(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have nearly no "
+            "structure and could not be compared by how they look."
+        )
+    return tuple(said)
+
+
+def _stored_hashes(run: RunFolder, account: LabelAccount) -> dict[str, int | None]:
+    """SHA-256 → hash of every image that the run's stores know; gold images are in the one of the evaluation."""
+    found: dict[str, int | None] = {}
+    stores = ((run.labels, account.fingerprint), (run.human, HUMAN), (run.evaluation / "labels", account.fingerprint))
+    for folder, fingerprint in stores:
+        for key in LabelStore(folder).rows(fingerprint):
+            found[key.sha256] = key.phash
+    return found
+
+
+def _hash_of_file(path: Path) -> int | None:
+    return perceptual_hash(open_rgb(path))

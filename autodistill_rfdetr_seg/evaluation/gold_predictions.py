@@ -1,0 +1,128 @@
+"""What a target or a base says of each gold image: one way for a run, a model of the Python API and an export."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..bases.adapter import usable
+from ..core.config import PipelineConfig
+from ..core.errors import DataError
+from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
+from ..dataset.refine import refine
+from ..images.image_reader import RgbImage, file_sha256, open_rgb
+from ..labels.base_source import BaseSource, source_of
+from ..labels.label_store import LabelStore, StoredLabels
+from ..labels.labeler import label_images
+from ..system.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+
+Box = tuple[float, float, float, float]
+# An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
+Ask = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
+
+
+def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
+    """What `ask` says of each gold image, with its time.
+
+    The first image is asked about twice, so that none pays for warming up. Decoding is not timed.
+    """
+    from tqdm import tqdm
+
+    predictions = []
+    for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
+        pixels = open_rgb(image.path)
+        if at == 0:
+            ask(pixels)
+        started = time.perf_counter()
+        found, boxes = ask(pixels)
+        took = (time.perf_counter() - started) * 1000
+        predictions.append(
+            ImagePredictions(image.image_id, tuple(found), took, None if boxes is None else tuple(boxes))
+        )
+    return predictions
+
+
+def asking_target(model: Any, score_floor: float, classes: int) -> Ask:
+    """A target, exported or not, whose instances are gathered above `score_floor`."""
+
+    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
+        found = model.predict_batch([pixels], score_floor)[0]
+        kept = usable(found, pixels.shape[:2], classes, Counter())
+        corners = [found.xyxy[at].tolist() for at, _ in kept]
+        return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
+
+    return ask
+
+
+def asking_base(source: BaseSource) -> Ask:
+    """A base, prompts turned into classes."""
+    adapter = source.adapter()
+    of_prompt = [index for _, index in source.classes.prompts]
+
+    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], None]:
+        found = adapter.ask(pixels).instances
+        return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in found], None
+
+    return ask
+
+
+def base_predictions(
+    config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
+) -> list[ImagePredictions] | None:
+    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now. None
+    of a base that answers by image, unless every gold image is one of the run's."""
+    rows = _base_rows(config, run, truth, progress)
+    unknown = [image.image_id for image in truth.images if image.image_id not in rows]
+    if unknown and source_of(config).by_image:
+        _log.warning(
+            "The base %s is not scored: it has no answer to %d of %d gold images, such as %s.",
+            config.base.name,
+            len(unknown),
+            len(truth.images),
+            unknown[0],
+        )
+        return None
+    classes = Classes.from_ontology(config.ontology)
+    rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
+    floor = config.evaluation.score_floor
+    predictions = []
+    for image in truth.images:
+        row = rows.get(image.image_id)
+        if row is None:
+            raise DataError(
+                f"The base could not label the gold image {image.path}.", "See evaluation/labels/failures.jsonl."
+            )
+        found = refine(row.with_classes(classes), rules, classes).instances
+        kept = tuple(instance for instance in found if instance.score >= floor)
+        predictions.append(ImagePredictions(image.image_id, kept, row.seconds * 1000))
+    return predictions
+
+
+def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool) -> dict[str, StoredLabels]:
+    """The base's stored answer to each gold image by id: from the run's labels where its content is among them."""
+    source = source_of(config)
+    labelled = LabelStore(run.labels)
+    by_content = {key.sha256: key for key in labelled.keys(source.provenance.fingerprint).values()}
+    rows: dict[str, StoredLabels] = {}
+    rest: list[tuple[Path, str]] = []
+    for image in truth.images:
+        key = by_content.get(file_sha256(image.path))
+        if key is None:
+            rest.append((image.path, image.image_id))
+        else:
+            rows[image.image_id] = labelled.read(key)
+    # A gold image may be called as one of the run is: a base that answers by image would give it that one's answer.
+    if rest and not source.by_image:
+        label_images(source, rest, run.evaluation / "labels", progress=progress)
+        extra = LabelStore(run.evaluation / "labels")
+        names = {name for _, name in rest}
+        keys = extra.keys(source.provenance.fingerprint)
+        rows.update({name: extra.read(key) for name, key in keys.items() if name in names})
+    return rows

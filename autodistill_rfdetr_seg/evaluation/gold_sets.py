@@ -1,0 +1,184 @@
+"""The gold sets of an evaluation: read, put together, and without what the target was trained or selected on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from .. import coco, evaluation
+from ..core.config import PipelineConfig
+from ..core.errors import DataError, UsageError
+from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
+from ..dataset.dataset_index import read_dataset, split_of_content
+from ..images.image_reader import file_sha256
+from ..readers import read_gold as read_one
+from ..system.files import fingerprint
+from ..system.run_folder import RunFolder
+from . import gold_look_alikes as look_alikes
+from .gold_look_alikes import HeldOut
+
+
+@dataclass(frozen=True)
+class GoldSets:
+    """Gold sets in a model's classes: all together (`truth`), and each by name with the ids of its file (`parts`).
+
+    Where there are several, the id of an image begins with the name of its set. `matches` say what of each set the
+    classes leave out.
+    """
+
+    truth: GroundTruth
+    parts: Mapping[str, GroundTruth]
+    matches: Mapping[str, coco.ClassMatch]
+
+    @property
+    def match(self) -> coco.ClassMatch:
+        """What the classes leave out of all sets."""
+        return reduce(add, self.matches.values())
+
+
+@dataclass(frozen=True)
+class Gold:
+    """What a run's predictions are held against.
+
+    `scored` is what the scores are of: the images that are held out, or, where none is, `whole`, which has the
+    look-alikes of training images too. `human` tells whether people made it. `held_out` is None where they did not.
+    """
+
+    scored: GoldSets
+    whole: GoldSets
+    human: bool
+    held_out: HeldOut | None = None
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The images that the scores are of, of all sets."""
+        return self.scored.truth
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The sets' names."""
+        return tuple(self.whole.parts)
+
+    @property
+    def left_out(self) -> int:
+        """How many images have the content of an image of the train or valid split."""
+        return 0 if self.held_out is None else self.held_out.same_content
+
+    @property
+    def ids_fingerprint(self) -> str:
+        """Names the ids of the gold files, which the predictions are written with."""
+        parts = self.whole.parts.values()
+        return fingerprint([[str(part.category_ids), *(str(image.file_id) for image in part.images)] for part in parts])
+
+
+def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
+    """The gold set of a run, less the images whose content the target was trained or selected on.
+
+    Raises:
+        DataError: nothing is left, or its classes are not the run's.
+    """
+    dataset = read_dataset(run.dataset)
+    if not config.evaluation.gold:
+        test = run.dataset / "test"
+        if not test.is_dir():
+            raise DataError(
+                "There is nothing to evaluate on: no gold set is given, and the dataset has no test split.",
+                "Give --gold COCO.json, or a share above 0 to the test split.",
+            )
+        sets = in_classes({"test": coco.read(test)}, dataset.classes)
+        return Gold(sets, sets, human=False)
+    split_of = split_of_content(run.dataset)
+    contents: dict[str, tuple[Path, str]] = {}
+    raw: dict[str, GroundTruth] = {}
+    left_out = 0
+    for name, truth in named_sets(config.evaluation.gold).items():
+        kept: list[TruthImage] = []
+        for image in truth.images:
+            sha256 = file_sha256(image.path)
+            if split_of.get(sha256) in (None, "test"):
+                kept.append(image)
+                contents[image.image_id] = (image.path, sha256)
+        left_out += len(truth.images) - len(kept)
+        raw[name] = dataclasses.replace(truth, images=tuple(kept))
+    if not contents:
+        raise DataError(
+            f"No image of the gold set is held out: all {left_out} are in the train or valid split.",
+            "Keep some annotated images out of the folder that is labelled, or give the test split a share.",
+        )
+    held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out)
+    alike = {one.image for one in held_out.look_alikes}
+    whole = in_classes(raw, dataset.classes)
+    if not held_out.images or not alike:
+        return Gold(whole, whole, True, held_out)
+    scored = in_classes({name: without(truth, alike) for name, truth in raw.items()}, dataset.classes)
+    return Gold(scored, whole, True, held_out)
+
+
+def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
+    """Refuses a gate that names no metric of a run with these classes and the gold sets of the configuration.
+
+    Raises:
+        UsageError: as `evaluation.check_gates`.
+    """
+    sets = set_names([Path(path) for path in config.evaluation.gold])
+    evaluation.check_gate_names(config.evaluation.gates, classes, sets, HeldOut(0, 0).to_dict() if sets else None)
+
+
+def named_sets(paths: Sequence[str | Path]) -> dict[str, GroundTruth]:
+    """Gold sets by name; where there are several, the id of an image begins with the name of its set.
+
+    Raises:
+        UsageError: one is given twice.
+        MissingInputError, DataError: one is missing or wrong.
+    """
+    files = [Path(path) for path in paths]
+    if twice := [path for path, count in Counter(path.resolve() for path in files).items() if count > 1]:
+        raise UsageError(f"The gold set {twice[0]} is given twice: its images would count twice.", "Give it once.")
+    found = {}
+    for path, name in zip(files, set_names(files), strict=True):
+        truth = read_one(path, images="checked")
+        prefix = f"{name}/" if len(files) > 1 else ""
+        images = tuple(dataclasses.replace(image, image_id=prefix + image.image_id) for image in truth.images)
+        found[name] = dataclasses.replace(truth, images=images)
+    return found
+
+
+def in_classes(sets: Mapping[str, GroundTruth], classes: Classes) -> GoldSets:
+    """Gold sets in a model's classes, matched by name.
+
+    Raises:
+        DataError: a set shares no class with the model.
+    """
+    parts = {name: coco.align(truth, classes) for name, truth in sets.items()}
+    matches = {name: coco.match_classes(truth, classes) for name, truth in sets.items()}
+    if len(parts) == 1:
+        (truth,) = parts.values()
+    else:
+        images = tuple(image for part in parts.values() for image in part.images)
+        prints = [fingerprint(part.fingerprint, [image.image_id for image in part.images]) for part in parts.values()]
+        truth = GroundTruth(classes, images, fingerprint(prints))
+    return GoldSets(truth, parts, matches)
+
+
+def without(truth: GroundTruth, names: set[str]) -> GroundTruth:
+    """The gold set less the images of these ids."""
+    return dataclasses.replace(truth, images=tuple(image for image in truth.images if image.image_id not in names))
+
+
+def of_images(truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> list[ImagePredictions]:
+    """The predictions of the images of a gold set."""
+    ids = {image.image_id for image in truth.images}
+    return [prediction for prediction in predictions if prediction.image_id in ids]
+
+
+def set_names(paths: Sequence[Path]) -> tuple[str, ...]:
+    """The name of each gold set: its file's or folder's."""
+    names = [path.stem.split(".")[0] if path.is_file() else path.name for path in paths]
+    if any(name.startswith("_") for name in names):
+        names = [path.parent.name if path.is_file() else path.name for path in paths]
+    return tuple(name if names.count(name) == 1 else f"{name}-{at}" for at, name in enumerate(names, 1))

@@ -1,0 +1,68 @@
+"""Scores as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..core.text_tables import number, table
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
+    mask, box = scores["mask"], scores["box"]
+    return [
+        name,
+        number(mask["ap"]),
+        number(mask["ap50"]),
+        number(mask["ap75"]),
+        number(box["ap"]),
+        number(scores["best_f1"]),
+        number(scores["best_confidence"], ".2f"),
+        number(scores["milliseconds"], ".1f"),
+    ]
+
+
+_HEAD = ["", "mask AP", "AP50", "AP75", "box AP", "best F1", "at conf", "ms/image"]
+
+
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Base and target side by side, what that means in a sentence, and what the scores leave out."""
+    parts = {"": metrics}
+    if metrics["reference"] == "gold" and metrics["all"]["images"] != metrics["images"]:
+        parts[", all images"] = metrics["all"]
+    parts |= {f" {name}": found for name, found in metrics.get("sets", {}).items()}
+    rows = [
+        _row(f"{who}{name}", found[who]) for name, found in parts.items() for who in ("base", "target") if found[who]
+    ]
+    lines = [table(_HEAD, rows)]
+    if metrics["reference"] == "gold":
+        held_out = metrics["held_out"]
+        kind = "held-out images" if held_out["images"] else "images that are not held out"
+        if held_out["problem"]:
+            kind = "gold images"
+        lines.append(
+            f"recovery {number(metrics['recovery'], '.0%')} (target / base mask AP) on {metrics['images']} {kind}, "
+            f"{metrics['instances']} instances, against the gold masks"
+        )
+    else:
+        lines.append(
+            f"against the base's own labels of {metrics['images']} test images: agreement, not truth "
+            "(give --gold COCO.json for that)"
+        )
+    return "\n".join([*lines, *notes(metrics)])
+
+
+def notes(scores: Mapping[str, Any]) -> list[str]:
+    """What a reader of the scores must know, a line each."""
+    return [f"note: {sentence}" for sentence in scores.get("notes", ())]
+
+
+def one_table(scores: Mapping[str, Any]) -> str:
+    """One set of predictions: all classes, each gold set where there are several, then each class."""
+    rows = [
+        [name, number(c["ap"]), number(c["ap50"]), number(c["ap75"]), str(c["instances"]), number(c["best_f1"])]
+        for name, c in scores["per_class"].items()
+    ]
+    head = table(_HEAD, [_row("all", scores), *(_row(name, one) for name, one in scores.get("sets", {}).items())])
+    classes = table(["class", "mask AP", "AP50", "AP75", "instances", "best F1"], rows)
+    return "\n\n".join(["\n".join([head, *notes(scores)]), classes])

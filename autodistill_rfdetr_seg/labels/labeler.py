@@ -1,0 +1,267 @@
+"""Images → base → store. Resumable, one unreadable image never stops the rest, memory does not grow with the folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..core.config import LabelingConfig
+from ..core.errors import AutodistillSegError, BaseModelError, DataError
+from ..core.types import Classes
+from ..images.file_copies import same_at_a_glance, stamp, without_copies
+from ..images.image_reader import KnownImage, image_id, printable
+from ..system.files import locked, read_json, write_json, write_text
+from .base_source import BaseSource, Item, Outcome
+from .label_store import Key, LabelStore, Provenance, StoredLabels
+from .threaded_labeling import asked_in_threads, known_first
+from .worker_labeling import asked_in_workers
+
+_log = logging.getLogger(__name__)
+
+_GLANCE = 4096  # bytes
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What a labelling did: images `labelled` now, with content `stored` before, `failures` ({path, reason}),
+    what the base said that the contract has no place for (reason → number), and files of `several` frames, labelled in
+    their first."""
+
+    labelled: int
+    stored: int
+    failures: tuple[Mapping[str, str], ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    several: tuple[str, ...] = ()
+
+
+def label_images(
+    source: BaseSource,
+    images: Sequence[Item],
+    folder: Path,
+    options: LabelingConfig | None = None,
+    *,
+    root: Path | None = None,
+    groups: Mapping[str, str] | None = None,
+    progress: bool = True,
+) -> LabelSummary:
+    """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
+
+    Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
+    ends; the latter also where `max_failures` ends it. An image that cannot be read, or that the base fails on, is a
+    failure with a reason; the rest is labelled.
+    A content is labelled once, whatever its files are called now or were when it was stored. The account also keeps
+    `root`, the folder that names are relative to, and `groups` (name → group) of images that belong into one split.
+
+    Raises:
+        DataError: another process writes to the store, or more than `max_failures` images failed.
+        AutodistillSegError: the base cannot be built.
+    """
+    from tqdm import tqdm
+
+    options = options or LabelingConfig()
+    mine = _of_share(images, options.share, progress)
+    with locked(folder, options.share):
+        store = LabelStore(folder)
+        rows = _Stored(store, source.provenance)
+        todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
+        source = source if source.items else source.expecting(images)
+        # A base that answers by image may say something else of a copy, which has another name.
+        firsts, copies = (todo, {}) if source.by_image else without_copies(todo, progress=progress)
+        failures: list[Mapping[str, str]] = []
+        dropped: Counter[str] = Counter()
+        several: list[str] = []
+        labelled = 0
+        stored = len(mine) - len(todo)
+        bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
+        with bar, store:
+            known = frozenset() if source.by_image else rows.of_size(stamp(path)[0] for path, _ in firsts)
+            for (_, name), outcome in _asked(source, firsts, known, options):
+                twins = copies.get(name, ())
+                if isinstance(outcome, AutodistillSegError):
+                    failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
+                    failures += [{"path": one, "reason": outcome.message} for one in failed]
+                    _log.warning("%s", outcome)
+                    _check_failures(failures, options, folder)
+                elif isinstance(outcome, KnownImage):
+                    rows.take(outcome.sha256, ((name, outcome.mtime_ns), *twins))
+                    stored += 1 + len(twins)
+                else:
+                    for row in (outcome, *(_copied(outcome, *twin) for twin in twins)):
+                        dropped.update(row.dropped)
+                        store.append(row, source.provenance)
+                        several += [row.image.path] if row.frames > 1 else []
+                        labelled += 1
+                # Last, so that what the bar has counted is in the store's hands.
+                bar.update(1 + len(twins))
+        _write_failures(folder, failures, options.share)
+        names = sorted(printable(name) for _, name in images)
+        write_json(folder / "labels.json", _account(source, names, root, groups or {}))
+    return LabelSummary(labelled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
+
+
+def in_share(name: str, share: tuple[int, int] | None) -> bool:
+    """Whether an image belongs to share I of N (1-based), told by its name alone, so that shares never overlap."""
+    if share is None:
+        return True
+    index, count = share
+    return int(image_id(name, ""), 16) % count == index - 1
+
+
+def _of_share(images: Sequence[Item], share: tuple[int, int] | None, progress: bool) -> Sequence[Item]:
+    """The images that a share labels. What may be copies goes where the first of them belongs, so that no content is
+    asked about by two shares."""
+    if share is None:
+        return images
+    alike = same_at_a_glance(images, progress=progress)
+    return [file[:2] for same in alike if in_share(same[0].name, share) for file in same]
+
+
+class _Stored:
+    """What this base has said already: the newest row of each name, and of each content."""
+
+    def __init__(self, store: LabelStore, provenance: Provenance) -> None:
+        self._store, self._provenance = store, provenance
+        self.keys: dict[str, Key] = {}
+        self._contents: dict[str, Key] = {}
+        for key in store.rows(provenance.fingerprint, heal=True):
+            self.keys[key.path] = self._contents[key.sha256] = key
+
+    def of_size(self, sizes: Iterable[int]) -> frozenset[str]:
+        """The contents (SHA-256) that have one of these sizes (bytes): no other file can be one of them."""
+        if not self._contents:
+            return frozenset()
+        wanted = set(sizes)
+        return frozenset(content for content, key in self._contents.items() if key.file_bytes in wanted)
+
+    def take(self, content: str, files: Iterable[tuple[str, int]]) -> None:
+        """Stores the row of a content for each of `files` (name, mtime_ns) that it is not stored for already."""
+        key = self._contents[content]
+        for name, mtime_ns in files:
+            if name not in self.keys or self.keys[name].sha256 != content:
+                made = replace(self._provenance, versions=self._store.versions(key))
+                self._store.append(_copied(self._store.read(key), name, mtime_ns), made)
+
+
+def _asked(
+    source: BaseSource, items: Sequence[Item], known: frozenset[str], options: LabelingConfig
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`."""
+    done = 0
+    for found in known_first(items, known):
+        done += 1
+        yield found
+    if not (rest := items[done:]):
+        return
+    if options.workers or options.timeout_per_image:
+        yield from asked_in_workers(source, rest, known, options)
+    else:
+        yield from asked_in_threads(source, rest, known, options.batch_size)
+
+
+def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:
+    image = replace(row.image, id=image_id(name, row.image.sha256), path=name)
+    return replace(row, image=image, mtime_ns=mtime_ns)
+
+
+def _check_failures(failures: Sequence[Mapping[str, str]], options: LabelingConfig, folder: Path) -> None:
+    most = options.max_failures
+    if most is not None and len(failures) > most:
+        _write_failures(folder, failures, options.share)
+        raise BaseModelError(
+            f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
+            f"{failures[-1]['reason']}",
+            f"What was labelled is kept in {folder}; go on with --resume.",
+        )
+
+
+def _is_stored(path: Path, key: Key | None) -> bool:
+    """Whether the store's row was made from this very file, told by size and time without reading it."""
+    if key is None:
+        return False
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (key.file_bytes, key.mtime_ns)
+
+
+def _write_failures(folder: Path, failures: Sequence[Mapping[str, str]], share: tuple[int, int] | None) -> None:
+    name = "failures.jsonl" if share is None else f"failures-{share[0]}-of-{share[1]}.jsonl"
+    if share is None:
+        for old in folder.glob("failures-*-of-*.jsonl"):
+            old.unlink()
+    write_text(folder / name, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
+
+
+def _account(source: BaseSource, names: Sequence[str], root: Path | None, groups: Mapping[str, str]) -> dict[str, Any]:
+    provenance = source.provenance
+    return {
+        "base": provenance.base,
+        "args": {key: _plain(value) for key, value in provenance.args.items()},
+        "fingerprint": provenance.fingerprint,
+        "image_input": source.image_input,
+        "ontology": source.classes.ontology,
+        "versions": dict(provenance.versions),
+        "root": None if root is None else str(root),
+        "groups": dict(sorted(groups.items())),
+        "images": names,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, list, dict, type(None))) else str(value)
+
+
+@dataclass(frozen=True)
+class LabelAccount:
+    """What `labels.json` says: the classes, the base, the names of the images asked for, the folder that these are
+    relative to, and the groups of those that belong into one split."""
+
+    classes: Classes
+    base: str
+    args: Mapping[str, Any]
+    fingerprint: str
+    images: tuple[str, ...]
+    versions: Mapping[str, str]
+    root: Path | None
+    groups: Mapping[str, str]
+
+
+def read_account(folder: Path) -> LabelAccount:
+    """The account of a label store.
+
+    Raises:
+        DataError: the folder holds no finished labelling, or its account is not one.
+    """
+    path = folder / "labels.json"
+    if not path.is_file():
+        raise DataError(f"There are no finished labels in {folder}.", "Run `autodistill-seg label` first.")
+    data = read_json(path)
+    try:
+        return LabelAccount(
+            Classes.of_stored(data["ontology"]),
+            data["base"],
+            data["args"],
+            data["fingerprint"],
+            tuple(data["images"]),
+            data["versions"],
+            None if data["root"] is None else Path(data["root"]),
+            data["groups"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is not a label account: {error!r}.") from error
+
+
+def read_failures(folder: Path) -> list[dict[str, str]]:
+    """The images of the last labelling that could not be labelled: {path, reason} each."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("failures*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line
+    ]

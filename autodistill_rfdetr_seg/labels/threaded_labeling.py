@@ -1,0 +1,102 @@
+"""Labelling in this process: images are decoded ahead of the base and its masks encoded behind it, in threads, so that
+the base waits for neither. `workers.py` does the same job in processes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from ..bases.adapter import BaseAdapter
+from ..core.errors import AutodistillSegError
+from ..images.image_reader import KnownImage, OpenedImage, open_unless_known
+from ..system.read_ahead import ahead
+from .base_source import BaseSource, Item, Outcome, outcome_of
+
+# Decoded images that wait for the base, and answers that wait to be encoded, beyond a batch of each.
+_AHEAD = 3
+_BEHIND = 2
+
+Opened = TypeVar("Opened")
+_Opened = tuple[Item, Future[OpenedImage | KnownImage]]
+_Asked = tuple[Item, Future[Outcome]]
+
+
+def known_first(items: Sequence[Item], known: Collection[str]) -> Iterator[tuple[Item, Outcome]]:
+    """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
+    if not known:
+        return
+    with closing(opened_ahead(items, _AHEAD, partial(open_unless_known, known=known))) as opened:
+        for item, reading in opened:
+            try:
+                image = reading.result()
+            except AutodistillSegError as error:
+                yield item, error
+            else:
+                if isinstance(image, OpenedImage):
+                    return
+                yield item, image
+
+
+def asked_in_threads(
+    source: BaseSource, items: Sequence[Item], known: Collection[str], batch_size: int | None
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item, in order, with its row, its error, or as a known image where its content (SHA-256) is `known`.
+
+    Raises:
+        AutodistillSegError: the base cannot be built.
+    """
+    adapter = source.adapter()
+    size = adapter.batch_size(batch_size)
+    behind: deque[_Asked] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
+        opened = opened_ahead(items, size + _AHEAD, partial(open_unless_known, known=known))
+        try:
+            while batch := list(islice(opened, size)):
+                behind += _asked(adapter, batch, encoder)
+                while len(behind) > size + _BEHIND:
+                    yield _finished(behind.popleft())
+        except KeyboardInterrupt:
+            # What the base has answered is kept: it costs the most of all.
+            yield from map(_finished, behind)
+            raise
+        yield from map(_finished, behind)
+
+
+def opened_ahead(
+    items: Sequence[Item], count: int, opener: Callable[[Path, str], Opened]
+) -> Generator[tuple[Item, Future[Opened]], None, None]:
+    """Each image with its decoding by `opener` under way, `count` at a time, so that a model does not wait for the
+    disk."""
+    return ahead(items, lambda item: opener(*item), count)
+
+
+def _asked(adapter: BaseAdapter, batch: Sequence[_Opened], encoder: ThreadPoolExecutor) -> list[_Asked]:
+    """A batch, asked; what is left to do for each image is in the encoder's hands."""
+    ready: list[tuple[Item, OpenedImage | KnownImage | AutodistillSegError]] = []
+    for item, opened in batch:
+        try:
+            ready.append((item, opened.result()))
+        except AutodistillSegError as error:
+            ready.append((item, error))
+    images = [image for _, image in ready if isinstance(image, OpenedImage)]
+    answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
+    return [
+        (item, encoder.submit(outcome_of, found, next(answers)) if isinstance(found, OpenedImage) else _done(found))
+        for item, found in ready
+    ]
+
+
+def _done(outcome: Outcome) -> Future[Outcome]:
+    future: Future[Outcome] = Future()
+    future.set_result(outcome)
+    return future
+
+
+def _finished(asked: _Asked) -> tuple[Item, Outcome]:
+    return asked[0], asked[1].result()

@@ -1,0 +1,248 @@
+"""Labelling in processes of their own: several bases at work, and a base that hangs can be ended without loss.
+
+The parent alone writes the store, and waits for all workers at once, those that build their base among them. A worker
+that dies or takes too long costs its image, which becomes a failure with a reason; another worker takes its place.
+Workers end by themselves when the parent is gone, even from within a base that hangs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ..bases.adapter import BaseAdapter
+from ..core.config import LabelingConfig
+from ..core.errors import AutodistillSegError, BaseModelError, UsageError
+from ..images.image_reader import KnownImage, OpenedImage, allow_megapixels, megapixels_allowed, open_unless_known
+from .base_source import BaseSource, Item, Outcome, outcome_of
+
+_log = logging.getLogger(__name__)
+
+
+def asked_in_workers(
+    source: BaseSource, items: Sequence[Item], known: Collection[str], options: LabelingConfig
+) -> Iterator[tuple[Item, Outcome]]:
+    """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`, in the order in
+    which they are done.
+
+    A batch whose worker dies or runs out of its time (`timeout_per_image` each) is asked for again one by one. A worker
+    that cannot build its base, or takes longer than `start_timeout`, leaves the work to the others.
+
+    Raises:
+        UsageError: the base cannot be sent to another process.
+        AutodistillSegError: no worker is left that could build it.
+    """
+    rest = iter(items)
+    alone: deque[Item] = deque()
+    crew: list[_Worker] = []
+
+    def hand_out() -> None:
+        for worker in crew:
+            if not worker.busy:
+                given = [alone.popleft()] if alone else list(islice(rest, worker.batch))
+                worker.give(given, options.timeout_per_image)
+
+    try:
+        for place in range(min(options.workers or 1, len(items))):
+            crew.append(_Worker(source, place, known, options))
+        answered = 0
+        while answered < len(items):
+            for worker in _finished([worker for worker in crew if worker.busy]):
+                done, outcomes = worker.items, worker.result() if worker.ready else ()
+                if not worker.ready and (error := worker.started()) is not None:
+                    worker.stop()
+                    crew.remove(worker)
+                    if not crew:
+                        raise error
+                    _log.warning("A worker is lost, and the others go on: %s", error.message)
+                elif worker.gone:
+                    worker.stop()
+                    crew.remove(worker)
+                    crew.append(_Worker(source, worker.place, known, options))
+                    if len(done) > 1:
+                        alone += done
+                        outcomes = ()
+                # Before the answer is stored, so that the base does not wait for that.
+                hand_out()
+                answered += len(outcomes)
+                yield from zip(done, outcomes, strict=False)
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
+    """The workers that have started, answered, died, or run out of time; waits until there is one."""
+    while True:
+        soonest = min(worker.deadline for worker in busy)
+        ready = wait([worker.connection for worker in busy], max(0.0, min(soonest - time.monotonic(), 3600.0)))
+        done = [w for w in busy if w.connection in ready or w.deadline <= time.monotonic()]
+        if done:
+            return done
+
+
+class _Worker:
+    """A process that builds a base and is then `ready` to work on `batch` items at a time."""
+
+    def __init__(self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.place = place
+        self.items: Sequence[Item] = ()
+        self.batch = 1
+        self.ready = self.gone = False
+        self._timeout = options.start_timeout
+        args = (theirs, source.portable(), place, frozenset(known), options.batch_size, megapixels_allowed())
+        self._process = context.Process(target=_work, args=args, daemon=True)
+        try:
+            self._process.start()
+        except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
+            raise UsageError(
+                f"The base cannot be sent to a worker process: {error}.",
+                "Give it by name (package.module:Class), or label without --workers and --timeout-per-image.",
+            ) from error
+        except OSError as error:
+            raise BaseModelError(f"A worker process could not be started: {error}.") from error
+        theirs.close()
+        self.deadline = time.monotonic() + self._timeout
+
+    @property
+    def busy(self) -> bool:
+        """Whether it builds its base or has items that it has not answered."""
+        return not self.ready or bool(self.items)
+
+    def started(self) -> AutodistillSegError | None:
+        """What kept it from being ready; None where it is now."""
+        if not self.connection.poll():
+            return BaseModelError(
+                f"The base took longer than {self._timeout:g} s to be built.",
+                "Where its weights take that long to come, give it more with --start-timeout.",
+            )
+        said = self._receive()
+        if isinstance(said, AutodistillSegError):
+            return said
+        self.batch, self.ready = int(said), True
+        return None
+
+    def give(self, items: Sequence[Item], timeout: float | None) -> None:
+        """Hands it items to work on, where there are any."""
+        if not items:
+            return
+        self.items, self._timeout = items, float("inf") if timeout is None else timeout
+        self.deadline = time.monotonic() + self._timeout * len(items)
+        with contextlib.suppress(OSError):  # one that has died is found out by its closed end
+            self.connection.send(items)
+
+    def result(self) -> Sequence[Outcome]:
+        """Its answer to each item; an error where it died or took too long, which goes for all of them."""
+        asked, self.items = self.items, ()
+        if self.connection.poll():
+            answer = self._receive()
+            return [answer] if isinstance(answer, AutodistillSegError) else answer
+        self.gone = True
+        return [BaseModelError(f"The base took longer than {self._timeout:g} s on {asked[0][1]}.")]
+
+    def _receive(self) -> Any:
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):
+            self.gone = True
+            self._process.join(5)
+            return BaseModelError(f"The base's worker process ended with exit code {self._process.exitcode}.")
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join(5)
+
+
+def _work(
+    connection: Connection,
+    source: BaseSource,
+    place: int,
+    known: Collection[str],
+    batch_size: int | None,
+    megapixels: float,
+) -> None:
+    allow_megapixels(megapixels)
+    # Ctrl-C reaches the whole group; the parent decides when workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    _take_gpu(place)
+    # A closed connection is a parent that is gone, or done with us.
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            adapter = source.adapter()
+        except AutodistillSegError as error:
+            connection.send(_sendable(error))
+            return
+        connection.send(adapter.batch_size(batch_size))
+        while True:
+            answers = _outcomes(adapter, connection.recv(), known)
+            connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
+
+
+def end_with_parent() -> None:
+    """Ends this process with its parent, also where the base hangs and would never come to read the closed pipe."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _outcomes(adapter: BaseAdapter, items: Sequence[Item], known: Collection[str]) -> list[Outcome]:
+    opened = [_opened(item, known) for item in items]
+    images = [image for image in opened if isinstance(image, OpenedImage)]
+    answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
+    return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
+
+
+def _opened(item: Item, known: Collection[str]) -> OpenedImage | KnownImage | AutodistillSegError:
+    try:
+        return open_unless_known(*item, known)
+    except AutodistillSegError as error:
+        return error
+
+
+def _sendable(error: AutodistillSegError) -> AutodistillSegError:
+    """The same message in a class that survives pickling, whatever its own constructor takes."""
+    plain = BaseModelError(error.message, error.hint)
+    plain.exit_code = error.exit_code
+    return plain
+
+
+@dataclass(frozen=True)
+class _Gpus:
+    """The GPUs this process may use, by the number the driver gives them."""
+
+    ids: tuple[str, ...]
+
+    @classmethod
+    def visible(cls) -> _Gpus:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if given is not None:
+            return cls(tuple(part for part in given.split(",") if part.strip()))
+        found = sorted(path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*"))
+        return cls(tuple(found))
+
+
+def _take_gpu(place: int) -> None:
+    """One worker a GPU where there are several; must come before torch is imported."""
+    gpus = _Gpus.visible().ids
+    if len(gpus) > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]

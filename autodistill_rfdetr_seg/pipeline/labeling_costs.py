@@ -1,0 +1,251 @@
+"""What labelling costs, measured on a sample: seconds, memory, and bytes of labels and dataset."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import coco
+from ..core.config import LabelingConfig, PipelineConfig
+from ..core.errors import DataError
+from ..core.types import ImageLabels
+from ..dataset.refine import refine
+from ..images.image_reader import check_sides, open_rgb, write_png
+from ..labels.base_source import BaseSource
+from ..labels.label_store import ROWS_PER_SHARD, SECONDS_PER_SHARD, LabelStore
+from ..labels.labeler import label_images
+from ..review.label_preview import Item, Sample, account_kept, label_sample
+from ..system.files import link, read_json, write_json
+
+# Beside the pictures in work, a run keeps names, places and the dataset's index of all images
+# (benchmarks/building.py: 10,000 images against 500).
+_BYTES_KEPT_AN_IMAGE = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds a pixel beside the base's own, and `once` a run until the first image is done as fast as the next; both
+    None where they were not measured. `warm_ups` are the images whose time holds the base's own warm-up."""
+
+    beside: float | None
+    once: float | None
+    warm_ups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes resident: at rest between two images, and at most while the sample was labelled; None where not known."""
+
+    rest: int | None
+    peak: int | None
+
+    def forecast(self, growth: float, images: int) -> int | None:
+        """The peak of a run over `images`, the largest of which has `growth` times the pixels of the sample's."""
+        if self.peak is None:
+            return None
+        work = 0 if self.rest is None else max(0, self.peak - self.rest)
+        return round(self.peak + work * max(0.0, growth - 1) + images * _BYTES_KEPT_AN_IMAGE)
+
+
+def measured_sample(
+    config: PipelineConfig, chosen: Sequence[Item], source: BaseSource, folder: Path, progress: bool
+) -> tuple[Sample, Timing, Memory]:
+    """Labels `chosen` into `folder/labels` where they are not yet, and what it took; how long is kept in `folder`.
+
+    Raises:
+        DataError: not one could be labelled.
+    """
+    labels = folder / "labels"
+    if config.labeling.timeout_per_image is not None:
+        # The work is done in another process, so that nothing beside the base's own seconds is known.
+        sample = label_sample(config, chosen, source, labels, progress)
+        timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.fresh[:1]))
+        return sample, timing, Memory(None, None)
+    options = config.labeling.model_copy(update={"share": None})
+    # The first image alone: libraries are loaded with it, and the base warms up. Then none, which takes its time too.
+    first, empty = [_timed_labels(source, chosen[:1], labels, options) for _ in range(2)]
+    rest = resident_memory()
+    sample = label_sample(config, chosen, source, labels, progress)
+    memory = Memory(rest, peak_memory())
+    pixels = {row.image.path: row.image.height * row.image.width for row in sample.rows}
+    if not first[1]:
+        return sample, _beside(folder, source, sample, pixels, sample.wall, None, set()), memory
+    name = chosen[0][1]
+    own = next(row.seconds for row in sample.rows if row.image.path == name)
+    if not sample.fresh:
+        timing = _kept(folder / "timing.json", source, max(0.0, first[0] - own), 0.0, pixels[name], {name})
+        return sample, timing, memory
+    wall = max(0.0, sample.wall - empty[0] - _shard(sample, source)[1])
+    return sample, _beside(folder, source, sample, pixels, wall, (first[0] - own, pixels[name]), {name}), memory
+
+
+def _timed_labels(
+    source: BaseSource, items: Sequence[Item], labels: Path, options: LabelingConfig
+) -> tuple[float, int]:
+    started = time.perf_counter()
+    with account_kept(labels):
+        summary = label_images(source, items, labels, options, progress=False)
+    return time.perf_counter() - started, summary.labelled
+
+
+def _beside(
+    folder: Path,
+    source: BaseSource,
+    sample: Sample,
+    pixels: dict[str, int],
+    wall: float,
+    first: tuple[float, int] | None,
+    warm_ups: set[str],
+) -> Timing:
+    """The timing of the fresh images, which took `wall` seconds; `first` is what one before took beside the base."""
+    if not sample.fresh:
+        return _kept(folder / "timing.json", source, None, None, 0.0, set())
+    fresh = set(sample.fresh)
+    # Files of one content are labelled once, and their rows hold the same seconds.
+    once_each = {r.image.sha256: r for r in sample.rows if r.image.path in fresh}.values()
+    beside = max(0.0, wall - sum(row.seconds for row in once_each))
+    size = float(sum(pixels[name] for name in fresh))
+    once = None if first is None else max(0.0, first[0] - beside / size * first[1])
+    return _kept(folder / "timing.json", source, beside, once, size, warm_ups)
+
+
+def _kept(
+    path: Path, source: BaseSource, beside: float | None, once: float | None, pixels: float, warm_ups: set[str]
+) -> Timing:
+    """The timing from all samples taken with this base, of which this is one more; kept in the file `path`."""
+    made = source.provenance.fingerprint
+    known = read_json(path) if path.is_file() else {}
+    mine = {"pixels": 0.0, "beside": 0.0, "once": None, "warm_ups": [], **known.get(made, {})}
+    if beside is not None:
+        mine |= {"pixels": mine["pixels"] + pixels, "beside": mine["beside"] + beside}
+    if once is not None:
+        mine["once"] = once
+    mine["warm_ups"] = sorted({*mine["warm_ups"], *warm_ups})
+    write_json(path, {**known, made: mine})
+    rate = mine["beside"] / mine["pixels"] if mine["pixels"] else None
+    return Timing(rate, mine["once"], frozenset(mine["warm_ups"]))
+
+
+def labels_bytes(sample: Sample, source: BaseSource, images: float, seconds: float) -> float:
+    """Bytes of the store with `images` labelled in `seconds`: what a row takes, and what a shard takes beside rows.
+
+    A sample's own shards are small, so that half and whole are written and compared.
+    """
+    a_row, beside = _row_and_shard(sample, source)
+    full, in_time = images / ROWS_PER_SHARD, seconds / SECONDS_PER_SHARD
+    # A number of rows is certain; of a forecast time, the last shard is as often nearly full as nearly empty.
+    shards = math.ceil(full) if full > in_time else max(1.0, in_time + 0.5)
+    return a_row * images + beside * shards
+
+
+def _row_and_shard(sample: Sample, source: BaseSource) -> tuple[float, float]:
+    count = min(len(sample.rows), ROWS_PER_SHARD)
+    whole = _shard(sample, source, 0, count)[0]
+    if count < 2:
+        return float(whole), 0.0
+    halves = _shard(sample, source, 0, count // 2)[0] + _shard(sample, source, count // 2, count)[0]
+    beside = min(max(0.0, float(halves - whole)), float(whole))
+    return (whole - beside) / count, beside
+
+
+def _shard(sample: Sample, source: BaseSource, start: int = 0, end: int = ROWS_PER_SHARD) -> tuple[int, float]:
+    """Bytes of a shard with the rows from `start` to `end`, and the seconds that it takes to write it."""
+    with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as name:
+        started = time.perf_counter()
+        with LabelStore(Path(name)) as store:
+            for row in sample.rows[start:end]:
+                store.append(row, source.provenance)
+        seconds = time.perf_counter() - started
+        return sum(path.stat().st_size for path in Path(name).iterdir()), seconds
+
+
+def dataset_cost(
+    sample: Sample, baked: Sequence[int], source: BaseSource, config: PipelineConfig, folder: Path
+) -> tuple[float, float, int]:
+    """Bytes and seconds of a built dataset an image: annotations, index, images written anew or copied; a linked one is
+    free. And how many of the sample will be copied, as no hard link leads from them into `folder`."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".plan-") as name:
+        path = Path(name) / coco.ANNOTATIONS
+
+        def entries() -> Iterator[tuple[str, ImageLabels]]:
+            for row in sample.rows:
+                yield f"{row.image.id}.png", refine(row.with_classes(source.classes), config.refine, source.classes)
+
+        started = time.perf_counter()
+        coco.write(path, entries(), source.classes, {}, config.dataset.segmentation)
+        total = path.stat().st_size
+        for at in baked:
+            write_png(Path(name) / "baked.png", open_rgb(sample.paths[at]))
+            total += (Path(name) / "baked.png").stat().st_size
+        copied = [
+            at for at, _ in enumerate(sample.rows) if at not in baked and not _can_be_linked(sample.paths[at], name)
+        ]
+        for at in copied:
+            shutil.copyfile(sample.paths[at], Path(name) / "copied")
+            total += (Path(name) / "copied").stat().st_size
+        seconds = time.perf_counter() - started
+    for row in sample.rows:
+        entry = {"split": "train", "file_name": Path(row.image.path).name, "sha256": row.image.sha256}
+        total += len(json.dumps({"images": {row.image.path: {**entry, "id": row.image.id}}}, indent=2))
+    return total / len(sample.rows), seconds / len(sample.rows), len(copied)
+
+
+def _can_be_linked(file: Path, folder: str) -> bool:
+    place = Path(folder, "linked")
+    linked = link(file, place)
+    place.unlink(missing_ok=True)
+    return linked
+
+
+def total_pixels(items: Sequence[Item], usual: float) -> tuple[float, int, int]:
+    """Pixels of all images and of the largest, from their headers, and the number that have none to read.
+
+    A header may be beyond Pillow and the image not (`usual` pixels then count), or there may be no file.
+    """
+    from PIL import Image
+
+    total, largest, unreadable = 0.0, 0, 0
+    for path, _ in items:
+        try:
+            with Image.open(path) as image:
+                check_sides(image.width, image.height, str(path))
+                total += image.width * image.height
+                largest = max(largest, image.width * image.height)
+        except (OSError, SyntaxError, Image.DecompressionBombError, DataError):
+            unreadable += 1
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            total += usual
+    return total, largest, unreadable
+
+
+def peak_memory() -> int | None:
+    """The most memory (bytes, resident) this process has held; None where the system does not tell."""
+    # On Linux what getrusage says of a process that was spawned begins with what its parent held.
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def resident_memory() -> int | None:
+    """The memory (bytes, resident) this process holds now; None where the system does not tell."""
+    try:
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except (ImportError, OSError):
+        return None

@@ -1,0 +1,182 @@
+"""Predicting a folder: decoding, the target, and drawing at the same time; a line an image, then a COCO file."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import coco
+from ..bases.adapter import instances_of
+from ..core.config import check_confidence
+from ..core.errors import AutodistillSegError, RemoteError
+from ..core.types import Classes
+from ..images.image_reader import OpenedImage, allow_megapixels, discover, open_image, relative_paths
+from ..labels.threaded_labeling import opened_ahead
+from ..system.files import check_apart, check_output, claim_output, locked
+from .prediction_journal import PICTURES, Kept, counted, identity_of, name_of
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+# Decoded images that wait for the model, and answers that wait to be written: these hold dense masks.
+_AHEAD, _BEHIND = 4, 2
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Predicted:
+    """What predicting found: instances by class of each image, and the images that failed with the reason."""
+
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"images": self.counts, "failures": self.failures}
+
+
+def predict_images(
+    model: str | Path | Any,
+    source: str | Path,
+    output: str | Path | None = None,
+    *,
+    confidence: float = 0.5,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    max_megapixels: float | None = None,
+    progress: bool = True,
+) -> Predicted:
+    """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
+
+    `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
+    Writes `output/predictions.jsonl` (a line an image, as each is done), at the end `output/predictions.json` (COCO, a
+    score per annotation, file names relative to `source`), and a picture of each image, `output/pictures/NAME.png`,
+    where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels
+    (None: as `allow_megapixels` set it), or that the model or a server fails on, is a failure with a reason; the rest
+    is predicted. With `resume`, what the same model has said of the same file at the same confidence is kept.
+
+    Raises:
+        MissingInputError: there is no such source or model.
+        OutputExistsError: `output` is not empty, or lies among the images.
+        UsageError: `confidence` is not within 0..1.
+        DataError: another process is writing to `output`.
+        RemoteError: the server fails on the first image.
+    """
+    from tqdm import tqdm
+
+    from ..targets import load_artifact
+
+    check_confidence(confidence)
+    if max_megapixels is not None:
+        allow_megapixels(max_megapixels)
+    source, output = Path(source), None if output is None else Path(output)
+    images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
+    if output is not None:
+        check_apart(output, source, PICTURES)
+        check_output(output, resume=resume, overwrite=overwrite)
+    artifact = load_artifact(model, device) if isinstance(model, str | Path) else model
+    classes = Classes(tuple(artifact.class_names))
+    result = Predicted()
+    with ExitStack() as stack:
+        kept = None
+        if output is not None:
+            claim_output(output, resume=resume, overwrite=overwrite)
+            stack.enter_context(locked(output))
+            if not resume:
+                (output / "predictions.json").unlink(missing_ok=True)
+            kept = stack.enter_context(Kept(output, identity_of(artifact, classes, confidence), classes, not resume))
+            result.counts = {name: kept.counts[name] for path, name in images if kept.has(path, name)}
+            if result.counts:
+                _log.info("%d of %d images are predicted already", len(result.counts), len(images))
+            if kept.others:
+                _log.info("%s: lines by another model or of another confidence do not count", kept.path)
+        todo = [(path, name) for path, name in images if name not in result.counts]
+        hidden = not progress or len(images) == 1
+        bar = stack.enter_context(
+            tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
+        )
+        predicted = stack.enter_context(closing(_predicted(artifact, todo, classes, confidence, kept)))
+        for name, found in predicted:
+            if isinstance(found, AutodistillSegError):
+                result.failures[name] = found.message
+                _log.warning("%s", found)
+            else:
+                result.counts[name] = found
+            bar.update()
+        result.counts = {name: result.counts[name] for _, name in images if name in result.counts}
+        if output is not None and kept is not None:
+            rows = ((name, kept.labels(name)) for name in result.counts)
+            coco.write(output / "predictions.json", rows, classes, _info(artifact, confidence))
+    return result
+
+
+def _predicted(
+    model: Any, images: list[tuple[Path, str]], classes: Classes, confidence: float, kept: Kept | None
+) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
+    """Each image, in order, with its instances by class or why it failed: decoded ahead of the model, in threads of
+    their own, and drawn and written behind it. What the model has answered is written, whatever ends this."""
+    behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
+    answered = False
+    opened = opened_ahead(images, _AHEAD, open_image)
+    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
+        for (_, name), future in opened:
+            try:
+                image = future.result()
+                found = _ask(model, image, confidence)
+                answered = True
+            except AutodistillSegError as error:
+                # A server that has answered nothing yet will not answer the rest.
+                if isinstance(error, RemoteError) and not answered:
+                    raise
+                yield from _finished(behind, 0)
+                yield name, error
+                continue
+            behind.append((name, writer.submit(_keep, image, found, classes, kept)))
+            yield from _finished(behind, _BEHIND)
+        yield from _finished(behind, 0)
+
+
+def _finished(
+    behind: deque[tuple[str, Future[dict[str, int]]]], left: int
+) -> Iterator[tuple[str, dict[str, int] | AutodistillSegError]]:
+    while len(behind) > left:
+        name, future = behind.popleft()
+        try:
+            yield name, future.result()
+        except AutodistillSegError as error:
+            yield name, error
+
+
+def _ask(model: Any, image: OpenedImage, confidence: float) -> sv.Detections:
+    try:
+        # torch warns of arrays that cannot be written to.
+        found: list[sv.Detections] = model.predict_batch([image.pixels.copy()], confidence)
+    except AutodistillSegError:
+        raise
+    except Exception as error:
+        # Such as a device that has no memory for an image of this size, but for the others.
+        said = " ".join(str(error).split())
+        raise AutodistillSegError(f"The model failed on {image.record.path}: {type(error).__name__}: {said}") from error
+    return found[0]
+
+
+def _keep(image: OpenedImage, found: sv.Detections, classes: Classes, kept: Kept | None) -> dict[str, int]:
+    instances = instances_of(found, image.pixels.shape[:2], len(classes.names), Counter())
+    if kept is not None:
+        return kept.add(image, instances)
+    return counted([one.class_index for one in instances], classes)
+
+
+def _info(model: Any, confidence: float) -> Mapping[str, Any]:
+    return {
+        "description": "Predicted by a model with autodistill-rfdetr-seg.",
+        "checkpoint": name_of(model),
+        "confidence": confidence,
+    }

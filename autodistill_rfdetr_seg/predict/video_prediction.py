@@ -1,0 +1,246 @@
+"""Predicting a video: decoding, the target, and drawing at the same time; an annotated video and a line a frame."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from .. import coco
+from ..bases.adapter import usable
+from ..core.config import check_confidence
+from ..core.errors import DataError, OutputExistsError
+from ..core.types import Classes, Instance
+from ..drawing.overlays import draw_instances
+from ..images.image_reader import file_sha256
+from ..images.video_frames import Frame, frames, timing_of
+from ..images.video_writer import VideoWriter
+from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
+from .prediction_journal import identity_of
+from .tracking import Tracker
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+_AHEAD = 8
+_RECORD = ".video.json"
+_log = logging.getLogger(__name__)
+_Judged = list[tuple[Instance, int | None]]
+
+
+@dataclass(frozen=True)
+class PredictedVideo:
+    """What predicting a video found: its frames, instances by class over all frames, and tracks by class (None where
+    nothing was tracked); `video` and `lines` are the files written."""
+
+    frames: int
+    counts: dict[str, int]
+    tracks: dict[str, int] | None
+    video: Path
+    lines: Path
+
+
+def predict_video(
+    model: str | Path | Any,
+    source: str | Path,
+    output: str | Path,
+    *,
+    confidence: float = 0.5,
+    track: bool = False,
+    batch_size: int = 1,
+    device: str = "auto",
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> PredictedVideo:
+    """Finds instances in every frame of a video.
+
+    `model` is where one lies (a run, checkpoint or export), or anything with `class_names` and `predict_batch`.
+
+    Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line a frame: `frame` (index from 0),
+    `seconds` (the frame's own time, since the first frame), `instances` (`class`, `class_id`, `score`, `bbox_xywh`,
+    `segmentation` as COCO RLE, and, with `track`, `track_id`, null until ByteTrack is sure of it). Frames keep their
+    times, so the video written is as long as `source`; they are turned upright, and an odd side is one pixel longer.
+    Both files grow as it goes: what ends it, what was done can be used. `output/NAME.video.json` says of what they are.
+    Several videos may share a folder with `resume`: what is finished, of the same video by the same model, is not done
+    again; what is not is started over.
+
+    Raises:
+        MissingInputError: there is no such video or model.
+        OutputExistsError: `output` is not empty, or the video's own folder, or has another video of that name.
+        UsageError: `confidence` is not within 0..1.
+        DataError: the video cannot be read, or breaks off; the frames before that are written.
+        DependencyError: PyAV, or for `track` the package `trackers` (2.6 or later), is not installed.
+    """
+    from ..targets import load_artifact
+
+    check_confidence(confidence)
+    source, output = Path(source), Path(output)
+    timing = timing_of(source)
+    check_apart(output, source)
+    check_output(output, resume=resume, overwrite=overwrite)
+    tracker = Tracker(confidence, timing.step) if track else None
+    if isinstance(model, str | Path):
+        model = load_artifact(model, device)
+    classes = Classes(tuple(model.class_names))
+    place = _Place(output, source, fingerprint(identity_of(model, classes, confidence), track))
+    if (finished := place.claim(resume)) is not None:
+        _log.info("%s is predicted already", source)
+        return finished
+    video, lines = place.video, place.lines
+    counts: Counter[int] = Counter()
+    tracks: dict[int, set[int]] = {}
+    done = 0
+    with ExitStack() as stack:
+        decoded = stack.enter_context(closing(_ahead(frames(source, "Predicting", progress))))
+        file = stack.enter_context(lines.open("w", encoding="utf-8"))
+        writer = stack.enter_context(VideoWriter(video, 1 / timing.step, timing.tick))
+        # One thread draws and encodes, in order, while the model is at the next frames.
+        drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
+        drawn: list[Any] = []
+        for batch in _batches(decoded, batch_size):
+            for frame, found in zip(batch, _asked(model, batch, confidence), strict=True):
+                judged = _judged(found, frame, len(classes.names), tracker)
+                counts.update(instance.class_index for instance, _ in judged)
+                for instance, number in judged:
+                    if number is not None:
+                        tracks.setdefault(instance.class_index, set()).add(number)
+                drawn.append(drawer.submit(_write, writer, file, frame, judged, classes, track))
+                done += 1
+            while len(drawn) > _AHEAD:
+                drawn.pop(0).result()
+        for one in drawn:
+            one.result()
+    return place.finish(
+        done,
+        {name: counts[index] for index, name in enumerate(classes.names)},
+        {name: len(tracks.get(index, ())) for index, name in enumerate(classes.names)} if track else None,
+    )
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
+    """The frames by `size`; where the video breaks off, the frames before come first."""
+    ended, broken = False, None
+    while not ended:
+        batch: list[Frame] = []
+        try:
+            while len(batch) < size:
+                batch.append(next(frames))
+        except StopIteration:
+            ended = True
+        except DataError as error:
+            ended, broken = True, error
+        if batch:
+            yield batch
+    if broken is not None:
+        raise broken
+
+
+def _asked(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Detections]:
+    # torch warns of arrays that cannot be written to.
+    found: list[sv.Detections] = model.predict_batch([np.array(frame.pixels) for frame in batch], confidence)
+    return found
+
+
+def _judged(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _Judged:
+    kept = usable(found, frame.pixels.shape[:2], classes, Counter())
+    numbers = tracker.numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
+    return [(instance, numbers[at]) for at, instance in kept]
+
+
+def _write(writer: VideoWriter, file: TextIO, frame: Frame, judged: _Judged, classes: Classes, tracked: bool) -> None:
+    rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in judged]
+    line = {"frame": frame.number, "seconds": round(float(frame.seconds), 6), "instances": rows}
+    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    instances = [instance for instance, _ in judged]
+    names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in judged] if tracked else None
+    pixels = draw_instances(frame.pixels, instances, classes, labels=names)
+    writer.write(pixels, frame.seconds, frame.duration)
+
+
+class _Place:
+    """What is written of one video, and `NAME.video.json`, which says of what content, and by what, it is made."""
+
+    def __init__(self, output: Path, source: Path, made_by: str) -> None:
+        self.video, self.lines, self._file = (output / f"{source.stem}{end}" for end in (".mp4", ".jsonl", _RECORD))
+        self._made = {"source": source.name, "source_sha256": file_sha256(source), "made_by": made_by}
+
+    def claim(self, resume: bool) -> PredictedVideo | None:
+        """Makes room for a new beginning; what was found, where this is finished already and `resume` is set.
+
+        Raises:
+            OutputExistsError: what is there is nobody's, or, with `resume`, another video's.
+        """
+        there = [path for path in (self.video, self.lines) if path.exists()]
+        record = self._record()
+        if there and record is None:
+            raise OutputExistsError(f"{there[0]} is not of a prediction, so it stays.", "Give another --output.")
+        if resume and record is not None:
+            if record.get("source_sha256") != self._made["source_sha256"]:
+                raise OutputExistsError(f"{self.video} is of another video of that name.", "Give another --output.")
+            if len(there) == 2 and record.items() >= self._made.items() and record.get("frames") is not None:
+                return PredictedVideo(record["frames"], record["counts"], record["tracks"], self.video, self.lines)
+            _log.info("%s is predicted from its beginning", self._made["source"])
+        for path in there:
+            path.unlink()  # it may be a link to a file that is somebody's
+        write_json(self._file, self._made)
+        return None
+
+    def finish(self, frames: int, counts: dict[str, int], tracks: dict[str, int] | None) -> PredictedVideo:
+        """Notes what was found."""
+        write_json(self._file, {**self._made, "frames": frames, "counts": counts, "tracks": tracks})
+        return PredictedVideo(frames, counts, tracks, self.video, self.lines)
+
+    def _record(self) -> dict[str, Any] | None:
+        """What the record says; None where there is none, or none of ours."""
+        try:
+            record = read_json(self._file) if self._file.is_file() else None
+        except DataError:
+            return None
+        return record if isinstance(record, dict) and "made_by" in record else None
+
+
+def _ahead(items: Iterator[Frame]) -> Generator[Frame, None, None]:
+    """The items, made a few ahead in a thread of their own; what ends them there ends them here."""
+    waiting: queue.Queue[Frame | BaseException | None] = queue.Queue(_AHEAD)
+    ended = threading.Event()
+
+    def put(item: Frame | BaseException | None) -> bool:
+        while not ended.is_set():
+            try:
+                waiting.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        last: BaseException | None = None
+        try:
+            for item in items:
+                if not put(item):
+                    return
+        except BaseException as error:  # noqa: BLE001 - it is raised where the frames are used
+            last = error
+        put(last)
+
+    thread = threading.Thread(target=work, name="decode", daemon=True)
+    thread.start()
+    try:
+        while isinstance(item := waiting.get(), Frame):
+            yield item
+        if item is not None:
+            raise item
+    finally:
+        ended.set()
+        thread.join()

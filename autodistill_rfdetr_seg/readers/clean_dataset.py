@@ -1,0 +1,145 @@
+"""Annotated images as they were understood → a COCO-seg folder of ours, which every reader reads alike.
+
+RF-DETR's own reader is never given anyone else's files: it trains on what is written here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .. import coco
+from ..coco.annotation import area_differs
+from ..core import masks
+from ..core.errors import DataError
+from ..core.types import Classes, GroundTruth, TruthImage, TruthInstance
+from ..images.image_reader import open_image, open_rgb, write_png
+from ..system.files import fingerprint, link_or_copy
+from ..system.folders import flat_stems
+from ..system.read_ahead import ahead
+
+_AHEAD = 8
+
+
+class _Read(NamedTuple):
+    """What an image file turned out to be: its SHA-256, and the suffix under which it can be linked, None where its
+    pixels are to be written anew."""
+
+    sha256: str
+    link_suffix: str | None
+
+
+def joined_classes(splits: Mapping[str, GroundTruth]) -> Classes:
+    """The classes of all splits by name, in the order of the first split that has them.
+
+    Ids may differ from file to file, and a file may list only the classes that occur in it: the name decides.
+    """
+    return Classes(tuple(dict.fromkeys(name for truth in splits.values() for name in truth.classes.names)))
+
+
+def write_clean(
+    splits: Mapping[str, GroundTruth],
+    folder: Path,
+    *,
+    info: Mapping[str, Any],
+    leave_out: Callable[[str, TruthImage, DataError], object] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and tells what it wrote.
+
+    Each image is decoded once. It is hard-linked where every reader sees it as we do, else its pixels are written
+    anew, upright as they were annotated. The split "" is written into `folder` itself. Crowds stay crowds. The same
+    input gives the same bytes.
+
+    Args:
+        leave_out: is told of each image that cannot be decoded (its split, itself and why), which is left out; without
+            it such an image is an error.
+
+    Returns:
+        {"classes": names, "counts": {split: as `coco.write`}, "images": {split: {file name: SHA-256}}, "fingerprint"}.
+
+    Raises:
+        DataError: an image cannot be decoded, or is of another size than its masks; the first is named.
+    """
+    classes = joined_classes(splits)
+    counts: dict[str, Mapping[str, int]] = {}
+    images: dict[str, dict[str, str]] = {}
+    for split, truth in splits.items():
+        home = folder / split
+        home.mkdir(parents=True, exist_ok=True)
+        images[split] = {}
+        aligned = coco.align(truth, classes) if truth.classes.names else truth
+        bad = None if leave_out is None else partial(leave_out, split)
+        entries = _entries(aligned, home, images[split], bad, progress)
+        counts[split] = coco.write(home / coco.ANNOTATIONS, entries, classes, info)
+    return {
+        "classes": list(classes.names),
+        "counts": counts,
+        "images": images,
+        "fingerprint": fingerprint(list(classes.names), images, {s: t.fingerprint for s, t in splits.items()}),
+    }
+
+
+def _entries(
+    truth: GroundTruth,
+    home: Path,
+    written: dict[str, str],
+    leave_out: Callable[[TruthImage, DataError], object] | None,
+    progress: bool,
+) -> Iterator[tuple[str, TruthImage]]:
+    from tqdm import tqdm
+
+    stems = _stems(truth)
+    threads = max(2, os.cpu_count() or 2)
+    reading = ahead(truth.images, _read, _AHEAD + threads, threads)
+    with closing(reading), tqdm(total=len(truth.images), desc="Preparing", unit="image", disable=not progress) as bar:
+        for image, future in reading:
+            bar.update()
+            try:
+                found = future.result()
+            except DataError as error:
+                if leave_out is None:
+                    raise
+                leave_out(image, error)
+                continue
+            name = stems[image.path] + (found.link_suffix or ".png")
+            if found.link_suffix:
+                link_or_copy(image.path, home / name)
+            else:
+                write_png(home / name, open_rgb(image.path, image.upright))
+            written[name] = found.sha256
+            yield name, replace(image, instances=tuple(map(_with_sound_area, image.instances)))
+
+
+def _read(image: TruthImage) -> _Read:
+    opened = open_image(image.path)
+    height, width = opened.pixels.shape[:2]
+    # Unturned pixels are decoded where they are written; a quarter turn swaps the sides, and the others swap none.
+    if (image.height, image.width) not in ((height, width), *([] if image.upright else [(width, height)])):
+        raise DataError(
+            f"{image.path} decodes to {width} x {height} pixels, and its annotations are for {image.width} x "
+            f"{image.height}.",
+            "Write the file's size into the annotations, or `autodistill-seg repair --trust-images`.",
+        )
+    return _Read(opened.record.sha256, opened.link_suffix if image.upright else None)
+
+
+def _stems(truth: GroundTruth) -> dict[Path, str]:
+    """The stem of each image's file in a flat folder, as it was where that is possible."""
+    if not truth.images:
+        return {}
+    root = Path(os.path.commonpath([image.path.parent for image in truth.images]))
+    paths = {image.path.relative_to(root).as_posix(): image.path for image in truth.images}
+    stems = flat_stems({name: fingerprint(name) for name in paths})
+    return {path: stems[name] for name, path in paths.items()}
+
+
+def _with_sound_area(one: TruthInstance) -> TruthInstance:
+    """Without a stated area that is not the mask's: what is not stated is computed."""
+    wrong = one.area is not None and area_differs(one.area, masks.area(one.rle))
+    return replace(one, area=None) if wrong else one

@@ -1,0 +1,219 @@
+"""The report of a run: one HTML file that needs nothing beside it, no network and no script."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import drawing
+from ..core.errors import DataError
+from ..core.types import Classes, Instance, TruthInstance
+from ..drawing.label_text import class_name, picture_name
+from ..drawing.overlays import class_colour, data_uri, draw_instances
+from ..images.image_reader import open_rgb
+from ..system.files import replacing
+from . import report_tables as tables
+from . import report_text as words
+from .charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, charts
+
+SHOWN_FAILURES = 200
+SHOWN_LOOK_ALIKES = 200
+THUMBNAIL = 240
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with what people, base and target say of it; None where one of them said nothing of any image.
+
+    Without labels made by people, `gold` may hold the base's labels that took their place: the page names them so.
+
+    `image` is HWC uint8 RGB, or the path it is read from when its turn comes. Give the instances that shall be seen:
+    the page draws all of them, whatever their score.
+    """
+
+    title: str
+    image: npt.NDArray[np.uint8] | Path
+    gold: tuple[TruthInstance, ...] | None
+    base: tuple[Instance, ...] | None
+    target: tuple[Instance, ...] | None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two images that look alike and are in one split: their names, the split, and the paths they are read from."""
+
+    names: tuple[str, str]
+    split: str
+    images: tuple[Path, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class PageData:
+    """What the page shows.
+
+    `metrics` is the content of metrics.json and `details` the curves beside it; an undefined number is None. `samples`
+    come worst first and are read once, one at a time. `dataset` is {"counts": {split: {"images", "instances",
+    "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: {"kept": labels, "rejected":
+    {reason: labels}}}, "too_rare": {class: [split, ...]}}, any of them missing where it is not known. `leakage` says in
+    a sentence what may leak between splits, and `pairs` shows some of what was kept together. `config_text` is the
+    resolved configuration as YAML; `failures` are the images that could not be labelled, {"path", "reason"} each.
+    """
+
+    title: str
+    metrics: Mapping[str, Any]
+    details: Mapping[str, Any]
+    samples: Sequence[Sample]
+    classes: Classes
+    dataset: Mapping[str, Any]
+    versions: Mapping[str, str]
+    config_text: str
+    failures: Sequence[Mapping[str, Any]] = ()
+    leakage: str = ""
+    pairs: Sequence[Pair] = ()
+
+
+def write_page(path: Path, data: PageData) -> None:
+    """Writes the report to `path` in one step; at no time does it hold more than one sample's images.
+
+    Raises:
+        ValueError: a sample's mask is not of its image's size.
+    """
+    from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
+    from markupsafe import Markup
+
+    # The style sheet is shared with the contact sheets.
+    loader = PrefixLoader({"page": PackageLoader(__package__, ""), "style": PackageLoader(drawing.__name__, "")})
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    css = loader.get_source(environment, "style/page.css")[0]
+    stream = environment.get_template("page/page.html.jinja").stream(_context(data) | {"css": Markup(css)})
+    # A file name that is not valid Unicode comes as lone surrogates, which UTF-8 cannot hold.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        stream.dump(file, encoding="utf-8", errors="replace")
+
+
+def _context(data: PageData) -> dict[str, Any]:
+    metrics = data.metrics
+    target_name, base_name = words.model_names(data.config_text)
+    return {
+        "title": data.title,
+        "headline": words.headline(metrics, target_name),
+        "remarks": words.remarks(metrics, base_name),
+        "agreement_only": not words.has_gold(metrics),
+        "not_held_out": words.not_held_out(metrics),
+        "notes": tuple(metrics.get("notes") or ()),
+        "look_alikes": tables.look_alikes(metrics)[:SHOWN_LOOK_ALIKES],
+        "look_alike_count": len(tables.look_alikes(metrics)),
+        "scored": _scored(metrics),
+        "models": tables.models(metrics),
+        "model_legend": tuple((model, model.capitalize()) for model in tables.models(metrics)),
+        "cards": tables.cards(metrics),
+        "comparison": tables.comparison(metrics),
+        "sets": tables.set_groups(metrics),
+        "class_bars": tables.class_bars(metrics),
+        "class_bars_shown": tables.CLASS_BARS,
+        "class_table": tables.class_table(metrics),
+        "charts": charts(metrics, data.details),
+        "frame": {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "width": WIDTH, "height": HEIGHT},
+        "confidence": {model: words.confidence_sentence(metrics.get(model) or {}) for model in tables.MODELS},
+        "sample_count": len(data.samples),
+        "samples": _samples(data),
+        "splits": tables.split_rows(data.dataset),
+        "labels": tables.label_bars(data.dataset),
+        "dataset_classes": tables.dataset_class_bars(data.dataset),
+        "too_rare": tuple((name, ", ".join(lacking)) for name, lacking in (data.dataset.get("too_rare") or {}).items()),
+        "leakage": data.leakage,
+        "pair_count": len(data.pairs),
+        "pairs": _pairs(data.pairs),
+        "failures": [(str(one.get("path", "")), str(one.get("reason", ""))) for one in data.failures[:SHOWN_FAILURES]],
+        "failure_count": len(data.failures),
+        "versions": tuple(data.versions.items()),
+        "fingerprints": tuple((metrics.get("fingerprints") or {}).items()),
+        "config_text": data.config_text,
+    }
+
+
+def _scored(metrics: Mapping[str, Any]) -> str:
+    """On what, and how, the scores were made."""
+    parts = [
+        words.many(metrics.get("images"), "image"),
+        words.many(metrics.get("instances"), "instance"),
+        words.many(len(metrics.get("classes") or ()), "class", "classes"),
+    ]
+    floor = metrics.get("score_floor")
+    gathered = f"; predictions gathered from a confidence of {floor:g}" if words.known(floor) else ""
+    left_out = metrics.get("images_left_out")
+    out = f"; {words.many(left_out, 'image')} of the train or valid split left out" if left_out else ""
+    return (
+        f"{', '.join(parts)}; at most {words.count(metrics.get('max_detections'))} detections an image{gathered}{out}"
+    )
+
+
+def _samples(data: PageData) -> Iterator[dict[str, Any]]:
+    for sample in data.samples:
+        reference = "Gold" if words.has_gold(data.metrics) else "Base's labels"
+        yield {"title": sample.title, "note": sample.note} | _pictures(sample, data.classes, reference)
+
+
+def _pictures(sample: Sample, classes: Classes, reference: str) -> dict[str, Any]:
+    """The panels of a sample and the legend of its classes; an image that cannot be read says so instead."""
+    try:
+        image = open_rgb(sample.image) if isinstance(sample.image, Path) else sample.image
+    except DataError as error:
+        return {"panels": (), "legend": (), "problem": error.message}
+    panels = []
+    seen: set[int] = set()
+    sides: tuple[tuple[str, Sequence[Instance | TruthInstance] | None], ...] = (
+        (reference, sample.gold),
+        ("Base", sample.base),
+        ("Target", sample.target),
+    )
+    for name, instances in sides:
+        if instances is None:
+            continue
+        uri, width, height = data_uri(draw_instances(image, instances, classes))
+        said = _summary(instances, classes)
+        panels.append({"name": name, "said": said, "uri": uri, "width": width, "height": height})
+        seen.update(instance.class_index for instance in instances)
+    legend = [(_legend_name(classes, index), _hex(class_colour(index))) for index in sorted(seen)]
+    return {"panels": panels, "legend": legend, "problem": ""}
+
+
+def _pairs(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+    """The two thumbnails of each pair; in place of an image that cannot be read, why."""
+    for pair in pairs:
+        sides = []
+        for name, path in zip(pair.names, pair.images, strict=True):
+            try:
+                uri, width, height = data_uri(open_rgb(path), side=THUMBNAIL)
+                sides.append({"name": name, "uri": uri, "width": width, "height": height, "problem": ""})
+            except DataError as error:
+                sides.append({"name": name, "uri": "", "problem": error.message})
+        yield {"split": pair.split, "sides": sides}
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#" + bytes(colour).hex()
+
+
+def _legend_name(classes: Classes, index: int) -> str:
+    """The class's name, with its number in front where pictures can show the number alone."""
+    name, shown = class_name(classes, index), picture_name(classes, index)
+    return f"{shown} {name}" if shown.startswith("#") and shown != name else name
+
+
+def _summary(instances: Sequence[Instance | TruthInstance], classes: Classes) -> str:
+    """`3 × person, 1 × dog`: the classes of a panel, the commonest first; crowd regions apart."""
+    counts: Counter[str] = Counter()
+    for instance in instances:
+        crowd = isinstance(instance, TruthInstance) and instance.crowd
+        counts[class_name(classes, instance.class_index) + (" (crowd)" if crowd else "")] += 1
+    return ", ".join(f"{number} × {name}" for name, number in sorted(counts.items(), key=lambda i: (-i[1], i[0])))

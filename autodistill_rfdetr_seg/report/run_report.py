@@ -1,0 +1,167 @@
+"""The report stage: a run's files in, `report.html` and `samples.png` out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import coco
+from ..core.config import PipelineConfig
+from ..core.errors import DataError
+from ..core.types import GroundTruth, ImagePredictions, Instance, TruthImage
+from ..dataset.dataset_index import read_index
+from ..dataset.split_groups import leakage
+from ..drawing.overlays import contact_sheet, draw_instances
+from ..evaluation.gold_sets import Gold, read_gold
+from ..evaluation.model_scores import results_files
+from ..images.image_reader import open_rgb, write_png
+from ..labels.labeler import read_failures
+from ..system.config_files import dump
+from ..system.files import fingerprint, read_json, replacing
+from ..system.run_folder import RunFolder
+from .report_page import PageData, Pair, Sample, write_page
+
+_ROWS_IN_PICTURE = 4
+_PAIRS_SHOWN = 6
+
+
+def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = None, *, progress: bool = True) -> bool:
+    """Writes the page and the picture; returns whether there was something to do.
+
+    Raises:
+        DataError: the run has not been evaluated.
+    """
+    metrics_file = run.evaluation / "metrics.json"
+    if not metrics_file.is_file():
+        raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
+    page = output or run.report
+    metrics = read_json(metrics_file)
+    if "held_out" not in metrics:
+        raise DataError(
+            f"{run.root} was evaluated by an earlier version, whose predictions have other ids than the gold set.",
+            f"Run `autodistill-seg evaluate {run.root}` again: nothing is labelled or trained for it.",
+        )
+    stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
+    if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
+        return False
+    details = read_json(run.evaluation / "details.json")
+    gold = read_gold(config, run)
+    predictions = {
+        who: _best(_written(run, gold, who), metrics[who]) for who in ("base", "target") if metrics[who] is not None
+    }
+    worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
+    samples = _Samples(worst, predictions, details)
+    index = read_index(run.dataset)
+    training = read_json(run.training_record)
+    write_page(
+        page,
+        PageData(
+            title=run.root.resolve().name,
+            metrics=metrics,
+            details=details,
+            samples=samples,
+            classes=gold.truth.classes,
+            dataset={key: index[key] for key in ("counts", "kept", "rejected", "per_class", "too_rare")},
+            leakage=leakage(index["kept_together"]),
+            pairs=_pairs(index, run.dataset),
+            versions={**metrics["versions"], **training.get("versions", {})},
+            config_text=dump(config),
+            failures=read_failures(run.labels),
+        ),
+    )
+    with replacing(run.picture) as temporary:
+        rows = (_panels(samples[at], gold) for at in range(min(_ROWS_IN_PICTURE, len(samples))))
+        write_png(temporary, contact_sheet(rows))
+    # The stamp goes last: a page without it was not finished, or was made of other files.
+    with page.open("a", encoding="utf-8") as file:
+        file.write(f"\n{stamp}\n")
+    return True
+
+
+def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:
+    """Some of the pairs that look alike, no image twice and as they lie in the dataset."""
+    shown: list[Pair] = []
+    seen: set[str] = set()
+    for one, other in index["kept_together"]["pairs"]:
+        if not {one, other} & seen and len(shown) < _PAIRS_SHOWN:
+            seen |= {one, other}
+            first, second = index["images"][one], index["images"][other]
+            files = tuple(dataset / entry["split"] / entry["file_name"] for entry in (first, second))
+            shown.append(Pair((one, other), first["split"], (files[0], files[1])))
+    return shown
+
+
+def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:
+    """The images in rising order of the target's F1 on them; those without one (nothing there or found) last."""
+
+    def rank(image: TruthImage) -> tuple[float, str]:
+        f1 = details["images"].get(image.image_id, {}).get("f1")
+        return (2.0 if f1 is None else f1, image.image_id)
+
+    return sorted(truth.images, key=rank)
+
+
+def _written(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
+    """What the evaluation wrote of base or target."""
+    return [
+        prediction
+        for name, path in results_files(run, gold, who).items()
+        for prediction in coco.read_results(path, gold.whole.parts[name])
+    ]
+
+
+def _best(predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]) -> dict[str, tuple[Instance, ...]]:
+    """The instances to show of each image: those over the confidence that gives the best F1."""
+    least = scores.get("best_confidence") or 0.5
+    return {p.image_id: tuple(i for i in p.instances if i.score >= least) for p in predictions}
+
+
+class _Samples(Sequence[Sample]):
+    """Samples made when asked for, so that one image at a time is in memory."""
+
+    def __init__(
+        self,
+        images: Sequence[TruthImage],
+        predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
+        details: Mapping[str, Any],
+    ) -> None:
+        self._images = images
+        self._predictions = predictions
+        self._details = details
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, at: Any) -> Any:
+        image = self._images[at]
+        return Sample(
+            title=image.image_id,
+            image=image.path,
+            gold=image.instances,
+            base=self._of("base", image),
+            target=self._of("target", image),
+            note=self._note(image.image_id),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[at] for at in range(len(self)))
+
+    def _of(self, who: str, image: TruthImage) -> tuple[Instance, ...] | None:
+        return self._predictions[who].get(image.image_id, ()) if who in self._predictions else None
+
+    def _note(self, image_id: str) -> str:
+        counts = self._details["target"]["images"].get(image_id)
+        if not counts:
+            return ""
+        return f"target: {counts['matched']} matched, {counts['missed']} missed, {counts['false_alarms']} false alarms"
+
+
+def _panels(sample: Sample, gold: Gold) -> list[tuple[str, Any]]:
+    pixels = open_rgb(Path(str(sample.image)))
+    shown = (("gold" if gold.human else "base's labels", sample.gold), ("base", sample.base), ("target", sample.target))
+    return [
+        (f"{caption}: {sample.title}" if at == 0 else caption, draw_instances(pixels, instances, gold.truth.classes))
+        for at, (caption, instances) in enumerate(shown)
+        if instances is not None
+    ]

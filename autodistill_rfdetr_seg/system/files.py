@@ -1,0 +1,312 @@
+"""Writing so that nothing is ever half-written: beside its place, flushed to disk, then renamed into it."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any
+
+from ..core.errors import DataError, OutputExistsError
+
+# A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
+_SECONDS_AT_WORK = 3600.0
+LOCK = ".lock"
+# UTF-32 first: its little-endian mark begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Zero bytes in UTF-16 without a mark: half of Latin text, and a tenth at least of other scripts' paths and JSON.
+_UTF_16_ZEROS = 0.1
+# Folders whose lock a caller further up holds and lends, and whether it is alone there. No other thread sees it.
+_LENT: ContextVar[Mapping[Path, bool]] = ContextVar("lent")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; renamed onto it when the block ends well, removed when not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes indented JSON in one step; NaN and infinity are refused."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content; raises DataError where it is unreadable or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def read_user_text(path: Path) -> str:
+    """The text of a file that a person or a foreign tool wrote: lines end with `\\n` alone, no byte order mark.
+
+    Read are UTF-8, UTF-16 and UTF-32 with a byte order mark, and without one UTF-8, UTF-16 and UTF-32, the latter two
+    told by their zero bytes. `\\r\\n` and `\\r` become `\\n`.
+
+    Raises:
+        DataError: it cannot be read, or is none of these; the first byte that is wrong is named with its line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if data.startswith(mark)), (b"", _unmarked(data)))
+    try:
+        text = data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = _plain(error.object[: error.start].decode(encoding)).count("\n") + 1
+        bad = error.object[error.start]
+        said = f"{path} is not {encoding.upper()} text: line {line} holds the byte 0x{bad:02X} ({error.reason})."
+        hint = "Save it as UTF-8: a local encoding such as Windows-1252 cannot be told from others."
+        raise DataError(said, hint) from error
+    text = _plain(text)
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path} is not text: line {line} holds a zero byte.", "Save it as UTF-8 text.")
+    return text
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _unmarked(data: bytes) -> str:
+    """The encoding of text that has no byte order mark."""
+    zeros = data.count(0)
+    if zeros < _UTF_16_ZEROS * len(data) or not zeros:
+        return "utf-8"
+    if len(data) % 4 == 0 and 2 * zeros > len(data):
+        # The highest of a character's four bytes is always zero, the lowest hardly ever.
+        return "utf-32-le" if data[3::4].count(0) > data[::4].count(0) else "utf-32-be"
+    return "utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be"
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that name JSON-ready content, whatever the order of its keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def link(source: Path, target: Path) -> bool:
+    """Hard-links `source` as `target`; False where the file system cannot, or may not.
+
+    Raises:
+        FileExistsError: there is a `target`.
+    """
+    try:
+        os.link(source.resolve(), target)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Hard-links `source` as `target`, or copies it where that cannot be.
+
+    Raises:
+        FileExistsError: there is a `target`; it may be a link to somebody's file, and is not written to.
+    """
+    if not link(source, target):
+        with source.open("rb") as read, target.open("xb") as written:
+            shutil.copyfileobj(read, written)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new empty folder beside `folder`; takes its place when the block ends well, is removed when not."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    for kind in ("partial", "old"):
+        sweep(folder.parent, f".{folder.name}.*.{kind}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        if folder.exists():
+            folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore_folder(folder: Path) -> None:
+    """Puts `folder` back where a kill came between the two renames of `replacing_folder`; removes what was half-made.
+
+    Only for the holder of a lock: it may be another's that is at work.
+    """
+    name = glob.escape(folder.name)
+    for old in sorted(folder.parent.glob(f".{name}.*.old")):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
+    for half in folder.parent.glob(f".{name}.*.partial"):
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def sweep(folder: Path, pattern: str = ".*.partial", *, alone: bool = True) -> None:
+    """Removes what killed processes left half-written in `folder`: hidden files and folders whose process is gone, and
+    files that have lain for an hour.
+
+    Where other machines may be at work, not `alone`, a process's number says nothing: then it is the latter only.
+    """
+    for path in folder.glob(pattern):
+        with contextlib.suppress(OSError):  # another may sweep too
+            old = path.is_file() and time.time() - path.stat().st_mtime >= _SECONDS_AT_WORK
+            if old or (alone and _is_gone(path.name.split(".")[-2])):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+
+def _is_gone(process: str) -> bool:
+    """Whether there is no process of that number, or it is this one, which has nothing half-written yet."""
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return int(process) == os.getpid()
+
+
+@contextlib.contextmanager
+def locked(folder: Path, share: tuple[int, int] | None = None, *, lend: bool = False) -> Iterator[bool]:
+    """Holds the right to write to `folder`: alone, or as share I of N beside the others; whether it is alone there.
+
+    What is called within the block is refused as anyone else is, unless the lock is held to `lend` it. The lock is the
+    operating system's, so that a crash leaves none behind; its files (`.lock…`) are never removed, or two could hold
+    it. Where the system knows none, nothing is locked.
+
+    Raises:
+        DataError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lent = _LENT.get({})
+    here = folder.resolve()
+    if here in lent:
+        yield lent[here]
+        return
+    with contextlib.ExitStack() as stack:
+        alone = _lock(stack, folder, share)
+        if lend:
+            _LENT.set({**lent, here: alone})
+            stack.callback(_LENT.set, lent)
+        yield alone
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for `folder`: for what takes a moment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{LOCK}-turn").open("a+") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | None) -> bool:
+    """Takes the lock, clears what was left half-written, and tells whether it is alone."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+
+    def take(file: IO[str], kind: int) -> None:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DataError(
+                f"Another process is writing to {folder}.",
+                "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
+            ) from error
+
+    # Open to read and to write: over NFS a shared lock needs the one, an exclusive one the other.
+    everyones = stack.enter_context((folder / LOCK).open("a+"))
+    alone = True
+    if share is None:
+        take(everyones, fcntl.LOCK_EX)
+    else:
+        try:
+            take(everyones, fcntl.LOCK_EX)
+        except DataError:
+            alone = False
+        take(everyones, fcntl.LOCK_SH)
+        take(stack.enter_context((folder / f"{LOCK}-{share[0]}-of-{share[1]}").open("a+")), fcntl.LOCK_EX)
+    sweep(folder, alone=share is None)
+    return alone
+
+
+def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuses a folder that is not ours to write to.
+
+    Raises:
+        OutputExistsError: it holds something, and neither `resume` nor `overwrite` was asked for.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
+    if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
+        raise OutputExistsError(
+            f"The output folder {folder} is not empty.",
+            "Add --resume to go on where it stopped, --overwrite to begin anew, or give another --output.",
+        )
+
+
+def check_apart(folder: Path, source: Path, inside: str | None = None) -> None:
+    """Refuses a folder to write to that is among what is read: a folder of images, or the one that holds a file.
+
+    `inside` is the folder in it that will hold images; what is read may not be of these.
+
+    Raises:
+        OutputExistsError: it is among them.
+    """
+    home = (source if source.is_dir() else source.parent).resolve()
+    output = folder.resolve()
+    among = output == home or (source.is_dir() and home in output.parents)
+    if inside is not None:
+        among |= output / inside in (home, *home.parents)
+    if among:
+        raise OutputExistsError(
+            f"The output {folder} lies among the images of {source}: what is written there would mingle with them.",
+            "Give an --output elsewhere.",
+        )
+
+
+def claim_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Makes `folder`, unless `check_output` refuses it."""
+    check_output(folder, resume=resume, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,83 @@
+"""The places in a run's folder: paths only.
+
+RUN/pipeline.yaml   the resolved configuration; every stage reads its options here
+RUN/labels/         raw output of the base
+RUN/human/          what people decided
+RUN/dataset/        train/ valid/ test/
+RUN/training/       checkpoint and run.json
+RUN/evaluation/     metrics.json, predictions
+RUN/report.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+REVIEWS = ("csv", "json", "png", "html")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in a run's folder."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration."""
+        return self.root / "pipeline.yaml"
+
+    @property
+    def labels(self) -> Path:
+        """The label store."""
+        return self.root / "labels"
+
+    @property
+    def frames(self) -> Path:
+        """The frames taken from a video."""
+        return self.root / "frames"
+
+    @property
+    def human(self) -> Path:
+        """The work of people, imported; nothing here ever removes it."""
+        return self.root / "human"
+
+    @property
+    def dataset(self) -> Path:
+        """The COCO-seg dataset."""
+        return self.root / "dataset"
+
+    @property
+    def training(self) -> Path:
+        """What the target's trainer writes."""
+        return self.root / "training"
+
+    @property
+    def training_record(self) -> Path:
+        """What made the checkpoint; there once the training is finished."""
+        return self.training / "run.json"
+
+    @property
+    def evaluation(self) -> Path:
+        """Metrics and predictions."""
+        return self.root / "evaluation"
+
+    @property
+    def report(self) -> Path:
+        """The report page."""
+        return self.root / "report.html"
+
+    @property
+    def picture(self) -> Path:
+        """The picture of labels and predictions."""
+        return self.root / "samples.png"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """The folders that stages write, and replace or remove."""
+        return (self.labels, self.frames, self.dataset, self.training, self.evaluation)
+
+    def review(self, kind: str) -> Path:
+        """What to look at first, as `csv`, `json`, `png` or `html`."""
+        return self.root / f"review.{kind}"

@@ -1,0 +1,82 @@
+"""A bundle: an ONNX export with all that is needed to run it and to see that it runs right, without this package."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...core.config import ParityConfig
+from ...images.image_reader import write_png
+from ...system.files import write_json, write_text
+from ..inference import export_runner as runner
+from .export_parity import Samples, Wanted
+
+# Each is a PNG of a photo; more tell little more.
+_GOLDEN = 3
+
+_README = """# {architecture}
+
+An instance-segmentation model of {count} classes ({classes}), with what it takes to run it: no torch.
+
+    pip install -r requirements.txt
+    python run.py photo.jpg --confidence 0.5
+    python run.py --check
+
+The first prints the instances of an image as JSON: class, score, box, and a mask at the image's size as COCO's
+uncompressed RLE. The second finds the instances of the images in `golden/`, each in every place of a batch, and
+compares them with what the trained model found in PyTorch; its exit code is 1 where a class, a score (by more than
+{score_difference:g}) or a mask (mean IoU under {mask_iou:g}) differs. In Python: `from run import Model`, then
+`Model().predict([pixels], 0.5)[0]`, pixels being (H, W, 3) uint8 RGB, up to {batch_size} at once;
+`Model(["CUDAExecutionProvider"])` runs on a GPU with onnxruntime-gpu.
+
+| file | is |
+|---|---|
+| `model.onnx` | `input` ({batch_size}, 3, {input_size}, {input_size}) float32 → `dets`, `labels`, `masks` |
+| `model.json` | classes, input size, mean and standard deviation, how to resize, how many instances are selected |
+| `run.py` | all before and after the model, in numpy; read it to do the same elsewhere |
+| `export.json` | what made this, and how well it agrees with PyTorch |
+| `LICENSE.md` | whose it is |
+"""
+
+_LICENSE = """`run.py` is part of autodistill-rfdetr-seg, under the Apache License 2.0.
+
+The model's architecture and the weights it was trained from are RF-DETR's ({architecture}), under its licence:
+{license}. What it learnt comes from the images and labels it was trained on; their terms are not known here.
+"""
+
+
+def write_bundle(
+    folder: Path, model: Mapping[str, Any], wanted: Sequence[Wanted], samples: Samples, bounds: ParityConfig
+) -> None:
+    """Adds to an export's folder the runner, what it reads, golden images with the instances that torch finds in them,
+    and what a person reads.
+
+    `model` is what a runner must know, `wanted` what torch says of the samples.
+    """
+    write_json(folder / "model.json", model)
+    shutil.copyfile(str(runner.__file__), folder / "run.py")
+    write_text(folder / "requirements.txt", "numpy>=1.26\nonnxruntime>=1.18\npillow>=10.3\n")
+    classes = ", ".join(model["class_names"][:10]) + (" …" if len(model["class_names"]) > 10 else "")
+    words = {**model, **bounds.model_dump(), "count": len(model["class_names"]), "classes": classes}
+    write_text(folder / "README.md", _README.format(**words))
+    write_text(folder / "LICENSE.md", _LICENSE.format(**words))
+    # Those with something in them tell more.
+    chosen = sorted(wanted, key=lambda one: not one.instances)[:_GOLDEN]
+    golden = folder / "golden"
+    golden.mkdir()
+    images = dict(samples.images)
+    expected: dict[str, float] = {}
+    for number, one in enumerate(chosen):
+        name = f"{number}.png"
+        write_png(golden / name, images[one.name])
+        fields: dict[str, Any] = {
+            field: np.array([getattr(instance, field) for instance in one.instances]) for field in runner.Found._fields
+        }
+        np.savez_compressed(golden / f"{name}.npz", **fields)
+        expected[name] = one.confidence
+    tolerances = {"mask_iou": bounds.mask_iou, "score_difference": bounds.score_difference}
+    write_json(golden / "expected.json", {**tolerances, "images": expected})

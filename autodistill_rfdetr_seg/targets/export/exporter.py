@@ -1,0 +1,180 @@
+"""A trained model in another format: written by rfdetr, held against the model in torch, and only then kept."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.config import PARITY, ParityConfig
+from ...core.errors import GateError, OutputExistsError, UsageError
+from ...images.image_reader import file_sha256
+from ...system.files import replacing_folder, write_json
+from ...system.versions import PACKAGES, versions
+from ..inference.export_sessions import runs
+from ..inference.model_artifacts import EXPORT_FILE, ExportedModel, TorchModel, read_export
+from . import vendor_export
+from .export_bundle import write_bundle
+from .export_parity import Parity, ask, compare, find_samples
+
+if TYPE_CHECKING:
+    from ..rfdetr_seg import RFDETRSeg
+
+_RUNTIMES = ("onnx", "onnxruntime", "onnxconverter-common", "openvino", "tensorrt")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export: its folder `root`, the `artifact` in it (a file, or a package's folder), its record, and how far it
+    agrees with torch; None where there is no runner for the format, so that it could not be held against it."""
+
+    root: Path
+    artifact: Path
+    record: Mapping[str, Any]
+    parity: Parity | None
+
+
+def default_output(target: RFDETRSeg, format: str, precision: str) -> Path:
+    """`export/FORMAT-PRECISION` in the checkpoint's run, or beside a checkpoint that is in none.
+
+    Raises:
+        UsageError: the model has no checkpoint.
+    """
+    if target.checkpoint is None:
+        raise UsageError("This model has no checkpoint, so there is no folder to export to.", "Give an output folder.")
+    folder = target.checkpoint.parent
+    return (folder.parent if folder.name == "training" else folder) / "export" / f"{format}-{precision}"
+
+
+def export_target(
+    target: RFDETRSeg,
+    output: Path | None,
+    *,
+    format: str = "onnx",
+    precision: str = "fp32",
+    batch_size: int = 1,
+    resolution: int | None = None,
+    samples: Path | None = None,
+    bundle: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Writes a model in another format, unless what was written finds something else than the model in torch.
+
+    The folder appears complete or not at all. What fails the comparison goes to `OUTPUT.failed`, to be looked at, and
+    an earlier export in `output` stays.
+
+    Raises:
+        UnknownNameError: there is no such format.
+        UsageError: an option does not fit, or `output` holds something.
+        DependencyError: a package is missing.
+        MissingInputError, DataError: the samples are missing or wrong.
+        TrainingError: the conversion failed.
+        GateError: the artifact finds something else.
+    """
+    format = vendor_export.check_format(format, precision)
+    if batch_size < 1:
+        raise UsageError(f"The batch size is {batch_size}; it must be 1 or more.")
+    if bundle and format != "onnx":
+        raise UsageError(f"A bundle runs in onnxruntime, and {format} does not.", "Use --format onnx.")
+    folder = output or default_output(target, format, precision)
+    _check_output(folder, overwrite)
+    reference = TorchModel(target, resolution)
+    bounds = PARITY[precision]
+    images = find_samples(samples, target.checkpoint, bounds.samples)
+    wanted = ask(reference, images, bounds)
+    with replacing_folder(folder) as temporary:
+        written = vendor_export.write(
+            reference.detector, temporary, format, precision, batch_size, reference.input_size
+        )
+        record = _record(reference, temporary, written, format, precision, batch_size)
+        write_json(temporary / EXPORT_FILE, record)
+        parity = None
+        if runs(format):
+            parity = compare(
+                wanted, ExportedModel(temporary, "auto" if format == "tensorrt" else "cpu"), images, bounds
+            )
+        else:
+            _log.warning("%s was not compared with torch: there is no runner for it here", format)
+        record["parity"] = None if parity is None else parity.as_json()
+        write_json(temporary / EXPORT_FILE, record)
+        if parity is not None and not parity.passed:
+            raise _failure(parity, _set_aside(temporary, folder))
+        if bundle:
+            write_bundle(temporary, record["model"], wanted, images, bounds)
+    return Exported(folder, folder / record["artifact"], record, parity)
+
+
+def check_export(target: RFDETRSeg, folder: Path, samples: Path | None = None) -> Parity:
+    """Holds an export that is there against the model in torch.
+
+    Raises:
+        MissingInputError, DataError: there is no export, or it is damaged; likewise the samples.
+        DependencyError, UsageError: there is nothing to run it with.
+        UsageError: it has other classes than the model.
+        GateError: it finds something else.
+    """
+    record = read_export(folder)
+    if tuple(record["model"]["class_names"]) != target.class_names:
+        raise UsageError(f"{folder} has other classes than the model: it is not an export of it.")
+    bounds: ParityConfig = PARITY[record["precision"]]
+    images = find_samples(samples, target.checkpoint, bounds.samples)
+    reference = TorchModel(target, record["model"]["input_size"])
+    artifact = ExportedModel(folder, "auto" if record["format"] == "tensorrt" else "cpu")
+    parity = compare(ask(reference, images, bounds), artifact, images, bounds)
+    if not parity.passed:
+        raise _failure(parity, None)
+    return parity
+
+
+def _check_output(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not overwrite:
+        raise OutputExistsError(
+            f"The output folder {folder} is not empty.", "Add --overwrite, or give another --output."
+        )
+    # The whole folder is replaced, and not all that a user names is an export.
+    if not (folder / EXPORT_FILE).is_file():
+        raise OutputExistsError(
+            f"The output folder {folder} holds something that is no export, so it is not overwritten.",
+            "Give another --output.",
+        )
+
+
+def _record(
+    reference: TorchModel, folder: Path, written: Path, format: str, precision: str, batch_size: int
+) -> dict[str, Any]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    checkpoint = reference.path if reference.path.is_file() else None
+    return {
+        "format": format,
+        "precision": precision,
+        "artifact": written.relative_to(folder).as_posix(),
+        "files": {path.relative_to(folder).as_posix(): file_sha256(path) for path in files},
+        "opset": vendor_export.OPSET if format in ("onnx", "tensorrt", "tflite") else None,
+        "checkpoint": checkpoint.name if checkpoint else None,
+        "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
+        "model": vendor_export.spec_of(reference.detector, reference.input_size, batch_size),
+        "versions": versions(PACKAGES + _RUNTIMES),
+    }
+
+
+def _set_aside(temporary: Path, folder: Path) -> Path:
+    failed = folder.with_name(f"{folder.name}.failed")
+    shutil.rmtree(failed, ignore_errors=True)
+    temporary.rename(failed)
+    return failed
+
+
+def _failure(parity: Parity, failed: Path | None) -> GateError:
+    bounds = parity.bounds
+    hint = f"It must agree to a mean mask IoU of {bounds.mask_iou:g}, and scores to {bounds.score_difference:g}."
+    if failed is not None:
+        hint += f" What was written is in {failed}, all differences in its {EXPORT_FILE}."
+    return GateError(f"The export does not find what the model finds: {parity.sentence()}.", hint)

@@ -1,0 +1,86 @@
+"""A model in torch as rfdetr makes it faster: in half precision, or compiled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.errors import TrainingError, UnknownNameError, UsageError
+from ...images.image_reader import RgbImage
+from .. import vendor
+from ..rfdetr_seg import RFDETRSeg
+from .model_artifacts import TorchModel
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+# As rfdetr names its compilers; torch is none of them.
+COMPILERS = ("torchscript", "inductor")
+TORCH = ("torch", *COMPILERS)
+_TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+# What a CPU says of itself (x86, Arm) where it computes in the type, and does not only emulate it.
+_CPU_FLAGS = {"fp16": {"avx512_fp16", "amx_fp16", "fphp"}, "bf16": {"avx512_bf16", "amx_bf16", "bf16"}}
+
+
+class OptimizedModel(TorchModel):
+    """A checkpoint in torch after rfdetr's `inference()`. It is loaded anew: what is optimised serves for nothing else.
+
+    Args:
+        checkpoint: the file.
+        kind: `torch`, or a compiler: `torchscript` (seconds), `inductor` (minutes; needs a C++ compiler).
+        precision: `fp32`, `fp16` or `bf16`.
+        batch_size: what a compiled model is made for.
+        device: `auto`, `cpu`, `cuda`, `cuda:N`.
+
+    Raises:
+        MissingInputError, TrainingError: there is no such checkpoint, it is damaged, or it cannot be compiled.
+        UsageError: the device is not to be had, or does not compute in that precision.
+    """
+
+    def __init__(self, checkpoint: Path, kind: str, precision: str, batch_size: int, device: str) -> None:
+        if kind not in TORCH:
+            raise UnknownNameError("compiler", kind, TORCH)
+        place = vendor.resolve_device(device)
+        if not computes_in(place, precision):
+            raise UsageError(f"{place} does not compute in {precision} here.")
+        super().__init__(RFDETRSeg.from_checkpoint(checkpoint, device=place))
+        self.kind, self.precision = kind, precision
+        self.batch_size = batch_size if kind in COMPILERS else 0
+        backend = {"compile_backend": kind} if kind in COMPILERS else {}
+        try:
+            with vendor.quiet():
+                self.detector.inference(
+                    compile=bool(backend), batch_size=batch_size, dtype=_TYPES[precision], **backend
+                )
+        except vendor.VENDOR_ERRORS as error:
+            raise TrainingError(
+                f"The model could not be made ready with {kind} in {precision}: {vendor.first_line(error)}"
+            ) from error
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+        """As in `Artifact`; the last batch of a compiled model is filled up."""
+        size = self.batch_size or max(1, len(images))
+        result: list[sv.Detections] = []
+        for start in range(0, len(images), size):
+            part = list(images[start : start + size])
+            filled = part + part[-1:] * (self.batch_size - len(part))
+            result += super().predict_batch(filled, confidence)[: len(part)]
+        return result
+
+
+def computes_in(device: str, precision: str, cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether a resolved device has instructions for a precision; a CPU that does not tell has them for fp32 only."""
+    import torch
+
+    if precision == "fp32":
+        return True
+    if device.startswith("cuda"):
+        return precision == "fp16" or torch.cuda.get_device_capability(device) >= (8, 0)
+    if device == "mps":
+        return precision == "fp16"
+    if not cpu_info.is_file():
+        return False
+    flags = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpu_info.read_text(encoding="utf-8"), re.MULTILINE)
+    return bool(_CPU_FLAGS[precision] & set(" ".join(flags[:1]).split()))

@@ -1,0 +1,420 @@
+"""RF-DETR Seg as autodistill targets: train on a labelled dataset, predict masks.
+
+    target = RFDETRSegNano()
+    target.train("./images_labeled/data.yaml", epochs=50)
+    target.predict("image.jpg")
+
+Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+from autodistill.detection import DetectionTargetModel
+
+from ..core.config import Logger, Preset, TargetConfig, check_confidence
+from ..core.config import options as parse_options
+from ..core.errors import UnknownNameError, UsageError
+from ..core.types import Run, SegDataset
+from ..images.image_reader import RgbImage
+from . import vendor
+from .inference.prediction_input import ImageInput, one_by_one, open_given
+from .training.preflight import Preflight
+from .training.training_job import Job, only_one
+
+if TYPE_CHECKING:
+    import supervision as sv
+    from PIL import Image
+
+    from .export.exporter import Exported
+
+_PREDICT_BATCH = 8
+
+
+class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
+    """RF-DETR Seg of one size: "preview", "nano", "small", "medium", "large", "xlarge" or "2xlarge".
+
+    `device` is "auto", "cpu", "cuda" or "cuda:N"; `model_options` are rfdetr's model options (`resolution`,
+    `num_queries`, `pretrain_weights` …). The model is built on the first `train` or `predict`; rfdetr then fetches the
+    published weights, unless `pretrain_weights` names a checkpoint or is None (from scratch).
+
+    Raises:
+        UnknownNameError: there is no such size or option.
+        UsageError: an option's value does not fit.
+    """
+
+    _fixed_size: ClassVar[str | None] = None
+
+    def __init__(self, size: str = "nano", *, device: str | None = None, **model_options: Any) -> None:
+        if size not in vendor.SIZES:
+            raise UnknownNameError("size", size, vendor.SIZES)
+        if model_options:
+            vendor.model_config(size, model_options)
+        self.size = size
+        self._device = device or TargetConfig().device
+        self._options = dict(model_options)
+        self._detector: Any = None
+        self._checkpoint: Path | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike[str], trust: bool = False, device: str | None = None) -> RFDETRSeg:
+        """A target with the weights, architecture and class names of a checkpoint; its size is the file's.
+
+        The file is read without running code that it may hold; `trust=True` allows that, for old checkpoints only.
+
+        Raises:
+            MissingInputError: there is no such file.
+            TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
+            UsageError: it is of another size than this class.
+        """
+        place = vendor.resolve_device(device or TargetConfig().device)
+        detector = vendor.load_checkpoint(Path(path), trust, place)
+        size = vendor.size_of(detector)
+        if cls._fixed_size not in (None, size):
+            raise UsageError(f"{path} is of size {size!r}, not {cls._fixed_size!r}.", "Use RFDETRSeg.from_checkpoint.")
+        target: RFDETRSeg = _BY_SIZE[size](device=device)
+        saved = detector.model_config.model_dump(exclude={"num_classes", "model_name", "device"})
+        target._options = {**saved, "pretrain_weights": str(Path(path).resolve())}
+        target._detector, target._checkpoint = detector, Path(path)
+        return target
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of `class_id`. Published weights know COCO's 80; builds the model if need be."""
+        return tuple(self._model().class_names)
+
+    @property
+    def detector(self) -> Any:
+        """rfdetr's own model, built if need be."""
+        return self._model()
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file that predictions are made with, None before any training."""
+        return self._checkpoint
+
+    def train(
+        self,
+        dataset: str | os.PathLike[str] | SegDataset,
+        epochs: int | None = None,
+        *,
+        batch_size: int | Literal["auto"] | None = None,
+        grad_accum_steps: int | None = None,
+        preset: Preset | None = None,
+        lr: float | None = None,
+        seed: int | None = None,
+        device: str | None = None,
+        devices: int | None = None,
+        early_stopping: int | None = None,
+        loggers: Sequence[Logger] | None = None,
+        output: str | os.PathLike[str] | None = None,
+        resume: str | os.PathLike[str] | bool | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+        **train_options: Any,
+    ) -> Run:
+        """Train on a dataset; afterwards this target predicts with the best checkpoint, by mask AP of the valid split.
+
+        Training starts from what the target was made of (published weights, a checkpoint, or nothing), also when it is
+        called again; the same call on the same CPU gives the same weights, also where a kill came between. What is
+        None has the default of `config.TargetConfig`. `preflight` comes first: its errors stop, its warnings are
+        logged. `evaluate_model` scores the result on a gold set.
+
+        Args:
+            dataset: a folder with a COCO file for each of train and valid, in any layout that `read_source` knows; a
+                YOLO-seg `data.yaml`, as autodistill's `label()` writes it, or its folder; a run; or a `SegDataset`.
+                RF-DETR reads what this package understood of it, never the files themselves.
+            epochs: passes over the train split.
+            batch_size: images a step and device, "auto" to probe a GPU's memory.
+            grad_accum_steps: steps that are added up before the weights change.
+            preset: "auto", "8gb", "16gb", "24gb", "40gb" or "80gb": both of these for a GPU of that memory, at 16
+                images for each change of the weights. "auto" does nothing without a GPU.
+            lr: learning rate of everything but the encoder (`lr_encoder` is a train option).
+            seed: of weights, order and augmentation.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            devices: how many of them, each in a process of its own.
+            early_stopping: end after so many validations without a better mask AP.
+            loggers: "tensorboard", "wandb"; "csv" is always there.
+            output: where to write; `training` beside the dataset's folder by default. What is under way lies in its
+                `unfinished`.
+            resume: the `last.ckpt` of an interrupted run; True for that of `output`, or a new start without one.
+            overwrite: replace an earlier run in `output`, once the new model is whole; no file of others goes.
+            progress: one bar on stderr, where that is a terminal.
+            train_options: options of rfdetr's `TrainConfig` (`num_workers`, `multi_scale`, `eval_batch_size` …).
+
+        Returns:
+            The run, also written to `output/run.json` and into the checkpoint beside it.
+
+        Raises:
+            UsageError: an option is unknown or wrong, or the output folder holds an earlier run.
+            MissingInputError: there is no such dataset or checkpoint.
+            DataError: the dataset's files are wrong, or another process trains in the output folder.
+            DependencyError: a logger is not installed.
+            TrainingError: there is nothing to learn from or to choose by, or training failed.
+        """
+        given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
+        given |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
+        given |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
+        job = Job.of(self._config(given, train_options), dataset, output, progress=progress)
+        return self.train_job(job, resume=resume, overwrite=overwrite, progress=progress)
+
+    def train_job(
+        self,
+        job: Job,
+        *,
+        resume: str | os.PathLike[str] | bool | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+        begun: Callable[[Path], object] = lambda _: None,
+    ) -> Run:
+        """As `train`, for what `job` has made of its arguments.
+
+        `begun` is called once nothing is left to check before the first step, with the folder where it is worked.
+        """
+        job.check(resume, overwrite)
+        job.preflight().tell()
+        run = job.run(resume, overwrite, progress, begun)
+        self._detector, self._checkpoint = vendor.load_checkpoint(run.checkpoint, False, job.place), run.checkpoint
+        return run
+
+    def preflight(
+        self,
+        dataset: str | os.PathLike[str] | SegDataset,
+        *,
+        output: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        **train_options: Any,
+    ) -> Preflight:
+        """What is to be known before `train(dataset, …)` with these arguments; nothing is built or written.
+
+        Raises as `train`, where the options are wrong or there is nothing to learn from.
+        """
+        return self.job(dataset, output=output, progress=progress, **train_options).preflight()
+
+    def job(
+        self,
+        dataset: str | os.PathLike[str] | SegDataset,
+        *,
+        output: str | os.PathLike[str] | None = None,
+        progress: bool = True,
+        **train_options: Any,
+    ) -> Job:
+        """The training that `train(dataset, …)` would do with these arguments; raises as `preflight`."""
+        named = set(TargetConfig.model_fields) - {"size", "model", "train"}
+        given = {name: value for name, value in train_options.items() if name in named}
+        others = {name: value for name, value in train_options.items() if name not in named}
+        return Job.of(self._config(given, others), dataset, output, progress=progress)
+
+    def _config(self, given: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
+        only_one(given.get("preset"), given)
+        named = {name: value for name, value in given.items() if value is not None}
+        fixed = {"size": self.size, "model": self._options, "train": dict(train_options)}
+        config: TargetConfig = parse_options(TargetConfig, {"device": self._device} | named | fixed, "train()")
+        return config
+
+    @overload
+    def predict(
+        self,
+        input: npt.NDArray[np.uint8] | Image.Image,
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> sv.Detections: ...
+
+    @overload
+    def predict(
+        self,
+        input: list[ImageInput] | tuple[ImageInput, ...],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> list[sv.Detections]: ...
+
+    # A path says on the disk alone whether it is of one image or of many.
+    @overload
+    def predict(
+        self,
+        input: str | os.PathLike[str],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> Any: ...
+
+    def predict(
+        self,
+        input: ImageInput | list[ImageInput] | tuple[ImageInput, ...],
+        confidence: float = 0.5,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> sv.Detections | list[sv.Detections] | Iterator[sv.Detections]:
+        """The instances of one image, or of each of a list, scored above `confidence`, best first.
+
+        A folder or a video gives an iterator: masks are of the image's size, and those of many would fill the memory.
+        `predict_images` and `predict_video` write files, and go on past an image that cannot be read.
+
+        Args:
+            input: a path (its EXIF orientation is applied), an HWC uint8 array, a PIL image (not turned), or a list or
+                tuple of these; or the path of a folder or video.
+            confidence: 0..1; an instance must score above it.
+            color: channel order of arrays: "bgr" as everywhere in autodistill, or "rgb".
+            allow_url: fetch an input that is an http or https address; without it nothing is fetched.
+
+        Returns:
+            Detections with `mask` (N, H, W) bool at image size, `xyxy` (N, 4) pixels, `confidence` (N,), `class_id`
+            (N,) 0-based and `data["class_name"]`. A list or tuple gives a list. A folder gives an iterator over its
+            images, with those of its folders, by name (`metadata["image"]`, a path), a video one over its frames
+            (`metadata["frame"]` from 0 and `metadata["seconds"]`); each is predicted when it is asked for.
+
+        Raises:
+            UsageError: the input is no image, or a URL where none is allowed, or `color` or `confidence` is wrong.
+            MissingInputError: there is no such file, or no image in the folder.
+            DataError: a file is no image or video that can be read, or too large to be one.
+        """
+        if color not in ("bgr", "rgb"):
+            raise UnknownNameError("color", str(color), ("bgr", "rgb"))
+        check_confidence(confidence)
+        if not isinstance(input, list | tuple):
+            several = one_by_one(input, lambda pixels: self.predict_batch([pixels], confidence)[0])
+            if several is not None:
+                return several
+            return self.predict_batch([open_given(input, color, allow_url)], confidence)[0]
+        found: list[sv.Detections] = []
+        for start in range(0, len(input), _PREDICT_BATCH):
+            images = [open_given(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
+            found += self.predict_batch(images, confidence)
+        return found
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+        """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
+        check_confidence(confidence)
+        return vendor.detect(self._model(), images, confidence) if len(images) else []
+
+    def evaluate(self, gold: Any, **options: Any) -> Any:
+        """The `Report` of this target on a gold set: `autodistill_rfdetr_seg.evaluate_model(self, gold, …)`."""
+        return _public("evaluate_model")(self, gold, **options)
+
+    def benchmark(self, images: Any = None, gold: Any = None, **options: Any) -> Any:
+        """The `Benchmark` of this target: `autodistill_rfdetr_seg.benchmark(self, images, gold, …)`."""
+        return _public("benchmark")(self, images, gold, **options)
+
+    def export_for_roboflow(self, folder: str | os.PathLike[str]) -> str:
+        """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
+        return vendor.export_for_roboflow(self._model(), Path(folder))
+
+    def export(
+        self,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        format: str = "onnx",
+        precision: Literal["fp32", "fp16"] = "fp32",
+        batch_size: int = 1,
+        resolution: int | None = None,
+        samples: str | os.PathLike[str] | None = None,
+        bundle: bool = False,
+        overwrite: bool = False,
+    ) -> Exported:
+        """Write the model in another format, and make sure that it finds there what it finds here.
+
+        Args:
+            output: a folder, empty or new; `export/FORMAT-PRECISION` in the checkpoint's run by default.
+            format: "onnx", "openvino", "tensorrt", "coreml", "coreai", "executorch", "litert" or "tflite".
+            precision: "fp32", or "fp16" where the format has it.
+            batch_size: how many images the artifact takes at once.
+            resolution: the side of its input, the model's own by default.
+            samples: an image or folder to compare on; the run's test or valid images, else drawn ones, by default.
+            bundle: add what runs it without torch (`run.py`) and golden images to check it with; ONNX only.
+            overwrite: replace an earlier export in `output`.
+
+        Raises:
+            UsageError: an option is unknown or wrong, or `output` holds something.
+            DependencyError: a package is missing.
+            TrainingError: the conversion failed.
+            GateError: the artifact finds something else than this model; it is moved to `OUTPUT.failed`.
+        """
+        from .export.exporter import export_target
+
+        return export_target(
+            self,
+            None if output is None else Path(output),
+            format=format,
+            precision=precision,
+            batch_size=batch_size,
+            resolution=resolution,
+            samples=None if samples is None else Path(samples),
+            bundle=bundle,
+            overwrite=overwrite,
+        )
+
+    def _model(self) -> Any:
+        with vendor.MAKING:
+            if self._detector is None:
+                place = vendor.resolve_device(self._device)
+                self._detector = vendor.build(self.size, {**self._options, "device": place})
+            return self._detector
+
+
+class _Sized(RFDETRSeg):
+    def __init__(self, *, device: str | None = None, **model_options: Any) -> None:
+        super().__init__(self._fixed_size or "nano", device=device, **model_options)
+
+
+class RFDETRSegPreview(_Sized):
+    """RF-DETR Seg Preview, 432 pixels; rfdetr calls it deprecated."""
+
+    _fixed_size = "preview"
+
+
+class RFDETRSegNano(_Sized):
+    """RF-DETR Seg Nano, 312 pixels."""
+
+    _fixed_size = "nano"
+
+
+class RFDETRSegSmall(_Sized):
+    """RF-DETR Seg Small, 384 pixels."""
+
+    _fixed_size = "small"
+
+
+class RFDETRSegMedium(_Sized):
+    """RF-DETR Seg Medium, 432 pixels."""
+
+    _fixed_size = "medium"
+
+
+class RFDETRSegLarge(_Sized):
+    """RF-DETR Seg Large, 504 pixels."""
+
+    _fixed_size = "large"
+
+
+class RFDETRSegXLarge(_Sized):
+    """RF-DETR Seg XLarge, 624 pixels."""
+
+    _fixed_size = "xlarge"
+
+
+class RFDETRSeg2XLarge(_Sized):
+    """RF-DETR Seg 2XLarge, 768 pixels."""
+
+    _fixed_size = "2xlarge"
+
+
+_BY_SIZE = {str(kind._fixed_size): kind for kind in _Sized.__subclasses__()}
+
+
+def _public(name: str) -> Any:
+    """A function of the package's own face. What scores and times a target lies above it and knows nothing of it; it
+    stands here as methods for those who look for them here."""
+    return getattr(import_module(__package__.partition(".")[0]), name)

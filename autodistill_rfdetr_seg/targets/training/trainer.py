@@ -1,0 +1,194 @@
+"""One training run with rfdetr's own parts: its class count, its device, its progress, and how it is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import TrainingError, UsageError
+from ..vendor import VENDOR_ERRORS, build, first_line, quiet, seeded, train_config, vendor
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One training run: size and rfdetr's model and training options, torch device, checkpoint to go on from."""
+
+    size: str
+    model: dict[str, Any]
+    options: dict[str, Any]
+    place: str
+    resume: Path | None
+    progress: bool
+
+
+def build_and_fit(work: Work, begin: Callable[[], Path | None] | None = None) -> None:
+    """Builds the model and trains it, seeded by the option `seed`; raises as `fit`.
+
+    `begin` is called where the model is built, and gives the checkpoint to go on from in place of the work's.
+    """
+    with seeded(work.options["seed"], work.place):
+        detector = build(work.size, {**work.model, "device": work.place})
+        resume = work.resume if begin is None else begin()
+        fit(detector, work.options, work.place, resume, work.progress)
+
+
+def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:
+    """Train from what `detector` was built from, and leave `checkpoint_best_total.pth` in `options["output_dir"]`.
+
+    Uses rfdetr's documented parts (data module, model module, trainer) in place of its `train()`, which takes no
+    callback; its class count comes from the dataset as there. On success the other copies of the weights are removed.
+
+    Raises:
+        TrainingError: rfdetr or Lightning failed; the cause is attached.
+    """
+    kind, _, index = device.partition(":")
+    accelerator = {"cuda": "gpu"}.get(kind, kind)
+    placement: dict[str, Any] = {"devices": [int(index)]} if index else {}
+    config = train_config({**options, "accelerator": accelerator, "resume": str(resume) if resume else None})
+    training = vendor("rfdetr.training")
+    try:
+        with quiet(), _interruptible():
+            data = training.RFDETRDataModule(detector.model_config, config)
+            data.setup("fit")
+            _set_class_count(detector, len(data.class_names))
+            detector.model_config.model_name = type(detector).__name__
+            if config.batch_size == "auto":
+                _set_batch_size(detector, config, placement.get("devices"))
+                data = training.RFDETRDataModule(detector.model_config, config)
+            module = training.RFDETRModelModule(detector.model_config, config)
+            trainer = training.build_trainer(
+                config, detector.model_config, accelerator=accelerator, enable_model_summary=False, **placement
+            )
+            trainer.callbacks.insert(0, _progress(config.epochs, progress and not config.progress_bar))
+            trainer.callbacks.insert(0, _reseeding(config.seed))
+            if trainer.global_rank == 0:
+                _say_batch(config, trainer.world_size)
+            trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
+    except VENDOR_ERRORS as error:
+        hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
+        raise TrainingError(f"Training failed: {first_line(error)}", hint) from error
+
+
+def _set_class_count(detector: Any, count: int) -> None:
+    config = detector.model_config
+    if "num_classes" in config.model_fields_set and config.num_classes < count:
+        raise UsageError(
+            f"The model was given num_classes={config.num_classes}; the dataset has {count}.",
+            "Leave num_classes out: it is taken from the dataset.",
+        )
+    if "num_classes" not in config.model_fields_set:
+        config.num_classes = count
+
+
+def _set_batch_size(detector: Any, config: Any, devices: list[int] | None) -> None:
+    result = vendor("rfdetr.training.auto_batch").resolve_auto_batch_config(
+        model_context=detector.model, model_config=detector.model_config, train_config=config, devices=devices
+    )
+    config.batch_size, config.grad_accum_steps = result.safe_micro_batch, result.recommended_grad_accum_steps
+
+
+def _say_batch(config: Any, devices: int) -> None:
+    batch, steps = config.batch_size, config.grad_accum_steps
+    total = batch * steps * devices
+    text = "batch_size %d x grad_accum_steps %d x devices %d = %d images for each change of the weights"
+    _log.info(text, batch, steps, devices, total)
+
+
+def _reseeding(seed: int) -> Any:
+    """A Lightning callback: each epoch's order and augmentation come from seed and epoch, not from what went before.
+
+    So a run that goes on from `last.ckpt` (which holds no generator's state) draws what an undisturbed one would.
+    """
+    import random
+
+    import numpy as np
+    import torch
+    from pytorch_lightning import Callback
+
+    class Reseeding(Callback):
+        begun = False
+
+        def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            value = (seed + 7919 * (trainer.current_epoch + 1) + 104729 * trainer.global_rank) % 2**32
+            random.seed(value)
+            np.random.seed(value)
+            torch.manual_seed(value)
+            # Lightning makes the first epoch's loader before this, the others' after it; a loader draws one number.
+            if not self.begun and trainer.current_epoch > 0:
+                torch.empty((), dtype=torch.int64).random_()
+            self.begun = True
+
+    return Reseeding()
+
+
+def _progress(epochs: int, shown: bool) -> Any:
+    """A Lightning callback: one bar on stderr (none where that is no terminal), and a line per epoch to the log."""
+    from pytorch_lightning import Callback
+    from tqdm import tqdm
+
+    class Progress(Callback):
+        bar: Any = None
+
+        def on_train_start(self, trainer: Any, *_: Any) -> None:
+            steps = trainer.num_training_batches
+            start = trainer.current_epoch * steps
+            hidden = None if shown and trainer.is_global_zero else True
+            self.bar = tqdm(total=epochs * steps, initial=start, file=sys.stderr, disable=hidden, unit="batch")
+
+        def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{epochs}")
+
+        def on_train_batch_end(self, *_: Any) -> None:
+            self.bar.update()
+
+        def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+            found = {"loss": "train/loss", "mask AP": "val/segm_mAP_50_95"}
+            metrics = trainer.callback_metrics
+            values = {name: f"{float(metrics[key]):.3f}" for name, key in found.items() if key in metrics}
+            self.bar.set_postfix(values)
+            text = ", ".join(f"{name} {value}" for name, value in values.items())
+            if trainer.is_global_zero:
+                _log.info("epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
+
+        def teardown(self, *_: Any, **__: Any) -> None:
+            if self.bar is not None:
+                self.bar.close()
+
+        on_exception = teardown
+
+    return Progress()
+
+
+class _Terminated(KeyboardInterrupt):
+    exit_code = 128 + signal.SIGTERM
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, Ctrl-C leaves as `KeyboardInterrupt`: Lightning ignores SIGINT from then on and calls `sys.exit(1)`.
+
+    What a handler of SIGTERM raises may be lost in torch's callbacks. Lightning noticed the signal, and leaves by an
+    exit with code 0: whoever asked would take the training for finished.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        yield
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):
+            raise leaving.__context__ from None
+        if type(leaving).__name__ == "SIGTERMException":
+            raise _Terminated from leaving
+        raise
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
