@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # pip leaves a half-made environment when it is interrupted: only the stamp says that it is whole.
 STAMP := $(VENV)/.installed
+# The pip that comes with Python 3.10 to 3.13 knows no dependency groups: they came with 25.1.
+PIP := pip>=25.1,<27
+EXTRAS := video,heic,onnx,openvino,grounded-sam
 
 .PHONY: demo test lint clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; set PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,grounded-sam]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(PIP)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: $(STAMP)
