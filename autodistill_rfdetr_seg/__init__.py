@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .bases import groundingdino_compat
+from .core import plug_points
 
 if TYPE_CHECKING:
     from .bases.registry import create_base, register_base
@@ -106,6 +107,9 @@ __all__ = [
 
 
 groundingdino_compat.install()
+for _name in ("benchmark", "evaluate_model"):
+    plug_points.provide(_name, "{}.{}:{}".format(__name__, *_HOMES[_name]))
+plug_points.provide("model_as_base", f"{__name__}.targets.student_base:StudentBase")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core import plug_points
 from ..core.config import BaseConfig
 from ..core.errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
 from ..core.moved_modules import current_module
@@ -112,9 +113,6 @@ BASES: dict[str, BaseEntry] = {
 }
 
 
-# By name, since an import would point up: the target is built on the bases.
-_STUDENT = "autodistill_rfdetr_seg.targets.student_base:StudentBase"
-
 # What makes masks of boxes; see `contract.Segmenter`.
 SEGMENTERS: dict[str, BaseEntry] = {
     "onnx-sam": BaseEntry(
@@ -161,7 +159,12 @@ def find_base(name: str) -> BaseEntry:
     if ":" in name:
         return BaseEntry(name, "")
     if (path := BaseConfig(name=name).path) is not None:
-        return BaseEntry(_STUDENT, "a model of this package's own", args={"checkpoint": str(path)}, label="student")
+        return BaseEntry(
+            plug_points.home_of("model_as_base"),
+            "a model of this package's own",
+            args={"checkpoint": str(path)},
+            label="student",
+        )
     known = ", ".join(sorted(BASES))
     hint = f"Known: {known}, any class as package.module:Class, or the path of a run, such as ./runs/dogs."
     raise UnknownNameError("base", name, BASES, hint)

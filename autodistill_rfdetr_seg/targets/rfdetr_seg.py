@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from autodistill.detection import DetectionTargetModel
 
+from ..core import plug_points
 from ..core.config import Logger, Preset, TargetConfig, check_confidence
 from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
@@ -302,11 +302,11 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
     def evaluate(self, gold: Any, **options: Any) -> Any:
         """The `Report` of this target on a gold set: `autodistill_rfdetr_seg.evaluate_model(self, gold, …)`."""
-        return _public("evaluate_model")(self, gold, **options)
+        return plug_points.load("evaluate_model")(self, gold, **options)
 
     def benchmark(self, images: Any = None, gold: Any = None, **options: Any) -> Any:
         """The `Benchmark` of this target: `autodistill_rfdetr_seg.benchmark(self, images, gold, …)`."""
-        return _public("benchmark")(self, images, gold, **options)
+        return plug_points.load("benchmark")(self, images, gold, **options)
 
     def export_for_roboflow(self, folder: str | os.PathLike[str]) -> str:
         """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
@@ -412,9 +412,3 @@ class RFDETRSeg2XLarge(_Sized):
 
 
 _BY_SIZE = {str(kind._fixed_size): kind for kind in _Sized.__subclasses__()}
-
-
-def _public(name: str) -> Any:
-    """A function of the package's own face. What scores and times a target lies above it and knows nothing of it; it
-    stands here as methods for those who look for them here."""
-    return getattr(import_module(__package__.partition(".")[0]), name)
