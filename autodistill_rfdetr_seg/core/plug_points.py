@@ -1,7 +1,7 @@
 """Where an early stage may reach a later one: `RFDETRSeg.evaluate`, a run's model as a base.
 
 An import points from a later folder to an earlier one only. What an early stage offers of a later one is named here,
-and the package's own `__init__`, which stands above all folders, says where it is. Nothing is imported before it is used.
+and the package's own `__init__`, which stands above all folders, says where it is. Nothing is imported before use.
 """
 
 from __future__ import annotations
