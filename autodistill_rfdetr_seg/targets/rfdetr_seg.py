@@ -25,6 +25,7 @@ from ..core.errors import UnknownNameError, UsageError
 from ..core.types import Run, SegDataset
 from ..images.image_reader import RgbImage
 from . import vendor
+from .export.exporter import Exported, export_target
 from .inference.prediction_input import ImageInput, one_by_one, open_given
 from .training.preflight import Preflight
 from .training.training_job import Job, only_one
@@ -32,8 +33,6 @@ from .training.training_job import Job, only_one
 if TYPE_CHECKING:
     import supervision as sv
     from PIL import Image
-
-    from .export.exporter import Exported
 
 _PREDICT_BATCH = 8
 
@@ -342,8 +341,6 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             TrainingError: the conversion failed.
             GateError: the artifact finds something else than this model; it is moved to `OUTPUT.failed`.
         """
-        from .export.exporter import export_target
-
         return export_target(
             self,
             None if output is None else Path(output),

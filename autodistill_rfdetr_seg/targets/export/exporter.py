@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ...core.config import PARITY, ParityConfig
 from ...core.errors import GateError, OutputExistsError, UsageError
@@ -20,11 +20,22 @@ from . import vendor_export
 from .export_bundle import write_bundle
 from .export_parity import Parity, ask, compare, find_samples
 
-if TYPE_CHECKING:
-    from ..rfdetr_seg import RFDETRSeg
-
 _RUNTIMES = ("onnx", "onnxruntime", "onnxconverter-common", "openvino", "tensorrt")
 _log = logging.getLogger(__name__)
+
+
+class TorchTarget(Protocol):
+    """What is exported, such as an `RFDETRSeg`: rfdetr's own model, and the file of its weights where there is one."""
+
+    @property
+    def detector(self) -> Any:
+        """rfdetr's own model."""
+        ...
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file of its weights."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Exported:
     parity: Parity | None
 
 
-def default_output(target: RFDETRSeg, format: str, precision: str) -> Path:
+def default_output(target: TorchTarget, format: str, precision: str) -> Path:
     """`export/FORMAT-PRECISION` in the checkpoint's run, or beside a checkpoint that is in none.
 
     Raises:
@@ -51,7 +62,7 @@ def default_output(target: RFDETRSeg, format: str, precision: str) -> Path:
 
 
 def export_target(
-    target: RFDETRSeg,
+    target: TorchTarget,
     output: Path | None,
     *,
     format: str = "onnx",
@@ -82,7 +93,7 @@ def export_target(
         raise UsageError(f"A bundle runs in onnxruntime, and {format} does not.", "Use --format onnx.")
     folder = output or default_output(target, format, precision)
     _check_output(folder, overwrite)
-    reference = TorchModel(target, resolution)
+    reference = TorchModel(target.detector, target.checkpoint, resolution)
     bounds = PARITY[precision]
     images = find_samples(samples, target.checkpoint, bounds.samples)
     wanted = ask(reference, images, bounds)
@@ -108,7 +119,7 @@ def export_target(
     return Exported(folder, folder / record["artifact"], record, parity)
 
 
-def check_export(target: RFDETRSeg, folder: Path, samples: Path | None = None) -> Parity:
+def check_export(target: TorchTarget, folder: Path, samples: Path | None = None) -> Parity:
     """Holds an export that is there against the model in torch.
 
     Raises:
@@ -118,11 +129,11 @@ def check_export(target: RFDETRSeg, folder: Path, samples: Path | None = None) -
         GateError: it finds something else.
     """
     record = read_export(folder)
-    if tuple(record["model"]["class_names"]) != target.class_names:
+    reference = TorchModel(target.detector, target.checkpoint, record["model"]["input_size"])
+    if tuple(record["model"]["class_names"]) != reference.class_names:
         raise UsageError(f"{folder} has other classes than the model: it is not an export of it.")
     bounds: ParityConfig = PARITY[record["precision"]]
     images = find_samples(samples, target.checkpoint, bounds.samples)
-    reference = TorchModel(target, record["model"]["input_size"])
     artifact = ExportedModel(folder, "auto" if record["format"] == "tensorrt" else "cpu")
     parity = compare(ask(reference, images, bounds), artifact, images, bounds)
     if not parity.passed:

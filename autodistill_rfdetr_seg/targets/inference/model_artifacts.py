@@ -27,8 +27,6 @@ from . import export_sessions as sessions
 if TYPE_CHECKING:
     import supervision as sv
 
-    from ..rfdetr_seg import RFDETRSeg
-
 EXPORT_FILE = "export.json"
 
 
@@ -56,14 +54,17 @@ class Artifact(Protocol):
 
 
 class TorchModel:
-    """A checkpoint in torch; `input_size` may differ from the model's own. It takes any number of images at once."""
+    """rfdetr's own model in torch; `checkpoint` is the file of its weights, None where they are in no file.
+
+    `input_size` may differ from the model's own. It takes any number of images at once.
+    """
 
     kind, precision, batch_size = "torch", "fp32", 0
 
-    def __init__(self, target: RFDETRSeg, input_size: int | None = None) -> None:
-        self.detector = target.detector
-        self.path = target.checkpoint or Path()
-        self.input_size = vendor_export.check_resolution(self.detector, input_size)
+    def __init__(self, detector: Any, checkpoint: Path | None, input_size: int | None = None) -> None:
+        self.detector = detector
+        self.path = checkpoint or Path()
+        self.input_size = vendor_export.check_resolution(detector, input_size)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -135,14 +136,13 @@ def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifac
         DependencyError: what it runs in is not installed.
         UsageError: the device is not to be had.
     """
-    from ..rfdetr_seg import RFDETRSeg
-
     path = Path(path)
     if not path.exists():
         raise MissingInputError(f"There is no model {path}.", "Give a run's folder, a checkpoint or an export.")
     if (folder := export_folder(path)) is not None:
         return ExportedModel(folder, device)
-    return TorchModel(RFDETRSeg.from_checkpoint(checkpoint_of(path), device=device))
+    checkpoint = checkpoint_of(path)
+    return TorchModel(vendor.load_checkpoint(checkpoint, False, device), checkpoint)
 
 
 def export_folder(path: Path) -> Path | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ...core.errors import TrainingError, UnknownNameError, UsageError
 from ...images.image_reader import RgbImage
 from .. import vendor
-from ..rfdetr_seg import RFDETRSeg
 from .model_artifacts import TorchModel
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class OptimizedModel(TorchModel):
         place = vendor.resolve_device(device)
         if not computes_in(place, precision):
             raise UsageError(f"{place} does not compute in {precision} here.")
-        super().__init__(RFDETRSeg.from_checkpoint(checkpoint, device=place))
+        super().__init__(vendor.load_checkpoint(checkpoint, False, place), checkpoint)
         self.kind, self.precision = kind, precision
         self.batch_size = batch_size if kind in COMPILERS else 0
         backend = {"compile_backend": kind} if kind in COMPILERS else {}
