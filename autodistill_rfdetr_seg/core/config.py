@@ -19,6 +19,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
 Preset = Literal["auto", "8gb", "16gb", "24gb", "40gb", "80gb"]
 Logger = Literal["csv", "tensorboard", "wandb"]
+# Instances that score above it are shown; `predict`, its files and the benchmark use it unless told otherwise.
+DISPLAY_CONFIDENCE = 0.5
 
 
 class Options(BaseModel):
@@ -242,7 +244,7 @@ class BenchmarkConfig(Options):
     device: str = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 1
     images: Annotated[int, Field(ge=1)] = 8
-    confidence: Share = 0.5
+    confidence: Share = DISPLAY_CONFIDENCE
     runs: Annotated[int, Field(ge=1)] = 100
     warm_up: Annotated[int, Field(ge=0)] = 10
     rounds: Annotated[int, Field(ge=1)] = 5
