@@ -64,7 +64,7 @@ def test_where_a_label_came_from(run: RunFolder) -> None:
 
 def test_what_each_rule_did(run: RunFolder) -> None:
     first = steps(explain(run, "train:1"))
-    assert first["stability"] == ("off", "stability not known")
+    assert first["stability"] == ("off", "stability unknown")
     assert list(first) == ["confidence", "stability", "clean", "area", "nms", "agnostic_nms", "max_instances"]
     assert first["confidence"][0] == "off"
     assert first["clean"] == (
@@ -75,7 +75,7 @@ def test_what_each_rule_did(run: RunFolder) -> None:
     second = steps(explain(run, "train:2"))
     assert second["confidence"] == ("passed", "score 0.500, at least 0.2")
     assert second["clean"][0] == "passed"
-    assert second["nms"][1].startswith("no better mask of its class touches it")
+    assert second["nms"][1].startswith("no mask of its class with a better score touches it")
 
 
 def test_what_a_label_displaced(run: RunFolder) -> None:

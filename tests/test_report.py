@@ -117,7 +117,7 @@ def test_the_text_says_what_the_run_came_to(tmp_path: Path) -> None:
     assert "12.0 ms an image where the teacher takes 480 ms: 40 times as fast." in text
     assert "A confidence threshold of 0.42 gives the best F1 (0.555)." in text
     assert "200 (20%)" in text and "750 (75%)" in text
-    assert "same object labelled twice (mask NMS)" in text
+    assert "same object labeled twice (mask NMS)" in text
     assert "375 kept, 125 rejected" in text
     assert "0123456789abcdef" in text and "1.11.2" in text and "base: {name: grounded-sam}" in text
     assert "agreement with the base" not in text

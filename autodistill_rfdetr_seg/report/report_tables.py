@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .report_text import count, difference, has_gold, known, many, milliseconds, percent, reason, score, speed_factor
+from ..dataset.refine import reason_text
+from .report_text import count, difference, has_gold, known, many, milliseconds, percent, score, speed_factor
 
 MODELS = ("base", "target")
 CLASS_BARS = 24
@@ -203,7 +204,7 @@ def label_bars(dataset: Mapping[str, Any]) -> tuple[BarRow, ...]:
     if not total:
         return ()
     reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
-    rows = [("kept", kept, "target"), *((reason(key), number, "other") for key, number in reasons if number)]
+    rows = [("kept", kept, "target"), *((reason_text(key), number, "other") for key, number in reasons if number)]
     return tuple(_share_row(name, number, total, model) for name, number, model in rows)
 
 

@@ -11,18 +11,6 @@ import yaml
 
 UNDEFINED = "–"
 _SIZES = {"xlarge": "XLarge", "2xlarge": "2XLarge"}
-_REASONS = {
-    "confidence": "confidence under the threshold",
-    "unstable": "mask changed when the base was asked again",
-    "empty": "empty mask",
-    "too_small": "mask too small",
-    "too_large": "mask too large",
-    "mask_nms": "same object labelled twice (mask NMS)",
-    "nested": "lies inside another mask of its class",
-    "agnostic_nms": "same object labelled as two classes (mask NMS)",
-    "agnostic_nested": "lies inside a mask of another class",
-    "max_instances": "over the limit of instances an image",
-}
 
 
 def known(value: Any) -> TypeGuard[float]:
@@ -67,11 +55,6 @@ def count(value: Any) -> str:
 def many(number: Any, one: str, more: str | None = None) -> str:
     """`1 image`, `2 images`, `1,204 images`."""
     return f"{count(number)} {one if number == 1 else more or one + 's'}"
-
-
-def reason(key: str) -> str:
-    """What a rule's key means; the key itself where it is not one of the package's own."""
-    return _REASONS.get(key, key.replace("_", " "))
 
 
 def model_names(config_text: str) -> tuple[str, str]:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import coco
 from ..core import masks
 from ..core.config import RefineConfig, options
 from ..core.errors import DataError, UsageError
 from ..core.types import Classes, ImageLabels, Instance, Rejected
 from ..dataset.dataset_index import INDEX, read_index
-from ..dataset.refine import Rule, class_thresholds, pixels, ranked, rules
+from ..dataset.refine import by_score, context_of, prepared_rules
+from ..dataset.refine_rule import ApplyRule, RefineRule, RuleContext, RuleStep
+from ..dataset.refine_rules.mask_nms import overlap_of
 from ..labels.label_store import HUMAN, Key, LabelStore
 from ..labels.labeler import read_account
 from ..system.config_files import read_run_config
@@ -84,8 +84,8 @@ class Explanation:
 class _Pass:
     """One rule's run over an image."""
 
-    name: str
-    rule: Rule
+    rule: RefineRule
+    apply: ApplyRule
     found: list[Instance]
     kept: list[Instance]
     taken: list[Rejected]
@@ -115,7 +115,8 @@ def explain(run: RunFolder, reference: str) -> Explanation:
     found = None
     if key is not None and key.sha256 == entry["sha256"]:
         labels = store.read(key).with_classes(account.classes)
-        passes = _passes(labels, refine, account.classes)
+        context = context_of(labels, refine, account.classes)
+        passes = _passes(labels, context)
         found = _place(passes[-1].kept, rows, at, by_person=by_person)
     if key is None or found is None:
         if by_person:
@@ -136,9 +137,7 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         stability=first.stability,
         raw_area=masks.area(first.rle),
         area=masks.area(last.rle),
-        steps=tuple(
-            _step(one, chain[at], chain[at + 1], refine, account.classes, labels) for at, one in enumerate(passes)
-        ),
+        steps=_steps(passes, chain, context),
         displaced=tuple(
             d for at, one in enumerate(passes) for d in _displaced(one, chain[at], chain[at + 1], account.classes)
         ),
@@ -250,14 +249,23 @@ def _place(kept: Sequence[Instance], rows: Sequence[Mapping[str, Any]], at: int,
     return next(same, None)
 
 
-def _passes(labels: ImageLabels, config: RefineConfig, classes: Classes) -> list[_Pass]:
-    found = ranked(labels.instances)
+def _passes(labels: ImageLabels, context: RuleContext) -> list[_Pass]:
+    found = by_score(labels.instances)
     passes = []
-    for name, rule in rules(config, classes, labels.image.height * labels.image.width):
-        kept, taken = rule(found)
-        passes.append(_Pass(name, rule, found, kept, taken))
+    for rule, apply in prepared_rules(context):
+        kept, taken = apply(found)
+        passes.append(_Pass(rule, apply, found, kept, taken))
         found = kept
     return passes
+
+
+def _steps(passes: Sequence[_Pass], chain: Sequence[Instance], context: RuleContext) -> tuple[Step, ...]:
+    """What each rule says of the instance that has the forms of `chain`."""
+    steps = []
+    for at, one in enumerate(passes):
+        seen = RuleStep(context, one.found, one.kept, chain[at], chain[at + 1])
+        steps.append(Step(one.rule.name, *one.rule.explain(seen)))
+    return tuple(steps)
 
 
 def _chain(passes: list[_Pass], at: int) -> list[Instance]:
@@ -274,75 +282,12 @@ def _displaced(one: _Pass, before: Instance, after: Instance, classes: Classes) 
     """What the rule took and would take beside this instance alone, but not by itself."""
     place = {id(instance): at for at, instance in enumerate(one.found)}
     return [
-        Displaced(classes.names[r.instance.class_index], r.instance.score, r.reason, *_overlap(after, r.instance))
+        Displaced(classes.names[r.instance.class_index], r.instance.score, r.reason, *overlap_of(after, r.instance))
         for r in one.taken
         if place[id(before)] < place[id(r.instance)]
-        and not one.rule([r.instance])[1]
-        and one.rule([before, r.instance])[1]
+        and not one.apply([r.instance])[1]
+        and one.apply([before, r.instance])[1]
     ]
-
-
-def _overlap(first: Instance, second: Instance) -> tuple[float, float]:
-    """IoU of two masks, and their intersection over the smaller one."""
-    pair = [first.rle, second.rle]
-    iou = masks.iou_matrix(pair, pair)
-    nested = masks.intersection_over_minimum(iou, np.array([masks.area(r) for r in pair], dtype=np.float64))
-    return float(iou[0, 1]), float(nested[0, 1])
-
-
-def _step(
-    one: _Pass, before: Instance, after: Instance, config: RefineConfig, classes: Classes, labels: ImageLabels
-) -> Step:
-    size = labels.image.height * labels.image.width
-    if one.name == "confidence":
-        least = class_thresholds(config, classes)[before.class_index]
-        return Step(one.name, "passed" if least else "off", f"score {before.score:.3f}, at least {least:g}")
-    if one.name == "stability":
-        limit = config.min_stability
-        said = f"stability {'not known' if before.stability is None else f'{before.stability:.3f}'}"
-        return Step(one.name, "off", said) if limit is None else Step(one.name, "passed", f"{said}, at least {limit:g}")
-    if one.name == "clean":
-        return _clean_step(before, after, config, size)
-    if one.name == "area":
-        least = max(1.0, pixels(config.min_area, size))
-        most = "no limit" if config.max_area is None else f"{pixels(config.max_area, size):g}"
-        return Step(one.name, "passed", f"{masks.area(before.rle)} pixels; least {least:g}, most {most}")
-    if one.name == "max_instances":
-        rank = next(at for at, found in enumerate(one.found, start=1) if found is before)
-        limit = config.max_instances
-        detail = f"number {rank} of {len(one.found)} by score; limit {'none' if limit is None else limit}"
-        return Step(one.name, "off" if limit is None else "passed", detail)
-    agnostic = one.name == "agnostic_nms"
-    iou, iom = (config.agnostic_nms_iou, config.agnostic_nms_iom) if agnostic else (config.nms_iou, config.nms_iom)
-    return _nms_step(one, before, iou, iom, agnostic)
-
-
-def _clean_step(before: Instance, after: Instance, config: RefineConfig, size: int) -> Step:
-    if not (config.island_area or config.hole_area):
-        return Step("clean", "off", "")
-    old, new = masks.decode(before.rle), masks.decode(after.rle)
-    removed, filled = int((old & ~new).sum()), int((new & ~old).sum())
-    limits = f"under {pixels(config.island_area, size):g} and up to {pixels(config.hole_area, size):g} pixels"
-    detail = f"islands: {removed} pixels removed; holes: {filled} pixels filled ({limits})"
-    return Step("clean", "changed" if removed or filled else "passed", detail)
-
-
-def _nms_step(one: _Pass, before: Instance, iou: float | None, iom: float | None, agnostic: bool) -> Step:
-    if iou is None and iom is None:
-        return Step(one.name, "off", "")
-    limits = ", ".join(
-        f"{name} at most {limit:g}"
-        for name, limit in (("IoU", iou), ("share of the smaller", iom))
-        if limit is not None
-    )
-    kind = "mask" if agnostic else "mask of its class"
-    at = next(i for i, kept in enumerate(one.kept) if kept is before)
-    rivals = [k for k in one.kept[:at] if agnostic or k.class_index == before.class_index]
-    overlaps = [_overlap(before, rival) for rival in rivals]
-    if not any(share for _, share in overlaps):
-        return Step(one.name, "passed", f"no better {kind} touches it ({limits})")
-    highest = f"IoU {max(i for i, _ in overlaps):.2f}, share of the smaller {max(s for _, s in overlaps):.2f}"
-    return Step(one.name, "passed", f"highest with a better {kind}: {highest} ({limits})")
 
 
 def _image(run: RunFolder, path: str, entry: Mapping[str, str], size: Mapping[str, int]) -> dict[str, Any]:

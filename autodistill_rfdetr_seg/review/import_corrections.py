@@ -18,7 +18,7 @@ from ..core import masks
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, GroundTruth, Instance, TruthImage, loose_name
 from ..dataset.dataset_index import read_index
-from ..dataset.refine import cleaned
+from ..dataset.refine_rules.mask_cleaning import clean_masks
 from ..labels.current_labels import Rows
 from ..labels.label_store import HUMAN, Key, LabelStore, Provenance, StoredLabels
 from ..labels.labeler import read_account
@@ -165,7 +165,7 @@ def _as_left(image: TruthImage, had: Sequence[Instance], *, exact: bool) -> tupl
     """
     rounded = not exact and any(one.polygons for one in image.instances)
     # A polygon has no holes: what an editor was given of a mask with some is that without them.
-    given = [*had, *(cleaned(had, 0, np.inf)[0] if rounded else ())]
+    given = [*had, *(clean_masks(had, 0, np.inf)[0] if rounded else ())]
     overlap = masks.iou_matrix([one.rle for one in image.instances], [one.rle for one in given])
     pairs = sorted((-float(overlap[at, of]), int(at), int(of)) for at, of in np.argwhere(overlap >= _ROUNDED_IOU))
     found: dict[int, int] = {}

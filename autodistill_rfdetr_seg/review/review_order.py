@@ -19,7 +19,7 @@ from ..core.errors import UsageError
 from ..core.text_tables import number, table
 from ..core.types import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from ..dataset.dataset_index import INDEX, read_index
-from ..dataset.refine import class_thresholds
+from ..dataset.refine_rules.minimum_confidence import class_thresholds
 from ..drawing.contact_sheet import SheetImage, SheetText, write_sheet
 from ..labels.label_store import HUMAN
 from ..system.config_files import read_run_config
