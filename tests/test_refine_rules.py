@@ -33,7 +33,7 @@ def _explain(step):
     return "passed", f"{_width(step.before):g} pixels wide, at least 4"
 
 
-RULE = RefineRule("width", 45, _prepare, _explain, {"too_narrow": "mask narrower than 4 pixels"})
+RULES = [RefineRule("width", 45, _prepare, _explain, {"too_narrow": "mask narrower than 4 pixels"})]
 '''
 
 
@@ -67,7 +67,7 @@ def test_a_rule_in_a_file_of_its_own_runs_and_explains_itself() -> None:
     assert reason_text("too_narrow") == "mask narrower than 4 pixels"
     assert [rule.name for rule in all_rules()].index("width") == 4
     context = context_of(labels(), RefineConfig(), classes)
-    found = dict((rule.name, rule) for rule, _ in prepared_rules(context))
+    found = {rule.name: rule for rule, _ in prepared_rules(context)}
     last = kept.instances[0]
     step = RuleStep(context, labels().instances, kept.instances, last, last)
     assert found["width"].explain(step) == ("passed", "10 pixels wide, at least 4")

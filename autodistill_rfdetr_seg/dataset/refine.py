@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import pkgutil
 from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 
 from ..core.config import RefineConfig
+from ..core.discovery import discovered
 from ..core.types import Classes, ImageLabels, Instance
 from . import refine_rules
 from .refine_rule import ApplyRule, RefineRule, RuleContext
@@ -48,20 +46,10 @@ def prepared_rules(context: RuleContext) -> list[tuple[RefineRule, ApplyRule]]:
 
 def all_rules() -> tuple[RefineRule, ...]:
     """Every rule of the folder `refine_rules`, in the order they run."""
-    return _rules_in(tuple(refine_rules.__path__))
+    return tuple(sorted(discovered(refine_rules, "RULES"), key=lambda rule: (rule.order, rule.name)))
 
 
 def reason_text(key: str) -> str:
     """What a reason for rejecting a label means; the key itself with spaces where no rule has words for it."""
     words = {name: text for rule in all_rules() for name, text in rule.reasons.items()}
     return words.get(key, key.replace("_", " "))
-
-
-@cache
-def _rules_in(path: tuple[str, ...]) -> tuple[RefineRule, ...]:
-    """The rules of the files in these folders; cached, as this runs for every image."""
-    found: list[RefineRule] = []
-    for _, name, _ in pkgutil.iter_modules(path):
-        module = import_module(f"{refine_rules.__name__}.{name}")
-        found += getattr(module, "RULES", None) or [module.RULE]
-    return tuple(sorted(found, key=lambda rule: (rule.order, rule.name)))

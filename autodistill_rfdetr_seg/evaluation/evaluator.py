@@ -21,17 +21,9 @@ from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
 from . import gold_coverage as coverage
-from .metrics import (
-    CocoArrays,
-    Matches,
-    best_operating_point,
-    class_summary,
-    curves,
-    image_counts,
-    run_coco,
-    score_histogram,
-    summary,
-)
+from .coco_arrays import CocoArrays, Matches, class_summary, curves, run_coco
+from .metric import summary
+from .operating_points import best_operating_point, image_counts, score_histogram
 
 _DEFAULTS = EvaluationConfig()
 

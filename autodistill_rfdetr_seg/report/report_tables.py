@@ -7,29 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dataset.refine import reason_text
+from ..evaluation.metric import all_metrics
 from .report_text import count, difference, has_gold, known, many, milliseconds, percent, score, speed_factor
 
 MODELS = ("base", "target")
 CLASS_BARS = 24
-_NAMES = {
-    "ap": "AP",
-    "ap50": "AP50",
-    "ap75": "AP75",
-    "ap_small": "AP small",
-    "ap_medium": "AP medium",
-    "ap_large": "AP large",
-    "ar_1": "AR, 1 detection",
-    "ar_10": "AR, 10 detections",
-    "ar": "AR, {max} detections",
-}
-_HINTS = {
-    "ap": "mean over IoU 0.50 to 0.95",
-    "ap50": "IoU 0.50",
-    "ap75": "IoU 0.75",
-    "ap_small": "under 32² pixels",
-    "ap_medium": "32² to 96² pixels",
-    "ap_large": "over 96² pixels",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +98,14 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
         return Row(name, hint, tuple(cells))
 
     groups = []
-    for title, part, keys in (("Mask", "mask", tuple(_NAMES)), ("Box", "box", ("ap", "ap50", "ap75", "ar"))):
+    shown = [metric for metric in all_metrics() if metric.title]
+    for title, part, metrics_of_part in (
+        ("Mask", "mask", shown),
+        ("Box", "box", [metric for metric in shown if metric.for_boxes]),
+    ):
         rows = [
-            row(_NAMES[key].format(max=most), _HINTS.get(key, ""), [(e.get(part) or {}).get(key) for e in evaluations])
-            for key in keys
+            row(m.title.format(max=most), m.hint, [(e.get(part) or {}).get(m.name) for e in evaluations])
+            for m in metrics_of_part
         ]
         groups.append(Group(title, tuple(rows)))
     used = (

@@ -43,10 +43,12 @@ def _explain(step: RuleStep) -> tuple[StepOutcome, str]:
     return "passed", f"{masks.area(step.before.rle)} pixels; {limits}"
 
 
-RULE = RefineRule(
-    "area",
-    40,
-    _prepare,
-    _explain,
-    {"empty": "empty mask", "too_small": "mask too small", "too_large": "mask too large"},
+RULES = (
+    RefineRule(
+        "area",
+        40,
+        _prepare,
+        _explain,
+        {"empty": "empty mask", "too_small": "mask too small", "too_large": "mask too large"},
+    ),
 )

@@ -26,4 +26,6 @@ def _explain(step: RuleStep) -> tuple[StepOutcome, str]:
     return "off" if limit is None else "passed", detail
 
 
-RULE = RefineRule("max_instances", 70, _prepare, _explain, {"max_instances": "over the limit of instances per image"})
+RULES = (
+    RefineRule("max_instances", 70, _prepare, _explain, {"max_instances": "over the limit of instances per image"}),
+)

@@ -48,4 +48,4 @@ def _explain(step: RuleStep) -> tuple[StepOutcome, str]:
     return "changed" if removed or filled else "passed", detail
 
 
-RULE = RefineRule("clean", 30, _prepare, _explain, {})
+RULES = (RefineRule("clean", 30, _prepare, _explain, {}),)

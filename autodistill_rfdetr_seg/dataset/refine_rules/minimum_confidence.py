@@ -39,4 +39,4 @@ def _explain(step: RuleStep) -> tuple[StepOutcome, str]:
     return "passed" if minimum else "off", f"score {step.before.score:.3f}, at least {minimum:g}"
 
 
-RULE = RefineRule("confidence", 10, _prepare, _explain, {"confidence": "confidence under the threshold"})
+RULES = (RefineRule("confidence", 10, _prepare, _explain, {"confidence": "confidence under the threshold"}),)

@@ -25,4 +25,4 @@ def _explain(step: RuleStep) -> tuple[StepOutcome, str]:
     return ("off", detail) if minimum is None else ("passed", f"{detail}, at least {minimum:g}")
 
 
-RULE = RefineRule("stability", 20, _prepare, _explain, {"unstable": "mask changed when the base was asked again"})
+RULES = (RefineRule("stability", 20, _prepare, _explain, {"unstable": "mask changed when the base was asked again"}),)

@@ -16,8 +16,10 @@ from .matching import match_image
 
 FloatArray = npt.NDArray[np.float64]
 
-_ALL, _SMALL, _MEDIUM, _LARGE = range(4)  # COCOeval's area ranges, in its order
-_IOU50, _IOU75 = 0, 5  # places in COCOeval's thresholds 0.5, 0.55 … 0.95
+# COCOeval's area ranges, in its order.
+ALL, SMALL, MEDIUM, LARGE = range(4)
+# Positions of two of COCOeval's IoU thresholds 0.5, 0.55 … 0.95.
+IOU50, IOU75 = 0, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +59,6 @@ class CocoArrays:
     matches: Matches
 
 
-@dataclass(frozen=True, slots=True)
-class Operating:
-    """The confidence threshold of the best F1, and what it gives; None where undefined."""
-
-    confidence: float | None
-    f1: float | None
-    precision: float | None
-    recall: float | None
-
-
 def run_coco(
     dataset: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
 ) -> CocoArrays:
@@ -94,33 +86,14 @@ def run_coco(
     )
 
 
-def summary(arrays: CocoArrays) -> dict[str, float | None]:
-    """The twelve COCO metrics, 0..1: AP and AR over IoU 0.50:0.95, by IoU, by size and by number of detections."""
-    precision, recall = arrays.precision, arrays.recall
-    return {
-        "ap": mean(precision[..., _ALL]),
-        "ap50": mean(precision[_IOU50, ..., _ALL]),
-        "ap75": mean(precision[_IOU75, ..., _ALL]),
-        "ap_small": mean(precision[..., _SMALL]),
-        "ap_medium": mean(precision[..., _MEDIUM]),
-        "ap_large": mean(precision[..., _LARGE]),
-        "ar_1": mean(arrays.recall_1[..., _ALL]),
-        "ar_10": mean(arrays.recall_10[..., _ALL]),
-        "ar": mean(recall[..., _ALL]),
-        "ar_small": mean(recall[..., _SMALL]),
-        "ar_medium": mean(recall[..., _MEDIUM]),
-        "ar_large": mean(recall[..., _LARGE]),
-    }
-
-
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:
     """AP, AP50, AP75 and AR of one class."""
-    precision = arrays.precision[:, :, index, _ALL]
+    precision = arrays.precision[:, :, index, ALL]
     return {
         "ap": mean(precision),
-        "ap50": mean(precision[_IOU50]),
-        "ap75": mean(precision[_IOU75]),
-        "ar": mean(arrays.recall[:, index, _ALL]),
+        "ap50": mean(precision[IOU50]),
+        "ap75": mean(precision[IOU75]),
+        "ar": mean(arrays.recall[:, index, ALL]),
     }
 
 
@@ -133,50 +106,11 @@ def mean(values: FloatArray) -> float | None:
 def curves(arrays: CocoArrays, index: int | None) -> dict[str, list[float] | None]:
     """Precision at the 101 recalls, at IoU 0.5 and 0.75, of one class, or (None) the mean over the defined classes."""
     found: dict[str, list[float] | None] = {}
-    for name, place in (("iou50", _IOU50), ("iou75", _IOU75)):
-        lines = arrays.precision[place, :, :, _ALL] if index is None else arrays.precision[place, :, [index], _ALL].T
+    for name, place in (("iou50", IOU50), ("iou75", IOU75)):
+        lines = arrays.precision[place, :, :, ALL] if index is None else arrays.precision[place, :, [index], ALL].T
         lines = lines[:, lines[0] > -1]
         found[name] = lines.mean(axis=1).tolist() if lines.size else None
     return found
-
-
-def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gold: int) -> Operating:
-    """The threshold that maximises F1 over detections (N,) and `gold` instances; of equals the highest.
-
-    It lies halfway to the next lower score (or 0), so that `>` and `>=` keep the same detections.
-    """
-    if not gold:
-        return Operating(None, None, None, None)
-    order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
-    hits = np.cumsum(matched[order])
-    kept = np.arange(1, len(scores) + 1)
-    f1 = 2 * hits / (kept + gold)
-    # A threshold cannot part equal scores: only the last of a run is a choice.
-    f1[:-1][scores[:-1] == scores[1:]] = -1
-    if not len(f1) or not hits[-1]:
-        return Operating(None, 0.0, None, 0.0)
-    best = int(f1.argmax())
-    below = float(scores[best + 1]) if best + 1 < len(scores) else 0.0
-    confidence = (float(scores[best]) + below) / 2
-    return Operating(confidence, float(f1[best]), float(hits[best] / kept[best]), float(hits[best] / gold))
-
-
-def score_histogram(matches: Matches, bins: int = 20) -> dict[str, list[float] | list[int]]:
-    """How many matched and unmatched detections fall into each of equal score bins over 0..1."""
-    edges = np.arange(bins + 1) / bins
-    parts = {"matched": matches.matched, "unmatched": ~matches.matched}
-    counts = {name: np.histogram(matches.scores[part], edges)[0].tolist() for name, part in parts.items()}
-    return {"edges": edges.tolist(), **counts}
-
-
-def image_counts(matches: Matches, confidence: float) -> dict[str, npt.NDArray[np.int64]]:
-    """Per image (images,): `matched`, `missed` and `false_alarms` among detections of at least `confidence`."""
-    images = matches.gold.shape[1]
-    kept = matches.scores >= confidence
-    matched = np.bincount(matches.images[kept & matches.matched], minlength=images)
-    false_alarms = np.bincount(matches.images[kept & ~matches.matched], minlength=images)
-    return {"matched": matched, "missed": matches.gold.sum(axis=0) - matched, "false_alarms": false_alarms}
 
 
 def _indexed(dataset: Mapping[str, Any]) -> Any:
@@ -216,14 +150,14 @@ def _matches(evaluator: Any, limit: int) -> Matches:
     parts: list[tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = []
     for class_index in range(len(params.catIds)):
         for image_index in range(images):
-            found = evaluator.evalImgs[(class_index * sizes + _ALL) * images + image_index]
+            found = evaluator.evalImgs[(class_index * sizes + ALL) * images + image_index]
             if found is None:
                 continue
             gold[class_index, image_index] = np.count_nonzero(np.asarray(found["gtIgnore"]) == 0)
-            scored = ~found["dtIgnore"][_IOU50, :limit].astype(bool)
+            scored = ~found["dtIgnore"][IOU50, :limit].astype(bool)
             scores = np.asarray(found["dtScores"][:limit], dtype=np.float64)[scored]
             place = np.tile(np.array([[class_index, image_index]]), (len(scores), 1))
-            parts.append((scores, place, found["dtMatches"][_IOU50, :limit][scored] > 0))
+            parts.append((scores, place, found["dtMatches"][IOU50, :limit][scored] > 0))
     empty = (np.zeros(0), np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=bool))
     scores, places, matched = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     return Matches(scores, places[:, 0], places[:, 1], matched, gold)
