@@ -410,7 +410,7 @@ def _logging(parsed: argparse.Namespace) -> Iterator[None]:
     level = logging.DEBUG if parsed.debug else logging.WARNING if parsed.quiet else logging.INFO
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger(__package__)
+    logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
