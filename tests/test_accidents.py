@@ -21,7 +21,7 @@ import pytest
 from lamps import BASE, annotations, arguments, begin, finish, here, scene
 from PIL import Image
 
-from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.locks import locked
 
 IMAGES = 300  # three shards
 KILLS = 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import threading
@@ -20,7 +21,7 @@ from autodistill_rfdetr_seg.labels.base_source import source_of
 from autodistill_rfdetr_seg.pipeline.runs import prepare
 from autodistill_rfdetr_seg.pipeline.stages import label_stage
 from autodistill_rfdetr_seg.system.config_files import read_run_config
-from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.locks import in_turn, locked
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
@@ -188,3 +189,35 @@ def test_a_sample_of_nothing_leaves_no_run(photos: Path, tmp_path: Path, command
     code, _, err = here([name, *arguments(photos, tmp_path / "run", *more)[1:]])
     assert (code, more[0] in err) == (2, True), err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_lock_is_flock_on_a_file_that_stays(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    lock = tmp_path / ".lock"
+    with locked(tmp_path):
+        number = lock.stat().st_ino
+    # An earlier release took it without a library: the two must see each other.
+    with lock.open("a+") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_SH)
+        with locked(tmp_path, (1, 2)) as alone:
+            assert alone is False
+        with pytest.raises(DataError, match="Another process"), locked(tmp_path):
+            pass
+    with locked(tmp_path, (1, 2)) as alone, lock.open("a+") as theirs:
+        assert alone is True
+        fcntl.flock(theirs, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert lock.stat().st_ino == number
+    assert (tmp_path / ".lock-1-of-2").is_file()
+
+
+def test_a_disk_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(file: int, flags: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("portalocker.portalocker.LOCKER", no_locks)
+    for block in (locked(tmp_path), locked(tmp_path, (1, 2)), in_turn(tmp_path)):
+        with pytest.raises(DataError, match=r"\.lock.* cannot be locked: No locks available\.") as error, block:
+            pass
+        assert error.value.hint == "Choose a folder on a disk that supports file locks."

@@ -24,6 +24,7 @@ from autodistill_rfdetr_seg.core.errors import DependencyError, MissingInputErro
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.pipeline.doctor import optional_parts
+from autodistill_rfdetr_seg.system.versions import ReleaseRange
 
 if importlib.util.find_spec("autodistill_grounded_sam") is None:
     pytest.skip("autodistill-grounded-sam is not installed", allow_module_level=True)
@@ -145,7 +146,7 @@ def test_transformers_is_left_alone(home: Path) -> None:
 
 
 def test_other_versions_of_transformers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groundingdino_compat, "TESTED", ((5, 1), (5, 2)))
+    monkeypatch.setattr(groundingdino_compat, "TESTED", ReleaseRange("transformers", "5.1", "5.2"))
     with pytest.raises(DependencyError, match="has not been tested with transformers 5") as error:
         text_model(home)
     assert error.value.hint == "pip install 'transformers>=5.1,<5.2'"
@@ -206,9 +207,9 @@ def test_a_users_own_object_is_corrected_and_left_as_it_is(theirs: Any) -> None:
 
 
 def test_what_is_tested_is_what_is_installed() -> None:
-    low, high = (".".join(map(str, bound)) for bound in groundingdino_compat.TESTED)
-    assert f'"transformers>={low},<{high}"' in (HERE.parent / "pyproject.toml").read_text()
-    assert f"from {high} it is refused" in (HERE.parent / "README.md").read_text()
+    tested = groundingdino_compat.TESTED
+    assert f'"transformers{tested.requirement}"' in (HERE.parent / "pyproject.toml").read_text()
+    assert f"from {tested.beyond} it is refused" in (HERE.parent / "README.md").read_text()
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

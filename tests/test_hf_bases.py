@@ -29,6 +29,7 @@ from autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters import Sam,
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError
 from autodistill_rfdetr_seg.labels.labeler import read_account
+from autodistill_rfdetr_seg.system.versions import ReleaseRange
 
 ONTOLOGY = {"a cat": "cat", "red dog": "dog"}
 EVERYTHING = {"box_threshold": 0.0, "text_threshold": 0.0}
@@ -94,9 +95,8 @@ def test_an_older_transformers_is_refused(
 ) -> None:
     # The release that the package asks for is the one that was run.
     needs = (Path(__file__).parents[1] / "pyproject.toml").read_text()
-    oldest = ".".join(map(str, hub.OLDEST))
-    assert f'"transformers>={oldest},<6"' in needs
-    monkeypatch.setattr(hub, "OLDEST", (6, 0))
+    assert f'"transformers>={hub.TESTED.oldest},<6"' in needs
+    monkeypatch.setattr(hub, "TESTED", ReleaseRange("transformers", "6.0", "6.1"))
     run = ["label", str(picture.parent), "--class", "a cat=cat", "--output", str(tmp_path / "run")]
     detector = ["--base", "grounding-dino", "--base-arg", f"model={weights['dino']}", "--segmenter", "sam2"]
     for base in (detector, ["--base", "sam3", "--base-arg", f"model={weights['sam3']}"]):
@@ -110,7 +110,7 @@ def test_a_newer_transformers_is_left_as_it_is(
     weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu")
-    monkeypatch.setattr(hub, "BEYOND", hub.OLDEST)
+    monkeypatch.setattr(hub, "TESTED", ReleaseRange("transformers", "5.0", "5.12"))
     theirs = GroundingDino(ONTOLOGY, model=weights["dino"], device="cpu")
     # Its inner parts are replaced only where they are known to be what the replacement is for.
     layers = [base._network.model.decoder.layers[0].encoder_attn.attn for base in (quick, theirs)]

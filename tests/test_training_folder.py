@@ -28,7 +28,7 @@ from autodistill_rfdetr_seg.core.errors import (
 )
 from autodistill_rfdetr_seg.images.image_reader import file_sha256
 from autodistill_rfdetr_seg.system.config_files import read_run_config
-from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.locks import locked
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_run
 from autodistill_rfdetr_seg.targets.training.training_folder import publish

@@ -13,7 +13,7 @@ from lamps import BASE, annotations, arguments, scene
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DataError
 from autodistill_rfdetr_seg.labels.labeler import in_share, read_failures
-from autodistill_rfdetr_seg.system.files import locked
+from autodistill_rfdetr_seg.system.locks import locked
 
 
 def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_shares_cover_everything_once() -> None:
 
 
 def test_a_second_writer_is_refused_and_a_crash_leaves_no_lock(tmp_path: Path) -> None:
-    code = "from autodistill_rfdetr_seg.system.files import locked; from pathlib import Path; import sys, time\n"
+    code = "from autodistill_rfdetr_seg.system.locks import locked; from pathlib import Path; import sys, time\n"
     hold = code + f"with locked(Path({str(tmp_path)!r})):\n  print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
-from ..core.errors import DependencyError
-from ..system.versions import release
+from packaging.version import Version
 
-# The versions of transformers from the first to below the second.
-TESTED = ((5, 1), (5, 25))
+from ..core.errors import DependencyError
+from ..system.versions import ReleaseRange
+
+TESTED = ReleaseRange("transformers", "5.1", "5.25")
 _MODULE = "groundingdino.models.GroundingDINO.bertwarper"
 
 
@@ -34,19 +36,15 @@ def install() -> None:
 
 def check() -> None:
     """Raises DependencyError where groundingdino would not work with the installed transformers."""
-    version = _transformers()
-    if release(version) >= (5,) and not TESTED[0] <= release(version) < TESTED[1]:
-        low, high = (".".join(map(str, bound)) for bound in TESTED)
+    if _transformers().major >= 5 and TESTED.installed() != "tested":
         raise DependencyError(
-            f"Grounding DINO of rf-groundingdino has not been tested with transformers {version}.",
-            f"pip install 'transformers>={low},<{high}'",
+            f"Grounding DINO of rf-groundingdino has not been tested with transformers {_transformers()}.",
+            f"pip install 'transformers{TESTED.requirement}'",
         )
 
 
-def _transformers() -> str:
-    from importlib import metadata
-
-    return metadata.version("transformers")
+def _transformers() -> Version:
+    return Version(metadata.version("transformers"))
 
 
 class _Finder:
@@ -70,7 +68,7 @@ class _Loader(SourceFileLoader):
 
 def _mend(module: Any) -> None:
     """Replaces two methods of the class, not the class: other modules hold it by name."""
-    if release(_transformers()) >= (5,):
+    if _transformers().major >= 5:
         module.BertModelWarper.__init__ = _init
         module.BertModelWarper.forward = _forward
 

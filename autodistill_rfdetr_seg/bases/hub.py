@@ -11,18 +11,17 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
 from ..images.image_reader import file_sha256
-from ..system.versions import release
+from ..system.versions import ReleaseRange
 from .inventory import is_here
 from .registry import BASES, SEGMENTERS
 
-# Releases of transformers that the bases and segmenters were run with: the first of them, and the first that is beyond.
-OLDEST, BEYOND = (5, 12), (5, 25)
+# What the bases and segmenters were run with.
+TESTED = ReleaseRange("transformers", "5.12", "5.25")
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -73,11 +72,10 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
         DependencyError: transformers is older than it may be.
         BaseModelError: the weights cannot be had or read.
     """
-    oldest = ".".join(map(str, OLDEST))
-    if _transformers() < OLDEST:
+    if TESTED.installed() == "older":
         raise DependencyError(
-            f"The bases and segmenters of transformers need transformers {oldest} or newer.",
-            f"pip install 'transformers>={oldest},<6'",
+            f"The bases and segmenters of transformers need transformers {TESTED.oldest} or newer.",
+            f"pip install 'transformers>={TESTED.oldest},<6'",
         )
     folder = Path(model).expanduser()
     local = folder.is_dir()
@@ -116,11 +114,7 @@ def load_config(model: str, revision: str | None, kinds: Sequence[str]) -> Any:
 
 def was_run() -> bool:
     """Whether the installed transformers is of the releases that were run: only of those are inner parts relied on."""
-    return OLDEST <= _transformers() < BEYOND
-
-
-def _transformers() -> tuple[int, ...]:
-    return release(metadata.version("transformers"))
+    return TESTED.installed() == "tested"
 
 
 @contextlib.contextmanager

@@ -22,17 +22,9 @@ from ..labels.current_labels import Rows
 from ..labels.label_store import HUMAN, Key, StoredLabels
 from ..labels.labeler import LabelAccount, read_account
 from ..labels.missing_images import Gaps, failed, find_gaps, gone
-from ..system.files import (
-    fingerprint,
-    link,
-    link_or_copy,
-    locked,
-    read_json,
-    replacing_folder,
-    restore_folder,
-    write_json,
-)
+from ..system.files import fingerprint, link, link_or_copy, read_json, replacing_folder, restore_folder, write_json
 from ..system.folders import flat_stems
+from ..system.locks import locked
 from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_index, split_of_content
 from .refine import refine
 from .split_assignment import assign

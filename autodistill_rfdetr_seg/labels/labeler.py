@@ -15,7 +15,8 @@ from ..core.errors import AutodistillSegError, BaseModelError, DataError
 from ..core.types import Classes
 from ..images.file_copies import same_at_a_glance, stamp, without_copies
 from ..images.image_reader import KnownImage, image_id, printable
-from ..system.files import locked, read_json, write_json, write_text
+from ..system.files import read_json, write_json, write_text
+from ..system.locks import locked
 from .base_source import BaseSource, Item, Outcome
 from .label_store import Key, LabelStore, Provenance, StoredLabels
 from .threaded_labeling import asked_in_threads, known_first

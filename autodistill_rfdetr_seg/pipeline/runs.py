@@ -24,8 +24,9 @@ from ..labels.current_labels import refuse_lost_classes
 from ..labels.labeler import LabelSummary
 from ..readers.image_sources import find_images
 from ..system.config_files import changed_options, load, save_run_config
-from ..system.files import LOCK, check_output, in_turn, locked, read_json
+from ..system.files import check_output, read_json
 from ..system.folders import Links
+from ..system.locks import LOCK, in_turn, locked
 from ..system.run_folder import REVIEWS, RunFolder
 from .stages import build_stage, label_stage, train_stage
 

@@ -25,7 +25,8 @@ from ..labels.base_source import BaseSource
 from ..labels.labeler import LabelSummary, label_images, read_account
 from ..labels.missing_images import Gaps
 from ..readers.image_sources import Inputs, find_images
-from ..system.files import fingerprint, locked, read_json, write_json
+from ..system.files import fingerprint, read_json, write_json
+from ..system.locks import locked
 from ..system.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
 from ..images.image_reader import OpenedImage, allow_megapixels, discover, open_image, relative_paths
 from ..labels.threaded_labeling import opened_ahead
-from ..system.files import check_apart, check_output, claim_output, locked
+from ..system.files import check_apart, check_output, claim_output
+from ..system.locks import locked
 from .prediction_journal import PICTURES, Kept, counted, identity_of, name_of
 
 if TYPE_CHECKING:

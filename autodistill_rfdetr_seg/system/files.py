@@ -10,16 +10,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..core.errors import DataError, OutputExistsError
 
 # A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
 _SECONDS_AT_WORK = 3600.0
-LOCK = ".lock"
 # UTF-32 first: its little-endian mark begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -30,8 +28,6 @@ _MARKS = (
 )
 # Zero bytes in UTF-16 without a mark: half of Latin text, and a tenth at least of other scripts' paths and JSON.
 _UTF_16_ZEROS = 0.1
-# Folders whose lock a caller further up holds and lends, and whether it is alone there. No other thread sees it.
-_LENT: ContextVar[Mapping[Path, bool]] = ContextVar("lent")
 
 
 @contextlib.contextmanager
@@ -200,75 +196,6 @@ def _is_gone(process: str) -> bool:
     except OSError:
         return False
     return int(process) == os.getpid()
-
-
-@contextlib.contextmanager
-def locked(folder: Path, share: tuple[int, int] | None = None, *, lend: bool = False) -> Iterator[bool]:
-    """Holds the right to write to `folder`: alone, or as share I of N beside the others; whether it is alone there.
-
-    What is called within the block is refused as anyone else is, unless the lock is held to `lend` it. The lock is the
-    operating system's, so that a crash leaves none behind; its files (`.lock…`) are never removed, or two could hold
-    it. Where the system knows none, nothing is locked.
-
-    Raises:
-        DataError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lent = _LENT.get({})
-    here = folder.resolve()
-    if here in lent:
-        yield lent[here]
-        return
-    with contextlib.ExitStack() as stack:
-        alone = _lock(stack, folder, share)
-        if lend:
-            _LENT.set({**lent, here: alone})
-            stack.callback(_LENT.set, lent)
-        yield alone
-
-
-@contextlib.contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block for `folder`: for what takes a moment."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{LOCK}-turn").open("a+") as file:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | None) -> bool:
-    """Takes the lock, clears what was left half-written, and tells whether it is alone."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-
-    def take(file: IO[str], kind: int) -> None:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DataError(
-                f"Another process is writing to {folder}.",
-                "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
-            ) from error
-
-    # Open to read and to write: over NFS a shared lock needs the one, an exclusive one the other.
-    everyones = stack.enter_context((folder / LOCK).open("a+"))
-    alone = True
-    if share is None:
-        take(everyones, fcntl.LOCK_EX)
-    else:
-        try:
-            take(everyones, fcntl.LOCK_EX)
-        except DataError:
-            alone = False
-        take(everyones, fcntl.LOCK_SH)
-        take(stack.enter_context((folder / f"{LOCK}-{share[0]}-of-{share[1]}").open("a+")), fcntl.LOCK_EX)
-    sweep(folder, alone=share is None)
-    return alone
 
 
 def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:

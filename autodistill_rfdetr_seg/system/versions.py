@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from importlib import metadata
+from typing import Literal
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 PACKAGES = (
     "autodistill-rfdetr-seg",
@@ -24,9 +29,33 @@ PACKAGES = (
 )
 
 
-def release(version: str) -> tuple[int, ...]:
-    """Major and minor number of a version, to compare by."""
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+@dataclass(frozen=True)
+class ReleaseRange:
+    """The releases of another package that this one was run with: `oldest` and later ones, below `beyond`.
+
+    One before `oldest` is known not to work; one from `beyond` on has not been tried. The order is that of PEP 440,
+    but a pre-release of `beyond` counts as `beyond`.
+    """
+
+    package: str
+    oldest: str
+    beyond: str
+
+    @property
+    def requirement(self) -> str:
+        """Them as pip takes it, such as `>=1.11.2,<1.12`."""
+        return f">={self.oldest},<{self.beyond}"
+
+    def installed(self) -> Literal["older", "tested", "newer"]:
+        """Where the installed release stands.
+
+        Raises:
+            PackageNotFoundError: none is installed.
+        """
+        version = metadata.version(self.package)
+        if SpecifierSet(self.requirement).contains(version, prereleases=True):
+            return "tested"
+        return "older" if Version(version) < Version(self.oldest) else "newer"
 
 
 def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:

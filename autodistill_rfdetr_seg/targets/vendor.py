@@ -35,7 +35,9 @@ found, the fault is all that is said.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import logging
 import os
 import pickle
 import random
@@ -49,11 +51,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+from ..system.versions import ReleaseRange
 from .vendor_output import hushed
 from .vendor_output import quiet as quiet
 
 if TYPE_CHECKING:
     import supervision as sv
+
+_log = logging.getLogger(__name__)
 
 SIZES = {
     "preview": "RFDETRSegPreview",
@@ -66,7 +71,11 @@ SIZES = {
 }
 CHECKPOINT = "checkpoint_best_total.pth"
 LAST = "last.ckpt"
-SUPPORTED = (1, 11)
+# Of what later releases are to remove, none is used here up to 2.0 (1.12: `datasets.aug_config`, 1.13: `eval_ema_only`,
+# 1.14: `ModelConfig.amp`, `fp16_eval`); 2.0 is to remove `RFDETRSegPreview`.
+TESTED = ReleaseRange("rfdetr", "1.11.2", "1.12")
+_PIP = f"pip install 'rfdetr[train]{TESTED.requirement}'"
+_INSTALL = f"Install it with: {_PIP}"
 
 # Given by train()'s own arguments, or without a meaning here.
 _OURS = {
@@ -95,35 +104,44 @@ VENDOR_ERRORS = (
 MAKING = threading.RLock()
 
 
-def check_version(version: str) -> None:
-    """Refuse a version of rfdetr that this package was not made for.
+def check_release() -> None:
+    """Refuses a release of rfdetr that is known to be wrong; warns once of one that was not tested.
 
     Raises:
-        DependencyError: `version` is not of the supported minor release.
+        DependencyError: it is older than the tested releases.
+        PackageNotFoundError: none is installed.
     """
-    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if parts != SUPPORTED:
-        wanted = ".".join(map(str, SUPPORTED))
+    found, version = TESTED.installed(), metadata.version("rfdetr")
+    if found == "older":
         raise DependencyError(
-            f"rfdetr {version} is installed; this package works with {wanted}.",
-            f'Install it with: pip install "rfdetr[train]=={wanted}.*"',
+            f"rfdetr {version} is installed; {TESTED.oldest} or newer is needed: earlier ones can corrupt the weights "
+            "without an error when two threads predict at once, and lose the input size of a stripped checkpoint.",
+            _INSTALL,
         )
+    if found == "newer":
+        _warn_untested(version)
+
+
+@functools.cache
+def _warn_untested(version: str) -> None:
+    _log.warning(
+        "rfdetr %s has not been tested with this package; rfdetr%s has. If something fails, install that: %s",
+        *(version, TESTED.requirement, _PIP),
+    )
 
 
 def vendor(module: str = "rfdetr") -> Any:
     """The module of rfdetr of that name, imported quietly.
 
     Raises:
-        DependencyError: rfdetr, or what it trains with, is not installed, or is of another version.
+        DependencyError: rfdetr, or what it trains with, is not installed, or is too old.
     """
     try:
-        check_version(metadata.version("rfdetr"))
+        check_release()
         with quiet():
             return importlib.import_module(module)
     except (ImportError, metadata.PackageNotFoundError) as error:
-        raise DependencyError(
-            f"rfdetr cannot be imported ({error}).", 'Install it with: pip install "rfdetr[train]"'
-        ) from error
+        raise DependencyError(f"rfdetr cannot be imported ({error}).", _INSTALL) from error
 
 
 @contextlib.contextmanager
@@ -203,8 +221,11 @@ def model_config(size: str, options: Mapping[str, Any]) -> Any:
     Raises:
         UnknownNameError: there is no such option.
         UsageError: a value is of the wrong kind, or the resolution does not fit the patches.
+        DependencyError: the installed rfdetr has no model of that size.
     """
-    kind = getattr(vendor("rfdetr.config"), SIZES[size] + "Config")
+    kind = getattr(vendor("rfdetr.config"), SIZES[size] + "Config", None)
+    if kind is None:
+        raise DependencyError(f"rfdetr {metadata.version('rfdetr')} has no RF-DETR Seg {size}.", _INSTALL)
     for name in options:
         if name not in kind.model_fields:
             raise UnknownNameError("model option", name, kind.model_fields)

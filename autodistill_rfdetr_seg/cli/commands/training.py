@@ -82,7 +82,8 @@ def run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
 def demo(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Makes images and runs the whole pipeline on them."""
     from ...pipeline.demo import pipeline, write_scenes
-    from ...system.files import check_output, locked
+    from ...system.files import check_output
+    from ...system.locks import locked
 
     folder = RunFolder(Path(args.output))
     scenes = folder.root / "scenes"

@@ -18,7 +18,8 @@ from ...core.config import TargetConfig
 from ...core.errors import DataError, MissingInputError, OutputExistsError
 from ...core.types import Run
 from ...images.image_reader import file_sha256
-from ...system.files import LOCK, check_output, locked, read_json, write_json
+from ...system.files import check_output, read_json, write_json
+from ...system.locks import LOCK, locked
 from ...system.versions import versions
 from .. import vendor
 from . import checkpoint_provenance as provenance
