@@ -18,9 +18,9 @@ def main(run: str, images: str, output: str, confidence: float = 0.5) -> dict[st
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(run)))
     Path(output).mkdir(parents=True, exist_ok=True)
     counts = {}
-    for path in sorted(Path(images).glob("*.[jp][pn]g")):
+    for found in target.predict_many(sorted(Path(images).glob("*.[jp][pn]g")), confidence):
+        path = Path(found.metadata["image"])
         pixels = cv2.imread(str(path))
-        found = target.predict(pixels, confidence)
         names = [f"{name} {score:.2f}" for name, score in zip(found["class_name"], found.confidence, strict=True)]
         drawn = sv.LabelAnnotator().annotate(sv.MaskAnnotator().annotate(pixels.copy(), found), found, names)
         cv2.imwrite(str(Path(output) / path.name), drawn)

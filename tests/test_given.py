@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -42,8 +43,8 @@ def save(folder: Path, names: str) -> Path:
 def test_a_folder_gives_one_after_another_by_name(target: RFDETRSeg, tmp_path: Path) -> None:
     folder = save(tmp_path / "photos", "cab")
     save(folder / "deep", "x")
-    for given in (folder, str(folder)):
-        found = target.predict(given, 0.0)
+    for given in (folder, str(folder), sorted(folder.rglob("*.png"))):
+        found = target.predict_many(given, 0.0)
         # Nothing is done before it is asked for, and no more than one image is held.
         assert iter(found) is found
         listed = list(found)
@@ -53,13 +54,13 @@ def test_a_folder_gives_one_after_another_by_name(target: RFDETRSeg, tmp_path: P
             assert same(one, target.predict(folder / name, 0.0))
     assert not same(listed[0], listed[1])
     (folder / "b.png").write_bytes(b"\x89PNG")
-    found = target.predict(folder, 0.0)
+    found = target.predict_many(folder, 0.0)
     assert len(next(found)) > 0
     with pytest.raises(DataError, match=r"b\.png"):
         next(found)
     (tmp_path / "none").mkdir()
     with pytest.raises(MissingInputError, match="no image in"):
-        target.predict(tmp_path / "none")
+        target.predict_many(tmp_path / "none")
 
 
 def test_a_video_gives_one_frame_after_another(target: RFDETRSeg, tmp_path: Path) -> None:
@@ -71,16 +72,57 @@ def test_a_video_gives_one_frame_after_another(target: RFDETRSeg, tmp_path: Path
     with VideoWriter(clip, Fraction(4)) as writer:
         for at in range(3):
             writer.write(draw(at)[0])
-    found = target.predict(str(clip), 0.0)
+    found = target.predict_many(str(clip), 0.0)
     first = next(found)
     assert first.metadata == {"frame": 0, "seconds": 0.0}
     assert [one.metadata["seconds"] for one in found] == [0.25, 0.5]
     assert same(first, target.predict(next(iter(frames(clip, progress=False))).pixels, 0.0, color="rgb"))
     with pytest.raises(MissingInputError, match=r"no image gone\.mp4"):
         target.predict("gone.mp4")
+    with pytest.raises(MissingInputError, match=r"no folder, video or image gone\.mp4"):
+        target.predict_many("gone.mp4")
     (tmp_path / "torn.avi").write_bytes(b"RIFF")
     with pytest.raises(DataError, match=r"torn\.avi"):
-        target.predict(tmp_path / "torn.avi")
+        target.predict_many(tmp_path / "torn.avi")
+
+
+def test_predict_many_takes_one_image_or_several_of_any_kind(target: RFDETRSeg, tmp_path: Path) -> None:
+    folder = save(tmp_path / "photos", "ab")
+    paths = [folder / "a.png", str(folder / "b.png")]
+    (alone,) = target.predict_many(paths[0], 0.0)
+    assert alone.metadata == {"image": str(paths[0])} and same(alone, target.predict(paths[0], 0.0))
+    # Read when the iterator comes to it: an endless source is no problem.
+    taken = []
+    endless = (taken.append(at) or draw(at % 2)[0] for at in itertools.count())
+    first, second = itertools.islice(target.predict_many(endless, 0.0, color="rgb"), 2)
+    assert taken == [0, 1] and first.metadata == {}
+    assert same(first, target.predict(paths[0], 0.0)) and same(second, target.predict(paths[1], 0.0))
+    mixed = target.predict_many([draw(0)[0], Image.open(paths[1]), folder], 0.0, color="rgb")
+    assert same(next(mixed), first) and same(next(mixed), second)
+    with pytest.raises(UsageError, match="is a folder"):
+        next(mixed)
+    # One image is a question for `predict`, and the rows of an array are not images.
+    for one in (draw(0)[0], Image.open(paths[0]), 7):
+        with pytest.raises(UsageError, match="a folder, a video or several images"):
+            target.predict_many(one)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="did you mean 'bgr'"):
+        target.predict_many(folder, color="bgrr")  # type: ignore[arg-type]
+
+
+def test_predict_of_a_folder_or_video_warns_and_gives_the_same(target: RFDETRSeg, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    from autodistill_rfdetr_seg.images.video_writer import VideoWriter
+
+    folder = save(tmp_path / "photos", "ab")
+    with VideoWriter(tmp_path / "clip.mp4", Fraction(4)) as writer:
+        writer.write(draw(0)[0])
+        writer.write(draw(1)[0])
+    for source in (folder, tmp_path / "clip.mp4"):
+        with pytest.warns(DeprecationWarning, match="use predict_many") as warned:
+            old = target.predict(source, 0.0)
+        assert [Path(one.filename) for one in warned] == [Path(__file__)]
+        for one, other in zip(old, target.predict_many(source, 0.0), strict=True):
+            assert same(one, other) and one.metadata == other.metadata
 
 
 def test_a_tuple_is_a_list(target: RFDETRSeg, tmp_path: Path) -> None:
@@ -104,9 +146,11 @@ def test_a_tuple_is_a_list(target: RFDETRSeg, tmp_path: Path) -> None:
 @pytest.mark.parametrize("confidence", [50, -1, float("nan")])
 def test_a_confidence_that_is_none_is_refused(target: RFDETRSeg, confidence: float, tmp_path: Path) -> None:
     image = draw(0)[0]
-    for given in (image, [image], [], save(tmp_path / "photos", "a")):
+    for given in (image, [image], []):
         with pytest.raises(UsageError, match="between 0 and 1"):
             target.predict(given, confidence)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        target.predict_many(save(tmp_path / "photos", "a"), confidence)
     with pytest.raises(UsageError, match="between 0 and 1"):
         target.predict_batch([image], confidence)
     assert len(target.predict(image, 1)) == 0 < len(target.predict(image, 0))
@@ -158,13 +202,13 @@ def test_what_the_documents_call_may_be_called_so(
         for at in range(3):
             writer.write(draw(at)[0])
     target.export("parts-onnx")
-    calls = re.findall(r"`?((?:target\.)?(?:predict|predict_images|predict_video|load_artifact)\([^`\n]*?\))", README)
+    calls = re.findall(r"`?((?:target\.)?(?:predict(?:_\w+)?|load_artifact)\([^`\n]*?\))", README)
     names = {name: getattr(package, name) for name in ("predict_images", "predict_video", "load_artifact")}
     mine = [call for call in dict.fromkeys(calls) if not call.startswith("predict(")]
-    assert {call.partition("(")[0] for call in mine} == {*names, "target.predict"}
+    assert {call.partition("(")[0] for call in mine} == {*names, "target.predict", "target.predict_many"}
     for call in mine:
         eval(call, {**names, "target": target})
-    assert len(list(target.predict("photos"))) == 2
+    assert len(list(target.predict_many("photos"))) == 2
 
 
 @pytest.mark.train

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import coco
 from ..bases.adapter import instances_of
-from ..core.config import check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, check_confidence
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
 from ..images.image_reader import OpenedImage, allow_megapixels, discover, open_image, relative_paths
@@ -47,7 +47,7 @@ def predict_images(
     source: str | Path,
     output: str | Path | None = None,
     *,
-    confidence: float = 0.5,
+    confidence: float = DISPLAY_CONFIDENCE,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,

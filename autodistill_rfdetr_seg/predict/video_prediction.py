@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import coco
 from ..bases.adapter import usable
-from ..core.config import check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, check_confidence
 from ..core.errors import DataError, OutputExistsError
 from ..core.types import Classes, Instance
 from ..drawing.overlays import draw_instances
@@ -55,7 +55,7 @@ def predict_video(
     source: str | Path,
     output: str | Path,
     *,
-    confidence: float = 0.5,
+    confidence: float = DISPLAY_CONFIDENCE,
     track: bool = False,
     batch_size: int = 1,
     device: str = "auto",

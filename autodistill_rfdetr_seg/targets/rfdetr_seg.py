@@ -10,29 +10,28 @@ Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 
-import numpy as np
-import numpy.typing as npt
 from autodistill.detection import DetectionTargetModel
 
 from ..core import plug_points
-from ..core.config import Logger, Preset, TargetConfig, check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, Logger, Preset, TargetConfig, check_confidence
 from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
 from ..core.types import Run, SegDataset
 from ..images.image_reader import RgbImage
 from . import vendor
 from .export.exporter import Exported, export_target
-from .inference.prediction_input import ImageInput, one_by_one, open_given
+from .inference.prediction_input import ImageInput, ImageWithMetadata, is_folder_or_video, read_image, read_images
 from .training.preflight import Preflight
 from .training.training_job import Job, only_one
 
 if TYPE_CHECKING:
     import supervision as sv
-    from PIL import Image
 
 _PREDICT_BATCH = 8
 
@@ -221,8 +220,8 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     @overload
     def predict(
         self,
-        input: npt.NDArray[np.uint8] | Image.Image,
-        confidence: float = 0.5,
+        input: ImageInput,
+        confidence: float = DISPLAY_CONFIDENCE,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
         allow_url: bool = False,
@@ -232,69 +231,105 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     def predict(
         self,
         input: list[ImageInput] | tuple[ImageInput, ...],
-        confidence: float = 0.5,
+        confidence: float = DISPLAY_CONFIDENCE,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
         allow_url: bool = False,
     ) -> list[sv.Detections]: ...
 
-    # A path says on the disk alone whether it is of one image or of many.
-    @overload
-    def predict(
-        self,
-        input: str | os.PathLike[str],
-        confidence: float = 0.5,
-        *,
-        color: Literal["bgr", "rgb"] = "bgr",
-        allow_url: bool = False,
-    ) -> Any: ...
-
     def predict(
         self,
         input: ImageInput | list[ImageInput] | tuple[ImageInput, ...],
-        confidence: float = 0.5,
+        confidence: float = DISPLAY_CONFIDENCE,
         *,
         color: Literal["bgr", "rgb"] = "bgr",
         allow_url: bool = False,
-    ) -> sv.Detections | list[sv.Detections] | Iterator[sv.Detections]:
-        """The instances of one image, or of each of a list, scored above `confidence`, best first.
+    ) -> Any:
+        """The instances of one image, or of each image of a list, scored above `confidence`, best first.
 
-        A folder or a video gives an iterator: masks are of the image's size, and those of many would fill the memory.
-        `predict_images` and `predict_video` write files, and go on past an image that cannot be read.
+        `predict_many` takes folders and videos. `predict_images` and `predict_video` write files, and continue after
+        an image that cannot be read.
 
         Args:
             input: a path (its EXIF orientation is applied), an HWC uint8 array, a PIL image (not turned), or a list or
-                tuple of these; or the path of a folder or video.
+                tuple of these. The path of a folder or video is deprecated: it gives what `predict_many` gives.
             confidence: 0..1; an instance must score above it.
             color: channel order of arrays: "bgr" as everywhere in autodistill, or "rgb".
             allow_url: fetch an input that is an http or https address; without it nothing is fetched.
 
         Returns:
             Detections with `mask` (N, H, W) bool at image size, `xyxy` (N, 4) pixels, `confidence` (N,), `class_id`
-            (N,) 0-based and `data["class_name"]`. A list or tuple gives a list. A folder gives an iterator over its
-            images, with those of its folders, by name (`metadata["image"]`, a path), a video one over its frames
-            (`metadata["frame"]` from 0 and `metadata["seconds"]`); each is predicted when it is asked for.
+            (N,) 0-based and `data["class_name"]`. A list or tuple gives a list of them.
 
         Raises:
-            UsageError: the input is no image, or a URL where none is allowed, or `color` or `confidence` is wrong.
-            MissingInputError: there is no such file, or no image in the folder.
-            DataError: a file is no image or video that can be read, or too large to be one.
+            UsageError: the input is not an image, or a URL where none is allowed, or `color` or `confidence` is wrong.
+            MissingInputError: there is no such file.
+            DataError: a file cannot be read as an image, or is too large.
         """
-        if color not in ("bgr", "rgb"):
-            raise UnknownNameError("color", str(color), ("bgr", "rgb"))
-        check_confidence(confidence)
+        self._check_prediction(confidence, color)
+        if is_folder_or_video(input):
+            warnings.warn(
+                "predict() of a folder or a video is deprecated: use predict_many(), which gives the same.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return self.predict_many(cast("str", input), confidence)
         if not isinstance(input, list | tuple):
-            several = one_by_one(input, lambda pixels: self.predict_batch([pixels], confidence)[0])
-            if several is not None:
-                return several
-            return self.predict_batch([open_given(input, color, allow_url)], confidence)[0]
+            return self.predict_batch([read_image(input, color, allow_url)], confidence)[0]
         found: list[sv.Detections] = []
         for start in range(0, len(input), _PREDICT_BATCH):
-            images = [open_given(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
+            images = [read_image(one, color, allow_url) for one in input[start : start + _PREDICT_BATCH]]
             found += self.predict_batch(images, confidence)
         return found
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_many(
+        self,
+        source: str | os.PathLike[str] | Iterable[ImageInput],
+        confidence: float = DISPLAY_CONFIDENCE,
+        *,
+        color: Literal["bgr", "rgb"] = "bgr",
+        allow_url: bool = False,
+    ) -> Iterator[sv.Detections]:
+        """The instances of image after image; each is read and predicted when the iterator comes to it.
+
+        So the memory holds one image and its masks, however many there are.
+
+        Args:
+            source: a folder (with its subfolders, by name), a video, or an iterable of what `predict` takes as an
+                image, such as `Path("photos").glob("*.jpg")`; the path of one image is an iterable of one.
+            confidence: as for `predict`.
+            color: as for `predict`.
+            allow_url: as for `predict`.
+
+        Returns:
+            An iterator of detections as `predict` gives them. `metadata["image"]` is the path of each image that has
+            one; frames have `metadata["frame"]`, from 0, and `metadata["seconds"]`, since the first frame.
+
+        Raises:
+            UsageError: the source is one array or PIL image, or `color` or `confidence` is wrong.
+            MissingInputError: there is no such source, or no image in the folder.
+            DataError: the video cannot be read; an image cannot, when the iterator comes to it.
+            DependencyError: PyAV, for a video, is not installed.
+        """
+        self._check_prediction(confidence, color)
+        return self._predict_each(read_images(source, color, allow_url), confidence)
+
+    def _predict_each(
+        self, images: Generator[ImageWithMetadata, None, None], confidence: float
+    ) -> Iterator[sv.Detections]:
+        with closing(images):
+            for pixels, metadata in images:
+                (found,) = self.predict_batch([pixels], confidence)
+                found.metadata |= metadata
+                yield found
+
+    @staticmethod
+    def _check_prediction(confidence: float, color: str) -> None:
+        if color not in ("bgr", "rgb"):
+            raise UnknownNameError("color", str(color), ("bgr", "rgb"))
+        check_confidence(confidence)
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
         check_confidence(confidence)
         return vendor.detect(self._model(), images, confidence) if len(images) else []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ...core.config import check_confidence
+from ...core.config import DISPLAY_CONFIDENCE, check_confidence
 from ...core.errors import DataError, MissingInputError
 from ...images.image_reader import RgbImage, file_sha256
 from ...system.files import fingerprint, read_json
@@ -44,7 +44,7 @@ class Artifact(Protocol):
         """The classes, in the order of `class_id`."""
         ...
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """The instances over `confidence`, best first, of RGB HWC uint8 images of whatever sizes.
 
         Everything from the decoded image to masks (N, H, W) bool at image size; `xyxy`, `confidence`, 0-based
@@ -71,7 +71,7 @@ class TorchModel:
         """As in `Artifact`."""
         return tuple(self.detector.class_names)
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`."""
         check_confidence(confidence)
         return vendor.detect(self.detector, images, confidence, self.input_size) if len(images) else []
@@ -103,7 +103,7 @@ class ExportedModel:
         """As in `Artifact`."""
         return tuple(self.spec["class_names"])
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`; the last batch is filled up to the size that the artifact is made for."""
         check_confidence(confidence)
         result: list[sv.Detections] = []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...core.config import DISPLAY_CONFIDENCE
 from ...core.errors import TrainingError, UnknownNameError, UsageError
 from ...images.image_reader import RgbImage
 from .. import vendor
@@ -58,7 +59,7 @@ class OptimizedModel(TorchModel):
                 f"The model could not be made ready with {kind} in {precision}: {vendor.first_line(error)}"
             ) from error
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`; the last batch of a compiled model is filled up."""
         size = self.batch_size or max(1, len(images))
         result: list[sv.Detections] = []

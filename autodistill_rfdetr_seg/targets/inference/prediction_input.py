@@ -1,9 +1,9 @@
-"""What `predict` is given, as images: a path, an address, an array or a PIL image; a folder or a video, one by one."""
+"""Reads what `predict` and `predict_many` are given: paths, addresses, arrays and PIL images; folders and videos."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -15,67 +15,81 @@ import numpy.typing as npt
 from ...core.errors import DataError, MissingInputError, UsageError
 from ...images.frame_files import SUFFIXES as VIDEO_SUFFIXES
 from ...images.image_reader import RgbImage, decode, discover, open_rgb, rgb_of
-from ...images.video_frames import frames
+from ...images.video_frames import Frame, frames
 from ...system.downloads import fetch, is_url
 
 if TYPE_CHECKING:
-    import supervision as sv
     from PIL import Image
 
 ImageInput: TypeAlias = "str | os.PathLike[str] | npt.NDArray[np.uint8] | Image.Image"
+# An image, and what is known of it: `image` (a path), or `frame` and `seconds`; nothing of an array.
+ImageWithMetadata: TypeAlias = "tuple[RgbImage, dict[str, Any]]"
 
 
-def one_by_one(source: Any, ask: Callable[[RgbImage], sv.Detections]) -> Iterator[sv.Detections] | None:
-    """What `ask` says of each image of a folder, or frame of a video, when it is its turn; None for anything else.
+def is_folder_or_video(source: object) -> bool:
+    """Whether it is the path of a folder or a video that exists."""
+    return isinstance(source, str | os.PathLike) and (Path(source).is_dir() or _is_video(Path(source)))
 
-    `metadata` of each has `image`, the path, or `frame` and `seconds`.
+
+def read_images(
+    source: str | os.PathLike[str] | Iterable[ImageInput], color: str, allow_url: bool
+) -> Generator[ImageWithMetadata, None, None]:
+    """The images of a folder (with its subfolders, by name), the frames of a video, or each image of an iterable; of
+    the path or URL of one image that image. Each is read when the iterator comes to it.
 
     Raises:
-        MissingInputError: the folder holds no image.
-        DataError: the video cannot be read; an image cannot, when it is its turn.
+        UsageError: it is one array or PIL image, or not iterable; an item is no image, when the iterator comes to it.
+        MissingInputError: there is no such path, or no image in the folder.
+        DataError: the video cannot be read; an image cannot, when the iterator comes to it.
         DependencyError: PyAV, for a video, is not installed.
     """
+    from PIL import Image
+
+    if isinstance(source, np.ndarray | Image.Image) or not isinstance(source, str | os.PathLike | Iterable):
+        raise UsageError(
+            f"The source must be a folder, a video or several images, not {type(source).__name__}.",
+            "Give one image to predict().",
+        )
     if not isinstance(source, str | os.PathLike):
-        return None
+        return _each(source, color, allow_url)
     path = Path(source)
     if path.is_dir():
-        return _of_folder(discover(path), ask)
-    if not _is_video(path):
-        return None
-    seen = frames(path, progress=False)
-    # Now, so that a video that cannot be read is told to the caller of `predict`.
-    first = next(seen, None)
-    if first is None:
-        raise DataError(f"There is no whole frame in the video {path}.")
-    return _of_video(chain([first], seen), seen, ask)
+        return _each(discover(path), color, allow_url)
+    if _is_video(path):
+        video = frames(path, progress=False)
+        # Read now, so that the caller learns of a video that cannot be read from the call, not from the loop.
+        first = next(video, None)
+        if first is None:
+            raise DataError(f"There is no whole frame in the video {path}.")
+        return _frames(first, video)
+    if not path.is_file() and not (isinstance(source, str) and is_url(source)):
+        raise MissingInputError(f"There is no folder, video or image {path}.")
+    return _each([source], color, allow_url)
 
 
-def _of_folder(paths: list[Path], ask: Callable[[RgbImage], sv.Detections]) -> Iterator[sv.Detections]:
-    for path in paths:
-        found = ask(open_rgb(path))
-        found.metadata["image"] = str(path)
-        yield found
+def _each(images: Iterable[ImageInput], color: str, allow_url: bool) -> Generator[ImageWithMetadata, None, None]:
+    for image in images:
+        pixels = read_image(image, color, allow_url)
+        yield pixels, {"image": str(image)} if isinstance(image, str | os.PathLike) else {}
 
 
-def _of_video(all_frames: Any, source: Any, ask: Callable[[RgbImage], sv.Detections]) -> Iterator[sv.Detections]:
-    with closing(source):
-        for frame in all_frames:
-            found = ask(frame.pixels)
-            found.metadata |= {"frame": frame.number, "seconds": float(frame.seconds)}
-            yield found
+def _frames(first: Frame, others: Any) -> Generator[ImageWithMetadata, None, None]:
+    with closing(others):
+        for frame in chain([first], others):
+            yield frame.pixels, {"frame": frame.number, "seconds": float(frame.seconds)}
 
 
 def _is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
 
 
-def open_given(source: ImageInput, color: str, allow_url: bool) -> RgbImage:
-    """One image as RGB HWC uint8.
+def read_image(source: ImageInput, color: str, allow_url: bool) -> RgbImage:
+    """One image as RGB HWC uint8; `color` is the channel order of an array, "bgr" or "rgb".
 
     Raises:
-        UsageError: it is none, or a URL where none is allowed.
+        UsageError: it is not an image, or a URL where none is allowed.
         MissingInputError: there is no such file.
-        DataError: it cannot be read, or is too large to be one.
+        DataError: it cannot be read, or is too large.
     """
     from PIL import Image
 
@@ -93,11 +107,11 @@ def open_given(source: ImageInput, color: str, allow_url: bool) -> RgbImage:
         return np.array(decode(fetch(source), source).pixels)
     path = Path(source)
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, not one image.", "Give it alone, or to predict_images(model, folder).")
+        hint = "Give it to predict_many(folder), or to predict_images(model, folder)."
+        raise UsageError(f"{path} is a folder, not one image.", hint)
     if _is_video(path):
-        raise UsageError(
-            f"{path} is a video, not one image.", "Give it alone, or to predict_video(model, video, output)."
-        )
+        hint = "Give it to predict_many(video), or to predict_video(model, video, output)."
+        raise UsageError(f"{path} is a video, not one image.", hint)
     if not path.is_file():
         raise MissingInputError(f"There is no image {path}.")
     return open_rgb(path)
