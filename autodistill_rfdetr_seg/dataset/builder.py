@@ -1,6 +1,7 @@
-"""Store → refine → split → COCO folders: everything that can be decided again without running the base.
+"""Builds the dataset: label store → refine → split → COCO folders, all that can be redone without running the base.
 
-The dataset is built beside its place and takes it when it is whole. The same labels and options give the same bytes.
+The dataset is written to a temporary folder and renamed when it is complete. The same labels and options give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ from ..system.locks import locked
 from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_index, split_of_content
 from .refine import refine
 from .split_assignment import assign
-from .split_groups import Together
+from .split_groups import SplitGroups
 
 _log = logging.getLogger(__name__)
 
-_NAMES_SAID = 10
-# Raised where the same labels and options give another dataset than before.
+_NAMES_SHOWN = 10
+# Increased when the same labels and options give another dataset than an earlier version did.
 _RULES = 4
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What decides a dataset, beside the labels."""
+    """The options that determine a dataset, apart from the labels."""
 
     refine: RefineConfig = dataclasses.field(default_factory=RefineConfig)
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
@@ -59,16 +60,16 @@ def build(
 ) -> tuple[SegDataset, bool]:
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
-    An image whose content a person has worked on (a row in the store `human`) is taken as they left it: no rule touches
-    it. The log says which of their work holds for no image. Photos that have gone since they were labelled are left
-    out, and the log says so; `read_gaps` names all that is missing.
+    An image whose content a person has corrected (a row in the store `human`) is taken as they left it: no rule
+    applies. Corrections that match no image are logged. Images that are missing since they were labeled are left out
+    and logged; `read_gaps` lists everything that is missing.
 
     Returns:
-        The dataset, and whether it was built: False where it is there already, from the same labels and options.
+        The dataset, and whether it was built: False if it already exists, from the same labels and options.
 
     Raises:
-        DataError: no finished labels; a split would be empty; an image has changed since it was labelled, or all of
-            them have gone; another process builds here.
+        DataError: no finished labels; a split would be empty; an image has changed since it was labeled, or all of
+            them are missing; another process builds here.
         UnknownNameError: a threshold names an unknown class.
     """
     with locked(folder.parent):
@@ -82,47 +83,47 @@ def _build(
     account = read_account(labels)
     rows = Rows.of(labels, human or labels.parent / "human", account, images)
     rows.warn_of_idle_work()
-    # What was replaced by something that cannot be labelled: its row is of another picture.
+    # A file that was replaced by one that cannot be labeled: its row belongs to another picture.
     rows = rows.without(failed(labels, account, rows.keys, images))
     if not rows.keys:
-        raise DataError(f"No image of {images} has been labelled.", "See labels/failures.jsonl for the reasons.")
+        raise DataError(f"No image of {images} is labeled.", "labels/failures.jsonl has the reasons.")
     inputs = _inputs_fingerprint(account, rows.keys, options)
     built = read_dataset(folder) if (folder / INDEX).is_file() else None
     had = None if built is None else read_json(folder / INDEX)["inputs"]
     if built is not None and had == inputs:
         return built, False
-    rows = _still_there(rows, images)
+    rows = _without_missing(rows, images)
     keys = rows.keys
     inputs = _inputs_fingerprint(account, keys, options)
     if built is not None and had == inputs:
         return built, False
-    together = Together.of(keys, account.groups, options.split)
-    places = _places(keys, together, options.split, folder)
+    groups = SplitGroups.from_labels(keys, account.groups, options.split)
+    places = _places(keys, groups, options.split, folder)
     file_names = flat_stems({path: key.image_id for path, key in keys.items()})
     with replacing_folder(folder) as partial:
         index = _write(partial, rows, images, account, options, places, file_names, _files_of(folder), progress)
-        index = {"inputs": inputs, "options": options.as_json(), "kept_together": together.as_json(places), **index}
+        index = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
 
 
-def _still_there(rows: Rows, images: Path) -> Rows:
-    """The rows of the photos that have not gone; raises DataError where all have."""
+def _without_missing(rows: Rows, images: Path) -> Rows:
+    """The rows of the images that still exist; raises DataError if none does."""
     missing = gone(rows.keys, images)
     if not missing:
         return rows
     if len(missing) == len(rows.keys):
         raise DataError(
-            f"All {len(missing)} labelled images have gone from {images}.",
-            "Bring the folder back, or label the images where they are now.",
+            f"All {len(missing)} labeled images are missing from {images}.",
+            "Restore the folder, or label the images where they are now.",
         )
-    some = ", ".join(missing[:_NAMES_SAID]) + (" …" if len(missing) > _NAMES_SAID else "")
-    _log.warning("%d of %d labelled images have gone and are left out: %s", len(missing), len(rows.keys), some)
+    some = ", ".join(missing[:_NAMES_SHOWN]) + (" …" if len(missing) > _NAMES_SHOWN else "")
+    _log.warning("%d of %d labeled images are missing and left out: %s", len(missing), len(rows.keys), some)
     return rows.without(missing)
 
 
 def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = None) -> Gaps:
-    """What the dataset in `folder`, built of the same arguments, lacks of the images that were asked for.
+    """Which of the requested images are not in the dataset in `folder`, built with the same arguments, and why.
 
     Raises:
         DataError: no finished labels.
@@ -134,44 +135,44 @@ def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = 
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
-    """SHA-256 of each original image → its file in the dataset that is in `folder`, where there is one."""
+    """SHA-256 of each original image → its file in the existing dataset in `folder`; empty if there is none."""
     entries = read_json(folder / INDEX)["images"].values() if (folder / INDEX).is_file() else ()
     places = ((entry["sha256"], folder / entry["split"] / entry["file_name"]) for entry in entries)
     return {sha256: path for sha256, path in places if path.is_file()}
 
 
 def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
-    # A shard's name holds its checksum, so it changes with what was written.
+    # The name of a shard contains its checksum, so it changes with its content.
     rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
     return fingerprint(_RULES, rows, account.classes.ontology, options.as_json())
 
 
-def _places(keys: Mapping[str, Key], together: Together, split: SplitConfig, folder: Path) -> dict[str, str]:
-    """The split of each image by path; a group goes to one split, and an image that had a place keeps it."""
-    shares = {name: getattr(split, name) for name in SPLITS}
-    had: dict[str, str] = {}
+def _places(keys: Mapping[str, Key], groups: SplitGroups, split: SplitConfig, folder: Path) -> dict[str, str]:
+    """The split of each image by path: a group goes to one split, and an image that had a split keeps it."""
+    fractions = {name: getattr(split, name) for name in SPLITS}
+    earlier: dict[str, str] = {}
     if (folder / INDEX).is_file() and read_json(folder / INDEX)["options"]["split"] == split.model_dump(mode="json"):
-        had = split_of_content(folder)
+        earlier = split_of_content(folder)
     members: dict[str, list[str]] = defaultdict(list)
     for path in sorted(keys):
-        members[together.group_of[path]].append(keys[path].sha256)
-    # Groups are dealt out by content, so that a file's name has no say in where it goes.
+        members[groups.group_of[path]].append(keys[path].sha256)
+    # Groups are assigned by content, so that the name of a file does not matter.
     named = {group: min(contents) for group, contents in members.items()}
     sizes = {named[group]: len(contents) for group, contents in members.items()}
-    # Groups change as images come: what is new goes where most of its group is.
+    # Groups change as images are added: new images go where most of their group is.
     previous = {
-        named[group]: places_had.most_common(1)[0][0]
+        named[group]: splits.most_common(1)[0][0]
         for group, contents in members.items()
-        if (places_had := Counter(had[content] for content in contents if content in had))
+        if (splits := Counter(earlier[content] for content in contents if content in earlier))
     }
-    of_group = assign(sizes, shares, split.seed, previous)
-    places = {path: had.get(key.sha256, of_group[named[together.group_of[path]]]) for path, key in keys.items()}
+    split_of = assign(sizes, fractions, split.seed, previous)
+    places = {path: earlier.get(key.sha256, split_of[named[groups.group_of[path]]]) for path, key in keys.items()}
     used = Counter(places.values())
-    empty = [name for name in SPLITS if shares[name] > 0 and not used[name]]
+    empty = [name for name in SPLITS if fractions[name] > 0 and not used[name]]
     if empty:
         raise DataError(
-            f"The split {empty[0]!r} would be empty: there are {len(members)} different labelled images or groups.",
-            f"Label more images, or set the share of {empty[0]!r} to 0 (--split 0.8,0.2,0).",
+            f"The split {empty[0]!r} would be empty: there are only {len(members)} different labeled images or groups.",
+            f"Label more images, or set the fraction of {empty[0]!r} to 0 (--split 0.8,0.2,0).",
         )
     return places
 
@@ -184,7 +185,7 @@ def _write(
     options: BuildOptions,
     places: Mapping[str, str],
     stems: Mapping[str, str],
-    had: Mapping[str, Path],
+    earlier: Mapping[str, Path],
     progress: bool,
 ) -> dict[str, Any]:
     from tqdm import tqdm
@@ -197,7 +198,7 @@ def _write(
     def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
         for path in sorted(path for path, place in places.items() if place == split):
             row = rows.read(path)
-            name = _place_image(images / path, row, partial / split, stems[path], had)
+            name = _place_image(images / path, row, partial / split, stems[path], earlier)
             labels = row.with_classes(account.classes)
             if path not in rows.by_people:
                 labels = refine(labels, options.refine, account.classes)
@@ -225,9 +226,9 @@ def _write(
 
 
 def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
-    """Provenance for the COCO file's `info`; no time of day, so that the same input gives the same bytes."""
+    """Provenance for `info` in the COCO file; no time, so that the same input gives the same bytes."""
     return {
-        "description": "Labelled by a model with autodistill-rfdetr-seg; not checked by a person.",
+        "description": "Labeled by a model with autodistill-rfdetr-seg; not checked by a person.",
         "version": "1.0",
         "base": account.base,
         "base_args": dict(account.args),
@@ -237,23 +238,24 @@ def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, had: Mapping[str, Path]) -> str:
-    """Links the user's file into the dataset, or writes its pixels anew where readers would see others than we did.
+def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, earlier: Mapping[str, Path]) -> str:
+    """Links the user's file into the dataset, or writes a PNG if other readers would see other pixels than we did.
 
-    What cannot be linked from where it is, is from the dataset before (`had`), so that it is copied once.
+    A file that cannot be linked (another file system) is linked from the previous dataset (`earlier`), so that it is
+    copied only once. Returns the name in `folder`.
     """
     stat = _stat(source)
     unchanged = stat is not None and (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.mtime_ns)
     if not unchanged and (stat is None or file_sha256(source) != row.image.sha256):
         raise DataError(
-            f"The image {source} has {'gone' if stat is None else 'changed'} since it was labelled.",
-            "Run `label --resume` again to bring the labels up to date.",
+            f"The image {source} {'is missing' if stat is None else 'has changed'} since it was labeled.",
+            "Run `label --resume` to update the labels.",
         )
     if row.link_suffix is not None:
         name = stem + row.link_suffix
         if not link(source, folder / name):
-            copied = had.get(row.image.sha256)
-            # Its content is looked at: someone may have worked on the dataset's own copy.
+            copied = earlier.get(row.image.sha256)
+            # The content is compared: someone may have edited the copy in the dataset.
             if copied is None or file_sha256(copied) != row.image.sha256 or not link(copied, folder / name):
                 link_or_copy(source, folder / name)
     else:
@@ -270,7 +272,7 @@ def _stat(path: Path) -> Any:
 
 
 class _Tally:
-    """Counts of labels kept and rejected, for the summary and the report."""
+    """Counts labels kept and rejected, for the summary and the report."""
 
     def __init__(self, classes: Classes) -> None:
         self._names = classes.names

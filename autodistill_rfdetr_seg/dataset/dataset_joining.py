@@ -1,4 +1,4 @@
-"""Datasets that `build` made, joined into one: what a model learns from after several rounds of labelling."""
+"""Joins datasets that `build` made, for training after several rounds of labeling."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_in
 
 @dataclass(frozen=True)
 class Part:
-    """The dataset of a run's folder, and how sure the run's base must be of every label of an image (0..1) for that
-    image to count. A label without a stability is stable; an image that a person has worked on counts in any case."""
+    """The dataset of a run, and the minimum confidence and stability (0..1) that every label of an image must have.
+
+    A label without a stability counts as stable. An image that a person has corrected is always taken.
+    """
 
     run: Path
     confidence: float = 0.0
@@ -27,13 +29,13 @@ class Part:
 
     @property
     def dataset(self) -> Path:
-        """Where the run has its dataset."""
+        """The folder of the run's dataset."""
         return self.run / "dataset"
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A joined dataset, and how many images it is without: those with an unsure label, and those it had already."""
+    """A joined dataset, and the number of images left out: with an unsure label, or already in an earlier part."""
 
     dataset: SegDataset
     unsure: int
@@ -41,13 +43,13 @@ class Joined:
 
 
 def join(parts: Sequence[Part], folder: Path) -> Joined:
-    """Writes the images of all parts, each in the split it has, as one dataset into `folder`, which is replaced.
+    """Writes the images of all parts, each in its split, as one dataset into `folder`, which is replaced.
 
-    The same content counts once, as the first part that has it says, sure or not: so a photo of an earlier part's test
-    split comes into no other. Images are hard-linked; annotations keep score, stability and source.
+    The same content is taken once, from the first part that has it, sure or not: an image in the test split of an
+    earlier part gets into no other split. Images are hard-linked; annotations keep score, stability and source.
 
     Raises:
-        DataError: a part is not built, or its classes are not the first one's.
+        DataError: a part is not built, or its classes differ from those of the first part.
     """
     classes = read_dataset(parts[0].dataset).classes
     taken = _Taken(parts, classes)
@@ -56,7 +58,7 @@ def join(parts: Sequence[Part], folder: Path) -> Joined:
     with replacing_folder(folder) as partial:
 
         def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
-            for number, source, labels in taken.of_split(split):
+            for number, source, labels in taken.images_of_split(split):
                 name = f"{number}__{source.name}"
                 link_or_copy(source, partial / split / name)
                 index[f"{number}/{labels.image.path}"] = {
@@ -80,7 +82,7 @@ def join(parts: Sequence[Part], folder: Path) -> Joined:
             "counts": counts,
             "kept": sum(count["instances"] for count in counts.values()),
             "rejected": {},
-            # Not in the COCO files: other bounds that take the same images make the same dataset.
+            # Not in the COCO files: other limits that take the same images give the same dataset.
             "bounds": [{"confidence": part.confidence, "stability": part.stability} for part in parts],
             "images": {path: index[path] for path in sorted(index)},
         }
@@ -97,13 +99,13 @@ def _info(parts: Sequence[Part]) -> dict[str, Any]:
 
 
 class _Taken:
-    """Which images of the parts count; how many do not, once all splits have been asked for."""
+    """The images that are taken from the parts; counts the others while the splits are read."""
 
     def __init__(self, parts: Sequence[Part], classes: Classes) -> None:
         self.unsure = self.repeated = 0
         self._classes = classes
         self._parts: list[tuple[Part, dict[str, Any], set[str]]] = []
-        # Content → the part that has it; and what a person worked on, by its path in the index.
+        # Content → the part it is taken from.
         self._owner: dict[str, int] = {}
         for number, part in enumerate(parts):
             index = read_index(part.dataset)
@@ -117,25 +119,25 @@ class _Taken:
             for entry in index["images"].values():
                 self._owner.setdefault(entry["sha256"], number)
 
-    def of_split(self, split: str) -> Iterator[tuple[int, Path, ImageLabels]]:
-        """Part number from 1, image file and labels of each image that counts."""
+    def images_of_split(self, split: str) -> Iterator[tuple[int, Path, ImageLabels]]:
+        """Part number from 1, image file and labels of each image that is taken."""
         for number, (part, index, by_people) in enumerate(self._parts):
-            of_file = {entry["file_name"]: path for path, entry in index.items() if entry["split"] == split}
-            if not of_file:
+            path_of_file = {entry["file_name"]: path for path, entry in index.items() if entry["split"] == split}
+            if not path_of_file:
                 continue
             rows = coco.read_rows(part.dataset / split)
             for image in coco.align(coco.read(part.dataset / split), self._classes).images:
-                path = of_file[image.image_id]
+                path = path_of_file[image.image_id]
                 entry = index[path]
                 if self._owner[entry["sha256"]] != number:
                     self.repeated += 1
                     continue
-                told = rows[image.image_id]
-                if path not in by_people and not all(_sure(row, part) for row in told):
+                annotations = rows[image.image_id]
+                if path not in by_people and not all(_sure(row, part) for row in annotations):
                     self.unsure += 1
                     continue
                 record = ImageRecord(entry["id"], path, image.height, image.width, entry["sha256"])
-                instances = (coco.label_of(i, row) for i, row in zip(image.instances, told, strict=True))
+                instances = (coco.label_of(i, row) for i, row in zip(image.instances, annotations, strict=True))
                 yield number + 1, image.path, ImageLabels(record, tuple(instances))
 
 

@@ -1,7 +1,7 @@
-"""Which image goes into which split: pure, seeded, stable.
+"""Assigns groups of images to splits: pure, seeded, stable.
 
-Groups (an image alone, or frames that belong together) are ordered by a hash of seed and group, and dealt out so that
-the sizes honour the shares within one group. A group that already has a place keeps it: adding images moves none.
+Groups (a single image, or frames that belong together) are ordered by a hash of seed and group, and assigned so that
+the sizes match the fractions to within one group. A group that already has a split keeps it: adding images moves none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..core.types import SPLITS
 
 def assign(
     groups: Mapping[str, int],
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     seed: int = 0,
     previous: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -22,24 +22,25 @@ def assign(
 
     Args:
         groups: group → number of images in it.
-        shares: split → share (they add up to 1); a split of share 0 gets nothing new.
-        previous: places of an earlier assignment; kept as they are.
+        fractions: split → fraction of the images (they add up to 1); a split with fraction 0 gets no new group.
+        previous: splits of an earlier assignment, kept as they are.
 
     Returns:
-        group → split. With at least as many free groups as splits that are empty and wanted, none stays empty.
+        group → split. No split with a fraction above 0 stays empty, as long as there are enough new groups.
     """
     places = {group: split for group, split in (previous or {}).items() if group in groups}
     sizes = dict.fromkeys(SPLITS, 0)
     for group, split in places.items():
         sizes[split] += groups[group]
-    wanted = [split for split in SPLITS if shares.get(split, 0) > 0]
+    wanted = [split for split in SPLITS if fractions.get(split, 0) > 0]
     free = sorted((group for group in groups if group not in places), key=lambda group: _hash(seed, group))
     total = sum(groups.values())
     for index, group in enumerate(free):
         empty = [split for split in wanted if sizes[split] == 0]
-        # The last groups go to splits that would otherwise stay empty; until then, to the one furthest below its share.
+        # The last groups go to splits that would otherwise stay empty; until then, to the one furthest below its
+        # fraction.
         candidates = empty if len(empty) >= len(free) - index else wanted
-        split = max(candidates, key=lambda name: (shares[name] * total - sizes[name], -SPLITS.index(name)))
+        split = max(candidates, key=lambda name: (fractions[name] * total - sizes[name], -SPLITS.index(name)))
         places[group] = split
         sizes[split] += groups[group]
     return places
