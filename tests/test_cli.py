@@ -24,6 +24,7 @@ from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS, BaseEntry
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli.option_flags import ALL_OPTIONS
 from autodistill_rfdetr_seg.core.config import PipelineConfig
+from autodistill_rfdetr_seg.system.versions import ReleaseRange
 
 ONTOLOGY = '{"red": "square"}'
 
@@ -286,7 +287,7 @@ def test_a_base_that_would_be_refused_is_said(
 ) -> None:
     if not importable("autodistill_grounded_sam"):
         pytest.skip("autodistill-grounded-sam is not installed")
-    monkeypatch.setattr(groundingdino_compat, "TESTED", ((5, 0), (5, 0)))
+    monkeypatch.setattr(groundingdino_compat, "TESTED", ReleaseRange("transformers", "5.0", "5.0.1"))
     assert main(["doctor", "--json"]) == 0
     part = next(p for p in json.loads(capsys.readouterr().out)["parts"] if p["name"] == "base grounded-sam")
     assert not part["present"] and "has not been tested with transformers" in part["problem"]

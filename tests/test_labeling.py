@@ -293,22 +293,22 @@ def seams(index: dict[str, Any], order: list[str]) -> int:
     return sum(one != other for one, other in itertools.pairwise(splits))
 
 
-def test_a_fixed_camera_is_cut_into_stretches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fixed_camera_is_cut_into_chunks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for i in range(30):
         texture(tmp_path / "images" / f"{i}.png", 7, brighter=i % 9 + (i // 9) * 10)
     with caplog.at_level("WARNING"):
         dataset = label(RedBase(), tmp_path / "images", tmp_path / "run", progress=False)
-    # 7 stretches of 4 images and one of 2
+    # 7 chunks of 4 images and one of 2
     for name, share in {"train": 24, "valid": 3, "test": 3}.items():
         assert abs(dataset.counts[name]["images"] - share) <= 4
     index = index_of(tmp_path / "run")
     assert index["kept_together"]["cut"] == {"images": 30, "stretches": 8}
     assert seams(index, [f"{i}.png" for i in range(30)]) <= 4
     assert index["kept_together"]["across"] > 0
-    assert "Leakage: " in caplog.text and "8 stretches of consecutive images" in caplog.text
+    assert "Leakage: " in caplog.text and "8 chunks of consecutive images" in caplog.text
 
 
-def test_one_video_is_cut_into_stretches_and_more_frames_move_none(tmp_path: Path) -> None:
+def test_one_video_is_cut_into_chunks_and_more_frames_move_none(tmp_path: Path) -> None:
     def built(count: int) -> dict[str, Any]:
         names = [f"v/frame_{i:06d}.png" for i in range(0, 30 * count, 30)]
         for i, name in enumerate(names):
