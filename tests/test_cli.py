@@ -291,7 +291,7 @@ def test_a_base_that_would_be_refused_is_said(
     assert main(["doctor", "--json"]) == 0
     part = next(p for p in json.loads(capsys.readouterr().out)["parts"] if p["name"] == "base grounded-sam")
     assert not part["present"] and "has not been tested with transformers" in part["problem"]
-    assert part["install"] == "pip install 'transformers>=5.0,<5.0'"
+    assert part["install"] == "pip install 'transformers>=5.0,<5.0.1'"
     for command in ("doctor", "bases"):
         assert main([command]) == 0
         line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("base grounded-sam "))
