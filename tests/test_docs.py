@@ -110,16 +110,6 @@ def test_the_tables_of_pipelines_and_examples_are_the_folders() -> None:
         assert set(re.findall(r"^\| `(\w[\w.-]+)` \|", table, re.MULTILINE)) == files
 
 
-def test_contributing_names_every_room() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    package = ROOT / "autodistill_rfdetr_seg"
-    rooms = {
-        p.name.removesuffix(".py") for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()
-    }
-    missing = [room for room in sorted(rooms - {"__init__", "__main__"}) if not re.search(rf"`{room}/?`", text)]
-    assert missing == []
-
-
 def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
     for name, text in {"README.md": README, **PAGES}.items():
         home = ROOT if name == "README.md" else ROOT / "docs"

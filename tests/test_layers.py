@@ -265,3 +265,10 @@ def test_modules_that_moved_are_found_by_their_old_names() -> None:
     assert current_module("target.family") == "target.family"
     base = create_base(f"{NAME}.bases.threshold:ThresholdBase", Classes.from_ontology({"red": "washer"}))
     assert type(base).__module__ == f"{NAME}.bases.threshold.threshold_base"
+
+
+def test_contributing_lists_the_layers_and_no_file_that_is_missing() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)/` \|", text, re.MULTILINE) == list(LAYERS[:-1])
+    for name in re.findall(r"`(\w+/[\w/]+(?:\.py|/))`", text):
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
