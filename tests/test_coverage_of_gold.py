@@ -64,7 +64,7 @@ def test_classes_that_the_model_lacks_are_named_with_counts(tmp_path: Path) -> N
     assert report.coverage["classes_lacking"] == {"class 2": 4}
     assert report.coverage["images_of_classes_lacking"] == 1
     assert report.notes[0].startswith(
-        "The model lacks 1 class of the gold set (class 2: 4): 4 objects of them are not scored. 1 image holds no "
+        "The model lacks 1 class of the gold set (class 2: 4): 4 objects of them are not scored. 1 image has no "
     )
     assert report.coverage["images_without_objects"] == 1
     assert report.mask["ap"] == pytest.approx(1)
@@ -77,7 +77,7 @@ def test_two_gold_classes_that_are_one_of_the_model_are_told(tmp_path: Path) -> 
     changed(gold, lambda data: [row.update(name=name) for row, name in zip(data["categories"], names, strict=True)])
     report = evaluate(gold, (), classes=Classes(("nut",)))
     assert report.coverage["classes_folded"] == {"nut": ("Nut", "nut")}
-    assert "'Nut', 'nut' all count as 'nut'" in report.notes[0]
+    assert "'Nut', 'nut' count as 'nut'" in report.notes[0]
     with pytest.raises(DataError, match=r"'Nut' of the gold set can be each of \['nut', 'NUT'\]"):
         evaluate(gold, (), classes=Classes(("nut", "NUT")))
 
@@ -91,7 +91,7 @@ def test_false_alarms_on_images_without_objects_are_counted(tmp_path: Path) -> N
     report = evaluate(truth, coco.read_results(put(tmp_path, rows), truth))
     assert report.coverage["images_without_objects"] == 1
     assert report.coverage["false_alarms_without_objects"] == 3
-    said = "1 of 3 gold images holds no object to find: 3 false alarms there from a confidence of 0.45."
+    said = "1 of 3 gold images has no object: 3 false alarms there at a confidence of 0.45 or more."
     assert report.notes == (said,)
 
 
@@ -103,7 +103,7 @@ def test_detections_of_classes_without_objects_are_counted(tmp_path: Path) -> No
     truth = coco.read(gold)
     report = evaluate(truth, coco.read_results(put(tmp_path, rows), truth))
     assert report.coverage["detections_without_objects"] == 3
-    assert report.notes == ("The gold set holds no object of 1 class (class 1): 3 detections of it are not scored.",)
+    assert report.notes == ("The gold set has no object of 1 class (class 1): 3 detections of it are not scored.",)
 
 
 def test_objects_over_the_limit_cannot_be_found_and_it_is_said(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_objects_over_the_limit_cannot_be_found_and_it_is_said(tmp_path: Path) -
     facts = {key: report.coverage[key] for key in ("images_over_limit", "objects_over_limit", "most_objects")}
     assert facts == {"images_over_limit": 1, "objects_over_limit": 2, "most_objects": 7}
     assert report.coverage["detections_over_limit"] == 2
-    assert "2 objects cannot be found, and 2 detections there did not count. `--max-detections 7`" in report.notes[0]
+    assert "2 objects cannot be found, and 2 detections there are not scored. `--max-detections 7`" in report.notes[0]
     assert evaluate(truth, found(gold), max_detections=7).notes == ()
 
 

@@ -392,7 +392,7 @@ def test_a_gold_image_of_the_same_name_is_not_given_the_run_s_boxes(
     options = config_of(run_images, base=base, split=split, evaluation=evaluation, ontology={"Square": "square"})
     file = pipeline_file(tmp_path / "p.yaml", options)
     assert main(["run", str(file), "--output", str(tmp_path / "out"), "-q"]) == 0, capsys.readouterr().err
-    assert "The base boxes is not scored: it has no answer to 2 of 2 gold images" in capsys.readouterr().err
+    assert "The base boxes is not scored: it has no boxes for 2 of 2 gold images" in capsys.readouterr().err
     metrics = json.loads((tmp_path / "out" / "evaluation" / "metrics.json").read_text())
     assert metrics["base"] is None and metrics["target"]["images"] == 2
 

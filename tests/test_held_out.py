@@ -124,7 +124,7 @@ def test_a_gold_set_of_look_alikes_alone_is_called_not_held_out(built: tuple[Pat
     # Those who know better may ask for equal content only.
     gold = read_gold(parse(config_of(root, [path], look_alikes=None)), run)
     assert gold.held_out is not None and (gold.held_out.images, gold.held_out.look_alikes) == (3, ())
-    assert "were not looked for" in sentences(gold.held_out, None)[0]
+    assert "were not searched for" in sentences(gold.held_out, None)[0]
 
 
 def test_a_run_without_hashes_says_that_it_could_not_compare(built: tuple[Path, RunFolder], tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_flat_pictures_are_counted_and_not_compared(built: tuple[Path, RunFolder
     path = write_gold(tmp_path, {"black.png": black, **saved_again(tmp_path, 1, 0)})
     gold = read_gold(parse(config_of(root, [path])), run)
     assert gold.held_out is not None and (gold.held_out.images, gold.held_out.not_compared) == (1, 1)
-    assert "1 gold image and 0 training images have nearly no structure" in sentences(gold.held_out, None)[-1]
+    assert "1 gold image and 0 training images have almost no structure" in sentences(gold.held_out, None)[-1]
 
 
 def test_frames_of_a_video_between_the_labelled_ones(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What of a gold set and of predictions counts for nothing, or cannot be found: counts, and the same in sentences."""
+"""Coverage: what of a gold set and of predictions is not scored, or cannot be found, as counts and as sentences."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ..coco import ClassMatch
 from ..core.text_tables import many
 from ..core.types import GroundTruth, ImagePredictions
 
-_NAMED = 5
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Coverage:
     """What an evaluation leaves out. All are counts of the gold set unless they say otherwise.
 
-    `crowds` are crowd regions, which count neither as found nor as missed; `all_crowds` tells that there is nothing
-    else. `images_without_objects` hold no object of the scored classes, `false_alarms_without_objects` are the
-    detections on them, of any class, from the `confidence` of the best F1 (of any score where there is none).
-    `images_over_limit` hold more objects of a class than `max_detections`: `objects_over_limit` of them cannot be
-    found, `most_objects` is the largest number in one image, and `detections_over_limit` are the detections of such
-    images and classes that do not count. `classes_lacking` maps each class that the model lacks to its objects,
-    `images_of_classes_lacking` hold no others, `classes_folded` maps a class of the model to the gold classes that it
-    stands for, and `classes_without_objects` are classes that are scored but hold no object: their
-    `detections_without_objects` count for nothing.
+    `crowds` are crowd regions, which count neither as found nor as missed; `all_crowds` means that there is nothing
+    else. `images_without_objects` have no object of the scored classes; `false_alarms_without_objects` are the
+    detections on them, of any class, at or above the `confidence` of the best F1 (with any score if there is none).
+    `images_over_limit` have more objects of a class than `max_detections`: `objects_over_limit` of these cannot be
+    found, `most_objects` is the largest number in one image, and `detections_over_limit` are the detections in such
+    images and classes that are not scored. `classes_lacking` maps each class that the model lacks to its number of
+    objects, `images_of_classes_lacking` have no other objects, `classes_folded` maps a class of the model to the gold
+    classes that it covers, and `classes_without_objects` are scored classes without an object: their
+    `detections_without_objects` are not scored.
     """
 
     crowds: int = 0
@@ -58,7 +58,7 @@ def measure(
     max_detections: int,
     confidence: float | None,
 ) -> Coverage:
-    """The coverage of an aligned gold set; `confidence` is that of the best F1."""
+    """The coverage of an aligned gold set; `confidence` is the threshold with the best F1."""
     match = match or ClassMatch(())
     objects = {
         image.image_id: Counter(one.class_index for one in image.instances if not one.crowd) for image in truth.images
@@ -105,9 +105,9 @@ def measure(
 
 
 def sentences(coverage: Coverage, reference: str = "gold") -> tuple[str, ...]:
-    """What a reader of the scores must know about what they leave out, a sentence or two for each.
+    """What the scores leave out, in a sentence or two each.
 
-    `reference` names what the predictions are held against: the "gold" set, or the "test" set of the base's labels.
+    `reference` names what the predictions are compared with: the "gold" set, or the "test" set of the base's labels.
     """
     return tuple(
         sentence
@@ -127,20 +127,20 @@ def _lacking(c: Coverage, reference: str) -> str:
     if not c.classes_lacking:
         return ""
     total = sum(c.classes_lacking.values())
-    names = _listed([f"{name}: {count}" for name, count in c.classes_lacking.items()])
-    said = (
+    names = _shortened([f"{name}: {count}" for name, count in c.classes_lacking.items()])
+    text = (
         f"The model lacks {many(len(c.classes_lacking), 'class', 'classes')} of the {reference} set ({names}): "
         f"{many(total, 'object')} of them {'is' if total == 1 else 'are'} not scored."
     )
     if c.images_of_classes_lacking:
-        verb = "holds no other object and counts" if c.images_of_classes_lacking == 1 else "hold no others and count"
-        said += f" {many(c.images_of_classes_lacking, 'image')} {verb} as without objects."
-    return said
+        verb = "has no other object and counts" if c.images_of_classes_lacking == 1 else "have no others and count"
+        text += f" {many(c.images_of_classes_lacking, 'image')} {verb} as without objects."
+    return text
 
 
 def _folded(c: Coverage, reference: str) -> str:
-    parts = [f"{', '.join(map(repr, names))} all count as {name!r}" for name, names in c.classes_folded.items()]
-    return f"Classes of the {reference} set that are one class of the model: {_listed(parts)}." if parts else ""
+    parts = [f"{', '.join(map(repr, names))} count as {name!r}" for name, names in c.classes_folded.items()]
+    return f"Classes of the {reference} set that are one class of the model: {_shortened(parts)}." if parts else ""
 
 
 def _without_objects(c: Coverage, reference: str) -> str:
@@ -150,7 +150,7 @@ def _without_objects(c: Coverage, reference: str) -> str:
     detections = many(c.detections_without_objects, "detection")
     verb = "is" if c.detections_without_objects == 1 else "are"
     return (
-        f"The {reference} set holds no object of {number} ({_listed(c.classes_without_objects)}): {detections} of "
+        f"The {reference} set has no object of {number} ({_shortened(c.classes_without_objects)}): {detections} of "
         f"{'it' if len(c.classes_without_objects) == 1 else 'them'} {verb} not scored."
     )
 
@@ -163,34 +163,35 @@ def _crowds(c: Coverage, reference: str) -> str:
     count = f" ({c.crowds})" if c.all_crowds else ""
     nothing = ", so nothing is scored" if c.all_crowds else ""
     return (
-        f"{what} of the {reference} set{count} {verb} (iscrowd 1): found or missed, they do not count{nothing}. CVAT "
-        "marks every brush mask so; `--crowds objects` scores them as objects."
+        f"{what} of the {reference} set{count} {verb} (iscrowd 1), neither found nor missed{nothing}. CVAT marks every "
+        "brush mask as a crowd; `--crowds objects` scores them as objects."
     )
 
 
 def _over_limit(c: Coverage) -> str:
     if not c.images_over_limit:
         return ""
-    some = "1 image holds" if c.images_over_limit == 1 else f"{c.images_over_limit} images hold"
-    said = (
-        f"{some} more objects of a class than the {c.max_detections} detections that count "
+    some = "1 image has" if c.images_over_limit == 1 else f"{c.images_over_limit} images have"
+    text = (
+        f"{some} more objects of a class than the {c.max_detections} detections that are scored "
         f"(up to {c.most_objects}): {many(c.objects_over_limit, 'object')} cannot be found"
     )
     if c.detections_over_limit:
-        said += f", and {many(c.detections_over_limit, 'detection')} there did not count"
-    return f"{said}. `--max-detections {c.most_objects}` counts them."
+        verb = "is" if c.detections_over_limit == 1 else "are"
+        text += f", and {many(c.detections_over_limit, 'detection')} there {verb} not scored"
+    return f"{text}. `--max-detections {c.most_objects}` scores them all."
 
 
 def _negatives(c: Coverage, reference: str) -> str:
     if not c.images_without_objects:
         return ""
     images = f"{c.images_without_objects} of {many(c.images, f'{reference} image')}"
-    verb = "holds" if c.images_without_objects == 1 else "hold"
+    verb = "has" if c.images_without_objects == 1 else "have"
     alarms = many(c.false_alarms_without_objects, "false alarm")
-    where = "with any score" if c.confidence is None else f"from a confidence of {c.confidence:.2f}"
-    return f"{images} {verb} no object to find: {alarms} there {where}."
+    where = "with any score" if c.confidence is None else f"at a confidence of {c.confidence:.2f} or more"
+    return f"{images} {verb} no object: {alarms} there {where}."
 
 
-def _listed(parts: Sequence[str]) -> str:
-    more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
-    return f"{', '.join(parts[:_NAMED])}{more}"
+def _shortened(parts: Sequence[str]) -> str:
+    more = f" and {len(parts) - _NAMES_SHOWN} more" if len(parts) > _NAMES_SHOWN else ""
+    return f"{', '.join(parts[:_NAMES_SHOWN])}{more}"

@@ -1,4 +1,4 @@
-"""Gold images that look like images the target was trained or selected on: saved again, resized, or the next frame."""
+"""Finds gold images that look like training or validation images: saved again, resized, or the next frame."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from ..labels.label_store import HUMAN, LabelStore
 from ..labels.labeler import LabelAccount, read_account
 from ..system.run_folder import RunFolder
 
-# Frames of a video: twice the bits, but never more than photos of different scenes have in common.
-_MOST_BITS = 16
-SEEN = ("train", "valid")
+# Frames of a video may differ in twice the bits, but never in as many as photos of different scenes do.
+_MAX_BITS = 16
+SEEN_SPLITS = ("train", "valid")
 
 
 @dataclass(frozen=True, slots=True)
 class LookAlike:
-    """A gold image, the image of the train or valid split that it looks like (`train/b.jpg`), and by how many bits."""
+    """A gold image, the image of the train or valid split that it looks like (`train/b.jpg`), and the differing
+    bits.
+    """
 
     image: str
     like: str
@@ -34,12 +36,13 @@ class LookAlike:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How many gold images the target has not seen, and how that is known.
+    """How many gold images the target has not seen, and how this was found out.
 
-    Of `total` images, those of equal content left out, `images` are held out. `same_content` images were left out.
-    `look_alikes` are not held out. `bits` is the most that look-alikes differ in, None where nobody looked for them.
-    `not_compared` gold images and `not_compared_seen` images of the train and valid split have nearly no structure, so
-    nothing can be said of them. `problem` says why nothing could be compared.
+    `total` counts the gold images without those that have the content of a training or validation image
+    (`same_content`, left out); `images` of them are held out, the `look_alikes` are not. `bits` is the largest
+    difference of look-alikes, None if they were not searched for. `not_compared` gold images and `not_compared_seen`
+    images of the train and valid splits have almost no structure and cannot be compared. `problem` says why nothing
+    could be compared.
     """
 
     images: int
@@ -58,11 +61,11 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class SeenImages:
-    """Names (`train/b.jpg`) and hashes of the images of the train and valid split.
+    """Names (`train/b.jpg`) and perceptual hashes of the images of the train and valid splits.
 
-    `frames` are those of videos; or all, where the build found more images of one view than a split can hold.
-    `without` have no hash; `problem` says why none has one. `hashes` are of every image that the run has labelled, by
-    SHA-256.
+    `frames` are frames of videos, or all images if the build found more images of one view than fit into a split.
+    `without` counts images without a hash; `problem` says why none has one. `hashes` has every image that the run has
+    labeled, by SHA-256.
     """
 
     photos: Mapping[str, int]
@@ -72,10 +75,10 @@ class SeenImages:
     problem: str | None = None
 
     @classmethod
-    def of(cls, run: RunFolder) -> SeenImages:
-        """Those of a run, with the hashes of its label store: no image is opened."""
+    def from_run(cls, run: RunFolder) -> SeenImages:
+        """The images of a run, with the hashes of its label store: no image is opened."""
         index = read_index(run.dataset)
-        seen = {path: entry for path, entry in index["images"].items() if entry["split"] in SEEN}
+        seen = {path: entry for path, entry in index["images"].items() if entry["split"] in SEEN_SPLITS}
         one_view = bool(index.get("kept_together", {}).get("cut", {}).get("images"))
         try:
             account = read_account(run.labels)
@@ -94,11 +97,11 @@ class SeenImages:
         problem = "the run's label store has no hashes of them" if seen and without == len(seen) else None
         return cls(photos, frames, without, hashes, problem)
 
-    def like(self, hashes: Mapping[str, int], bits: int) -> list[LookAlike]:
-        """Which of the images with these hashes look like one of them, and which one is the nearest."""
+    def look_alikes_of(self, hashes: Mapping[str, int], bits: int) -> list[LookAlike]:
+        """Which of the images with these hashes look like a seen image, with the nearest one."""
         names = list(hashes)
         best: dict[str, LookAlike] = {}
-        for among, limit in ((self.photos, bits), (self.frames, max(bits, min(2 * bits, _MOST_BITS)))):
+        for among, limit in ((self.photos, bits), (self.frames, max(bits, min(2 * bits, _MAX_BITS)))):
             if not among:
                 continue
             others = list(among)
@@ -110,7 +113,7 @@ class SeenImages:
 
 
 def hashes_of(files: Mapping[str, tuple[Path, str]], known: Mapping[str, int | None]) -> dict[str, int | None]:
-    """The perceptual hash of each gold image (name → path and SHA-256), from `known` where its content is there."""
+    """The perceptual hash of each gold image (name → path and SHA-256), from `known` if its content is in it."""
     found = {name: known[sha256] for name, (_, sha256) in files.items() if sha256 in known}
     rest = [name for name in files if name not in found]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
@@ -119,9 +122,9 @@ def hashes_of(files: Mapping[str, tuple[Path, str]], known: Mapping[str, int | N
 
 
 def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | None, same_content: int) -> HeldOut:
-    """Compares gold images (name → path and SHA-256) with the images that the run's target was trained or selected on.
+    """Compares gold images (name → path and SHA-256) with the images of the run's train and valid splits.
 
-    `bits` is the most that look-alikes differ in; None looks for none. `same_content` is told on.
+    `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result.
 
     Raises:
         DataError: a gold image cannot be read, or a label shard is damaged.
@@ -129,21 +132,21 @@ def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | N
     total = len(files)
     if bits is None:
         return HeldOut(total, total, same_content)
-    seen = SeenImages.of(run)
+    seen = SeenImages.from_run(run)
     if seen.problem:
         return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem)
     hashes = hashes_of(files, seen.hashes)
-    alike = seen.like({name: value for name, value in hashes.items() if value is not None}, bits)
+    alike = seen.look_alikes_of({name: value for name, value in hashes.items() if value is not None}, bits)
     flat = sum(value is None for value in hashes.values())
     return HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
 
 
 def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
-    """What a reader of the scores must know; `with_them` is the target's mask AP with the look-alikes."""
-    said = []
+    """What a reader of the scores must know; `with_them` is the target's mask AP including the look-alikes."""
+    notes = []
     if found.same_content:
         verb = "is an image" if found.same_content == 1 else "are images"
-        said.append(f"{many(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
+        notes.append(f"{many(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
     if found.look_alikes:
         first = found.look_alikes[0]
         verb = "looks" if len(found.look_alikes) == 1 else "look"
@@ -152,24 +155,24 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
             f"on (first: {first.image} ~ {first.like})"
         )
         if not found.images:
-            said.append(f"{start}: these scores are not held out.")
+            notes.append(f"{start}: these scores are not held out.")
         else:
             ap = "undefined" if with_them is None else f"{with_them:.3f}"
-            said.append(f"{start}. These scores leave them out; with them the target's mask AP is {ap}.")
+            notes.append(f"{start}. These scores leave them out; with them the target's mask AP is {ap}.")
     if found.problem is None and found.bits is None:
-        said.append("Look-alikes of training images were not looked for: only equal files do not count as held out.")
+        notes.append("Look-alikes of training images were not searched for: only identical files were left out.")
     if found.problem:
-        said.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
+        notes.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
     elif found.not_compared or found.not_compared_seen:
-        said.append(
-            f"{many(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have nearly no "
+        notes.append(
+            f"{many(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have almost no "
             "structure and could not be compared by how they look."
         )
-    return tuple(said)
+    return tuple(notes)
 
 
 def _stored_hashes(run: RunFolder, account: LabelAccount) -> dict[str, int | None]:
-    """SHA-256 → hash of every image that the run's stores know; gold images are in the one of the evaluation."""
+    """SHA-256 → hash of every image in the run's label stores; the one of the evaluation has gold images."""
     found: dict[str, int | None] = {}
     stores = ((run.labels, account.fingerprint), (run.human, HUMAN), (run.evaluation / "labels", account.fingerprint))
     for folder, fingerprint in stores:

@@ -1,4 +1,4 @@
-"""What a target or a base says of each gold image: one way for a run, a model of the Python API and an export."""
+"""Predictions of a target or a base for gold images: the same way for a run, a Python model and an export."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ..system.run_folder import RunFolder
 _log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
-# An HWC uint8 RGB image → instances, and the boxes (xywh) that a model gives beside its masks.
-Ask = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
+# An HWC uint8 RGB image → instances, and the boxes (xywh, pixels) that a model gives with its masks.
+Predictor = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
 
 
-def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
-    """What `ask` says of each gold image, with its time.
+def predict_gold(predict: Predictor, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
+    """The predictions for each gold image, with the time each took (ms, without decoding).
 
-    The first image is asked about twice, so that none pays for warming up. Decoding is not timed.
+    The first image is predicted twice, so that warming up is not measured.
     """
     from tqdm import tqdm
 
@@ -39,9 +39,9 @@ def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list
     for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
         pixels = open_rgb(image.path)
         if at == 0:
-            ask(pixels)
+            predict(pixels)
         started = time.perf_counter()
-        found, boxes = ask(pixels)
+        found, boxes = predict(pixels)
         took = (time.perf_counter() - started) * 1000
         predictions.append(
             ImagePredictions(image.image_id, tuple(found), took, None if boxes is None else tuple(boxes))
@@ -49,40 +49,40 @@ def predict_gold(ask: Ask, truth: GroundTruth, *, progress: bool = True) -> list
     return predictions
 
 
-def asking_target(model: Any, score_floor: float, classes: int) -> Ask:
-    """A target, exported or not, whose instances are gathered above `score_floor`."""
+def target_predictor(model: Any, score_floor: float, classes: int) -> Predictor:
+    """Predicts with a target, exported or not; its instances are gathered above `score_floor`."""
 
-    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
+    def predict(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
         found = model.predict_batch([pixels], score_floor)[0]
         kept = usable(found, pixels.shape[:2], classes, Counter())
         corners = [found.xyxy[at].tolist() for at, _ in kept]
         return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
 
-    return ask
+    return predict
 
 
-def asking_base(source: BaseSource) -> Ask:
-    """A base, prompts turned into classes."""
+def base_predictor(source: BaseSource) -> Predictor:
+    """Predicts with a base; prompts are mapped to classes."""
     adapter = source.adapter()
     of_prompt = [index for _, index in source.classes.prompts]
 
-    def ask(pixels: RgbImage) -> tuple[Sequence[Instance], None]:
+    def predict(pixels: RgbImage) -> tuple[Sequence[Instance], None]:
         found = adapter.ask(pixels).instances
         return [dataclasses.replace(i, class_index=of_prompt[i.class_index]) for i in found], None
 
-    return ask
+    return predict
 
 
 def base_predictions(
     config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
 ) -> list[ImagePredictions] | None:
-    """What the base says of each gold image, refined but not thresholded; images it has not seen are labelled now. None
-    of a base that answers by image, unless every gold image is one of the run's."""
+    """The base's instances for each gold image, refined but without a threshold; images without stored labels are
+    labeled now. None for a base that answers by image, unless every gold image is one of the run's."""
     rows = _base_rows(config, run, truth, progress)
     unknown = [image.image_id for image in truth.images if image.image_id not in rows]
     if unknown and source_of(config).by_image:
         _log.warning(
-            "The base %s is not scored: it has no answer to %d of %d gold images, such as %s.",
+            "The base %s is not scored: it has no boxes for %d of %d gold images, such as %s.",
             config.base.name,
             len(unknown),
             len(truth.images),
@@ -106,10 +106,10 @@ def base_predictions(
 
 
 def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool) -> dict[str, StoredLabels]:
-    """The base's stored answer to each gold image by id: from the run's labels where its content is among them."""
+    """The base's label row for each gold image by id: from the run's labels if they contain that content."""
     source = source_of(config)
-    labelled = LabelStore(run.labels)
-    by_content = {key.sha256: key for key in labelled.keys(source.provenance.fingerprint).values()}
+    stored = LabelStore(run.labels)
+    by_content = {key.sha256: key for key in stored.keys(source.provenance.fingerprint).values()}
     rows: dict[str, StoredLabels] = {}
     rest: list[tuple[Path, str]] = []
     for image in truth.images:
@@ -117,8 +117,8 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
         if key is None:
             rest.append((image.path, image.image_id))
         else:
-            rows[image.image_id] = labelled.read(key)
-    # A gold image may be called as one of the run is: a base that answers by image would give it that one's answer.
+            rows[image.image_id] = stored.read(key)
+    # A gold image may have the name of an image of the run: a base that answers by image would mistake it for that one.
     if rest and not source.by_image:
         label_images(source, rest, run.evaluation / "labels", progress=progress)
         extra = LabelStore(run.evaluation / "labels")

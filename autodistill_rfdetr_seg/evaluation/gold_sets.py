@@ -1,4 +1,4 @@
-"""The gold sets of an evaluation: read, put together, and without what the target was trained or selected on."""
+"""The gold sets of an evaluation: read, combined, and without images the target was trained or selected on."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .gold_look_alikes import HeldOut
 class GoldSets:
     """Gold sets in a model's classes: all together (`truth`), and each by name with the ids of its file (`parts`).
 
-    Where there are several, the id of an image begins with the name of its set. `matches` say what of each set the
-    classes leave out.
+    With several sets, the id of an image starts with the name of its set. `matches` say what of each set the classes
+    leave out.
     """
 
     truth: GroundTruth
@@ -37,16 +37,17 @@ class GoldSets:
 
     @property
     def match(self) -> coco.ClassMatch:
-        """What the classes leave out of all sets."""
+        """What the classes leave out, of all sets."""
         return reduce(add, self.matches.values())
 
 
 @dataclass(frozen=True)
 class Gold:
-    """What a run's predictions are held against.
+    """What a run's predictions are compared with.
 
-    `scored` is what the scores are of: the images that are held out, or, where none is, `whole`, which has the
-    look-alikes of training images too. `human` tells whether people made it. `held_out` is None where they did not.
+    `scored` are the images that the scores are computed on: the held-out images, or `whole` if none is held out;
+    `whole` includes look-alikes of training images. `human` says whether people made the labels; `held_out` is None
+    if they did not.
     """
 
     scored: GoldSets
@@ -56,31 +57,31 @@ class Gold:
 
     @property
     def truth(self) -> GroundTruth:
-        """The images that the scores are of, of all sets."""
+        """The images that the scores are computed on, of all sets."""
         return self.scored.truth
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """The sets' names."""
+        """The names of the sets."""
         return tuple(self.whole.parts)
 
     @property
     def left_out(self) -> int:
-        """How many images have the content of an image of the train or valid split."""
+        """How many images have the content of an image of the train or valid split and were left out."""
         return 0 if self.held_out is None else self.held_out.same_content
 
     @property
     def ids_fingerprint(self) -> str:
-        """Names the ids of the gold files, which the predictions are written with."""
+        """Changes with the ids in the gold files, which the predictions are written with."""
         parts = self.whole.parts.values()
         return fingerprint([[str(part.category_ids), *(str(image.file_id) for image in part.images)] for part in parts])
 
 
 def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
-    """The gold set of a run, less the images whose content the target was trained or selected on.
+    """The gold set of a run, without images whose content the target was trained or selected on.
 
     Raises:
-        DataError: nothing is left, or its classes are not the run's.
+        DataError: no image is left, or the classes are not the run's.
     """
     dataset = read_dataset(run.dataset)
     if not config.evaluation.gold:
@@ -88,7 +89,7 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
         if not test.is_dir():
             raise DataError(
                 "There is nothing to evaluate on: no gold set is given, and the dataset has no test split.",
-                "Give --gold COCO.json, or a share above 0 to the test split.",
+                "Give --gold COCO.json, or a test split with a fraction above 0.",
             )
         sets = in_classes({"test": coco.read(test)}, dataset.classes)
         return Gold(sets, sets, human=False)
@@ -108,7 +109,7 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
     if not contents:
         raise DataError(
             f"No image of the gold set is held out: all {left_out} are in the train or valid split.",
-            "Keep some annotated images out of the folder that is labelled, or give the test split a share.",
+            "Keep some annotated images out of the labeled folder, or give the test split a fraction above 0.",
         )
     held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out)
     alike = {one.image for one in held_out.look_alikes}
@@ -130,10 +131,10 @@ def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
 
 
 def named_sets(paths: Sequence[str | Path]) -> dict[str, GroundTruth]:
-    """Gold sets by name; where there are several, the id of an image begins with the name of its set.
+    """Gold sets by name; with several sets, the id of an image starts with the name of its set.
 
     Raises:
-        UsageError: one is given twice.
+        UsageError: a set is given twice.
         MissingInputError, DataError: one is missing or wrong.
     """
     files = [Path(path) for path in paths]
@@ -166,18 +167,18 @@ def in_classes(sets: Mapping[str, GroundTruth], classes: Classes) -> GoldSets:
 
 
 def without(truth: GroundTruth, names: set[str]) -> GroundTruth:
-    """The gold set less the images of these ids."""
+    """The gold set without the images with these ids."""
     return dataclasses.replace(truth, images=tuple(image for image in truth.images if image.image_id not in names))
 
 
-def of_images(truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> list[ImagePredictions]:
-    """The predictions of the images of a gold set."""
+def predictions_for(truth: GroundTruth, predictions: Sequence[ImagePredictions]) -> list[ImagePredictions]:
+    """The predictions for the images of a gold set."""
     ids = {image.image_id for image in truth.images}
     return [prediction for prediction in predictions if prediction.image_id in ids]
 
 
 def set_names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """The name of each gold set: its file's or folder's."""
+    """The name of each gold set: that of its file or folder."""
     names = [path.stem.split(".")[0] if path.is_file() else path.name for path in paths]
     if any(name.startswith("_") for name in names):
         names = [path.parent.name if path.is_file() else path.name for path in paths]

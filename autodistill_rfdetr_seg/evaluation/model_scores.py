@@ -21,8 +21,8 @@ from ..system.versions import versions
 from . import Report, evaluate, recovery
 from . import gold_look_alikes as look_alikes
 from .gold_coverage import Coverage, sentences
-from .gold_predictions import asking_base, asking_target, base_predictions, predict_gold
-from .gold_sets import Gold, check_gate_names, in_classes, named_sets, of_images, read_gold
+from .gold_predictions import base_predictions, base_predictor, predict_gold, target_predictor
+from .gold_sets import Gold, check_gate_names, in_classes, named_sets, predictions_for, read_gold
 
 __all__ = ["Gold", "evaluate_model", "evaluate_model_on_sets", "evaluate_predictions", "evaluate_stage", "read_gold"]
 
@@ -57,7 +57,7 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     run.evaluation.mkdir(parents=True, exist_ok=True)
     base = base_predictions(config, run, gold.whole.truth, progress) if gold.human else None
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
-    ask = asking_target(model, config.evaluation.score_floor, len(gold.truth.classes.names))
+    ask = target_predictor(model, config.evaluation.score_floor, len(gold.truth.classes.names))
     target = predict_gold(ask, gold.whole.truth, progress=progress)
     found = {"base": base, "target": target}
     metrics, details = _scores(config, gold, found)
@@ -79,7 +79,7 @@ def _write_predictions(run: RunFolder, gold: Gold, found: Mapping[str, Sequence[
         files = {} if predictions is None else results_files(run, gold, who)
         for name, path in files.items():
             part = gold.whole.parts[name]
-            coco.write_results(path, of_images(part, predictions or ()), part)
+            coco.write_results(path, predictions_for(part, predictions or ()), part)
         # Of an earlier evaluation there may be files of other sets, whose ids mean nothing here.
         for old in run.evaluation.glob(f"{who}*.json"):
             if old not in files.values():
@@ -149,7 +149,7 @@ def _score(
         return None
     return evaluate(
         truth,
-        of_images(truth, predictions),
+        predictions_for(truth, predictions),
         max_detections=config.evaluation.max_detections,
         area_from=config.evaluation.area_from,
         crowds=config.evaluation.crowds,
@@ -205,16 +205,16 @@ def _on_sets(
 ) -> dict[str, Report]:
     names = getattr(model, "class_names", None)
     if names is not None:
-        classes, ask = Classes(tuple(names)), asking_target(model, score_floor, len(names))
+        classes, ask = Classes(tuple(names)), target_predictor(model, score_floor, len(names))
     else:
         source = BaseSource.of_model(model)
-        classes, ask = source.classes, asking_base(source)
+        classes, ask = source.classes, base_predictor(source)
     gold = in_classes(sets, classes)
     found = [_from_floor(one, score_floor) for one in predict_gold(ask, gold.truth, progress=progress)]
     reports = {"": evaluate(gold.truth, found, class_match=gold.match, **rules)}
     if len(gold.parts) > 1:
         for name, part in gold.parts.items():
-            reports[name] = evaluate(part, of_images(part, found), class_match=gold.matches[name], **rules)
+            reports[name] = evaluate(part, predictions_for(part, found), class_match=gold.matches[name], **rules)
     return reports
 
 
