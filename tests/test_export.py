@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +26,10 @@ from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, GateE
 from autodistill_rfdetr_seg.core.masks import fill_holes
 from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_rgb
 from autodistill_rfdetr_seg.targets import RFDETRSeg, load_artifact, vendor
-from autodistill_rfdetr_seg.targets.export import vendor_export
+from autodistill_rfdetr_seg.targets.export import formats, vendor_export
 from autodistill_rfdetr_seg.targets.export.export_parity import Samples, Wanted, ask, compare, find_samples
 from autodistill_rfdetr_seg.targets.export.exporter import Exported, export_target
+from autodistill_rfdetr_seg.targets.export.known_formats import find_format
 from autodistill_rfdetr_seg.targets.inference import export_runner as runner
 from autodistill_rfdetr_seg.targets.inference.model_artifacts import ExportedModel, model_sha256
 from autodistill_rfdetr_seg.targets.student_base import StudentBase
@@ -365,15 +367,86 @@ def test_what_fails_is_set_aside_and_what_was_there_stays(
 def test_what_cannot_be_is_refused_before_anything_is_written(
     options: list[str], code: int, said: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "tensorrt" in options and vendor_export.importlib.util.find_spec("tensorrt"):
+    if "tensorrt" in options and find_spec("tensorrt"):
         pytest.skip("TensorRT is here")
     assert main(["export", str(run), "--output", str(tmp_path / "out"), *options]) == code
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
+FORMAT_FILE = """
+from autodistill_rfdetr_seg.targets.export.export_format import ExportFormat
+from autodistill_rfdetr_seg.targets.export.known_formats import find_format
+
+
+def write(detector, folder, precision, batch_size, resolution):
+    path = find_format("onnx").write(detector, folder, precision, batch_size, resolution)
+    turned = folder / "model.xno"
+    turned.write_bytes(path.read_bytes()[::-1])
+    path.unlink()
+    return turned
+
+
+def open_session(path, precision, device):
+    straight = path.with_suffix(".onnx")
+    straight.write_bytes(path.read_bytes()[::-1])
+    session = find_format("onnx").open_session(straight, precision, device)
+    straight.unlink()
+    return session if not (path.parent / "wrong").exists() else lambda batch: [one * 0 for one in session(batch)]
+
+
+FORMATS = [
+    ExportFormat(
+        "xnno", (".xno",), ("onnx",), "pip install onnx", {"fp32": {}}, write=write, open_session=open_session
+    )
+]
+"""
+
+
+def test_an_export_format_is_one_file(
+    run: Path,
+    target: RFDETRSeg,
+    tmp_path: Path,
+    photos: list[np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "onnx_backwards.py").write_text(FORMAT_FILE)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path / "more")])
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "onnx, openvino, tensorrt, xnno, coreai" in " ".join(capsys.readouterr().out.split())
+    assert main(["export", str(run), "--format", "xno"]) == 2
+    assert "did you mean 'xnno'" in capsys.readouterr().err
+    assert main(["export", str(run), "--format", "xnno", "--precision", "fp16"]) == 2
+    assert "xnno has no precision 'fp16'. Hint: It has fp32." in " ".join(capsys.readouterr().err.split())
+    out = tmp_path / "out"
+    assert main(["export", str(run), "--format", "xnno", "--output", str(out), "--json", "-q"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["format"], record["artifact"], list(record["files"])) == (
+        "xnno",
+        str(out / "model.xno"),
+        ["model.xno"],
+    )
+    assert record["parity"]["passed"] and record["parity"]["instances"] > 3
+    assert_same(
+        load_artifact(out, "cpu").predict_batch(photos[:1], 0.2)[0], target.predict(photos[0], 0.2, color="rgb")
+    )
+    (out / "wrong").touch()
+    assert main(["export", str(run), "--check", str(out), "-q"]) == 5
+    assert "is missing" in capsys.readouterr().err
+    # Without its record nobody knows the classes; it is not taken for a checkpoint of torch.
+    shutil.copy(out / "model.xno", tmp_path / "alone.xno")
+    with pytest.raises(DataError, match=r"no export\.json of .*alone\.xno"):
+        load_artifact(tmp_path / "alone.xno")
+    monkeypatch.undo()
+    assert main(["export", str(run), "--format", "xnno"]) == 2
+    assert "Unknown export format 'xnno'" in capsys.readouterr().err
+
+
 def test_half_precision(target: RFDETRSeg, tmp_path: Path, photos: list[np.ndarray]) -> None:
-    if vendor_export.importlib.util.find_spec("onnxconverter_common") is None:
+    if find_spec("onnxconverter_common") is None:
         with pytest.raises(DependencyError, match="onnxconverter_common"):
             target.export(tmp_path / "out", precision="fp16")
         pytest.skip("onnxconverter-common is not here")
@@ -385,7 +458,7 @@ def test_half_precision(target: RFDETRSeg, tmp_path: Path, photos: list[np.ndarr
     except GateError:
         folder = tmp_path / "out.failed"
     half = ExportedModel(folder, "cpu")
-    full = vendor_export.write(target.detector, tmp_path / "full", "onnx", "fp32", 1, 96)
+    full = vendor_export.write(find_format("onnx"), target.detector, tmp_path / "full", "fp32", 1, 96)
     assert half.precision == "fp16" and half.path.stat().st_size < 0.6 * full.stat().st_size
     assert len(half.predict_batch(photos[:1], 0.2)[0]) > 0
 

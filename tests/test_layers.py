@@ -238,7 +238,7 @@ def test_what_works_around_a_vendor_names_the_thread_of_the_fault() -> None:
         "bases/groundingdino_compat.py",
         "roboflow_api/sdk.py",
         "coco/writing.py",
-        "targets/inference/export_sessions.py",
+        "targets/export/formats/openvino.py",
     ):
         assert links[name], name
     # Where each fault of rfdetr's list is dealt with: a part of `targets`, or a function of the very module.

@@ -19,7 +19,7 @@ from ..core.errors import TrainingError, UsageError
 from ..images.image_reader import RgbImage
 from ..system.files import claim_output, write_json, write_text
 from ..system.versions import versions
-from ..targets.export.vendor_export import FORMATS
+from ..targets.export.known_formats import known_formats
 from .benchmark_subjects import Gold, find_gold, find_images, find_rows
 from .benchmark_table import markdown
 from .latency import Latency, drift, shares, turns
@@ -157,7 +157,7 @@ class _Race:
 
     def export(self, folder: Path) -> None:
         """Rows of an exported format get their export, made in `folder` where there is none."""
-        missing = {at: row for at, row in self._wanted.items() if row.format in FORMATS and row.path.is_file()}
+        missing = {at: row for at, row in self._wanted.items() if row.format in known_formats() and row.path.is_file()}
         for checkpoint in dict.fromkeys(row.path for row in missing.values()):
             child = self._started()
             for at, row in missing.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,7 @@ from ..readers import read_gold as read_one
 from ..system.config_files import read_run_config
 from ..system.run_folder import RunFolder
 from ..targets.export.export_parity import find_samples
-from ..targets.export.vendor_export import FORMATS, check_format
-from ..targets.inference.export_sessions import runs
+from ..targets.export.known_formats import check_format, known_formats
 from ..targets.inference.model_artifacts import export_folder, read_export
 from ..targets.inference.optimized_torch import TORCH
 from ..targets.training.training_folder import checkpoint_of
@@ -38,13 +36,14 @@ def find_rows(models: Sequence[Path], weights: Sequence[Path], options: Benchmar
         MissingInputError, DataError: a model is not there, or damaged.
         UnknownNameError, DependencyError: a format is not known, or its package not installed.
     """
-    known = (*TORCH, *(name for name in FORMATS if runs(name)))
-    here = [name for name in known if name in FORMATS and _installed(name)]
+    runnable = {name: one for name, one in known_formats().items() if one.open_session is not None}
+    known = (*TORCH, *runnable)
+    here = [name for name, one in runnable.items() if one.missing_module("fp32") is None]
     formats = options.formats or ("torch", *here)
     for name in formats:
         if name not in known:
             raise UnknownNameError("format", name, known)
-        if name in FORMATS:
+        if name in runnable:
             check_format(name, "fp32")
     rows: list[Wanted] = []
     for path in models:
@@ -66,10 +65,6 @@ def find_rows(models: Sequence[Path], weights: Sequence[Path], options: Benchmar
     if not rows:
         raise UsageError("There is nothing to measure.", "Give a run's folder, a checkpoint or an export.")
     return rows
-
-
-def _installed(name: str) -> bool:
-    return all(importlib.util.find_spec(module) is not None for module in FORMATS[name].modules)
 
 
 def run_of(model: Path) -> RunFolder | None:

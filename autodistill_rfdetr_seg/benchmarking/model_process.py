@@ -112,9 +112,10 @@ class Work:
         weights and batch size, else one that is made in `folder`, and kept only if it agrees."""
         from ..targets import RFDETRSeg
         from ..targets.export.exporter import default_output, export_target
+        from ..targets.export.known_formats import find_format
         from ..targets.inference.model_artifacts import EXPORT_FILE, read_export
 
-        target = RFDETRSeg.from_checkpoint(checkpoint, device="auto" if format == "tensorrt" else "cpu")
+        target = RFDETRSeg.from_checkpoint(checkpoint, device=find_format(format).exact_device)
         there = default_output(target, format, precision)
         if (there / EXPORT_FILE).is_file() and _is_of(read_export(there), target, batch_size):
             return there, "as it was exported before"
@@ -189,18 +190,16 @@ def _load(wanted: Wanted, device: str) -> tuple[str, Any]:
     """A row's model on the device asked for, or on the best that its runtime has; which that is."""
     if device != "auto":
         return device, _open(wanted, device)
-    if wanted.format == "onnx":
+    from ..targets.export.known_formats import known_formats
+    from ..targets.vendor import resolve_device
+
+    export_format = known_formats().get(wanted.format)
+    *faster, last = export_format.devices if export_format is not None else (resolve_device(device),)
+    for place in faster:
         # onnxruntime-gpu offers CUDA where there is none: https://github.com/microsoft/onnxruntime/issues/17801
         with contextlib.suppress(UsageError):
-            return "cuda", _open(wanted, "cuda")
-    elif wanted.format == "tensorrt":
-        return "cuda", _open(wanted, "cuda")
-    elif wanted.format != "openvino":
-        from ..targets.vendor import resolve_device
-
-        device = resolve_device(device)
-        return device, _open(wanted, device)
-    return "cpu", _open(wanted, "cpu")
+            return place, _open(wanted, place)
+    return last, _open(wanted, last)
 
 
 def _open(wanted: Wanted, device: str) -> Any:

@@ -289,8 +289,10 @@ def _deploy(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
+    from ..targets.export.known_formats import known_formats
+
     parser.add_argument("model", metavar="RUN|CHECKPOINT", help="a run's folder or a checkpoint file")
-    parser.add_argument("--format", default="onnx", help="onnx, openvino, tensorrt, coreml … (default: %(default)s)")
+    parser.add_argument("--format", default="onnx", help=f"{', '.join(known_formats())} (default: %(default)s)")
     parser.add_argument("--output", metavar="FOLDER", help="default: export/FORMAT-PRECISION in the run")
     parser.add_argument(
         "--precision", choices=("fp32", "fp16"), default="fp32", help="fp32 or fp16 (default: %(default)s)"

@@ -3,20 +3,26 @@ predictions go out. The only importer of rfdetr: `vendor`, `vendor_export` and `
 `evaluation`, `pipeline` and scripts.
 """
 
-from .inference.model_artifacts import Artifact, load_artifact
-from .rfdetr_seg import (
-    RFDETRSeg,
-    RFDETRSeg2XLarge,
-    RFDETRSegLarge,
-    RFDETRSegMedium,
-    RFDETRSegNano,
-    RFDETRSegPreview,
-    RFDETRSegSmall,
-    RFDETRSegXLarge,
-)
-from .training.checkpoint_provenance import read_provenance
-from .training.preflight import Preflight
-from .training.training_folder import checkpoint_of, read_run
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference.model_artifacts import Artifact, load_artifact
+    from .rfdetr_seg import (
+        RFDETRSeg,
+        RFDETRSeg2XLarge,
+        RFDETRSegLarge,
+        RFDETRSegMedium,
+        RFDETRSegNano,
+        RFDETRSegPreview,
+        RFDETRSegSmall,
+        RFDETRSegXLarge,
+    )
+    from .training.checkpoint_provenance import read_provenance
+    from .training.preflight import Preflight
+    from .training.training_folder import checkpoint_of, read_run
 
 __all__ = [
     "Artifact",
@@ -34,3 +40,19 @@ __all__ = [
     "read_provenance",
     "read_run",
 ]
+
+_OTHER_HOMES = {
+    "Artifact": "inference.model_artifacts",
+    "Preflight": "training.preflight",
+    "checkpoint_of": "training.training_folder",
+    "load_artifact": "inference.model_artifacts",
+    "read_provenance": "training.checkpoint_provenance",
+    "read_run": "training.training_folder",
+}
+
+
+# The command line reads the export formats for its help, without torch's friends.
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_OTHER_HOMES.get(name, 'rfdetr_seg')}", __name__), name)

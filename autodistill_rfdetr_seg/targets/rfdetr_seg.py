@@ -362,7 +362,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
         Args:
             output: a folder, empty or new; `export/FORMAT-PRECISION` in the checkpoint's run by default.
-            format: "onnx", "openvino", "tensorrt", "coreml", "coreai", "executorch", "litert" or "tflite".
+            format: the name of a format, such as "onnx", "openvino" or "tensorrt"; `export --help` lists them all.
             precision: "fp32", or "fp16" where the format has it.
             batch_size: how many images the artifact takes at once.
             resolution: the side of its input, the model's own by default.

@@ -94,9 +94,9 @@ def export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Writes a trained target in another format, or compares an export with it."""
     from ...targets import RFDETRSeg, checkpoint_of
     from ...targets.export.exporter import check_export, export_target
+    from ...targets.export.known_formats import find_format
 
-    # What is compared is exact on a CPU; TensorRT needs the GPU.
-    device = "auto" if args.format in ("tensorrt", "trt") else "cpu"
+    device = find_format(args.format).exact_device
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(args.model)), device=device)
     samples = Path(args.samples) if args.samples else None
     if args.check:

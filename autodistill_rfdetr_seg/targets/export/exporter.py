@@ -14,11 +14,12 @@ from ...core.errors import GateError, OutputExistsError, UsageError
 from ...images.image_reader import file_sha256
 from ...system.files import replacing_folder, write_json
 from ...system.versions import PACKAGES, versions
-from ..inference.export_sessions import runs
 from ..inference.model_artifacts import EXPORT_FILE, ExportedModel, TorchModel, read_export
 from . import vendor_export
 from .export_bundle import write_bundle
+from .export_format import ExportFormat
 from .export_parity import Parity, ask, compare, find_samples
+from .known_formats import check_format, find_format
 
 _RUNTIMES = ("onnx", "onnxruntime", "onnxconverter-common", "openvino", "tensorrt")
 _log = logging.getLogger(__name__)
@@ -86,12 +87,12 @@ def export_target(
         TrainingError: the conversion failed.
         GateError: the artifact finds something else.
     """
-    format = vendor_export.check_format(format, precision)
+    export_format = check_format(format, precision)
     if batch_size < 1:
         raise UsageError(f"The batch size is {batch_size}; it must be 1 or more.")
-    if bundle and format != "onnx":
-        raise UsageError(f"A bundle runs in onnxruntime, and {format} does not.", "Use --format onnx.")
-    folder = output or default_output(target, format, precision)
+    if bundle and export_format.name != "onnx":
+        raise UsageError(f"A bundle runs in onnxruntime, and {export_format.name} does not.", "Use --format onnx.")
+    folder = output or default_output(target, export_format.name, precision)
     _check_output(folder, overwrite)
     reference = TorchModel(target.detector, target.checkpoint, resolution)
     bounds = PARITY[precision]
@@ -99,17 +100,15 @@ def export_target(
     wanted = ask(reference, images, bounds)
     with replacing_folder(folder) as temporary:
         written = vendor_export.write(
-            reference.detector, temporary, format, precision, batch_size, reference.input_size
+            export_format, reference.detector, temporary, precision, batch_size, reference.input_size
         )
-        record = _record(reference, temporary, written, format, precision, batch_size)
+        record = _record(reference, temporary, written, export_format, precision, batch_size)
         write_json(temporary / EXPORT_FILE, record)
         parity = None
-        if runs(format):
-            parity = compare(
-                wanted, ExportedModel(temporary, "auto" if format == "tensorrt" else "cpu"), images, bounds
-            )
+        if export_format.open_session is not None:
+            parity = compare(wanted, ExportedModel(temporary, export_format.exact_device), images, bounds)
         else:
-            _log.warning("%s was not compared with torch: there is no runner for it here", format)
+            _log.warning("%s was not compared with torch: there is no runner for it here", export_format.name)
         record["parity"] = None if parity is None else parity.as_json()
         write_json(temporary / EXPORT_FILE, record)
         if parity is not None and not parity.passed:
@@ -134,7 +133,7 @@ def check_export(target: TorchTarget, folder: Path, samples: Path | None = None)
         raise UsageError(f"{folder} has other classes than the model: it is not an export of it.")
     bounds: ParityConfig = PARITY[record["precision"]]
     images = find_samples(samples, target.checkpoint, bounds.samples)
-    artifact = ExportedModel(folder, "auto" if record["format"] == "tensorrt" else "cpu")
+    artifact = ExportedModel(folder, find_format(record["format"]).exact_device)
     parity = compare(ask(reference, images, bounds), artifact, images, bounds)
     if not parity.passed:
         raise _failure(parity, None)
@@ -159,16 +158,16 @@ def _check_output(folder: Path, overwrite: bool) -> None:
 
 
 def _record(
-    reference: TorchModel, folder: Path, written: Path, format: str, precision: str, batch_size: int
+    reference: TorchModel, folder: Path, written: Path, export_format: ExportFormat, precision: str, batch_size: int
 ) -> dict[str, Any]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     checkpoint = reference.path if reference.path.is_file() else None
     return {
-        "format": format,
+        "format": export_format.name,
         "precision": precision,
         "artifact": written.relative_to(folder).as_posix(),
         "files": {path.relative_to(folder).as_posix(): file_sha256(path) for path in files},
-        "opset": vendor_export.OPSET if format in ("onnx", "tensorrt", "tflite") else None,
+        "opset": vendor_export.OPSET if export_format.through_onnx else None,
         "checkpoint": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
         "model": vendor_export.spec_of(reference.detector, reference.input_size, batch_size),

@@ -20,6 +20,7 @@ from ...images.image_reader import RgbImage, file_sha256
 from ...system.files import fingerprint, read_json
 from .. import vendor
 from ..export import vendor_export
+from ..export.known_formats import known_formats
 from ..training.training_folder import checkpoint_of
 from . import export_runner as runner
 from . import export_sessions as sessions
@@ -141,6 +142,11 @@ def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifac
         raise MissingInputError(f"There is no model {path}.", "Give a run's folder, a checkpoint or an export.")
     if (folder := export_folder(path)) is not None:
         return ExportedModel(folder, device)
+    if path.name.endswith(tuple(suffix for one in known_formats().values() for suffix in one.suffixes)):
+        raise DataError(
+            f"There is no {EXPORT_FILE} of {path} beside it, so its classes and its input are not known.",
+            "Give a folder that export wrote, as it is.",
+        )
     checkpoint = checkpoint_of(path)
     return TorchModel(vendor.load_checkpoint(checkpoint, False, device), checkpoint)
 

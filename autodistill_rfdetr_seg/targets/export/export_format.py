@@ -1,0 +1,71 @@
+"""What an export format is: how a model is written in it, what must be installed, and how it is run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...core.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+FloatArray: TypeAlias = "npt.NDArray[np.float32]"
+# A batch (N, 3, S, S) float32, ready for the model → boxes (N, queries, 4), logits (N, queries, slots), mask logits
+# (N, queries, h, w), all float32 and the caller's to keep.
+Session: TypeAlias = "Callable[[FloatArray], Sequence[FloatArray]]"
+# (file, precision, device) → the model, loaded. `device` is "auto", "cpu", "cuda" or "cuda:N", or a name of the
+# runtime's own. Raises UsageError where there is no such device.
+OpenSession: TypeAlias = Callable[[Path, str, str], Session]
+# (rfdetr's model, folder, precision, batch size, side of the input) → the file or package that was written.
+Write: TypeAlias = Callable[[Any, Path, str, int, int], Path]
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A format: its `name`, and all that the package must know of it.
+
+    `precisions` maps each precision, the default "fp32" first, to rfdetr's arguments for it. `modules` must be
+    importable to write and to run it, `precision_modules` besides for some precision, and `install` is the command that
+    installs them. The name of an artifact ends with one of `suffixes`. rfdetr's exporter writes it where `write` is
+    None; it cannot be run here, and so not be compared with torch, where `open_session` is None. `devices` are those
+    that it runs on, the fastest first. `through_onnx` says that it is made from an ONNX graph, whose opset is recorded.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    modules: tuple[str, ...]
+    install: str
+    precisions: Mapping[str, Mapping[str, Any]]
+    precision_modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    write: Write | None = None
+    open_session: OpenSession | None = None
+    devices: tuple[str, ...] = ("cpu",)
+    through_onnx: bool = False
+
+    @property
+    def exact_device(self) -> str:
+        """Where a comparison with torch is exact: the CPU, or what else it runs on."""
+        return "cpu" if "cpu" in self.devices else "auto"
+
+    def missing_module(self, precision: str) -> str | None:
+        """The first module that a precision needs and that is not installed; None where all are."""
+        modules = self.modules + self.precision_modules.get(precision, ())
+        return next((name for name in modules if importlib.util.find_spec(name) is None), None)
+
+
+def cuda_index(device: str) -> int | None:
+    """The CUDA device that a name means, None for the CPU.
+
+    Raises:
+        UnknownNameError: it means neither.
+    """
+    name, _, index = device.partition(":")
+    if name not in ("auto", "cpu", "cuda") or (index and not index.isdigit()):
+        raise UnknownNameError("device", device, ("auto", "cpu", "cuda", "cuda:N"))
+    return None if name == "cpu" else int(index or 0)
