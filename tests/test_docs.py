@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_cli import photo
-from test_pipeline import TINY, scenes
 
 from autodistill_rfdetr_seg import __version__
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.core.config import parse
+from helpers.square_photos import photo, scenes
+from helpers.tiny_pipeline import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import disc
 from PIL import Image
-from test_pipeline import TINY
 
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.cli.command_line import main as cli
@@ -22,8 +20,11 @@ from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
 from autodistill_rfdetr_seg.dataset.dataset_index import read_index
 from autodistill_rfdetr_seg.images.image_reader import open_image
 from autodistill_rfdetr_seg.targets import RFDETRSeg, checkpoint_of
+from helpers.paths import ROOT
+from helpers.shapes import disc
+from helpers.tiny_pipeline import TINY
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 def main_of(name: str) -> Callable[..., Any]:

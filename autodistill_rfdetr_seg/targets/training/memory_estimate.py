@@ -152,7 +152,7 @@ def _states(shape: Shape, ema: bool, copies: int) -> float:
 
 
 # (batch size for each of `PRESET_GB`): the largest power of two that the estimate allows, at the largest of rfdetr's
-# random scales, in mixed precision with EMA. `tests/test_preflight.py` holds it against the estimate.
+# random scales, in mixed precision with EMA. `tests/targets/test_preflight.py` holds it against the estimate.
 PRESET_GB = (8, 16, 24, 40, 80)
 PRESETS: dict[Size, tuple[int, ...]] = {
     "preview": (2, 4, 8, 16, 16),
