@@ -201,9 +201,8 @@ def _encode_runs(runs: Runs, height: int, width: int) -> Rle:
     """The RLE of checked run lengths, runs of zero pixels inside joined away."""
     from pycocotools import mask as coco_mask
 
-    inside = np.arange(len(runs)) % 2
     kept = runs > 0
-    runs, inside = runs[kept], inside[kept]
+    runs, inside = runs[kept], (np.arange(len(runs)) % 2)[kept]
     starts = np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1])
     joined = np.add.reduceat(runs, starts).tolist()
     if inside[0]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..core.errors import DataError, MissingInputError, UsageError
 from ..system.files import read_json, replacing, write_json
+from ..system.locks import in_turn
 from .image_reader import write_png
 from .video_frames import shown_frames, upright
 
@@ -93,7 +94,8 @@ def extract_frames(
         "video": {"name": video.name, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns},
         "options": {"every": every, "fps": fps, "scene_changes": scene_changes},
     }
-    with _alone(target):
+    # Slices of one labeling ask for the same frames.
+    with in_turn(target):
         record = _record(target)
         if {key: record.get(key) for key in wanted} == wanted:
             paths = [_path(target, index) for index in record.get("frames") or ()]
@@ -127,20 +129,6 @@ def _record(target: Path) -> dict[str, Any]:
 
 def _path(target: Path, index: int) -> Path:
     return target / f"frame_{index:06d}.png"
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits until no other process extracts into `folder`: shards of one labelling ask for the same frames."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _extract(

@@ -415,9 +415,9 @@ def decode(data: bytes, name: str) -> Decoded:
         raise DataError(f"{name} is not an image in a known format.", hint) from error
     except Image.DecompressionBombError as error:
         found = re.search(r"\((\d+) pixels\)", str(error))
-        pixels = int(found[1]) if found else None
-        said = f"{name} would decode to {'' if pixels is None else f'{pixels} pixels: '}too many pixels to be safe."
-        raise _too_large(said, pixels) from error
+        stated = int(found[1]) if found else None
+        said = f"{name} would decode to {'' if stated is None else f'{stated} pixels: '}too many pixels to be safe."
+        raise _too_large(said, stated) from error
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{name} cannot be decoded: {_line(error)}.") from error
     except Exception as error:  # Pillow's decoders raise whatever their format's parser stumbles over.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,8 @@ _LEAST_VISIBLE = 0.72
 _APART, _MEET = 0.07, 0.1
 _TURN = 2 * np.pi
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
+Float = float | np.floating[Any]
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class _Belt:
         angle = rng.uniform(0, _TURN)
         self.light = np.array([0.62 * np.cos(angle), 0.62 * np.sin(angle), 0.78], dtype=np.float32)
         self.colour = self._rubber()
-        self.owner = np.zeros((size, size), dtype=np.int32)
+        self.owner: npt.NDArray[np.signedinteger[Any]] = np.zeros((size, size), dtype=np.int32)
         self.names: list[str] = []
         self._full: list[int] = []
         self._places: list[tuple[float, float]] = []
@@ -115,7 +117,7 @@ class _Belt:
         edge = 1 + sum(rng.uniform(-0.07, 0.07) * np.cos(k * angle + rng.uniform(0, _TURN)) for k in (2, 3, 4))
         dome = 0.8 * np.sqrt(np.maximum(radius**2 - distance**2, 0))
         grey = rng.uniform(0.28, 0.62) * np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.82, 0.98)])
-        self._paint(distance - radius * edge, dome, 0.012 * self.size, np.float32(grey), 0.05)
+        self._paint(distance - radius * edge, dome, 0.012 * self.size, grey.astype(np.float32), 0.05)
 
     def lay_part(self) -> None:
         """One part, often against another; nothing where too little of it, or of one under it, would be seen."""
@@ -241,7 +243,7 @@ def _bolt(u: Floats, v: Floats, radius: np.float32) -> tuple[Floats, Floats]:
     return np.minimum(head, shank + 0.35 * thread), relief
 
 
-def _box(u: Floats, v: Floats, half_u: float, half_v: float, corner: float) -> Floats:
+def _box(u: Floats, v: Floats, half_u: Float, half_v: Float, corner: Float) -> Floats:
     """Signed distance to a rectangle with rounded corners."""
     a, b = np.abs(u) - np.float32(half_u - corner), np.abs(v) - np.float32(half_v - corner)
     outside: Floats = np.hypot(np.maximum(a, 0), np.maximum(b, 0)) + np.minimum(np.maximum(a, b), 0) - corner

@@ -158,7 +158,11 @@ class BoxSegmenter:
         seen = inputs.get("reshaped_input_sizes", [pixels.shape[-2:]] * len(images))
         return [
             # A copy: a view would hold the whole batch for as long as one of its images is kept.
-            Encoded(tuple(f[at].clone() for f in features), image.shape[:2], (int(seen[at][0]), int(seen[at][1])))
+            Encoded(
+                tuple(f[at].clone() for f in features),
+                (image.shape[0], image.shape[1]),
+                (int(seen[at][0]), int(seen[at][1])),
+            )
             for at, image in enumerate(images)
         ]
 
