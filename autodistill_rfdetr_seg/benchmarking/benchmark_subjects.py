@@ -20,7 +20,7 @@ from ..system.config_files import read_run_config
 from ..system.run_folder import RunFolder
 from ..targets.export.export_parity import find_samples
 from ..targets.export.known_formats import check_format, known_formats
-from ..targets.inference.model_artifacts import export_folder, read_export
+from ..targets.inference.export_record import export_folder, read_export
 from ..targets.inference.optimized_torch import TORCH
 from ..targets.training.training_folder import checkpoint_of
 from . import ultralytics_model as yolo

@@ -113,7 +113,7 @@ class Work:
         from ..targets import RFDETRSeg
         from ..targets.export.exporter import default_output, export_target
         from ..targets.export.known_formats import find_format
-        from ..targets.inference.model_artifacts import EXPORT_FILE, read_export
+        from ..targets.inference.export_record import EXPORT_FILE, read_export
 
         target = RFDETRSeg.from_checkpoint(checkpoint, device=find_format(format).exact_device)
         there = default_output(target, format, precision)

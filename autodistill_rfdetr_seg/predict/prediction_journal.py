@@ -117,7 +117,7 @@ class Kept:
 
 def identity_of(model: Any, classes: Classes, confidence: float) -> str:
     """What decides the answers: the weights where they are in a file, else what the model is called."""
-    from ..targets.inference.model_artifacts import export_folder, model_sha256
+    from ..targets.inference.export_record import export_folder, model_sha256
 
     file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
     named = file.is_file() or export_folder(file) is not None

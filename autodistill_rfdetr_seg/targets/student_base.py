@@ -14,7 +14,8 @@ from ..bases.base_images import bgr_of
 from ..bases.base_ontology import ontology_of
 from ..bases.contract import BgrImage
 from ..core.errors import MissingInputError, UnknownNameError, UsageError
-from .inference.model_artifacts import export_folder, load_artifact, model_sha256, read_export
+from .inference.export_record import export_folder, model_sha256, read_export
+from .inference.model_artifacts import load_artifact
 from .training.training_folder import checkpoint_of, read_class_names
 
 if TYPE_CHECKING:

@@ -25,11 +25,18 @@ from autodistill_rfdetr_seg.core.masks import fill_holes
 from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_rgb
 from autodistill_rfdetr_seg.targets import RFDETRSeg, load_artifact, vendor
 from autodistill_rfdetr_seg.targets.export import formats, vendor_export
-from autodistill_rfdetr_seg.targets.export.export_parity import Samples, Wanted, ask, compare, find_samples
+from autodistill_rfdetr_seg.targets.export.export_parity import (
+    ExpectedImage,
+    Samples,
+    compare,
+    expected_images,
+    find_samples,
+)
 from autodistill_rfdetr_seg.targets.export.exporter import Exported, export_target
 from autodistill_rfdetr_seg.targets.export.known_formats import find_format
 from autodistill_rfdetr_seg.targets.inference import export_runner as runner
-from autodistill_rfdetr_seg.targets.inference.model_artifacts import ExportedModel, model_sha256
+from autodistill_rfdetr_seg.targets.inference.export_record import model_sha256
+from autodistill_rfdetr_seg.targets.inference.model_artifacts import ExportedModel
 from autodistill_rfdetr_seg.targets.student_base import StudentBase
 from helpers.paths import SHARED_DATA
 from helpers.tiny_checkpoint import NAMES, assert_same, save
@@ -180,7 +187,7 @@ def test_the_bundle_reads_grey_of_more_than_8_bits(bundle: Exported, tmp_path: P
     grey[0, :2] = 0, 255
     Image.fromarray(grey).save(tmp_path / "8.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    assert np.array_equal(runner.read(tmp_path / "16.png"), open_rgb(tmp_path / "16.png"))
+    assert np.array_equal(runner.read_image(tmp_path / "16.png"), open_rgb(tmp_path / "16.png"))
     plain, deep = (run_bundle(bundle.root, str(tmp_path / name), "--confidence=0.2") for name in ("8.png", "16.png"))
     assert plain.returncode == deep.returncode == 0 and len(json.loads(plain.stdout)) > 0, plain.stderr + deep.stderr
     assert deep.stdout == plain.stdout
@@ -190,10 +197,12 @@ def test_the_bundle_reads_grey_of_more_than_8_bits(bundle: Exported, tmp_path: P
     camera = (np.arange(20, dtype=np.uint16) * 215).reshape(4, 5)
     Image.fromarray(camera).save(tmp_path / "12.tif", exif=exif.tobytes())
     turned = np.rot90(camera.astype(int) * 255 // 4095, -1)
-    assert np.array_equal(runner.read(tmp_path / "12.tif"), np.repeat(turned[..., None], 3, axis=2))
+    assert np.array_equal(runner.read_image(tmp_path / "12.tif"), np.repeat(turned[..., None], 3, axis=2))
     share = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
     Image.fromarray(share).save(tmp_path / "share.tif")
-    assert runner.read(tmp_path / "share.tif")[..., 0].ravel().tolist() == (share.ravel() * 255).astype(int).tolist()
+    assert (
+        runner.read_image(tmp_path / "share.tif")[..., 0].ravel().tolist() == (share.ravel() * 255).astype(int).tolist()
+    )
 
 
 def test_the_bundle_says_what_it_cannot_read(bundle: Exported, tmp_path: Path) -> None:
@@ -219,7 +228,7 @@ def test_masks_keep_their_holes(bundle: Exported, target: RFDETRSeg, photos: lis
     ring = np.zeros((9, 7), dtype=bool)
     ring[1:8, 0:6] = True
     ring[3:5, 2:4] = False
-    data = runner.as_json(runner.Found(1, 0.5, np.zeros(4, np.float32), ring), NAMES)
+    data = runner.as_json(runner.Detection(1, 0.5, np.zeros(4, np.float32), ring), NAMES)
     from pycocotools import mask as coco_mask
 
     rle = coco_mask.frPyObjects(data["segmentation"], 9, 7)
@@ -286,7 +295,7 @@ def test_a_batch_is_filled_with_images_that_have_something_in_them() -> None:
             return super().predict_batch(images, confidence)
 
     samples = Samples("given", tuple((f"{at}", np.full((10, 10, 3), at, np.uint8)) for at in range(5)))
-    wanted = [Wanted(f"{at}", 0.3, (found(0, 0.8, 8),) if at in (1, 3) else ()) for at in range(5)]
+    wanted = [ExpectedImage(f"{at}", 0.3, (found(0, 0.8, 8),) if at in (1, 3) else ()) for at in range(5)]
     parity = compare(wanted, Counting(found(0, 0.8, 8)), samples, PARITY["fp32"])  # type: ignore[arg-type]
     # 0 and 2 are always first and third; only the third batch shows what those places find.
     assert Counting.asked == [[0, 1, 2, 3], [4, 1, 3, 1], [1, 3, 1, 3]]
@@ -442,7 +451,7 @@ class Fixed:
 
     batch_size = 1
 
-    def __init__(self, *found: runner.Found) -> None:
+    def __init__(self, *found: runner.Detection) -> None:
         self.found, self.class_names = found, tuple(NAMES)
 
     def predict_batch(self, images: Any, confidence: float = 0.5) -> list[sv.Detections]:
@@ -458,10 +467,10 @@ class Fixed:
         ]
 
 
-def found(class_id: int, score: float, rows: int) -> runner.Found:
+def found(class_id: int, score: float, rows: int) -> runner.Detection:
     mask = np.zeros((10, 10), dtype=bool)
     mask[:rows] = True
-    return runner.Found(class_id, score, np.zeros(4, np.float32), mask)
+    return runner.Detection(class_id, score, np.zeros(4, np.float32), mask)
 
 
 @pytest.mark.parametrize(
@@ -477,9 +486,9 @@ def found(class_id: int, score: float, rows: int) -> runner.Found:
         ([found(0, 0.8, 9), found(1, 0.6, 4)], "a.png: ant with score 0.800 has mask IoU 0.889"),
     ],
 )
-def test_what_counts_as_a_difference(other: list[runner.Found], said: str | None) -> None:
+def test_what_counts_as_a_difference(other: list[runner.Detection], said: str | None) -> None:
     samples = Samples("given", (("a.png", np.zeros((10, 10, 3), np.uint8)),))
-    wanted = [Wanted("a.png", 0.3, (found(0, 0.8, 8), found(1, 0.6, 4)))]
+    wanted = [ExpectedImage("a.png", 0.3, (found(0, 0.8, 8), found(1, 0.6, 4)))]
     parity = compare(wanted, Fixed(*other), samples, PARITY["fp32"])  # type: ignore[arg-type]
     assert parity.passed == (said is None)
     assert said is None or said in parity.sentence()
@@ -490,12 +499,12 @@ def test_what_counts_as_a_difference(other: list[runner.Found], said: str | None
 def test_where_nothing_is_sure_the_best_are_compared() -> None:
     samples = Samples("given", (("a.png", np.zeros((10, 10, 3), np.uint8)),))
     many = [found(0, round(0.02 + at / 1000, 3), 3 + at) for at in range(7)]
-    (weak,) = ask(Fixed(*reversed(many)), samples, PARITY["fp32"])  # type: ignore[arg-type]
+    (weak,) = expected_images(Fixed(*reversed(many)), samples, PARITY["fp32"])  # type: ignore[arg-type]
     assert [one.score for one in weak.instances] == [0.026, 0.025, 0.024, 0.023, 0.022] and weak.confidence == 0.022
-    (sure,) = ask(Fixed(found(0, 0.4, 2), *many), samples, PARITY["fp32"])  # type: ignore[arg-type]
+    (sure,) = expected_images(Fixed(found(0, 0.4, 2), *many), samples, PARITY["fp32"])  # type: ignore[arg-type]
     assert [one.score for one in sure.instances] == [0.4] and sure.confidence == 0.3
     with pytest.raises(DataError, match="nothing at all"):
-        compare(ask(Fixed(), samples, PARITY["fp32"]), Fixed(), samples, PARITY["fp32"])  # type: ignore[arg-type]
+        compare(expected_images(Fixed(), samples, PARITY["fp32"]), Fixed(), samples, PARITY["fp32"])  # type: ignore[arg-type]
 
 
 def test_resizing_is_rfdetrs() -> None:

@@ -1,4 +1,4 @@
-"""A bundle: an ONNX export with all that is needed to run it and to see that it runs right, without this package."""
+"""A bundle: an ONNX export with everything to run it, and to check that it runs right, without this package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...core.config import ParityConfig
 from ...images.image_reader import write_png
 from ...system.files import write_json, write_text
 from ..inference import export_runner as runner
-from .export_parity import Samples, Wanted
+from .export_parity import ExpectedImage, Samples
 
-# Each is a PNG of a photo; more tell little more.
+# Images to check the model with. Each is a PNG of a photo; more would add size and little certainty.
 _GOLDEN = 3
 
 _README = """# {architecture}
 
-An instance-segmentation model of {count} classes ({classes}), with what it takes to run it: no torch.
+An instance-segmentation model of {count} classes ({classes}), with everything to run it without torch.
 
     pip install -r requirements.txt
     python run.py photo.jpg --confidence 0.5
@@ -37,25 +37,25 @@ compares them with what the trained model found in PyTorch; its exit code is 1 w
 |---|---|
 | `model.onnx` | `input` ({batch_size}, 3, {input_size}, {input_size}) float32 → `dets`, `labels`, `masks` |
 | `model.json` | classes, input size, mean and standard deviation, how to resize, how many instances are selected |
-| `run.py` | all before and after the model, in numpy; read it to do the same elsewhere |
+| `run.py` | the steps before and after the model, in numpy; read it to do the same in another language |
 | `export.json` | what made this, and how well it agrees with PyTorch |
-| `LICENSE.md` | whose it is |
+| `LICENSE.md` | the licenses of the code and the model |
 """
 
 _LICENSE = """`run.py` is part of autodistill-rfdetr-seg, under the Apache License 2.0.
 
-The model's architecture and the weights it was trained from are RF-DETR's ({architecture}), under its licence:
-{license}. What it learnt comes from the images and labels it was trained on; their terms are not known here.
+The model's architecture and the weights it was trained from are RF-DETR's ({architecture}), under its license:
+{license}. What it learned comes from the images and labels it was trained on; their terms are not known here.
 """
 
 
 def write_bundle(
-    folder: Path, model: Mapping[str, Any], wanted: Sequence[Wanted], samples: Samples, bounds: ParityConfig
+    folder: Path, model: Mapping[str, Any], expected: Sequence[ExpectedImage], samples: Samples, bounds: ParityConfig
 ) -> None:
-    """Adds to an export's folder the runner, what it reads, golden images with the instances that torch finds in them,
-    and what a person reads.
+    """Adds to an export's folder the runner and its settings, golden images with the instances that torch finds in
+    them, a README and the licenses.
 
-    `model` is what a runner must know, `wanted` what torch says of the samples.
+    `model` is what a runner must know, `expected` what torch finds in the samples.
     """
     write_json(folder / "model.json", model)
     shutil.copyfile(str(runner.__file__), folder / "run.py")
@@ -64,19 +64,20 @@ def write_bundle(
     words = {**model, **bounds.model_dump(), "count": len(model["class_names"]), "classes": classes}
     write_text(folder / "README.md", _README.format(**words))
     write_text(folder / "LICENSE.md", _LICENSE.format(**words))
-    # Those with something in them tell more.
-    chosen = sorted(wanted, key=lambda one: not one.instances)[:_GOLDEN]
+    # Images with instances first: they check more.
+    chosen = sorted(expected, key=lambda one: not one.instances)[:_GOLDEN]
     golden = folder / "golden"
     golden.mkdir()
     images = dict(samples.images)
-    expected: dict[str, float] = {}
+    confidences: dict[str, float] = {}
     for number, one in enumerate(chosen):
         name = f"{number}.png"
         write_png(golden / name, images[one.name])
         fields: dict[str, Any] = {
-            field: np.array([getattr(instance, field) for instance in one.instances]) for field in runner.Found._fields
+            field: np.array([getattr(instance, field) for instance in one.instances])
+            for field in runner.Detection._fields
         }
         np.savez_compressed(golden / f"{name}.npz", **fields)
-        expected[name] = one.confidence
+        confidences[name] = one.confidence
     tolerances = {"mask_iou": bounds.mask_iou, "score_difference": bounds.score_difference}
-    write_json(golden / "expected.json", {**tolerances, "images": expected})
+    write_json(golden / "expected.json", {**tolerances, "images": confidences})

@@ -1,4 +1,4 @@
-"""A trained model in another format: written by rfdetr, held against the model in torch, and only then kept."""
+"""Exports a model to another format: writes it, compares it with the model in torch, and keeps it if they agree."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ...core.errors import GateError, OutputExistsError, UsageError
 from ...images.image_reader import file_sha256
 from ...system.files import replacing_folder, write_json
 from ...system.versions import PACKAGES, versions
-from ..inference.model_artifacts import EXPORT_FILE, ExportedModel, TorchModel, read_export
+from ..inference.export_record import EXPORT_FILE, read_export
+from ..inference.model_artifacts import ExportedModel, TorchModel
 from . import vendor_export
 from .export_bundle import write_bundle
 from .export_format import ExportFormat
-from .export_parity import Parity, ask, compare, find_samples
+from .export_parity import Parity, compare, expected_images, find_samples
 from .known_formats import check_format, find_format
 
 _RUNTIMES = ("onnx", "onnxruntime", "onnxconverter-common", "openvino", "tensorrt")
@@ -42,7 +43,7 @@ class TorchTarget(Protocol):
 @dataclass(frozen=True)
 class Exported:
     """An export: its folder `root`, the `artifact` in it (a file, or a package's folder), its record, and how far it
-    agrees with torch; None where there is no runner for the format, so that it could not be held against it."""
+    agrees with torch: None where the format cannot be run here, so that it was not compared."""
 
     root: Path
     artifact: Path
@@ -51,7 +52,7 @@ class Exported:
 
 
 def default_output(target: TorchTarget, format: str, precision: str) -> Path:
-    """`export/FORMAT-PRECISION` in the checkpoint's run, or beside a checkpoint that is in none.
+    """`export/FORMAT-PRECISION` in the checkpoint's run, or beside a checkpoint that is not in a run.
 
     Raises:
         UsageError: the model has no checkpoint.
@@ -74,10 +75,10 @@ def export_target(
     bundle: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Writes a model in another format, unless what was written finds something else than the model in torch.
+    """Writes a model in another format, and keeps it if it finds what the model in torch finds.
 
-    The folder appears complete or not at all. What fails the comparison goes to `OUTPUT.failed`, to be looked at, and
-    an earlier export in `output` stays.
+    The folder appears complete or not at all. An export that fails the comparison goes to `OUTPUT.failed`, and an
+    earlier export in `output` stays.
 
     Raises:
         UnknownNameError: there is no such format.
@@ -85,7 +86,7 @@ def export_target(
         DependencyError: a package is missing.
         MissingInputError, DataError: the samples are missing or wrong.
         TrainingError: the conversion failed.
-        GateError: the artifact finds something else.
+        GateError: the artifact finds something else than the model in torch.
     """
     export_format = check_format(format, precision)
     if batch_size < 1:
@@ -97,7 +98,7 @@ def export_target(
     reference = TorchModel(target.detector, target.checkpoint, resolution)
     bounds = PARITY[precision]
     images = find_samples(samples, target.checkpoint, bounds.samples)
-    wanted = ask(reference, images, bounds)
+    expected = expected_images(reference, images, bounds)
     with replacing_folder(folder) as temporary:
         written = vendor_export.write(
             export_format, reference.detector, temporary, precision, batch_size, reference.input_size
@@ -106,26 +107,26 @@ def export_target(
         write_json(temporary / EXPORT_FILE, record)
         parity = None
         if export_format.open_session is not None:
-            parity = compare(wanted, ExportedModel(temporary, export_format.exact_device), images, bounds)
+            parity = compare(expected, ExportedModel(temporary, export_format.exact_device), images, bounds)
         else:
-            _log.warning("%s was not compared with torch: there is no runner for it here", export_format.name)
+            _log.warning("%s was not compared with torch: this package cannot run it", export_format.name)
         record["parity"] = None if parity is None else parity.as_json()
         write_json(temporary / EXPORT_FILE, record)
         if parity is not None and not parity.passed:
             raise _failure(parity, _set_aside(temporary, folder))
         if bundle:
-            write_bundle(temporary, record["model"], wanted, images, bounds)
+            write_bundle(temporary, record["model"], expected, images, bounds)
     return Exported(folder, folder / record["artifact"], record, parity)
 
 
 def check_export(target: TorchTarget, folder: Path, samples: Path | None = None) -> Parity:
-    """Holds an export that is there against the model in torch.
+    """Compares an existing export with the model in torch.
 
     Raises:
-        MissingInputError, DataError: there is no export, or it is damaged; likewise the samples.
+        MissingInputError, DataError: the export or the samples are missing or damaged.
         DependencyError, UsageError: there is nothing to run it with.
         UsageError: it has other classes than the model.
-        GateError: it finds something else.
+        GateError: it finds something else than the model in torch.
     """
     record = read_export(folder)
     reference = TorchModel(target.detector, target.checkpoint, record["model"]["input_size"])
@@ -134,7 +135,7 @@ def check_export(target: TorchTarget, folder: Path, samples: Path | None = None)
     bounds: ParityConfig = PARITY[record["precision"]]
     images = find_samples(samples, target.checkpoint, bounds.samples)
     artifact = ExportedModel(folder, find_format(record["format"]).exact_device)
-    parity = compare(ask(reference, images, bounds), artifact, images, bounds)
+    parity = compare(expected_images(reference, images, bounds), artifact, images, bounds)
     if not parity.passed:
         raise _failure(parity, None)
     return parity
@@ -149,10 +150,10 @@ def _check_output(folder: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"The output folder {folder} is not empty.", "Add --overwrite, or give another --output."
         )
-    # The whole folder is replaced, and not all that a user names is an export.
+    # The whole folder is replaced, so it must be an export.
     if not (folder / EXPORT_FILE).is_file():
         raise OutputExistsError(
-            f"The output folder {folder} holds something that is no export, so it is not overwritten.",
+            f"The output folder {folder} holds files that are not an export, so it is not overwritten.",
             "Give another --output.",
         )
 
@@ -186,5 +187,5 @@ def _failure(parity: Parity, failed: Path | None) -> GateError:
     bounds = parity.bounds
     hint = f"It must agree to a mean mask IoU of {bounds.mask_iou:g}, and scores to {bounds.score_difference:g}."
     if failed is not None:
-        hint += f" What was written is in {failed}, all differences in its {EXPORT_FILE}."
+        hint += f" The export is kept in {failed}; its {EXPORT_FILE} lists all differences."
     return GateError(f"The export does not find what the model finds: {parity.sentence()}.", hint)
