@@ -330,7 +330,7 @@ def test_what_fails_is_set_aside_and_what_was_there_stays(
     # Nothing that is no export is replaced, whatever is asked for.
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="no export"):
+    with pytest.raises(OutputExistsError, match="not an export"):
         target.export(tmp_path / "mine", overwrite=True)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
 
