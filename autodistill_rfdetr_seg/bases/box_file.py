@@ -5,6 +5,7 @@ Of each object the stated box is taken, or that of its mask where the file state
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -63,7 +64,7 @@ def read_boxes(source: str | Path) -> BoxFile:
         DataError: something in it is no box; file, annotation id or line are named.
     """
     path = Path(source).expanduser()
-    found = read_source(path, images="boxes")
+    found = read_source(path, images="boxes", max_megapixels=math.inf)  # only headers are read
     problems = [
         replace(problem, severity="error") if problem.kind == kinds.SCORE_FORM else problem
         for problem in found.problems

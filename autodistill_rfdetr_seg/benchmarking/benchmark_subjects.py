@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import coco
-from ..core.config import BenchmarkConfig, EvaluationConfig, PipelineConfig
+from ..core.config import MAX_MEGAPIXELS, BenchmarkConfig, EvaluationConfig, PipelineConfig
 from ..core.errors import DataError, MissingInputError, UnknownNameError, UsageError
 from ..core.types import GroundTruth
 from ..dataset.dataset_index import split_of_content
 from ..evaluation.gold_sets import read_gold
 from ..images.image_reader import RgbImage, discover, file_sha256, open_rgb
 from ..readers import read_gold as read_one
-from ..system.config_files import read_run_config
+from ..system.config_files import read_run_config, run_megapixels
 from ..system.run_folder import RunFolder
 from ..targets.export.export_parity import find_samples
 from ..targets.export.known_formats import check_format, known_formats
@@ -91,7 +91,7 @@ def find_gold(models: Sequence[Path], gold: Path | None) -> Gold | None:
     """
     own = [run for run in map(run_of, models) if run is not None]
     if gold is not None:
-        truth, options = read_one(gold, images="checked"), EvaluationConfig()
+        truth, options = read_one(gold, images="checked", max_megapixels=_megapixels(models)), EvaluationConfig()
     else:
         configs: list[tuple[RunFolder, PipelineConfig]] = [(run, read_run_config(run)) for run in own]
         named = {tuple(config.evaluation.gold) for _, config in configs}
@@ -108,6 +108,11 @@ def find_gold(models: Sequence[Path], gold: Path | None) -> Gold | None:
     if not kept:
         raise DataError("Every image of the gold set was trained on by one of the runs.", "Give another --gold.")
     return Gold(dataclasses.replace(truth, images=tuple(kept)), options, len(truth.images) - len(kept))
+
+
+def _megapixels(models: Sequence[Path]) -> float:
+    """The largest limit of pixels (millions) of the runs that the models are in; the default if there is no run."""
+    return max((run_megapixels(run) for run in map(run_of, models) if run is not None), default=MAX_MEGAPIXELS)
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,15 @@ def find_images(given: Path | None, gold: Gold | None, models: Sequence[Path], c
         MissingInputError, DataError: there is no image, or one cannot be read.
     """
     origin, files = _files(given, gold, models)
+    limit = _megapixels(models)
     if not files:
         return Images("drawn", tuple(pixels for _, pixels in find_samples(None, None, count).images[:count]), ())
     chosen = files[:: -(-len(files) // count)]
     pixels, times = [], []
     for path in chosen:
-        open_rgb(path)  # from the disk once, so that the decoder alone is timed
+        open_rgb(path, max_megapixels=limit)  # from the disk once, so that the decoder alone is timed
         started = time.perf_counter()
-        pixels.append(open_rgb(path))
+        pixels.append(open_rgb(path, max_megapixels=limit))
         times.append((time.perf_counter() - started) * 1000)
     return Images(origin, tuple(pixels), tuple(times))
 

@@ -27,6 +27,7 @@ def read_images(
     note: Note,
     check: str,
     trust_images: bool,
+    max_megapixels: float,
     progress: bool,
 ) -> tuple[dict[FileId, Image], frozenset[FileId]]:
     """The sound images by the key of their id, and the keys of those that are left out."""
@@ -46,7 +47,7 @@ def read_images(
                 left_out.add(number.key)
             continue
         first[number.key] = row
-        image = _read_image(number, row, files, place, check, trust_images)
+        image = _read_image(number, row, files, place, check, trust_images, max_megapixels)
         if image is None:
             left_out.add(number.key)
         else:
@@ -79,7 +80,9 @@ def _tell_files_twice(images: dict[FileId, Image], path: Path, note: Note) -> No
             Teller(note, path, image.id).tell(kinds.FILE_TWICE, message)
 
 
-def _read_image(number: Id, row: Row, files: ImageFiles, place: Teller, check: str, trust_images: bool) -> Image | None:
+def _read_image(
+    number: Id, row: Row, files: ImageFiles, place: Teller, check: str, trust_images: bool, max_megapixels: float
+) -> Image | None:
     file = files.find(row.get("file_name"), place) if check in ("checked", "located") else _unchecked(row, files, place)
     if file is None:
         return None
@@ -93,7 +96,7 @@ def _read_image(number: Id, row: Row, files: ImageFiles, place: Teller, check: s
         return Image(number.stated, row["file_name"], *(stated or (0, 0)), file)
     if stated is not None and check != "checked":
         return Image(number.stated, row["file_name"], *stated, file)
-    header = _header(file, row, files, place)
+    header = _header(file, row, files, place, max_megapixels)
     if header is None:
         return None
     return _sized(Image(number.stated, row["file_name"], 0, 0, file), stated, header, place, trust_images)
@@ -122,13 +125,13 @@ def _side(stated: object, key: str, place: Teller) -> int | None:
     return int(number)
 
 
-def _header(file: Path, row: Row, files: ImageFiles, place: Teller) -> Header | None:
+def _header(file: Path, row: Row, files: ImageFiles, place: Teller, max_megapixels: float) -> Header | None:
     name = shown(row["file_name"])
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 - a pipe would be waited for
         place.tell(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, and no image file")
         return None
     try:
-        header = read_header(file)
+        header = read_header(file, max_megapixels=max_megapixels)
     except FileNotFoundError:
         other = files.of_another_suffix(row["file_name"])
         near = f"; {other} is there, which may be the image in another format" if other else ""

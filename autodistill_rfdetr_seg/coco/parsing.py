@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.config import MAX_MEGAPIXELS
 from ..core.types import FileId, Rle
 from . import problem_kinds as kinds
 from .annotation import NO_CATEGORY, read_annotation, read_box
@@ -36,11 +37,18 @@ class CocoFile:
 
 
 def parse(
-    path: Path, note: Note, *, images: ImageCheck = "located", trust_images: bool = False, progress: bool = False
+    path: Path,
+    note: Note,
+    *,
+    images: ImageCheck = "located",
+    trust_images: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = False,
 ) -> CocoFile:
     """The sound parts of the COCO file `path`; everything else is told to `note` and left out.
 
-    `trust_images` takes a size that is off by a pixel or two, or swapped, from the image file.
+    `trust_images` takes a size that is off by a pixel or two, or swapped, from the image file. An image whose header is
+    read and states more than `max_megapixels` million pixels is left out.
     """
     document = load(path, note)
     rows = {key: _rows(document, key, path, note) for key in ("categories", "images", "annotations")}
@@ -49,9 +57,8 @@ def parse(
     rows["images"] = [with_file_name(row, path, note) for row in rows["images"]]
     categories = read_categories(_with_ids(rows["categories"], "category", path, note), path, note)
     files = ImageFiles.of(path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)])
-    found, left_out = read_images(
-        list(_with_ids(rows["images"], "image", path, note)), files, path, note, images, trust_images, progress
-    )
+    numbered = list(_with_ids(rows["images"], "image", path, note))
+    found, left_out = read_images(numbered, files, path, note, images, trust_images, max_megapixels, progress)
     known = Known(found, left_out, frozenset(categories), unique_names(categories))
     read = read_box if images == "boxes" else read_annotation
     annotations = tuple(_annotations(rows["annotations"], path, note, known, read, progress))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
 from .class_alignment import ground_truth
@@ -19,7 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 def read(
-    source: str | Path, *, images: ImageCheck = "located", quiet: bool = False, progress: bool = False
+    source: str | Path,
+    *,
+    images: ImageCheck = "located",
+    max_megapixels: float = MAX_MEGAPIXELS,
+    quiet: bool = False,
+    progress: bool = False,
 ) -> GroundTruth:
     """The gold set of a COCO file, or of a folder that holds one, in any layout that `layout` knows.
 
@@ -31,6 +37,7 @@ def read(
     Args:
         images: "located" finds each file, which need not be there; "checked" holds its header against the stated size
             as well; "ignored" looks for none.
+        max_megapixels: an image whose header is read and states more million pixels is refused.
 
     Raises:
         MissingInputError: there is no such file.
@@ -38,7 +45,7 @@ def read(
     """
     path = locate(source)
     problems: list[Problem] = []
-    file = parse(path, problems.append, images=images, progress=progress)
+    file = parse(path, problems.append, images=images, max_megapixels=max_megapixels, progress=progress)
     refuse_errors(problems)
     if not quiet:
         log_warnings(problems)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import AutodistillSegError
 from .layout import locate
-from .parsing import parse
+from .parsing import ImageCheck, parse
 from .problems import Problem
 
 
-def validate(source: str | Path, check_images: bool = True, *, progress: bool = False) -> list[Problem]:
+def validate(
+    source: str | Path,
+    check_images: bool = True,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = False,
+) -> list[Problem]:
     """All problems of the COCO file `source` (a JSON file, or a folder that holds one).
 
     An "error" is what `read` refuses; a "warning" is read as it is plainly meant. `check_images` opens each image's
-    header. Never raises for what a file holds.
+    header, in which more than `max_megapixels` million pixels are an error. Never raises for what a file holds.
     """
     try:
         path = locate(source)
     except AutodistillSegError as error:
         return [Problem("error", error.message, Path(source))]
     problems: list[Problem] = []
-    parse(path, problems.append, images="checked" if check_images else "located", progress=progress)
+    check: ImageCheck = "checked" if check_images else "located"
+    parse(path, problems.append, images=check, max_megapixels=max_megapixels, progress=progress)
     return problems

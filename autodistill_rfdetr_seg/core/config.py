@@ -6,6 +6,7 @@ suggested. Relative paths in a file are relative to that file.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
 Preset = Literal["auto", "8gb", "16gb", "24gb", "40gb", "80gb"]
 Logger = Literal["csv", "tensorboard", "wandb"]
+
+# The most million pixels of an image that is opened; a little under where Pillow refuses by itself.
+MAX_MEGAPIXELS = 178.0
 # Instances that score above it are shown; `predict`, its files and the benchmark use it unless told otherwise.
 DISPLAY_CONFIDENCE = 0.5
 
@@ -42,8 +46,7 @@ class InputsConfig(Options):
     every: Annotated[int, Field(ge=1)] | None = None
     fps: Annotated[float, Field(gt=0)] | None = None
     scene_changes: bool = False
-    # A little under where Pillow refuses by itself.
-    max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 178.0
+    max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MAX_MEGAPIXELS
 
     @model_validator(mode="after")
     def _one_of_each(self) -> InputsConfig:
@@ -298,6 +301,16 @@ def check_confidence(confidence: float) -> None:
     """
     if not 0 <= confidence <= 1:
         raise UsageError(f"The confidence is {confidence:g}; it lies between 0 and 1.", "One half is 0.5, not 50.")
+
+
+def check_megapixels(limit: float) -> None:
+    """Refuses what is no limit of pixels.
+
+    Raises:
+        UsageError: it is not a number above 0.
+    """
+    if not 0 < limit < math.inf:
+        raise UsageError(f"The limit of megapixels is {limit:g}; it must be above 0.", "Give a number such as 400.")
 
 
 # What pydantic puts into the place of an error for a form of a value: a number, or a mapping of numbers.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import coco
-from ..core.config import DatasetConfig, RefineConfig, SplitConfig
+from ..core.config import MAX_MEGAPIXELS, DatasetConfig, RefineConfig, SplitConfig
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
 from ..images.image_reader import file_sha256, open_image, write_png
@@ -56,13 +56,21 @@ class BuildOptions:
 
 
 def build(
-    labels: Path, images: Path, folder: Path, options: BuildOptions, *, human: Path | None = None, progress: bool = True
+    labels: Path,
+    images: Path,
+    folder: Path,
+    options: BuildOptions,
+    *,
+    human: Path | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = True,
 ) -> tuple[SegDataset, bool]:
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
     An image whose content a person has corrected (a row in the store `human`) is taken as they left it: no rule
     applies. Corrections that match no image are logged. Images that are missing since they were labeled are left out
-    and logged; `read_gaps` lists everything that is missing.
+    and logged; `read_gaps` lists everything that is missing. `max_megapixels` (millions) limits the images that are
+    opened to be written as PNG.
 
     Returns:
         The dataset, and whether it was built: False if it already exists, from the same labels and options.
@@ -74,11 +82,17 @@ def build(
     """
     with locked(folder.parent):
         restore_folder(folder)
-        return _build(labels, images, folder, options, human, progress)
+        return _build(labels, images, folder, options, human, max_megapixels, progress)
 
 
 def _build(
-    labels: Path, images: Path, folder: Path, options: BuildOptions, human: Path | None, progress: bool
+    labels: Path,
+    images: Path,
+    folder: Path,
+    options: BuildOptions,
+    human: Path | None,
+    max_megapixels: float,
+    progress: bool,
 ) -> tuple[SegDataset, bool]:
     account = read_account(labels)
     rows = Rows.of(labels, human or labels.parent / "human", account, images)
@@ -101,7 +115,8 @@ def _build(
     places = _places(keys, groups, options.split, folder)
     file_names = flat_stems({path: key.image_id for path, key in keys.items()})
     with replacing_folder(folder) as partial:
-        index = _write(partial, rows, images, account, options, places, file_names, _files_of(folder), progress)
+        earlier = _files_of(folder)
+        index = _write(partial, rows, images, account, options, places, file_names, earlier, max_megapixels, progress)
         index = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places), **index}
         write_json(partial / INDEX, index)
     return read_dataset(folder), True
@@ -186,6 +201,7 @@ def _write(
     places: Mapping[str, str],
     stems: Mapping[str, str],
     earlier: Mapping[str, Path],
+    max_megapixels: float,
     progress: bool,
 ) -> dict[str, Any]:
     from tqdm import tqdm
@@ -198,7 +214,7 @@ def _write(
     def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
         for path in sorted(path for path, place in places.items() if place == split):
             row = rows.read(path)
-            name = _place_image(images / path, row, partial / split, stems[path], earlier)
+            name = _place_image(images / path, row, partial / split, stems[path], earlier, max_megapixels)
             labels = row.with_classes(account.classes)
             if path not in rows.by_people:
                 labels = refine(labels, options.refine, account.classes)
@@ -238,7 +254,9 @@ def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, earlier: Mapping[str, Path]) -> str:
+def _place_image(
+    source: Path, row: StoredLabels, folder: Path, stem: str, earlier: Mapping[str, Path], max_megapixels: float
+) -> str:
     """Links the user's file into the dataset, or writes a PNG if other readers would see other pixels than we did.
 
     A file that cannot be linked (another file system) is linked from the previous dataset (`earlier`), so that it is
@@ -260,7 +278,7 @@ def _place_image(source: Path, row: StoredLabels, folder: Path, stem: str, earli
                 link_or_copy(source, folder / name)
     else:
         name = f"{stem}.png"
-        write_png(folder / name, open_image(source).pixels)
+        write_png(folder / name, open_image(source, max_megapixels=max_megapixels).pixels)
     return name
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import masks
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, ImageLabels, Rejected
 from ..images.image_reader import open_rgb, write_png
@@ -45,17 +46,26 @@ class SheetText:
     taken: str = "Dropped"
 
 
-def write_sheet(picture: Path, page: Path, images: Iterable[SheetImage], classes: Classes, text: SheetText) -> None:
+def write_sheet(
+    picture: Path,
+    page: Path,
+    images: Iterable[SheetImage],
+    classes: Classes,
+    text: SheetText,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> None:
     """Writes the sheet as `picture` (PNG) and as `page` (self-contained HTML); each image is read once.
 
-    An image that cannot be read any more says so on the page and is left out of the picture.
+    An image that cannot be read any more, or has more than `max_megapixels` million pixels, is named on the page and
+    left out of the picture.
 
     Raises:
         DataError: not one of the images can be read.
         ValueError: a mask is not of its image's size.
     """
     cards: list[dict[str, Any]] = []
-    rows = _rows(images, classes, cards, text)
+    rows = _rows(images, classes, cards, text, max_megapixels)
     first = next(rows, None)
     if first is None:
         raise DataError(cards[0]["problem"] if cards else "There is no image to show.")
@@ -126,7 +136,11 @@ def _colour(one: Rejected) -> Colour:
 
 
 def _rows(
-    images: Iterable[SheetImage], classes: Classes, cards: list[dict[str, Any]], text: SheetText
+    images: Iterable[SheetImage],
+    classes: Classes,
+    cards: list[dict[str, Any]],
+    text: SheetText,
+    max_megapixels: float,
 ) -> Iterator[list[Panel]]:
     """The panels of each image that can be read, full size; its card for the page goes to `cards` on the way."""
     for image in images:
@@ -134,7 +148,7 @@ def _rows(
         card: dict[str, Any] = {"title": title, "problem": "", "panels": [], "legend": [], "dropped": []}
         cards.append(card)
         try:
-            pixels = open_rgb(image.path)
+            pixels = open_rgb(image.path, max_megapixels=max_megapixels)
         except DataError as error:
             card["problem"] = error.message
             continue

@@ -6,9 +6,11 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.text_tables import many
 from ..dataset.dataset_index import read_index
@@ -112,16 +114,25 @@ class SeenImages:
         return [best[name] for name in names if name in best]
 
 
-def hashes_of(files: Mapping[str, tuple[Path, str]], known: Mapping[str, int | None]) -> dict[str, int | None]:
+def hashes_of(
+    files: Mapping[str, tuple[Path, str]], known: Mapping[str, int | None], max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[str, int | None]:
     """The perceptual hash of each gold image (name → path and SHA-256), from `known` if its content is in it."""
     found = {name: known[sha256] for name, (_, sha256) in files.items() if sha256 in known}
     rest = [name for name in files if name not in found]
+    hash_of_file = partial(_hash_of_file, max_megapixels=max_megapixels)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        found.update(zip(rest, threads.map(_hash_of_file, [files[name][0] for name in rest]), strict=True))
+        found.update(zip(rest, threads.map(hash_of_file, [files[name][0] for name in rest]), strict=True))
     return found
 
 
-def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | None, same_content: int) -> HeldOut:
+def compare(
+    run: RunFolder,
+    files: Mapping[str, tuple[Path, str]],
+    bits: int | None,
+    same_content: int,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> HeldOut:
     """Compares gold images (name → path and SHA-256) with the images of the run's train and valid splits.
 
     `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result.
@@ -135,7 +146,7 @@ def compare(run: RunFolder, files: Mapping[str, tuple[Path, str]], bits: int | N
     seen = SeenImages.from_run(run)
     if seen.problem:
         return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem)
-    hashes = hashes_of(files, seen.hashes)
+    hashes = hashes_of(files, seen.hashes, max_megapixels)
     alike = seen.look_alikes_of({name: value for name, value in hashes.items() if value is not None}, bits)
     flat = sum(value is None for value in hashes.values())
     return HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
@@ -181,5 +192,5 @@ def _stored_hashes(run: RunFolder, account: LabelAccount) -> dict[str, int | Non
     return found
 
 
-def _hash_of_file(path: Path) -> int | None:
-    return perceptual_hash(open_rgb(path))
+def _hash_of_file(path: Path, max_megapixels: float) -> int | None:
+    return perceptual_hash(open_rgb(path, max_megapixels=max_megapixels))

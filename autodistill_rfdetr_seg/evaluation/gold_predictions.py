@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bases.adapter import usable
-from ..core.config import PipelineConfig
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
 from ..dataset.refine import refine
@@ -28,7 +28,9 @@ Box = tuple[float, float, float, float]
 Predictor = Callable[[RgbImage], tuple[Sequence[Instance], Sequence[Box] | None]]
 
 
-def predict_gold(predict: Predictor, truth: GroundTruth, *, progress: bool = True) -> list[ImagePredictions]:
+def predict_gold(
+    predict: Predictor, truth: GroundTruth, *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = True
+) -> list[ImagePredictions]:
     """The predictions for each gold image, with the time each took (ms, without decoding).
 
     The first image is predicted twice, so that warming up is not measured.
@@ -37,7 +39,7 @@ def predict_gold(predict: Predictor, truth: GroundTruth, *, progress: bool = Tru
 
     predictions = []
     for at, image in enumerate(tqdm(truth.images, desc="Predicting", unit="image", disable=not progress)):
-        pixels = open_rgb(image.path)
+        pixels = open_rgb(image.path, max_megapixels=max_megapixels)
         if at == 0:
             predict(pixels)
         started = time.perf_counter()
@@ -120,7 +122,13 @@ def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progr
             rows[image.image_id] = stored.read(key)
     # A gold image may have the name of an image of the run: a base that answers by image would mistake it for that one.
     if rest and not source.by_image:
-        label_images(source, rest, run.evaluation / "labels", progress=progress)
+        label_images(
+            source,
+            rest,
+            run.evaluation / "labels",
+            max_megapixels=config.inputs.max_megapixels,
+            progress=progress,
+        )
         extra = LabelStore(run.evaluation / "labels")
         names = {name for _, name in rest}
         keys = extra.keys(source.provenance.fingerprint)

@@ -11,7 +11,7 @@ from operator import add
 from pathlib import Path
 
 from .. import coco, evaluation
-from ..core.config import PipelineConfig
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig
 from ..core.errors import DataError, UsageError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..dataset.dataset_index import read_dataset, split_of_content
@@ -97,7 +97,7 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
     contents: dict[str, tuple[Path, str]] = {}
     raw: dict[str, GroundTruth] = {}
     left_out = 0
-    for name, truth in named_sets(config.evaluation.gold).items():
+    for name, truth in named_sets(config.evaluation.gold, config.inputs.max_megapixels).items():
         kept: list[TruthImage] = []
         for image in truth.images:
             sha256 = file_sha256(image.path)
@@ -111,7 +111,7 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
             f"No image of the gold set is held out: all {left_out} are in the train or valid split.",
             "Keep some annotated images out of the labeled folder, or give the test split a fraction above 0.",
         )
-    held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out)
+    held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out, config.inputs.max_megapixels)
     alike = {one.image for one in held_out.look_alikes}
     whole = in_classes(raw, dataset.classes)
     if not held_out.images or not alike:
@@ -130,7 +130,7 @@ def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
     evaluation.check_gate_names(config.evaluation.gates, classes, sets, HeldOut(0, 0).to_dict() if sets else None)
 
 
-def named_sets(paths: Sequence[str | Path]) -> dict[str, GroundTruth]:
+def named_sets(paths: Sequence[str | Path], max_megapixels: float = MAX_MEGAPIXELS) -> dict[str, GroundTruth]:
     """Gold sets by name; with several sets, the id of an image starts with the name of its set.
 
     Raises:
@@ -142,7 +142,7 @@ def named_sets(paths: Sequence[str | Path]) -> dict[str, GroundTruth]:
         raise UsageError(f"The gold set {twice[0]} is given twice: its images would count twice.", "Give it once.")
     found = {}
     for path, name in zip(files, set_names(files), strict=True):
-        truth = read_one(path, images="checked")
+        truth = read_one(path, images="checked", max_megapixels=max_megapixels)
         prefix = f"{name}/" if len(files) > 1 else ""
         images = tuple(dataclasses.replace(image, image_id=prefix + image.image_id) for image in truth.images)
         found[name] = dataclasses.replace(truth, images=images)

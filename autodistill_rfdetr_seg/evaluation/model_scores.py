@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import coco
-from ..core.config import EvaluationConfig, PipelineConfig
+from ..core.config import MAX_MEGAPIXELS, EvaluationConfig, PipelineConfig
 from ..core.types import Classes, GroundTruth, ImagePredictions
 from ..labels.base_source import BaseSource, source_of
 from ..readers import read_gold as read_one
@@ -58,7 +58,7 @@ def evaluate_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     base = base_predictions(config, run, gold.whole.truth, progress) if gold.human else None
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
     ask = target_predictor(model, config.evaluation.score_floor, len(gold.truth.classes.names))
-    target = predict_gold(ask, gold.whole.truth, progress=progress)
+    target = predict_gold(ask, gold.whole.truth, max_megapixels=config.inputs.max_megapixels, progress=progress)
     found = {"base": base, "target": target}
     metrics, details = _scores(config, gold, found)
     metrics |= {"fingerprints": prints, "versions": versions(), "inputs": inputs}
@@ -165,20 +165,21 @@ def evaluate_model(
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Report:
     """Scores a model on a gold set (or the COCO file or folder that holds it): a target (`RFDETRSeg`), or any base.
 
     Classes are matched by name; the report's `notes` say what of the gold set that leaves out. Instances that score
-    less than `score_floor` do not count. Whether the model has seen the images is not known here: `evaluate_stage`
-    knows it of a run.
+    less than `score_floor` do not count. An image of more than `max_megapixels` million pixels is refused. Whether the
+    model has seen the images is not known here: `evaluate_stage` knows it of a run.
 
     Raises:
         MissingInputError, DataError: the gold set is missing, wrong, or shares no class with the model.
     """
-    truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked")
+    truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    return _on_sets(model, {"gold": truth}, score_floor, rules, progress)[""]
+    return _on_sets(model, {"gold": truth}, score_floor, rules, max_megapixels, progress)[""]
 
 
 def evaluate_model_on_sets(
@@ -189,6 +190,7 @@ def evaluate_model_on_sets(
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> dict[str, Report]:
     """As `evaluate_model` on one gold set or several: the report of all of them under "", and of several each by name.
@@ -197,11 +199,16 @@ def evaluate_model_on_sets(
         MissingInputError, DataError: as `evaluate_model`.
     """
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    return _on_sets(model, named_sets(gold), score_floor, rules, progress)
+    return _on_sets(model, named_sets(gold, max_megapixels), score_floor, rules, max_megapixels, progress)
 
 
 def _on_sets(
-    model: Any, sets: Mapping[str, GroundTruth], score_floor: float, rules: Mapping[str, Any], progress: bool
+    model: Any,
+    sets: Mapping[str, GroundTruth],
+    score_floor: float,
+    rules: Mapping[str, Any],
+    max_megapixels: float,
+    progress: bool,
 ) -> dict[str, Report]:
     names = getattr(model, "class_names", None)
     if names is not None:
@@ -210,7 +217,8 @@ def _on_sets(
         source = BaseSource.of_model(model)
         classes, ask = source.classes, base_predictor(source)
     gold = in_classes(sets, classes)
-    found = [_from_floor(one, score_floor) for one in predict_gold(ask, gold.truth, progress=progress)]
+    answers = predict_gold(ask, gold.truth, max_megapixels=max_megapixels, progress=progress)
+    found = [_from_floor(one, score_floor) for one in answers]
     reports = {"": evaluate(gold.truth, found, class_match=gold.match, **rules)}
     if len(gold.parts) > 1:
         for name, part in gold.parts.items():

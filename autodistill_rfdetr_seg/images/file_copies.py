@@ -9,6 +9,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
 
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from .image_reader import file_sha256, most_bytes, printable
 
@@ -24,7 +25,9 @@ class File(NamedTuple):
     mtime_ns: int
 
 
-def same_at_a_glance(items: Iterable[tuple[Path, str]], *, progress: bool = False) -> list[list[File]]:
+def same_at_a_glance(
+    items: Iterable[tuple[Path, str]], *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
+) -> list[list[File]]:
     """The files that may be copies of each other, together, by name: of one size, middle and end. Few are read so far.
 
     What can be no image, or cannot be read, is by itself.
@@ -35,7 +38,7 @@ def same_at_a_glance(items: Iterable[tuple[Path, str]], *, progress: bool = Fals
     alone: list[list[File]] = []
     for path, name in items:
         # Before the content is read: what is changed later is then known by its time.
-        file = File(path, name, *stamp(path))
+        file = File(path, name, *stamp(path, max_megapixels))
         if file.size > 0 and printable(name) == name:
             by_size[file.size].append(file)
         else:
@@ -51,13 +54,13 @@ def same_at_a_glance(items: Iterable[tuple[Path, str]], *, progress: bool = Fals
 
 
 def without_copies(
-    items: Iterable[tuple[Path, str]], *, progress: bool = False
+    items: Iterable[tuple[Path, str]], *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
 ) -> tuple[list[tuple[Path, str]], dict[str, list[tuple[str, int]]]]:
     """The first file of each content, by name, and (name, mtime_ns) of the further ones with the same by the first's
     name."""
     firsts: list[tuple[Path, str]] = []
     copies: dict[str, list[tuple[str, int]]] = {}
-    for same in same_at_a_glance(items, progress=progress):
+    for same in same_at_a_glance(items, max_megapixels=max_megapixels, progress=progress):
         seen: dict[str, str] = {}
         for path, name, _, mtime_ns in same:
             content = _content(path) if len(same) > 1 else None
@@ -70,13 +73,14 @@ def without_copies(
     return sorted(firsts, key=lambda item: item[1]), copies
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Size and mtime_ns; -1 of a file that is not to be had, or is no file."""
+def stamp(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
+    """Size and mtime_ns; -1 where it cannot be reached, is no file, or is too large to be an image."""
     try:
         stat = path.stat()
     except OSError:
         return -1, -1
-    return (stat.st_size, stat.st_mtime_ns) if S_ISREG(stat.st_mode) and stat.st_size <= most_bytes() else (-1, -1)
+    fits = S_ISREG(stat.st_mode) and stat.st_size <= most_bytes(max_megapixels)
+    return (stat.st_size, stat.st_mtime_ns) if fits else (-1, -1)
 
 
 def _glance(file: File) -> bytes | str:

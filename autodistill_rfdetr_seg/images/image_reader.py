@@ -19,12 +19,13 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..core.config import InputsConfig
-from ..core.errors import DataError, MissingInputError, UsageError
+from ..core.config import MAX_MEGAPIXELS
+from ..core.errors import DataError, MissingInputError
 from ..core.masks import MAX_SIDE
 from ..core.types import ImageRecord
 from ..system.folders import Links, walk
 from .bit_depth import bits, to_8_bits
+from .pillow_limit import pillow_accepts
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,8 +79,6 @@ _PNG_COLOUR = 25
 _PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
 # Bytes that deflate can make of one, at most (zlib's own figure).
 _DEFLATE_MOST = 1032
-# Kept here because other packages switch Pillow's own limit off for the whole process.
-_allowed = InputsConfig().max_megapixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,37 +188,9 @@ def image_id(relative_path: str, sha256: str) -> str:
     return hashlib.sha256(f"{sha256}\0{relative_path}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def allow_megapixels(limit: float) -> None:
-    """Lets images of up to `limit` million pixels be opened in this process.
-
-    Where it is not the default, Pillow's own limit, at which other readers fail too (RF-DETR's in training), is raised
-    with it if it is less.
-
-    Raises:
-        UsageError: it is not a number above 0.
-    """
-    global _allowed
-    if not 0 < limit < math.inf:
-        raise UsageError(f"A limit of {limit:g} million pixels is none.", "Give a number above 0, such as 400.")
-    _allowed = limit
-    if limit == InputsConfig().max_megapixels:
-        return
-    from PIL import Image
-
-    # It refuses what has twice as many.
-    needed = math.ceil(limit * 1e6 / 2)
-    if Image.MAX_IMAGE_PIXELS is not None and needed > Image.MAX_IMAGE_PIXELS:
-        Image.MAX_IMAGE_PIXELS = needed
-
-
-def megapixels_allowed() -> float:
-    """The limit that `allow_megapixels` has set, or else the configuration's default."""
-    return _allowed
-
-
-def most_bytes() -> int:
-    """The size of the largest file that may be an image: 8 bytes for each pixel allowed, and some; it is read whole."""
-    return int(8e6 * _allowed) + 2**26
+def most_bytes(max_megapixels: float = MAX_MEGAPIXELS) -> int:
+    """The size of the largest file that is opened as an image: 8 bytes for each pixel, and some; it is read whole."""
+    return int(8e6 * max_megapixels) + 2**26
 
 
 def _too_large(said: str, pixels: float | None) -> DataError:
@@ -241,23 +212,28 @@ def check_sides(width: int, height: int, name: str) -> None:
         )
 
 
-def open_image(path: Path, relative_path: str | None = None) -> OpenedImage:
+def open_image(path: Path, relative_path: str | None = None, *, max_megapixels: float = MAX_MEGAPIXELS) -> OpenedImage:
     """Reads, hashes and decodes one file; its bytes are read once.
 
     Raises:
-        DataError: it cannot be read or decoded, would decode to more pixels than are allowed, or has a side of more
-            than `MAX_SIDE`.
+        DataError: it cannot be read or decoded, would decode to more than `max_megapixels` million pixels, or has a
+            side of more than `MAX_SIDE`.
     """
-    return _opened(path, path.name if relative_path is None else relative_path, *_read(path))
+    name = path.name if relative_path is None else relative_path
+    return _opened(path, name, *_read(path, max_megapixels), max_megapixels)
 
 
-def open_unless_known(path: Path, relative_path: str, known: Container[str]) -> OpenedImage | KnownImage:
+def open_unless_known(
+    path: Path, relative_path: str, known: Container[str], *, max_megapixels: float = MAX_MEGAPIXELS
+) -> OpenedImage | KnownImage:
     """As `open_image`, but a file whose SHA-256 is among the `known` ones is not decoded."""
-    data, sha256, mtime_ns = _read(path)
-    return KnownImage(sha256, mtime_ns) if sha256 in known else _opened(path, relative_path, data, sha256, mtime_ns)
+    data, sha256, mtime_ns = _read(path, max_megapixels)
+    if sha256 in known:
+        return KnownImage(sha256, mtime_ns)
+    return _opened(path, relative_path, data, sha256, mtime_ns, max_megapixels)
 
 
-def _read(path: Path) -> tuple[bytes, str, int]:
+def _read(path: Path, max_megapixels: float) -> tuple[bytes, str, int]:
     """A file's bytes, their SHA-256, and its mtime_ns."""
     if (shown := printable(str(path))) != str(path):
         raise DataError(f"{shown} has a name that is not UTF-8, which no dataset can hold.", "Rename the file.")
@@ -265,7 +241,7 @@ def _read(path: Path) -> tuple[bytes, str, int]:
         stat = path.stat()
         if not (stats.S_ISREG(stat.st_mode) or stats.S_ISDIR(stat.st_mode)):
             raise DataError(f"{path} is not a file but a pipe or a device.")
-        if stat.st_size > most_bytes():
+        if stat.st_size > most_bytes(max_megapixels):
             said = f"{path} has {stat.st_size / 2**30:.1f} GiB: too many to be an image."
             raise _too_large(said, stat.st_size / 8)
         data = path.read_bytes()
@@ -277,49 +253,51 @@ def _read(path: Path) -> tuple[bytes, str, int]:
     return data, hashlib.sha256(data).hexdigest(), stat.st_mtime_ns
 
 
-def _opened(path: Path, relative_path: str, data: bytes, sha256: str, mtime_ns: int) -> OpenedImage:
-    pixels, link_suffix, frames = decode(data, str(path))
+def _opened(
+    path: Path, relative_path: str, data: bytes, sha256: str, mtime_ns: int, max_megapixels: float
+) -> OpenedImage:
+    pixels, link_suffix, frames = decode(data, str(path), max_megapixels=max_megapixels)
     record = ImageRecord(image_id(relative_path, sha256), relative_path, pixels.shape[0], pixels.shape[1], sha256)
     return OpenedImage(record, pixels, link_suffix, len(data), mtime_ns, frames)
 
 
-def open_rgb(path: Path, upright: bool = True) -> RgbImage:
+def open_rgb(path: Path, upright: bool = True, *, max_megapixels: float = MAX_MEGAPIXELS) -> RgbImage:
     """The pixels of one file, HWC uint8 RGB, free to be written to; raises as `open_image`.
 
     Its EXIF orientation is applied, unless `upright` is False.
     """
+    opened = open_image(path, max_megapixels=max_megapixels)  # refuses what may not be opened
     if upright:
-        return np.array(open_image(path).pixels)
-    open_image(path)  # refuses what may not be opened
+        return np.array(opened.pixels)
     from PIL import Image
 
-    with Image.open(path, formats=_formats()) as image:
+    with pillow_accepts(max_megapixels), Image.open(path, formats=_formats()) as image:
         return rgb_of(image)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
     """Height and width of an image file in pixels, EXIF orientation applied, from its header: no pixel is decoded.
 
     Raises:
-        DataError: it cannot be read, is no image in a known format, or has more pixels than are allowed.
+        DataError: it cannot be read, is no image in a known format, or has over `max_megapixels` million pixels.
     """
     try:
-        return read_header(path).upright
+        return read_header(path, max_megapixels=max_megapixels).upright
     except FileNotFoundError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS) -> Header:
     """The header of an image file; no pixel is decoded.
 
     Raises:
         FileNotFoundError: it is not there.
-        DataError: it cannot be read, is no image in a known format, or has more pixels than are allowed.
+        DataError: it cannot be read, is no image in a known format, or has over `max_megapixels` million pixels.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:
+        with warnings.catch_warnings(), pillow_accepts(max_megapixels), path.open("rb") as file:
             warnings.simplefilter("ignore")
             head = file.read(12)
             if head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS:
@@ -338,7 +316,7 @@ def read_header(path: Path) -> Header:
         raise DataError(f"{path} cannot be read: {error.strerror or _line(error)}.") from error
     except Exception as error:  # Pillow's parsers raise whatever they stumble over.
         raise DataError(f"{path} cannot be read: {type(error).__name__} {_line(error)}.") from error
-    if width * height > _allowed * 1e6:
+    if width * height > max_megapixels * 1e6:
         raise _too_large(f"{path} has {width} x {height} pixels: too many to be safe.", width * height)
     return Header(height, width, orientation)
 
@@ -388,7 +366,7 @@ def rgb_of(image: Image.Image, turn: bool = False) -> RgbImage:
         raise DataError(f"The PIL image cannot be decoded: {_line(error)}.") from error
 
 
-def decode(data: bytes, name: str) -> Decoded:
+def decode(data: bytes, name: str, *, max_megapixels: float = MAX_MEGAPIXELS) -> Decoded:
     """An encoded image; raises DataError as `open_image`."""
     from PIL import Image, UnidentifiedImageError
 
@@ -397,12 +375,12 @@ def decode(data: bytes, name: str) -> Decoded:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         _learn_heic(name)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), pillow_accepts(max_megapixels):
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_formats()) as image:
                 check_sides(image.width, image.height, name)
                 pixels = image.width * image.height
-                if pixels > _allowed * 1e6:
+                if pixels > max_megapixels * 1e6:
                     raise _too_large(f"{name} would decode to {pixels} pixels: too many pixels to be safe.", pixels)
                 if _is_too_short(image, data):
                     raise DataError(f"{name} is truncated: too short for {image.width}x{image.height} pixels.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.config import LabelingConfig
+from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError, DataError
 from ..core.types import Classes
 from ..images.file_copies import same_at_a_glance, stamp, without_copies
@@ -48,6 +48,7 @@ def label_images(
     *,
     root: Path | None = None,
     groups: Mapping[str, str] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> LabelSummary:
     """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
@@ -65,14 +66,16 @@ def label_images(
     from tqdm import tqdm
 
     options = options or LabelingConfig()
-    mine = _of_share(images, options.share, progress)
+    mine = _of_share(images, options.share, max_megapixels, progress)
     with locked(folder, options.share):
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
         source = source if source.items else source.expecting(images)
         # A base that answers by image may say something else of a copy, which has another name.
-        firsts, copies = (todo, {}) if source.by_image else without_copies(todo, progress=progress)
+        firsts, copies = (
+            (todo, {}) if source.by_image else without_copies(todo, max_megapixels=max_megapixels, progress=progress)
+        )
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
         several: list[str] = []
@@ -80,8 +83,10 @@ def label_images(
         stored = len(mine) - len(todo)
         bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
         with bar, store:
-            known = frozenset() if source.by_image else rows.of_size(stamp(path)[0] for path, _ in firsts)
-            for (_, name), outcome in _asked(source, firsts, known, options):
+            known = (
+                frozenset() if source.by_image else rows.of_size(stamp(path, max_megapixels)[0] for path, _ in firsts)
+            )
+            for (_, name), outcome in _asked(source, firsts, known, options, max_megapixels):
                 twins = copies.get(name, ())
                 if isinstance(outcome, AutodistillSegError):
                     failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
@@ -113,12 +118,14 @@ def in_share(name: str, share: tuple[int, int] | None) -> bool:
     return int(image_id(name, ""), 16) % count == index - 1
 
 
-def _of_share(images: Sequence[Item], share: tuple[int, int] | None, progress: bool) -> Sequence[Item]:
+def _of_share(
+    images: Sequence[Item], share: tuple[int, int] | None, max_megapixels: float, progress: bool
+) -> Sequence[Item]:
     """The images that a share labels. What may be copies goes where the first of them belongs, so that no content is
     asked about by two shares."""
     if share is None:
         return images
-    alike = same_at_a_glance(images, progress=progress)
+    alike = same_at_a_glance(images, max_megapixels=max_megapixels, progress=progress)
     return [file[:2] for same in alike if in_share(same[0].name, share) for file in same]
 
 
@@ -149,19 +156,23 @@ class _Stored:
 
 
 def _asked(
-    source: BaseSource, items: Sequence[Item], known: frozenset[str], options: LabelingConfig
+    source: BaseSource,
+    items: Sequence[Item],
+    known: frozenset[str],
+    options: LabelingConfig,
+    max_megapixels: float,
 ) -> Iterator[tuple[Item, Outcome]]:
     """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`."""
     done = 0
-    for found in known_first(items, known):
+    for found in known_first(items, known, max_megapixels):
         done += 1
         yield found
     if not (rest := items[done:]):
         return
     if options.workers or options.timeout_per_image:
-        yield from asked_in_workers(source, rest, known, options)
+        yield from asked_in_workers(source, rest, known, options, max_megapixels)
     else:
-        yield from asked_in_threads(source, rest, known, options.batch_size)
+        yield from asked_in_threads(source, rest, known, options.batch_size, max_megapixels)
 
 
 def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:

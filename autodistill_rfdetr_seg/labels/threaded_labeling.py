@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..bases.adapter import BaseAdapter
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import AutodistillSegError
 from ..images.image_reader import KnownImage, OpenedImage, open_unless_known
 from ..system.read_ahead import ahead
@@ -27,11 +28,14 @@ _Opened = tuple[Item, Future[OpenedImage | KnownImage]]
 _Asked = tuple[Item, Future[Outcome]]
 
 
-def known_first(items: Sequence[Item], known: Collection[str]) -> Iterator[tuple[Item, Outcome]]:
+def known_first(
+    items: Sequence[Item], known: Collection[str], max_megapixels: float = MAX_MEGAPIXELS
+) -> Iterator[tuple[Item, Outcome]]:
     """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
     if not known:
         return
-    with closing(opened_ahead(items, _AHEAD, partial(open_unless_known, known=known))) as opened:
+    opener = partial(open_unless_known, known=known, max_megapixels=max_megapixels)
+    with closing(opened_ahead(items, _AHEAD, opener)) as opened:
         for item, reading in opened:
             try:
                 image = reading.result()
@@ -44,7 +48,11 @@ def known_first(items: Sequence[Item], known: Collection[str]) -> Iterator[tuple
 
 
 def asked_in_threads(
-    source: BaseSource, items: Sequence[Item], known: Collection[str], batch_size: int | None
+    source: BaseSource,
+    items: Sequence[Item],
+    known: Collection[str],
+    batch_size: int | None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[tuple[Item, Outcome]]:
     """Each item, in order, with its row, its error, or as a known image where its content (SHA-256) is `known`.
 
@@ -54,8 +62,9 @@ def asked_in_threads(
     adapter = source.adapter()
     size = adapter.batch_size(batch_size)
     behind: deque[_Asked] = deque()
+    opener = partial(open_unless_known, known=known, max_megapixels=max_megapixels)
     with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
-        opened = opened_ahead(items, size + _AHEAD, partial(open_unless_known, known=known))
+        opened = opened_ahead(items, size + _AHEAD, opener)
         try:
             while batch := list(islice(opened, size)):
                 behind += _asked(adapter, batch, encoder)

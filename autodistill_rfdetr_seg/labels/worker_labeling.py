@@ -24,16 +24,20 @@ from pathlib import Path
 from typing import Any
 
 from ..bases.adapter import BaseAdapter
-from ..core.config import LabelingConfig
+from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
-from ..images.image_reader import KnownImage, OpenedImage, allow_megapixels, megapixels_allowed, open_unless_known
+from ..images.image_reader import KnownImage, OpenedImage, open_unless_known
 from .base_source import BaseSource, Item, Outcome, outcome_of
 
 _log = logging.getLogger(__name__)
 
 
 def asked_in_workers(
-    source: BaseSource, items: Sequence[Item], known: Collection[str], options: LabelingConfig
+    source: BaseSource,
+    items: Sequence[Item],
+    known: Collection[str],
+    options: LabelingConfig,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Iterator[tuple[Item, Outcome]]:
     """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`, in the order in
     which they are done.
@@ -57,7 +61,7 @@ def asked_in_workers(
 
     try:
         for place in range(min(options.workers or 1, len(items))):
-            crew.append(_Worker(source, place, known, options))
+            crew.append(_Worker(source, place, known, options, max_megapixels))
         answered = 0
         while answered < len(items):
             for worker in _finished([worker for worker in crew if worker.busy]):
@@ -71,7 +75,7 @@ def asked_in_workers(
                 elif worker.gone:
                     worker.stop()
                     crew.remove(worker)
-                    crew.append(_Worker(source, worker.place, known, options))
+                    crew.append(_Worker(source, worker.place, known, options, max_megapixels))
                     if len(done) > 1:
                         alone += done
                         outcomes = ()
@@ -97,7 +101,9 @@ def _finished(busy: Sequence[_Worker]) -> list[_Worker]:
 class _Worker:
     """A process that builds a base and is then `ready` to work on `batch` items at a time."""
 
-    def __init__(self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig) -> None:
+    def __init__(
+        self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig, max_megapixels: float
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.place = place
@@ -105,7 +111,7 @@ class _Worker:
         self.batch = 1
         self.ready = self.gone = False
         self._timeout = options.start_timeout
-        args = (theirs, source.portable(), place, frozenset(known), options.batch_size, megapixels_allowed())
+        args = (theirs, source.portable(), place, frozenset(known), options.batch_size, max_megapixels)
         self._process = context.Process(target=_work, args=args, daemon=True)
         try:
             self._process.start()
@@ -176,9 +182,8 @@ def _work(
     place: int,
     known: Collection[str],
     batch_size: int | None,
-    megapixels: float,
+    max_megapixels: float,
 ) -> None:
-    allow_megapixels(megapixels)
     # Ctrl-C reaches the whole group; the parent decides when workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -193,7 +198,7 @@ def _work(
             return
         connection.send(adapter.batch_size(batch_size))
         while True:
-            answers = _outcomes(adapter, connection.recv(), known)
+            answers = _outcomes(adapter, connection.recv(), known, max_megapixels)
             connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
 
 
@@ -205,16 +210,20 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _outcomes(adapter: BaseAdapter, items: Sequence[Item], known: Collection[str]) -> list[Outcome]:
-    opened = [_opened(item, known) for item in items]
+def _outcomes(
+    adapter: BaseAdapter, items: Sequence[Item], known: Collection[str], max_megapixels: float
+) -> list[Outcome]:
+    opened = [_opened(item, known, max_megapixels) for item in items]
     images = [image for image in opened if isinstance(image, OpenedImage)]
     answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
     return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
 
 
-def _opened(item: Item, known: Collection[str]) -> OpenedImage | KnownImage | AutodistillSegError:
+def _opened(
+    item: Item, known: Collection[str], max_megapixels: float
+) -> OpenedImage | KnownImage | AutodistillSegError:
     try:
-        return open_unless_known(*item, known)
+        return open_unless_known(*item, known, max_megapixels=max_megapixels)
     except AutodistillSegError as error:
         return error
 

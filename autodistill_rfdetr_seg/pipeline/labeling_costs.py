@@ -18,7 +18,7 @@ from ..core.config import LabelingConfig, PipelineConfig
 from ..core.errors import DataError
 from ..core.types import ImageLabels
 from ..dataset.refine import refine
-from ..images.image_reader import check_sides, open_rgb, write_png
+from ..images.image_reader import check_sides, image_size, open_rgb, write_png
 from ..labels.base_source import BaseSource
 from ..labels.label_store import ROWS_PER_SHARD, SECONDS_PER_SHARD, LabelStore
 from ..labels.labeler import label_images
@@ -71,7 +71,7 @@ def measured_sample(
         return sample, timing, Memory(None, None)
     options = config.labeling.model_copy(update={"share": None})
     # The first image alone: libraries are loaded with it, and the base warms up. Then none, which takes its time too.
-    first, empty = [_timed_labels(source, chosen[:1], labels, options) for _ in range(2)]
+    first, empty = [_timed_labels(source, chosen[:1], labels, options, config.inputs.max_megapixels) for _ in range(2)]
     rest = resident_memory()
     sample = label_sample(config, chosen, source, labels, progress)
     memory = Memory(rest, peak_memory())
@@ -88,11 +88,11 @@ def measured_sample(
 
 
 def _timed_labels(
-    source: BaseSource, items: Sequence[Item], labels: Path, options: LabelingConfig
+    source: BaseSource, items: Sequence[Item], labels: Path, options: LabelingConfig, max_megapixels: float
 ) -> tuple[float, int]:
     started = time.perf_counter()
     with account_kept(labels):
-        summary = label_images(source, items, labels, options, progress=False)
+        summary = label_images(source, items, labels, options, max_megapixels=max_megapixels, progress=False)
     return time.perf_counter() - started, summary.labelled
 
 
@@ -183,7 +183,8 @@ def dataset_cost(
         coco.write(path, entries(), source.classes, {}, config.dataset.segmentation)
         total = path.stat().st_size
         for at in baked:
-            write_png(Path(name) / "baked.png", open_rgb(sample.paths[at]))
+            pixels = open_rgb(sample.paths[at], max_megapixels=config.inputs.max_megapixels)
+            write_png(Path(name) / "baked.png", pixels)
             total += (Path(name) / "baked.png").stat().st_size
         copied = [
             at for at, _ in enumerate(sample.rows) if at not in baked and not _can_be_linked(sample.paths[at], name)
@@ -205,24 +206,19 @@ def _can_be_linked(file: Path, folder: str) -> bool:
     return linked
 
 
-def total_pixels(items: Sequence[Item], usual: float) -> tuple[float, int, int]:
-    """Pixels of all images and of the largest, from their headers, and the number that have none to read.
-
-    A header may be beyond Pillow and the image not (`usual` pixels then count), or there may be no file.
-    """
-    from PIL import Image
-
-    total, largest, unreadable = 0.0, 0, 0
+def total_pixels(items: Sequence[Item], max_megapixels: float) -> tuple[int, int, int]:
+    """Pixels of all images and of the largest, from their headers, and the number of images that will not be opened:
+    there is no file, the header cannot be read, or the image is too large."""
+    total, largest, unreadable = 0, 0, 0
     for path, _ in items:
         try:
-            with Image.open(path) as image:
-                check_sides(image.width, image.height, str(path))
-                total += image.width * image.height
-                largest = max(largest, image.width * image.height)
-        except (OSError, SyntaxError, Image.DecompressionBombError, DataError):
+            height, width = image_size(path, max_megapixels=max_megapixels)
+            check_sides(width, height, str(path))
+        except DataError:
             unreadable += 1
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            total += usual
+        else:
+            total += width * height
+            largest = max(largest, width * height)
     return total, largest, unreadable
 
 

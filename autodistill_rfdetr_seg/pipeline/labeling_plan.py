@@ -92,7 +92,7 @@ def plan(
     source = source.expecting(items)
     sample, timing, memory = measured_sample(config, choose(items, count, seed), source, folder, progress)
     pixels = np.array([row.image.height * row.image.width for row in sample.rows], dtype=np.float64)
-    all_pixels, largest, unreadable = total_pixels(items, float(pixels.mean()))
+    all_pixels, largest, unreadable = total_pixels(items, config.inputs.max_megapixels)
     draws = _draws(len(sample.rows), seed)
     warm = [at for at, row in enumerate(sample.rows) if row.image.path not in timing.warm_ups]
     timed = warm if len(warm) >= 3 else list(range(len(sample.rows)))

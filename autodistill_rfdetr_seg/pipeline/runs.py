@@ -18,7 +18,7 @@ from ..core.errors import MissingInputError, OutputExistsError, UsageError
 from ..core.types import Classes, SegDataset
 from ..evaluation.gold_sets import check_gate_names
 from ..images.frame_files import SUFFIXES
-from ..images.image_reader import allow_megapixels, discover
+from ..images.image_reader import discover
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
 from ..labels.labeler import LabelSummary
@@ -137,7 +137,6 @@ def prepare(
             does not take its arguments or prompts; or a share is to overwrite; or a gate names no metric.
         DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
     """
-    allow_megapixels(config.inputs.max_megapixels)
     _refuse_inputs(config, run)
     check_gate_names(config, Classes.from_ontology(config.ontology))
     _check_claim(config, run, resume=resume, overwrite=overwrite)
@@ -159,7 +158,8 @@ def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
         discover(images, links)
     elif images.suffix.lower() not in SUFFIXES:
         # A list, pattern or COCO file that is wrong or names nothing leaves no run behind; a video's frames are files.
-        find_images(config.images, run.frames, limit=1, progress=False)
+        limit = config.inputs.max_megapixels
+        find_images(config.images, run.frames, limit=1, max_megapixels=limit, progress=False)
     for theirs in (images, *(link.resolve() for link in links.followed)):
         if theirs.is_dir() and root.is_relative_to(theirs):
             raise UsageError(

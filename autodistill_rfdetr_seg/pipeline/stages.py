@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.config import PipelineConfig, TargetConfig
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig, TargetConfig
 from ..core.errors import DataError
 from ..core.types import Run, SegDataset
 from ..dataset.builder import BuildOptions, build, read_gaps
@@ -40,9 +40,7 @@ _log = logging.getLogger(__name__)
 
 def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
     """The images that the configuration names; what there is to say about them goes to the log."""
-    found = find_images(
-        config.images, run.frames, **config.inputs.model_dump(exclude={"max_megapixels"}), progress=progress
-    )
+    found = find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
     for note in found.notes:
         _log.warning("%s", note)
     return found
@@ -55,7 +53,14 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
     for note in source.notes():
         _log.warning("%s", note)
     summary = label_images(
-        source, found.items, run.labels, config.labeling, root=found.root, groups=found.groups, progress=progress
+        source,
+        found.items,
+        run.labels,
+        config.labeling,
+        root=found.root,
+        groups=found.groups,
+        max_megapixels=config.inputs.max_megapixels,
+        progress=progress,
     )
     if summary.several:
         count = len(summary.several)
@@ -72,7 +77,15 @@ def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, p
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
     """Builds the dataset; the log says what may leak. The second value tells whether there was something to do."""
     options = BuildOptions(config.refine, config.split, config.dataset)
-    built = build(run.labels, _images_root(config, run), run.dataset, options, human=run.human, progress=progress)
+    built = build(
+        run.labels,
+        _images_root(config, run),
+        run.dataset,
+        options,
+        human=run.human,
+        max_megapixels=config.inputs.max_megapixels,
+        progress=progress,
+    )
     together = read_index(run.dataset)["kept_together"]
     _log.log(logging.WARNING if together["across"] or together["cut"]["images"] else logging.INFO, leakage(together))
     return built
@@ -125,6 +138,7 @@ def train_stage(
 
         resume = not overwrite and _stamped(run.training / UNFINISHED, inputs)
         how: dict[str, Any] = {"resume": resume, "overwrite": True, "begun": begin, "progress": progress}
+        how["max_megapixels"] = config.inputs.max_megapixels
         return train_target(config.target, dataset, run.training, **how), True
 
 
@@ -140,19 +154,29 @@ def train_target(
     resume: bool = False,
     overwrite: bool = False,
     begun: Callable[[Path], object] = lambda _: None,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Run:
     """Trains the target that the options describe; the others as in `RFDETRSeg.train_job`."""
     model = _target(target)
-    job = model.job(dataset, output=output, progress=progress, **_train_options(target))
+    options = _train_options(target)
+    job = model.job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options)
     return model.train_job(job, resume=resume, overwrite=overwrite, begun=begun, progress=progress)
 
 
 def check_training(
-    target: TargetConfig, dataset: SegDataset | Path, output: Path | None, *, progress: bool = True
+    target: TargetConfig,
+    dataset: SegDataset | Path,
+    output: Path | None,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = True,
 ) -> Preflight:
     """What is to be known before `train_target` with the same arguments; nothing is written."""
-    return _target(target).preflight(dataset, output=output, progress=progress, **_train_options(target))
+    options = _train_options(target)
+    return _target(target).preflight(
+        dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options
+    )
 
 
 def _target(target: TargetConfig) -> RFDETRSeg:

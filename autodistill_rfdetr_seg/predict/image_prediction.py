@@ -8,15 +8,16 @@ from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import coco
 from ..bases.adapter import instances_of
-from ..core.config import DISPLAY_CONFIDENCE, check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_confidence, check_megapixels
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
-from ..images.image_reader import OpenedImage, allow_megapixels, discover, open_image, relative_paths
+from ..images.image_reader import OpenedImage, discover, open_image, relative_paths
 from ..labels.threaded_labeling import opened_ahead
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked
@@ -51,7 +52,7 @@ def predict_images(
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
-    max_megapixels: float | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Predicted:
     """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
@@ -59,14 +60,14 @@ def predict_images(
     `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
     Writes `output/predictions.jsonl` (a line an image, as each is done), at the end `output/predictions.json` (COCO, a
     score per annotation, file names relative to `source`), and a picture of each image, `output/pictures/NAME.png`,
-    where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels
-    (None: as `allow_megapixels` set it), or that the model or a server fails on, is a failure with a reason; the rest
-    is predicted. With `resume`, what the same model has said of the same file at the same confidence is kept.
+    where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels,
+    or that the model or a server fails on, is a failure with a reason; the rest is predicted. With `resume`, what the
+    same model has said of the same file at the same confidence is kept.
 
     Raises:
         MissingInputError: there is no such source or model.
         OutputExistsError: `output` is not empty, or lies among the images.
-        UsageError: `confidence` is not within 0..1.
+        UsageError: `confidence` is not within 0..1, or `max_megapixels` not above 0.
         DataError: another process is writing to `output`.
         RemoteError: the server fails on the first image.
     """
@@ -75,8 +76,7 @@ def predict_images(
     from ..targets import load_artifact
 
     check_confidence(confidence)
-    if max_megapixels is not None:
-        allow_megapixels(max_megapixels)
+    check_megapixels(max_megapixels)
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
@@ -103,7 +103,7 @@ def predict_images(
         bar = stack.enter_context(
             tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
         )
-        predicted = stack.enter_context(closing(_predicted(artifact, todo, classes, confidence, kept)))
+        predicted = stack.enter_context(closing(_predicted(artifact, todo, classes, confidence, kept, max_megapixels)))
         for name, found in predicted:
             if isinstance(found, AutodistillSegError):
                 result.failures[name] = found.message
@@ -119,13 +119,18 @@ def predict_images(
 
 
 def _predicted(
-    model: Any, images: list[tuple[Path, str]], classes: Classes, confidence: float, kept: Kept | None
+    model: Any,
+    images: list[tuple[Path, str]],
+    classes: Classes,
+    confidence: float,
+    kept: Kept | None,
+    max_megapixels: float,
 ) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
     """Each image, in order, with its instances by class or why it failed: decoded ahead of the model, in threads of
     their own, and drawn and written behind it. What the model has answered is written, whatever ends this."""
     behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
     answered = False
-    opened = opened_ahead(images, _AHEAD, open_image)
+    opened = opened_ahead(images, _AHEAD, partial(open_image, max_megapixels=max_megapixels))
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
         for (_, name), future in opened:
             try:

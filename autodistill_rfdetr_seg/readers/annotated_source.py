@@ -9,6 +9,7 @@ from typing import Literal
 
 from .. import coco
 from ..coco.parsing import ImageCheck
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, MissingInputError
 from ..core.types import GroundTruth
 from .yolo import find_data_yaml, read_yolo
@@ -51,11 +52,17 @@ class AnnotatedSource:
 
 
 def read_source(
-    source: str | Path, *, images: ImageCheck = "checked", trust_images: bool = False, progress: bool = False
+    source: str | Path,
+    *,
+    images: ImageCheck = "checked",
+    trust_images: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = False,
 ) -> AnnotatedSource:
     """The annotated images that `source` is: a COCO file or folder, a YOLO `data.yaml` or its folder, or a run.
 
-    `images` and `trust_images` are as in `coco.parse`. What is wrong in a file is among the `problems`.
+    `images`, `trust_images` and `max_megapixels` are as in `coco.parse`. What is wrong in a file
+    is among the `problems`.
 
     Raises:
         MissingInputError: there is nothing at `source`, or nothing annotated.
@@ -67,7 +74,7 @@ def read_source(
     path, yaml_file, files = _find(stated)
     problems: list[coco.Problem] = []
     if yaml_file is not None:
-        found = read_yolo(yaml_file, problems.append, progress=progress)
+        found = read_yolo(yaml_file, problems.append, max_megapixels=max_megapixels, progress=progress)
         return AnnotatedSource(yaml_file.parent, "yolo", found, dict.fromkeys(found, yaml_file), tuple(problems))
     if not files:
         raise MissingInputError(f"There are no annotated images in {stated}.{coco.listing(stated)}", _KINDS)
@@ -75,7 +82,14 @@ def read_source(
         raise DataError(f"{path} holds no annotations that are known here.", _KINDS)
     splits = {
         split: coco.truth_of(
-            coco.parse(file, problems.append, images=images, trust_images=trust_images, progress=progress)
+            coco.parse(
+                file,
+                problems.append,
+                images=images,
+                trust_images=trust_images,
+                max_megapixels=max_megapixels,
+                progress=progress,
+            )
         )
         for split, file in files.items()
     }

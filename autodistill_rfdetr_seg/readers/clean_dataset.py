@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .. import coco
 from ..coco.annotation import area_differs
 from ..core import masks
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, TruthImage, TruthInstance
 from ..images.image_reader import open_image, open_rgb, write_png
@@ -48,6 +49,7 @@ def write_clean(
     *,
     info: Mapping[str, Any],
     leave_out: Callable[[str, TruthImage, DataError], object] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and tells what it wrote.
@@ -59,6 +61,7 @@ def write_clean(
     Args:
         leave_out: is told of each image that cannot be decoded (its split, itself and why), which is left out; without
             it such an image is an error.
+        max_megapixels: an image of more million pixels cannot be decoded.
 
     Returns:
         {"classes": names, "counts": {split: as `coco.write`}, "images": {split: {file name: SHA-256}}, "fingerprint"}.
@@ -75,7 +78,7 @@ def write_clean(
         images[split] = {}
         aligned = coco.align(truth, classes) if truth.classes.names else truth
         bad = None if leave_out is None else partial(leave_out, split)
-        entries = _entries(aligned, home, images[split], bad, progress)
+        entries = _entries(aligned, home, images[split], bad, max_megapixels, progress)
         counts[split] = coco.write(home / coco.ANNOTATIONS, entries, classes, info)
     return {
         "classes": list(classes.names),
@@ -90,13 +93,14 @@ def _entries(
     home: Path,
     written: dict[str, str],
     leave_out: Callable[[TruthImage, DataError], object] | None,
+    max_megapixels: float,
     progress: bool,
 ) -> Iterator[tuple[str, TruthImage]]:
     from tqdm import tqdm
 
     stems = _stems(truth)
     threads = max(2, os.cpu_count() or 2)
-    reading = ahead(truth.images, _read, _AHEAD + threads, threads)
+    reading = ahead(truth.images, partial(_read, max_megapixels=max_megapixels), _AHEAD + threads, threads)
     with closing(reading), tqdm(total=len(truth.images), desc="Preparing", unit="image", disable=not progress) as bar:
         for image, future in reading:
             bar.update()
@@ -111,13 +115,13 @@ def _entries(
             if found.link_suffix:
                 link_or_copy(image.path, home / name)
             else:
-                write_png(home / name, open_rgb(image.path, image.upright))
+                write_png(home / name, open_rgb(image.path, image.upright, max_megapixels=max_megapixels))
             written[name] = found.sha256
             yield name, replace(image, instances=tuple(map(_with_sound_area, image.instances)))
 
 
-def _read(image: TruthImage) -> _Read:
-    opened = open_image(image.path)
+def _read(image: TruthImage, max_megapixels: float) -> _Read:
+    opened = open_image(image.path, max_megapixels=max_megapixels)
     height, width = opened.pixels.shape[:2]
     # Unturned pixels are decoded where they are written; a quarter turn swaps the sides, and the others swap none.
     if (image.height, image.width) not in ((height, width), *([] if image.upright else [(width, height)])):

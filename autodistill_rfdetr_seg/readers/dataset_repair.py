@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from .. import coco
 from ..coco import problem_kinds as kinds
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, OutputExistsError
 from ..core.types import GroundTruth, TruthImage, TruthInstance
 from ..system.files import check_apart, check_output, replacing_folder, write_json
@@ -49,6 +50,7 @@ def repair(
     *,
     trust_images: bool = False,
     crowds: Literal["keep", "objects"] = "keep",
+    max_megapixels: float = MAX_MEGAPIXELS,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Repaired:
@@ -58,7 +60,7 @@ def repair(
     Nothing that has a mask and an image is left out, but for an image whose stated size is not its file's: with
     `trust_images` a size that is off by a pixel or two, or swapped, is taken from the image, where masks then move.
     With `crowds` "objects" each annotation with `iscrowd` 1 becomes an object like others: CVAT writes every brush mask
-    as a crowd. `source` is not written to.
+    as a crowd. An image of more than `max_megapixels` million pixels is left out. `source` is not written to.
 
     Raises:
         MissingInputError: there is nothing annotated at `source`.
@@ -70,7 +72,9 @@ def repair(
     if output.is_dir() and any(output.iterdir()) and not (output / CHANGES).is_file():
         raise OutputExistsError(f"{output} holds something that `repair` has not written.", "Give another --output.")
     check_apart(output, source)
-    found = read_source(source, images="checked", trust_images=trust_images, progress=progress)
+    found = read_source(
+        source, images="checked", trust_images=trust_images, max_megapixels=max_megapixels, progress=progress
+    )
     problems = list(found.problems)
     splits = {split: _joined(_named_once(truth)) for split, truth in found.splits.items()}
     if crowds == "objects":
@@ -87,12 +91,14 @@ def repair(
             unreadable.append(coco.Problem("error", error.message, where, image.file_id, kind=kind, split=split))
 
         info = {"description": "Repaired by autodistill-rfdetr-seg.", "version": "1.0"}
-        written = write_clean(splits, folder, info=info, leave_out=leave_out, progress=progress)
+        written = write_clean(
+            splits, folder, info=info, leave_out=leave_out, max_megapixels=max_megapixels, progress=progress
+        )
         problems += unreadable
         left_out = sum(_leaves_out(one.kind) for one in problems)
         result = Repaired(output, written["counts"], tuple(problems), left_out)
         write_json(folder / CHANGES, _account(found, result))
-        _check(folder)
+        _check(folder, max_megapixels)
     return result
 
 
@@ -122,9 +128,9 @@ def _leaves_out(kind: coco.Kind) -> bool:
     return kind.leaves_out and (kind.severity == "error" or kind in (BOX, POSE))
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, max_megapixels: float) -> None:
     """Reads what was written as anyone would; an error in it is a fault of this package."""
-    coco.refuse_errors(read_source(folder, images="checked").problems)
+    coco.refuse_errors(read_source(folder, images="checked", max_megapixels=max_megapixels).problems)
 
 
 def _named_once(truth: GroundTruth) -> GroundTruth:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import coco
 from ..coco.parsing import ImageCheck
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import GroundTruth
 from .annotated_source import read_source
@@ -15,20 +16,25 @@ _log = logging.getLogger(__name__)
 
 
 def read_gold(
-    source: str | Path, *, images: ImageCheck = "located", quiet: bool = False, progress: bool = False
+    source: str | Path,
+    *,
+    images: ImageCheck = "located",
+    max_megapixels: float = MAX_MEGAPIXELS,
+    quiet: bool = False,
+    progress: bool = False,
 ) -> GroundTruth:
     """The gold set that `source` is: a COCO file or folder, a YOLO `data.yaml` or its folder, or a run.
 
-    Of a dataset in splits the test split counts, or else the valid split; the log says so. `images` is as in
-    `coco.parse`; with "checked" the images are to be opened, upright as everywhere, and one that was annotated as it is
-    stored, before its EXIF orientation is applied, is refused. What is written in another form and plainly meant is
-    read, and the log counts it unless `quiet`.
+    Of a dataset in splits the test split counts, or else the valid split; the log says so. `images` and
+    `max_megapixels` are as in `coco.parse`; with "checked" the images are to be opened, upright as everywhere, and one
+    that was annotated as it is stored, before its EXIF orientation is applied, is refused. What is written in another
+    form and plainly meant is read, and the log counts it unless `quiet`.
 
     Raises:
         MissingInputError: there is none.
         DataError: something in it is wrong; the message names the file, image id and annotation id.
     """
-    found = read_source(source, images=images, progress=progress)
+    found = read_source(source, images=images, max_megapixels=max_megapixels, progress=progress)
     split = next((name for name in ("", "test", "valid") if name in found.splits), None)
     if split is None:
         raise DataError(f"{source} has neither a test nor a valid split to hold predictions against.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import coco
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, MissingInputError
 from ..images import frame_files as video
 from ..images.image_reader import SUFFIXES, discover, may_be_image, open_image, printable, relative_paths
@@ -43,6 +44,7 @@ def find_images(
     every: int | None = None,
     fps: float | None = None,
     scene_changes: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Inputs:
     """The images that `source` names.
@@ -57,6 +59,8 @@ def find_images(
         frames: folder for a video's frames; `every`, `fps` and `scene_changes` choose them, see `video.extract_frames`.
         limit: the first so many by name.
         sample: so many chosen by a hash of `seed` and name: images that come later displace few of them.
+        max_megapixels: a file without an image's suffix is opened to tell what it is; with more million pixels it is
+            refused.
 
     Raises:
         MissingInputError: there is nothing at `source`, or no image.
@@ -75,9 +79,9 @@ def find_images(
         elif suffix == ".txt":
             found = _from_list(path)
         elif suffix == ".json":
-            found = _from_coco(path)
+            found = _from_coco(path, max_megapixels)
         else:
-            found = _from_image(path)
+            found = _from_image(path, max_megapixels)
     elif glob.has_magic(str(path)):
         found = _from_pattern(path)
     else:
@@ -110,10 +114,10 @@ def _followed(links: Links, folder: Path) -> tuple[str, ...]:
     return (f"Linked folders {'; '.join(said)}.",) if said else ()
 
 
-def _from_image(path: Path) -> Inputs:
+def _from_image(path: Path, max_megapixels: float) -> Inputs:
     if path.suffix.lower() not in SUFFIXES:
         try:
-            open_image(path)
+            open_image(path, max_megapixels=max_megapixels)
         except DataError as error:
             raise DataError(f"{path} is neither an image nor anything else that names images.", _KINDS) from error
     return Inputs(path.parent, [(path, path.name)])
@@ -190,8 +194,8 @@ def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
     return _matches(Path(glob.escape(str(path.parent))) / Path(text).expanduser())
 
 
-def _from_coco(path: Path) -> Inputs:
-    images = coco.read(path).images
+def _from_coco(path: Path, max_megapixels: float) -> Inputs:
+    images = coco.read(path, max_megapixels=max_megapixels).images
     missing = [image for image in images if not image.path.is_file()]
     if not images:
         raise MissingInputError(f"The COCO file {path} lists no image.")

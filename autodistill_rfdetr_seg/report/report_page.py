@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import drawing
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
@@ -64,6 +65,7 @@ class PageData:
     {reason: labels}}}, "too_rare": {class: [split, ...]}}, any of them missing where it is not known. `leakage` says in
     a sentence what may leak between splits, and `pairs` shows some of what was kept together. `config_text` is the
     resolved configuration as YAML; `failures` are the images that could not be labelled, {"path", "reason"} each.
+    An image file of more than `max_megapixels` million pixels is not shown.
     """
 
     title: str
@@ -77,6 +79,7 @@ class PageData:
     failures: Sequence[Mapping[str, Any]] = ()
     leakage: str = ""
     pairs: Sequence[Pair] = ()
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 def write_page(path: Path, data: PageData) -> None:
@@ -132,7 +135,7 @@ def _context(data: PageData) -> dict[str, Any]:
         "too_rare": tuple((name, ", ".join(lacking)) for name, lacking in (data.dataset.get("too_rare") or {}).items()),
         "leakage": data.leakage,
         "pair_count": len(data.pairs),
-        "pairs": _pairs(data.pairs),
+        "pairs": _pairs(data.pairs, data.max_megapixels),
         "failures": [(str(one.get("path", "")), str(one.get("reason", ""))) for one in data.failures[:SHOWN_FAILURES]],
         "failure_count": len(data.failures),
         "versions": tuple(data.versions.items()),
@@ -160,13 +163,17 @@ def _scored(metrics: Mapping[str, Any]) -> str:
 def _samples(data: PageData) -> Iterator[dict[str, Any]]:
     for sample in data.samples:
         reference = "Gold" if words.has_gold(data.metrics) else "Base's labels"
-        yield {"title": sample.title, "note": sample.note} | _pictures(sample, data.classes, reference)
+        yield {"title": sample.title, "note": sample.note} | _pictures(
+            sample, data.classes, reference, data.max_megapixels
+        )
 
 
-def _pictures(sample: Sample, classes: Classes, reference: str) -> dict[str, Any]:
+def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: float) -> dict[str, Any]:
     """The panels of a sample and the legend of its classes; an image that cannot be read says so instead."""
     try:
-        image = open_rgb(sample.image) if isinstance(sample.image, Path) else sample.image
+        image = sample.image
+        if isinstance(image, Path):
+            image = open_rgb(image, max_megapixels=max_megapixels)
     except DataError as error:
         return {"panels": (), "legend": (), "problem": error.message}
     panels = []
@@ -187,13 +194,13 @@ def _pictures(sample: Sample, classes: Classes, reference: str) -> dict[str, Any
     return {"panels": panels, "legend": legend, "problem": ""}
 
 
-def _pairs(pairs: Sequence[Pair]) -> Iterator[dict[str, Any]]:
+def _pairs(pairs: Sequence[Pair], max_megapixels: float) -> Iterator[dict[str, Any]]:
     """The two thumbnails of each pair; in place of an image that cannot be read, why."""
     for pair in pairs:
         sides = []
         for name, path in zip(pair.names, pair.images, strict=True):
             try:
-                uri, width, height = data_uri(open_rgb(path), side=THUMBNAIL)
+                uri, width, height = data_uri(open_rgb(path, max_megapixels=max_megapixels), side=THUMBNAIL)
                 sides.append({"name": name, "uri": uri, "width": width, "height": height, "problem": ""})
             except DataError as error:
                 sides.append({"name": name, "uri": "", "problem": error.message})

@@ -68,10 +68,14 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
             versions={**metrics["versions"], **training.get("versions", {})},
             config_text=dump(config),
             failures=read_failures(run.labels),
+            max_megapixels=config.inputs.max_megapixels,
         ),
     )
     with replacing(run.picture) as temporary:
-        rows = (_panels(samples[at], gold) for at in range(min(_ROWS_IN_PICTURE, len(samples))))
+        rows = (
+            _panels(samples[at], gold, config.inputs.max_megapixels)
+            for at in range(min(_ROWS_IN_PICTURE, len(samples)))
+        )
         write_png(temporary, contact_sheet(rows))
     # The stamp goes last: a page without it was not finished, or was made of other files.
     with page.open("a", encoding="utf-8") as file:
@@ -157,8 +161,8 @@ class _Samples(Sequence[Sample]):
         return f"target: {counts['matched']} matched, {counts['missed']} missed, {counts['false_alarms']} false alarms"
 
 
-def _panels(sample: Sample, gold: Gold) -> list[tuple[str, Any]]:
-    pixels = open_rgb(Path(str(sample.image)))
+def _panels(sample: Sample, gold: Gold, max_megapixels: float) -> list[tuple[str, Any]]:
+    pixels = open_rgb(Path(str(sample.image)), max_megapixels=max_megapixels)
     shown = (("gold" if gold.human else "base's labels", sample.gold), ("base", sample.base), ("target", sample.target))
     return [
         (f"{caption}: {sample.title}" if at == 0 else caption, draw_instances(pixels, instances, gold.truth.classes))

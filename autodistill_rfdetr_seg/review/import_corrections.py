@@ -23,7 +23,7 @@ from ..labels.current_labels import Rows
 from ..labels.label_store import HUMAN, Key, LabelStore, Provenance, StoredLabels
 from ..labels.labeler import read_account
 from ..readers import read_source
-from ..system.config_files import read_run_config
+from ..system.config_files import read_run_config, run_megapixels
 from ..system.run_folder import RunFolder
 from .match_images import Unplaced, original_names, place
 
@@ -65,7 +65,8 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
             has another size than in the run, or no image of it is one of the run's.
     """
     account = read_account(run.labels)
-    found = read_source(source, images="ignored")
+    max_megapixels = run_megapixels(run)
+    found = read_source(source, images="ignored", max_megapixels=max_megapixels)
     coco.refuse_errors(found.problems)
     coco.log_warnings(found.problems)
     rows = Rows.of(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
@@ -77,7 +78,7 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
     for split, truth in found.splits.items():
         originals = original_names(found.files[split]) if found.format == "coco" else {}
         images = _with_our_classes(truth, account.classes).images
-        one = place(images, originals, run.dataset, keys, rows.keys)
+        one = place(images, originals, run.dataset, keys, rows.keys, max_megapixels)
         placed += [(image, one.paths[image.image_id]) for image in images if image.image_id in one.paths]
         unplaced += one.unplaced
         renamed |= one.renamed

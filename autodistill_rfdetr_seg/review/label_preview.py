@@ -109,7 +109,14 @@ def preview(
         f"Nothing found or kept in {negatives}. Not checked by a person."
     )
     text = SheetText("Preview of labels", summary, rejected, result.failures)
-    write_sheet(result.picture, result.page, images, source.classes, text)
+    write_sheet(
+        result.picture,
+        result.page,
+        images,
+        source.classes,
+        text,
+        max_megapixels=config.inputs.max_megapixels,
+    )
     return result
 
 
@@ -143,7 +150,9 @@ def label_sample(
     before = {key.sha256 for key in store.rows(source.provenance.fingerprint)} if labels.is_dir() else set()
     started = time.perf_counter()
     with account_kept(labels):
-        summary = label_images(source, chosen, labels, options, progress=progress)
+        summary = label_images(
+            source, chosen, labels, options, max_megapixels=config.inputs.max_megapixels, progress=progress
+        )
     wall = time.perf_counter() - started
     failed = {failure["path"] for failure in summary.failures}
     keys = store.keys(source.provenance.fingerprint)

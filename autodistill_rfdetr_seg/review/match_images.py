@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..coco.json_documents import load
+from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import TruthImage
 from ..dataset.dataset_index import read_index
@@ -50,6 +51,7 @@ def place(
     dataset: Path,
     keys: Mapping[str, Key],
     current: Mapping[str, Key],
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Placed:
     """Finds the image of a run that each of a file's `images` is.
 
@@ -62,7 +64,7 @@ def place(
     Args:
         keys: all rows that may be meant, by path; those in `current` are meant first.
     """
-    finder = _Finder(dataset, keys, current)
+    finder = _Finder(dataset, keys, current, max_megapixels)
     matches: dict[str, _Match] = {}
     unplaced: dict[str, Unplaced] = {}
     for image in images:
@@ -127,9 +129,12 @@ def _beaten(matches: Mapping[str, _Match]) -> Iterator[tuple[str, Unplaced]]:
 
 
 class _Finder:
-    def __init__(self, dataset: Path, keys: Mapping[str, Key], current: Mapping[str, Key]) -> None:
+    def __init__(
+        self, dataset: Path, keys: Mapping[str, Key], current: Mapping[str, Key], max_megapixels: float
+    ) -> None:
         index: Mapping[str, Any] = read_index(dataset)["images"] if dataset.is_dir() else {}
         self._keys, self._current = keys, current
+        self._max_megapixels = max_megapixels
         self._by_content: dict[str, list[str]] = defaultdict(list)
         # Those of `current` first.
         for path in sorted(keys, key=lambda path: (path not in current, path)):
@@ -197,7 +202,7 @@ class _Finder:
         key = self._keys[path]
         if image.path.is_file() and key.phash is not None and self._has_size(path, image):
             try:
-                seen = perceptual_hash(open_rgb(image.path))
+                seen = perceptual_hash(open_rgb(image.path, max_megapixels=self._max_megapixels))
             except DataError:
                 seen = None
             if seen is not None and (seen ^ key.phash).bit_count() > _SAME_PICTURE:

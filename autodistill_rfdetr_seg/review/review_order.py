@@ -22,7 +22,7 @@ from ..dataset.dataset_index import INDEX, read_index
 from ..dataset.refine_rules.minimum_confidence import class_thresholds
 from ..drawing.contact_sheet import SheetImage, SheetText, write_sheet
 from ..labels.label_store import HUMAN
-from ..system.config_files import read_run_config
+from ..system.config_files import run_megapixels
 from ..system.files import write_json, write_text
 from ..system.run_folder import REVIEWS, RunFolder
 
@@ -90,8 +90,6 @@ def review(run: RunFolder, count: int) -> Review:
     """
     if count < 1:
         raise UsageError(f"A sheet of {count} labels is none.", "Ask for at least 1.")
-    if run.config_file.is_file():
-        read_run_config(run)  # images as large as the run allows are shown
     index = read_index(run.dataset)
     classes = Classes(tuple(index["classes"]))
     found = [one for split in index["counts"] for one in _labels(run, index, split)]
@@ -106,7 +104,8 @@ def review(run: RunFolder, count: int) -> Review:
             "threshold. Each is named as `autodistill-seg explain` takes it."
         )
         text = SheetText("Labels to look at first", summary, {}, kept="Other labels", taken="To look at")
-        write_sheet(files["png"], files["html"], _sheet_images(shown, found), classes, text)
+        images = _sheet_images(shown, found)
+        write_sheet(files["png"], files["html"], images, classes, text, max_megapixels=run_megapixels(run))
     result = Review(tuple(one.entry for one in ordered), files)
     write_json(files["json"], [dataclasses.asdict(entry) for entry in result.entries])
     return result

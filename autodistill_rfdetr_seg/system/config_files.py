@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..core.config import PipelineConfig, parse
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig, parse
 from ..core.errors import DataError, MissingInputError, UsageError
 from .files import read_user_text, write_text
 from .run_folder import RunFolder
@@ -115,6 +115,11 @@ def read_run_config(run: RunFolder, overrides: Mapping[str, Any] | None = None) 
             "Start with `autodistill-seg label IMAGES … --output RUN` or `autodistill-seg run PIPELINE`.",
         )
     return load(run.config_file, overrides)
+
+
+def run_megapixels(run: RunFolder) -> float:
+    """The most million pixels of an image that the run opens; the default if the folder contains no pipeline.yaml."""
+    return read_run_config(run).inputs.max_megapixels if run.config_file.is_file() else MAX_MEGAPIXELS
 
 
 def save_run_config(run: RunFolder, config: PipelineConfig) -> None:

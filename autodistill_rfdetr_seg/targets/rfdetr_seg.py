@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast, overload
 from autodistill.detection import DetectionTargetModel
 
 from ..core import plug_points
-from ..core.config import DISPLAY_CONFIDENCE, Logger, Preset, TargetConfig, check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, Logger, Preset, TargetConfig, check_confidence
 from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
 from ..core.types import Run, SegDataset
@@ -115,6 +115,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         output: str | os.PathLike[str] | None = None,
         resume: str | os.PathLike[str] | bool | None = None,
         overwrite: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
         progress: bool = True,
         **train_options: Any,
     ) -> Run:
@@ -144,6 +145,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
                 `unfinished`.
             resume: the `last.ckpt` of an interrupted run; True for that of `output`, or a new start without one.
             overwrite: replace an earlier run in `output`, once the new model is whole; no file of others goes.
+            max_megapixels: refuse images of more million pixels.
             progress: one bar on stderr, where that is a terminal.
             train_options: options of rfdetr's `TrainConfig` (`num_workers`, `multi_scale`, `eval_batch_size` …).
 
@@ -160,7 +162,8 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
         given |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
         given |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
-        job = Job.of(self._config(given, train_options), dataset, output, progress=progress)
+        config = self._config(given, train_options)
+        job = Job.of(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
         return self.train_job(job, resume=resume, overwrite=overwrite, progress=progress)
 
     def train_job(
@@ -187,6 +190,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         dataset: str | os.PathLike[str] | SegDataset,
         *,
         output: str | os.PathLike[str] | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
         progress: bool = True,
         **train_options: Any,
     ) -> Preflight:
@@ -194,13 +198,15 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
         Raises as `train`, where the options are wrong or there is nothing to learn from.
         """
-        return self.job(dataset, output=output, progress=progress, **train_options).preflight()
+        job = self.job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **train_options)
+        return job.preflight()
 
     def job(
         self,
         dataset: str | os.PathLike[str] | SegDataset,
         *,
         output: str | os.PathLike[str] | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
         progress: bool = True,
         **train_options: Any,
     ) -> Job:
@@ -208,7 +214,8 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         named = set(TargetConfig.model_fields) - {"size", "model", "train"}
         given = {name: value for name, value in train_options.items() if name in named}
         others = {name: value for name, value in train_options.items() if name not in named}
-        return Job.of(self._config(given, others), dataset, output, progress=progress)
+        config = self._config(given, others)
+        return Job.of(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
 
     def _config(self, given: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
         only_one(given.get("preset"), given)

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.config import PipelineConfig, parse
-from ...images.image_reader import allow_megapixels
 from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 
 
 def of_run(run: RunFolder, changes: Mapping[str, Any]) -> PipelineConfig:
     """A run's own configuration, with the changes; raises MissingInputError where the folder is not a run's."""
-    config = read_run_config(run, changes)
-    allow_megapixels(config.inputs.max_megapixels)
-    return config
+    return read_run_config(run, changes)
 
 
 def changed(data: Mapping[str, Any], changes: Mapping[str, Any]) -> PipelineConfig:

@@ -36,7 +36,13 @@ def train(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         run = RunFolder(source)
         config = of_run(run, changes)
         if args.dry_run:
-            found = check_training(config.target, read_dataset(run.dataset), run.training, progress=not args.quiet)
+            found = check_training(
+                config.target,
+                read_dataset(run.dataset),
+                run.training,
+                max_megapixels=config.inputs.max_megapixels,
+                progress=not args.quiet,
+            )
             return _say_preflight(args, found)
 
         def save() -> None:

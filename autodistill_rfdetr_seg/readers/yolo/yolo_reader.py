@@ -14,6 +14,7 @@ from ...coco import ground_truth
 from ...coco import segmentation as segmentations
 from ...coco.problems import Note, Problem, Teller
 from ...core import masks
+from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError
 from ...core.masks import MAX_SIDE
 from ...core.types import Classes, GroundTruth, Rle, TruthBox, TruthImage, TruthInstance
@@ -41,7 +42,9 @@ class _Job:
     label: Path | None
 
 
-def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, GroundTruth]:
+def read_yolo(
+    file: Path, note: Note, *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = True
+) -> dict[str, GroundTruth]:
     """The gold sets of the splits ("train", "valid", "test") that the data.yaml `file` declares.
 
     Classes come in the order of their numbers, which `category_ids` keeps; images in that of the declaration, each with
@@ -59,7 +62,7 @@ def read_yolo(file: Path, note: Note, *, progress: bool = True) -> dict[str, Gro
     places = Places(data.root)
     splits = split_images(data, places, note)
     jobs = _jobs(splits, places, note)
-    images = _Images(data, places, note)
+    images = _Images(data, places, note, max_megapixels)
     found: dict[str, list[TruthImage]] = {split: [] for split in splits}
     with tqdm(jobs, desc="Reading", unit="image", delay=_PATIENCE, leave=False, disable=not progress) as bar:
         for job in bar:
@@ -119,10 +122,11 @@ def _tell_of(note: Note, split: str, problem: Problem) -> None:
 class _Images:
     """Reads the images of a dataset, one after the other."""
 
-    def __init__(self, data: DataYaml, places: Places, note: Note) -> None:
+    def __init__(self, data: DataYaml, places: Places, note: Note, max_megapixels: float) -> None:
         self._data = data
         self._places = places
         self._note = note
+        self._max_megapixels = max_megapixels
         self._index = {number: at for at, number in enumerate(data.names)}
         self._poses = PoseWatch()
         self._first: Teller | None = None
@@ -132,7 +136,7 @@ class _Images:
         note = partial(_tell_of, self._note, job.split)
         place = Teller(note, job.image)
         try:
-            height, width = image_size(job.image)
+            height, width = image_size(job.image, max_megapixels=self._max_megapixels)
         except DataError as error:
             place.tell(kinds.OPEN, error.message.rstrip("."))
             return None

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.config import ParityConfig
+from ...core.config import MAX_MEGAPIXELS, ParityConfig
 from ...core.errors import DataError, MissingInputError
 from ...images.image_reader import RgbImage, discover, open_rgb
 from ...readers import read_gold
+from ...system.config_files import run_megapixels
+from ...system.run_folder import RunFolder
 from ..inference.export_runner import Detection, match_instances
 from ..inference.model_artifacts import Artifact
 
@@ -89,24 +91,26 @@ def find_samples(source: Path | None, checkpoint: Path | None, count: int) -> Sa
         MissingInputError: `source` does not exist, or holds no image.
         DataError: an image cannot be read.
     """
+    run = None if checkpoint is None else RunFolder(checkpoint.resolve().parent.parent)
+    max_megapixels = MAX_MEGAPIXELS if run is None else run_megapixels(run)
     if source is not None:
         if not source.exists():
             hint = "Give an image, a folder of images, a COCO .json or a YOLO data.yaml."
             raise MissingInputError(f"There are no samples {source}.", hint)
-        return _read("given", *_listed_images(source), count)
-    if checkpoint is not None:
+        return _read("given", *_listed_images(source, max_megapixels), count, max_megapixels)
+    if run is not None:
         for split in ("test", "valid"):
-            folder = checkpoint.resolve().parent.parent / "dataset" / split
+            folder = run.dataset / split
             # Either split may be empty.
             with contextlib.suppress(MissingInputError):
-                return _read(f"{split} split", folder, discover(folder), count)
+                return _read(f"{split} split", folder, discover(folder), count, max_megapixels)
     return Samples("drawn", tuple((f"drawn-{at}.png", _draw(at)) for at in range(3)))
 
 
-def _listed_images(source: Path) -> tuple[Path, list[Path]]:
+def _listed_images(source: Path, max_megapixels: float) -> tuple[Path, list[Path]]:
     """The folder that the images of a file or folder are in, and the images."""
     if source.suffix.lower() in _ANNOTATIONS:
-        files = [image.path for image in read_gold(source).images]
+        files = [image.path for image in read_gold(source, max_megapixels=max_megapixels).images]
         return Path(os.path.commonpath([file.parent for file in files])) if files else source.parent, files
     return source, [source] if source.is_file() else discover(source)
 
@@ -211,11 +215,11 @@ class _DifferenceText:
         return f"{self.name}: {self.classes[one.class_id]} with score {one.score:.3f} is not expected"
 
 
-def _read(origin: str, root: Path, paths: Sequence[Path], count: int) -> Samples:
+def _read(origin: str, root: Path, paths: Sequence[Path], count: int, max_megapixels: float) -> Samples:
     at = sorted({round(i) for i in np.linspace(0, len(paths) - 1, min(count, len(paths)))})
     images = []
     for path in (paths[i] for i in at):
-        pixels = open_rgb(path)
+        pixels = open_rgb(path, max_megapixels=max_megapixels)
         step = -(-max(pixels.shape) // _LONGEST_SIDE)
         name = path.name if root.is_file() else path.relative_to(root).as_posix()
         images.append((name, np.ascontiguousarray(pixels[::step, ::step])))

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import TrainingError, UsageError
+from ...images.pillow_limit import pillow_accepts
 from ..vendor import VENDOR_ERRORS, build, first_line, quiet, seeded, train_config, vendor
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ class Work:
     place: str
     resume: Path | None
     progress: bool
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 def build_and_fit(work: Work, begin: Callable[[], Path | None] | None = None) -> None:
@@ -38,7 +41,9 @@ def build_and_fit(work: Work, begin: Callable[[], Path | None] | None = None) ->
     with seeded(work.options["seed"], work.place):
         detector = build(work.size, {**work.model, "device": work.place})
         resume = work.resume if begin is None else begin()
-        fit(detector, work.options, work.place, resume, work.progress)
+        # RF-DETR opens the images with Pillow.
+        with pillow_accepts(work.max_megapixels):
+            fit(detector, work.options, work.place, resume, work.progress)
 
 
 def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:

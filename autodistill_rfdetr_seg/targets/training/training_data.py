@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import coco
+from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError, MissingInputError, TrainingError
 from ...core.types import GroundTruth, SegDataset
 from ...dataset.dataset_index import INDEX, annotations_fingerprint, read_index
@@ -36,13 +37,15 @@ class TrainingData:
     """A dataset to train on: its folder, and what was understood of it.
 
     `fingerprint` names the content, None where that is known once it is prepared. `as_it_is` where `build` made the
-    dataset and nobody has edited it since: RF-DETR reads that itself.
+    dataset and nobody has edited it since: RF-DETR reads that itself. An image of more than `max_megapixels` million
+    pixels cannot be decoded.
     """
 
     root: Path
     source: AnnotatedSource
     fingerprint: str | None = None
     as_it_is: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
 
     @property
     def splits(self) -> dict[str, GroundTruth]:
@@ -70,11 +73,13 @@ class TrainingData:
             return self.fingerprint
         info = {"description": "What autodistill-rfdetr-seg understood of a dataset, for training.", "version": "1.0"}
         with replacing_folder(self.folder(work)) as folder:
-            written = write_clean(self.splits, folder, info=info, progress=progress)
+            written = write_clean(self.splits, folder, info=info, max_megapixels=self.max_megapixels, progress=progress)
         return self.fingerprint or str(written["fingerprint"])
 
 
-def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool = False) -> TrainingData:
+def find_dataset(
+    dataset: str | os.PathLike[str] | SegDataset, *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
+) -> TrainingData:
     """The dataset that was meant, after making sure that there is something to learn from and to choose by.
 
     What is wrong in its files is left to `preflight`, which names it.
@@ -87,7 +92,7 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool
     path = dataset.root if isinstance(dataset, SegDataset) else Path(dataset).expanduser()
     if not path.exists():
         raise MissingInputError(f"There is no dataset {path}.")
-    source = read_source(path, images="checked", progress=progress)
+    source = read_source(path, images="checked", max_megapixels=max_megapixels, progress=progress)
     root = source.root.resolve()
     if "" in source.splits and len(source.splits) == 1:
         raise DataError(
@@ -101,7 +106,7 @@ def find_dataset(dataset: str | os.PathLike[str] | SegDataset, *, progress: bool
         as_it_is = digest == read_index(root)["fingerprint"]
         if not as_it_is:
             _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
-    data = TrainingData(root, source, digest, as_it_is)
+    data = TrainingData(root, source, digest, as_it_is, max_megapixels)
     _check_splits(data)
     if "test" in source.splits:
         # Preflight looks at what is trained on; what is wrong in the test split is told here.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bases.inventory import importable
-from ...core.config import TargetConfig
+from ...core.config import MAX_MEGAPIXELS, TargetConfig
 from ...core.errors import DependencyError, TrainingError, UsageError
 from ...core.types import Run, SegDataset
 from ...system.machine import disk_free, memory_gb
@@ -40,6 +40,7 @@ class Job:
         dataset: str | os.PathLike[str] | SegDataset,
         output: str | os.PathLike[str] | None,
         *,
+        max_megapixels: float = MAX_MEGAPIXELS,
         progress: bool = True,
     ) -> Job:
         """The job of these options; raises as `RFDETRSeg.train`. Nothing is written."""
@@ -55,7 +56,7 @@ class Job:
             chosen = memory.choose(config.preset, config.size, config.devices, there, config.model)
             if chosen is not None:
                 config = config.model_copy(update={"batch_size": chosen[0], "grad_accum_steps": chosen[1]})
-        data = find_dataset(dataset, progress=progress)
+        data = find_dataset(dataset, max_megapixels=max_megapixels, progress=progress)
         folder = Path(output) if output is not None else data.root.parent / "training"
         return cls(config.model_copy(update={"device": place}), place, data, folder)
 
@@ -134,7 +135,13 @@ class Job:
         }
         prints: list[str] = []
         work = fitting.Work(
-            config.size, dict(config.model), {**self.train_options, **named, **fixed}, self.place, None, progress
+            config.size,
+            dict(config.model),
+            {**self.train_options, **named, **fixed},
+            self.place,
+            None,
+            progress,
+            self.data.max_megapixels,
         )
         with contextlib.ExitStack() as held:
 
