@@ -68,9 +68,12 @@ def label(
         images: the folder of images, searched recursively; never written to.
         output: the run's folder.
         ontology: prompt → class name; left out where `base` is a model, which has its own, or a path.
-        resume: go on where an earlier call stopped; overwrite: begin anew.
+        resume: continue where an earlier call stopped.
+        overwrite: start over in an output folder that is not empty.
         image_input: how a `base` model wants images: "bgr" (HWC uint8 array), "path" or "pil".
-        tiles, overlap, stability: how the base is asked, as in `BaseConfig`; None leaves that as it is there.
+        tiles: side in pixels of the tiles that larger images are cut into; None leaves what `base` says.
+        overlap: share by which tiles overlap; None likewise.
+        stability: ask the base again, and store how much each mask agrees with itself; None likewise.
         options: groups of `PipelineConfig`: `refine={...}`, `split={...}`, `dataset={...}`, …
 
     Returns:

@@ -38,8 +38,9 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
     Args:
         ontology: prompt → class, a `CaptionOntology` or a plain mapping.
         tolerance: Delta E of colour prompts that give none.
-        min_area, max_area: limits of an object, in pixels, or a share of the image where under 1 (at most 1 for
-            `max_area`). None for `min_area`: 5e-5 of the image, at least 16 pixels.
+        min_area: least area of an object, in pixels, or a share of the image where under 1. None: 5e-5 of the image, at
+            least 16 pixels.
+        max_area: largest area, likewise; at most 1 is a share.
         opening: diameter in pixels of what is too thin to be kept; 0 keeps all.
         split: a neck narrower than this share of the thinner side's width parts two objects; 0 parts nothing.
 
