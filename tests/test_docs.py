@@ -1,34 +1,58 @@
-"""What the documents say is what the program does: commands exist, run, and are all named."""
+"""What the documents say is what the program does: commands exist and run, figures agree, links lead somewhere."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from autodistill_rfdetr_seg import __version__
+import autodistill_rfdetr_seg as package
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
-from autodistill_rfdetr_seg.core.config import parse
+from autodistill_rfdetr_seg.core import errors, masks
+from autodistill_rfdetr_seg.core.config import PARITY, PipelineConfig, parse
+from helpers.paths import README, ROOT
 from helpers.square_photos import photo, scenes
 from helpers.tiny_pipeline import TINY
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+# By the path from the repository's root.
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+# One story: each page's commands use what those before it left.
+STORY = (
+    "tutorial/first_folder",
+    "how_to/label_many_images",
+    "how_to/review_labels",
+    "how_to/correct_labels",
+    "how_to/export",
+)
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def page(name: str) -> str:
+    return PAGES[f"docs/{name}.md"]
+
+
+def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def commands(text: str = README) -> list[list[str]]:
-    """Every command of our own in the shell blocks of the README, or of another page."""
+def commands(text: str) -> list[list[str]]:
+    """Every command of our own in the shell blocks of a page."""
     lines = [line for block in blocks("bash", text) + blocks("console", text) for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("autodistill-seg ")]
+    ours = [line.removeprefix("$ ") for line in lines]
+    return [shlex.split(line, comments=True)[1:] for line in ours if line.startswith("autodistill-seg ")]
 
 
 def test_the_table_of_commands_is_the_parsers() -> None:
@@ -36,7 +60,7 @@ def test_the_table_of_commands_is_the_parsers() -> None:
     assert {name: rows.get(name) for name in COMMANDS} == COMMANDS
 
 
-EVERY = [args for text in (README, *PAGES.values()) for args in commands(text)]
+EVERY = [args for text in PAGES.values() for args in commands(text)]
 
 
 @pytest.mark.parametrize("args", EVERY, ids=" ".join)
@@ -44,8 +68,18 @@ def test_every_command_parses(args: list[str]) -> None:
     build_parser().parse_args(args)
 
 
+def test_every_option_that_is_named_exists() -> None:
+    page_of_commands = page("reference/command_line")
+    known = set(re.findall(r"--[a-z][\w-]+", page_of_commands))
+    # Of hf, of pip, of OpenVINO's converter, and of our scripts.
+    others = {"--revision", "--group", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
+    for name, text in PAGES.items():
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
+        assert named <= known | others, name
+
+
 def tiny_options() -> list[str]:
-    """A tiny target in place of the published weights, which cannot be had everywhere."""
+    """A tiny target in place of the published weights, which cannot be downloaded everywhere."""
     tiny = [f"--set=target.{key}={yaml.safe_dump(TINY[key], default_flow_style=True)}" for key in ("model", "train")]
     return [*tiny, "--batch-size=4", "--grad-accum-steps=1"]
 
@@ -69,13 +103,11 @@ def test_the_commands_run_one_after_another(
         path = tmp_path / "gold" / "images" / f"{i}.png"
         path.write_bytes(path.read_bytes() + b"\0")
     (tmp_path / "gold" / "_annotations.coco.json").write_text(json.dumps(data))
-    # Those that go to Roboflow are run in test_roboflow.py, against a server of our own.
-    # What a benchmark needs is time; test_benchmarking.py gives it some.
-    elsewhere = ("doctor", "run", "push", "cloud-train", "deploy", "benchmark")
-    story = [args for args in commands() if args[0] not in elsewhere and "--endpoint" not in args]
+    story = [args for name in STORY for args in commands(page(name)) if args[0] != "doctor"]
     assert [args[0] for args in story] == [
         *("label", "build", "train", "evaluate", "report", "predict"),
-        *("label", "plan", "label", "review", "explain", "import"),
+        *("label", "plan", "label", "label"),
+        *("review", "explain", "import"),
         *("export", "predict"),
     ]
     for args in story:
@@ -85,38 +117,236 @@ def test_the_commands_run_one_after_another(
     assert (tmp_path / "found" / "predictions.json").is_file()
 
 
-def test_the_pipeline_file_is_valid() -> None:
-    for block in blocks("yaml"):
+def test_the_pipeline_files_are_valid() -> None:
+    files = [block for text in PAGES.values() for block in blocks("yaml", text)]
+    assert files
+    for block in files:
         assert parse(yaml.safe_load(block)).ontology["a puppy"] == "dog"
 
 
-def test_python_in_the_documents_compiles_and_imports() -> None:
-    for block in [block for text in (README, *PAGES.values()) for block in blocks("python", text)]:
-        compile(block, "README", "exec")
-        for line in block.splitlines():
-            if line.startswith("from autodistill_rfdetr_seg"):
-                exec(line, {})
+PYTHON = [(name, block) for name, text in PAGES.items() for block in blocks("python", text)]
+
+
+@pytest.mark.parametrize(("name", "block"), PYTHON, ids=[name for name, _ in PYTHON])
+def test_python_in_the_documents_compiles_and_imports(name: str, block: str) -> None:
+    compile(block, name, "exec")
+    for line in block.splitlines():
+        if line.startswith("from autodistill_rfdetr_seg"):
+            exec(line, {})
+
+
+def test_the_python_of_the_page_on_repair_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenes(tmp_path / "made", 3)
+    for split in ("train", "valid"):
+        (tmp_path / "dataset" / split / "images").mkdir(parents=True)
+        for path in (tmp_path / "made" / "images").iterdir():
+            (tmp_path / "dataset" / split / "images" / path.name).write_bytes(path.read_bytes() + split.encode())
+        (tmp_path / "dataset" / split / coco.ANNOTATIONS).write_bytes((tmp_path / "made" / "gold.json").read_bytes())
+    (block,) = blocks("python", page("how_to/repair_annotations"))
+    found: dict[str, Any] = {}
+    exec(block, found)
+    assert len(found["truth"].images) == 3
+    assert len(coco.read(tmp_path / "clean" / "valid").images) == 3
+    assert "0" in capsys.readouterr().out
+
+
+def test_the_base_and_the_segmenter_of_the_page_label(tmp_path: Path) -> None:
+    scenes(tmp_path, 10)
+    base, segmenter = blocks("python", page("how_to/add_a_base"))
+    (tmp_path / "base.py").write_text(base)
+    (tmp_path / "segmenter.py").write_text(segmenter)
+    images, run, boxed = str(tmp_path / "images"), tmp_path / "run", tmp_path / "boxed"
+    base_options = ["--base", f"{tmp_path / 'base.py'}:Everything", "--class", "all"]
+    assert main(["label", images, *base_options, "--output", str(run), "-q"]) == 0
+    assert areas(run) == {64 * 64}
+    box_options = ["--base", "boxes", "--base-arg", f"file={tmp_path / 'gold.json'}", "--class", "Square"]
+    more = ["--segmenter", f"{tmp_path / 'segmenter.py'}:Rectangles", "--output", str(boxed), "-q"]
+    assert main(["label", images, *box_options, *more]) == 0
+    drawn = areas(boxed)
+    assert len(drawn) == 8 and drawn <= {width * height for width, height in gold_boxes(tmp_path / "gold.json")}
+
+
+def gold_boxes(path: Path) -> list[tuple[int, int]]:
+    """The width and height in pixels of each box."""
+    return [(int(one["bbox"][2]), int(one["bbox"][3])) for one in json.loads(path.read_text())["annotations"]]
+
+
+def areas(run: Path) -> set[int]:
+    """The areas in pixels of all masks in a run's train split."""
+    return {masks.area(one.rle) for image in coco.read(run / "dataset" / "train").images for one in image.instances}
+
+
+def test_the_names_of_the_python_page_are_the_public_ones() -> None:
+    text = page("reference/python")
+    documented = set(re.findall(r"^::: autodistill_rfdetr_seg\.(\w+)$", text, re.MULTILINE))
+    sizes = {name for name in package.__all__ if re.fullmatch(r"RFDETRSeg\w+", name)}
+    assert documented == set(package.__all__) - sizes
+    assert all(f"`{name}`" in text for name in sizes)
 
 
 def test_versions_agree() -> None:
-    assert f'\nversion = "{__version__}"\n' in (ROOT / "pyproject.toml").read_text()
-    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f'\nversion = "{package.__version__}"\n' in (ROOT / "pyproject.toml").read_text()
+    assert f"## {package.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_tables_of_pipelines_and_examples_are_the_folders() -> None:
     for folder in ("pipelines", "examples"):
-        table = README.split(f"| `{folder}/` |")[1].split("\n\n")[0]
+        table = page("how_to/pipeline_file").split(f"| `{folder}/` |")[1].split("\n\n")[0]
         files = {path.name for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
         assert set(re.findall(r"^\| `(\w[\w.-]+)` \|", table, re.MULTILINE)) == files
 
 
-def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
-    for name, text in {"README.md": README, **PAGES}.items():
-        home = ROOT if name == "README.md" else ROOT / "docs"
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (home / target).is_file(), f"{name} links to {target}"
+def test_the_tables_of_bases_and_segmenters_are_the_registry() -> None:
+    bases, segmenters = page("reference/bases").split("\n## ")[1:3]
+    rows = r"^\| `([a-z][\w-]+)` \|"
+    assert set(re.findall(rows, bases.split("\n### ")[0], re.MULTILINE)) == set(BASES)
+    assert set(re.findall(rows, segmenters, re.MULTILINE)) == set(SEGMENTERS)
+    for name in ("grounded-sam", "grounded-sam-hf", "sam3"):
+        size = sum(size for _, size in BASES[name].weights) / 1e9
+        assert re.search(rf"^\| `{name}` \|.*\| {size:.1f} GB", README, re.MULTILINE), f"{name}: {size:.1f} GB"
+    assert all(f"`{name}`" in README for name in (*BASES, *SEGMENTERS))
+
+
+def test_the_reference_is_generated_from_the_code(tmp_path: Path) -> None:
+    generate = runpy.run_path(str(ROOT / "docs" / "generate_reference.py"))
+    generate["main"](str(tmp_path))
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["command_line.md", "configuration.md"]
+    for name in written:
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert text == PAGES[f"docs/reference/{name}"], f"{name} is not up to date: run `make docs`"
+    headings = re.findall(r"^## (.+)$", page("reference/command_line"), re.MULTILINE)
+    assert headings == list(COMMANDS)
+    for group, field in PipelineConfig.model_fields.items():
+        names = getattr(field.annotation, "model_fields", {})
+        for key in [f"{group}.{name}" for name in names] or [group]:
+            assert f"\n- `{key}`: " in page("reference/configuration"), key
+
+
+def test_figures_are_those_of_the_code() -> None:
+    config = PipelineConfig(images="photos")
+    thresholds = page("explanation/scores_and_thresholds")
+    for flag, value in (
+        ("build --confidence", config.refine.confidence),
+        ("--score-floor", config.evaluation.score_floor),
+    ):
+        assert re.search(rf"^\| `{flag}` \|.*\| {value:g} \|$", thresholds, re.MULTILINE), flag
+    shown = build_parser().parse_args(["predict", "model", "photos"]).confidence
+    assert re.search(rf"^\| `predict --confidence` \|.*\| {shown:g} \|$", thresholds, re.MULTILINE)
+    splits = page("explanation/splits_and_leaks")
+    assert f"`--near-duplicates` bits ({config.split.near_duplicates} unless set)" in splits
+    assert f"The limit is {config.evaluation.look_alikes} of 64 bits" in splits
+    parity = page("explanation/parity")
+    full, half = PARITY["fp32"], PARITY["fp16"]
+    assert f"on up to {full.samples} images" in parity and f"scores above {full.confidence:g} must" in parity
+    assert f"| {full.score_difference:g} | {half.score_difference:g} |" in parity
+    assert f"| {full.mask_iou:g} | {half.mask_iou:g} |" in parity
+    megapixels = f"larger than {config.inputs.max_megapixels:g} megapixels"
+    assert megapixels in page("how_to/label_many_images") and megapixels in page("how_to/tiles")
+
+
+def test_the_page_of_exit_codes_is_the_tree_of_errors() -> None:
+    rows = re.findall(r"^[│├└─ ]*(\w+Error)\s+(\d)", page("reference/exit_codes"), re.MULTILINE)
+    tree = {
+        name: str(one.exit_code)
+        for name, one in vars(errors).items()
+        if isinstance(one, type) and issubclass(one, errors.AutodistillSegError)
+    }
+    assert dict(rows) == tree
+
+
+def test_the_demos_table_adds_up() -> None:
+    (table,) = (block for block in README.split("```\n") if block.lstrip().startswith("mask AP"))
+    base, target = (float(re.findall(rf"^{who} +([\d.]+)", table, re.MULTILINE)[0]) for who in ("base", "target"))
+    (recovery,) = re.findall(r"recovery (\d+)%", table)
+    assert abs(100 * target / base - int(recovery)) <= 0.6
+
+
+def test_what_preflight_prints(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = page("how_to/train")
+    (block,) = (block for block in blocks("console", text) if "--dry-run" in block)
+    call, *lines = block.splitlines()
+    (args,) = commands(f"```console\n{call}\n```")
+    args[args.index("mushrooms")] = str(shared_data / "mushrooms")
+    assert main([*args, "-q"]) == 0
+    printed = capsys.readouterr().out
+    # What this machine has is another machine's business.
+    for line in lines:
+        start = re.split(r"(?<=estimate\), )|(?<=training, )", line)[0]
+        pattern = ".*".join(re.escape(part) for part in start.split("…"))
+        assert re.search(f"^{pattern}", printed, re.MULTILINE), f"{line}\n\n{printed}"
+
+
+def test_the_readme_is_short_and_shows_first() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert len(re.findall(r"!\[", README)) == 1 and any("![" in line for line in lines[:8])
+    first, *_ = blocks("console", README)
+    assert [line.split("#")[0].split() for line in first.splitlines()] == [["make", "demo"], ["make", "test"]]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    for name, text in PAGES.items():
+        for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", text):
+            path = (ROOT / name).parent / target if target else ROOT / name
+            assert path.is_file(), f"{name} links to {target}"
+            if anchor:
+                assert anchor in anchors(path.read_text(encoding="utf-8")), f"{name} links to {target}#{anchor}"
         for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
-            assert (home / picture).resolve().is_relative_to(ROOT / "docs" / "pictures")
-            assert (home / picture).stat().st_size < 150_000
-    for page in PAGES:
-        assert f"docs/{page}" in README, page
+            path = ((ROOT / name).parent / picture).resolve()
+            assert path.is_relative_to(ROOT / "docs" / "pictures")
+            assert path.stat().st_size < 150_000
+
+
+def test_every_page_is_in_the_menu_and_on_the_first_page() -> None:
+    menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    sections = [[entry] if isinstance(entry, str) else next(iter(entry.values())) for entry in menu]
+    listed = [one for section in sections for one in section]
+    assert sorted(f"docs/{one}" for one in listed) == sorted(set(PAGES) - {"README.md"})
+    linked = set(re.findall(r"\]\(([^)#:]+\.md)\)", page("index")))
+    assert linked == set(listed) - {"index.md"}
+
+
+def test_paths_in_the_documents_exist() -> None:
+    for name, text in PAGES.items():
+        for path in re.findall(r"`(?:python )?((?:examples|pipelines|benchmarks)/[\w.-]+)", text):
+            assert (ROOT / path).exists(), f"{name} names {path}"
+
+
+def test_plain_words() -> None:
+    odd = r"begun? anew|go(?:ne)? on with|\bat hand\b|to be had|\bmends?\b|its like\b|tells? of\b|the first so many"
+    spelling = r"(?i)unlabelled|labelling\b(?!\.py)|colour|licence"
+    for name, text in PAGES.items():
+        if "generate_reference.py" in text:
+            continue
+        # The table of commands is the parser's text.
+        written = re.sub("^" + re.escape("| `") + rf"({'|'.join(COMMANDS)})` .*$", "", text, flags=re.MULTILINE)
+        found = re.findall(odd, written) + re.findall(spelling, written)
+        assert not found, f"{name}: {found}"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert "font: false" in settings and "privacy" not in settings
+    site, environment = tmp_path / "site", {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    assert any("evaluate_model" in one["location"] for one in index["docs"])
+    remote = re.compile(r"<(?:link|script|img)[^>]+(?:src|href)=\"?(https?://[^\"> ]+)")
+    for html in site.rglob("*.html"):
+        fetched = remote.findall(html.read_text(encoding="utf-8"))
+        assert not fetched, f"{html.name} fetches {fetched}"
+    assert not list(site.rglob("*.py"))

@@ -210,7 +210,7 @@ def test_a_users_own_object_is_corrected_and_left_as_it_is(theirs: Any) -> None:
 def test_what_is_tested_is_what_is_installed() -> None:
     tested = groundingdino_compat.TESTED
     assert f'"transformers{tested.requirement}"' in (ROOT / "pyproject.toml").read_text()
-    assert f"from {tested.beyond} it is refused" in (ROOT / "README.md").read_text()
+    assert f"from {tested.beyond} it is refused" in (ROOT / "docs" / "reference" / "bases.md").read_text()
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from autodistill_rfdetr_seg.bases.base_images import bgr_of
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, MissingInputError, UsageError
 from autodistill_rfdetr_seg.images.image_reader import open_rgb
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, checkpoint_of, read_provenance, read_run
-from helpers.paths import README
+from helpers.paths import ROOT
 from helpers.square_photos import config_of, scenes, written
 from helpers.tiny_training import TINY, draw, write_coco
 
@@ -202,12 +203,19 @@ def test_what_the_documents_call_may_be_called_so(
         for at in range(3):
             writer.write(draw(at)[0])
     target.export("parts-onnx")
-    calls = re.findall(r"`?((?:target\.)?(?:predict(?:_\w+)?|load_artifact)\([^`\n]*?\))", README)
-    names = {name: getattr(package, name) for name in ("predict_images", "predict_video", "load_artifact")}
-    mine = [call for call in dict.fromkeys(calls) if not call.startswith("predict(")]
-    assert {call.partition("(")[0] for call in mine} == {*names, "target.predict", "target.predict_many"}
-    for call in mine:
-        eval(call, {**names, "target": target})
+    shutil.copytree(speaking_run, "runs/parts")
+    pages = ("README.md", "docs/how_to/predict.md", "docs/reference/python.md")
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in pages]
+    calls = re.findall(r"(?:target\.predict(?:_many)?|(?<!\w)load_artifact)\([^`()\n]*?\)", "\n".join(texts))
+    assert {call.partition("(")[0] for call in calls} == {"load_artifact", "target.predict", "target.predict_many"}
+    for call in dict.fromkeys(calls):
+        eval(call, {"load_artifact": package.load_artifact, "target": target})
+    blocks = re.findall(r"^```python\n(.*?)^```", texts[1], re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, {})
+    assert sorted(path.name for path in (tmp_path / "found" / "pictures").iterdir()) == ["0.png.png", "1.png.png"]
+    assert (tmp_path / "tracked" / "belt.mp4").is_file()
     assert len(list(target.predict_many("photos"))) == 2
 
 
