@@ -29,7 +29,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The searchable pages, in build/docs/index.html. No network is needed; a warning is an error.
+# The searchable pages, in build/docs. No network is needed; a warning is an error.
 docs: $(STAMP)
 	$(BIN)/python docs/generate_reference.py
 	$(BIN)/mkdocs build --strict

@@ -71,8 +71,8 @@ def test_every_command_parses(args: list[str]) -> None:
 def test_every_option_that_is_named_exists() -> None:
     page_of_commands = page("reference/command_line")
     known = set(re.findall(r"--[a-z][\w-]+", page_of_commands))
-    # Of hf, of pip, of OpenVINO's converter, and of our scripts.
-    others = {"--revision", "--group", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
+    # Of hf, pip, http.server, the converter of OpenVINO, and our scripts.
+    others = {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
     for name, text in PAGES.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
         assert named <= known | others, name
@@ -310,8 +310,8 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_page_is_in_the_menu_and_on_the_first_page() -> None:
     menu = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    sections = [[entry] if isinstance(entry, str) else next(iter(entry.values())) for entry in menu]
-    listed = [one for section in sections for one in section]
+    sections = [next(iter(entry.values())) for entry in menu]
+    listed = [one for section in sections for one in ([section] if isinstance(section, str) else section)]
     assert sorted(f"docs/{one}" for one in listed) == sorted(set(PAGES) - {"README.md"})
     linked = set(re.findall(r"\]\(([^)#:]+\.md)\)", page("index")))
     assert linked == set(listed) - {"index.md"}
