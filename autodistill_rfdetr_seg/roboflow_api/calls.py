@@ -1,4 +1,4 @@
-"""A call to a server: asked again where the failure may pass, its errors in one sentence and without the key."""
+"""Calls to a server: retried if the failure may be temporary; errors are one sentence, without the key."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..core.errors import AutodistillSegError, RemoteError
 from .keys import KEY, scrub
 
 TRIES = 5
-PAUSE = 0.5  # seconds before the second try; twice as long before each further one
+PAUSE = 0.5  # seconds before the second try; doubled for each further one
 LONGEST_PAUSE = 30.0
 TIMEOUT = (10, 120)  # seconds to connect, and between two bytes
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 _LONGEST_MESSAGE = 300
 
 _T = TypeVar("_T")
@@ -26,26 +26,26 @@ _log = logging.getLogger(__name__)
 _answers = threading.local()
 
 
-def note(response: Any, *_: Any, **__: Any) -> None:
-    """A hook of requests: keeps the answer for `ask` to judge by."""
+def keep_answer(response: Any, *_: Any, **__: Any) -> None:
+    """A response hook of requests: keeps the answer for `call_server`."""
     _answers.status = response.status_code
     _answers.text = response.text[:10_000] if response.status_code >= 400 else ""
     _answers.wait = response.headers.get("Retry-After")
 
 
 def last_status() -> int | None:
-    """The HTTP status of this thread's last call in `ask`, where the server answered."""
+    """The HTTP status of this thread's last `call_server`, None if the server did not answer."""
     return getattr(_answers, "status", None)
 
 
-def ask(doing: str, call: Callable[..., _T], *args: Any, repeatable: bool = True, **options: Any) -> _T:
-    """`call(*args, **options)`, asked again where the failure may pass; its errors in one sentence, without the key.
+def call_server(failure_text: str, call: Callable[..., _T], *args: Any, repeatable: bool = True, **options: Any) -> _T:
+    """`call(*args, **options)`, retried if the failure may be temporary; errors are one sentence, without the key.
 
-    `doing` says what was tried ("The image a.png could not be uploaded"). What must not happen twice is not
-    `repeatable`: it is asked again only where the server said that it did nothing (429).
+    `failure_text` says what failed ("The image a.png could not be uploaded"). A call that must not happen twice is not
+    `repeatable`: it is retried only if the server said that it did nothing (429).
 
     Raises:
-        RemoteError: the server refused, failed or did not answer, however often.
+        RemoteError: the server refused, failed or did not answer, after all tries.
     """
     for attempt in range(1, TRIES + 1):
         _answers.status = _answers.wait = None
@@ -55,14 +55,14 @@ def ask(doing: str, call: Callable[..., _T], *args: Any, repeatable: bool = True
         except AutodistillSegError:
             raise
         except Exception as error:  # noqa: BLE001 - the SDK raises whatever comes
-            status, passing = _judge(error)
-            if attempt == TRIES or not (passing and (repeatable or status == 429)):
-                failure = _failure(doing, error, status)
+            status, temporary = _judge(error)
+            if attempt == TRIES or not (temporary and (repeatable or status == 429)):
+                failure = _failure(failure_text, error, status)
             else:
                 pause = _pause(attempt)
-                _log.debug("%s (try %d); again in %.1f s", doing, attempt, pause)
+                _log.debug("%s (try %d); next try in %.1f s", failure_text, attempt, pause)
                 failure = None
-        # Out of the handler: an error raised there would hold the SDK's, and with it a URL.
+        # Outside of the handler: an error raised there would keep the SDK's error, and with it a URL.
         if failure is not None:
             raise failure
         time.sleep(pause)
@@ -70,22 +70,22 @@ def ask(doing: str, call: Callable[..., _T], *args: Any, repeatable: bool = True
 
 
 def _pause(attempt: int) -> float:
-    asked = str(getattr(_answers, "wait", None) or "")
-    if asked.isdigit():
-        return min(float(asked), LONGEST_PAUSE)
+    requested = str(getattr(_answers, "wait", None) or "")
+    if requested.isdigit():
+        return min(float(requested), LONGEST_PAUSE)
     longest: float = min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
     return longest * random.uniform(0.75, 1.25)
 
 
 def _judge(error: BaseException) -> tuple[int | None, bool]:
-    """The HTTP status of a failed call, and whether the failure may pass."""
+    """The HTTP status of a failed call, and whether the failure may be temporary."""
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if status is None and not _is_network(error):
         status = last_status()
-        # An answer of 200 that says no.
+        # An answer of 200 that reports an error.
         status = None if status is not None and status < 400 else status
-    return status, _is_network(error) if status is None else status in _PASSING
+    return status, _is_network(error) if status is None else status in _TEMPORARY
 
 
 def _is_network(error: BaseException | None) -> bool:
@@ -95,28 +95,28 @@ def _is_network(error: BaseException | None) -> bool:
     return isinstance(error, kinds) or (error is not None and isinstance(error.__cause__, kinds))
 
 
-def _failure(doing: str, error: BaseException, status: int | None) -> RemoteError:
+def _failure(failure_text: str, error: BaseException, status: int | None) -> RemoteError:
     import requests
 
     cause = error.__cause__ if isinstance(error.__cause__, requests.RequestException) else error
     if isinstance(cause, requests.Timeout):
-        said = "the server did not answer in time"
+        reason = "the server did not answer in time"
     elif _is_network(cause):
-        said = "the connection to the server failed"
+        reason = "the connection to the server failed"
     else:
-        said = message_of(getattr(_answers, "text", "") or str(error)) or type(error).__name__
-        said = f"the server says {status}: {said}" if status else said
+        reason = message_of(getattr(_answers, "text", "") or str(error)) or type(error).__name__
+        reason = f"the server answered {status}: {reason}" if status else reason
     hints = {
         401: f"Check the key in {KEY}.",
-        403: f"Check the key in {KEY}, and what it may do.",
-        404: "Check the names of workspace and project, as they stand in the URL of the project's page.",
-        429: "Wait a little, and call it again: what is done is not done twice.",
+        403: f"Check the key in {KEY} and its permissions.",
+        404: "Check the names of workspace and project: they are in the URL of the project's page.",
+        429: "Wait a little and run it again: finished work is not repeated.",
     }
-    return RemoteError(f"{scrub(doing)}: {scrub(said).rstrip('.')}.", hints.get(status or 0), status=status)
+    return RemoteError(f"{scrub(failure_text)}: {scrub(reason).rstrip('.')}.", hints.get(status or 0), status=status)
 
 
 def message_of(text: str) -> str:
-    """What a server says went wrong, in one short line, from JSON of the API's forms or from text."""
+    """The error message of a server in one short line, from the JSON forms of the API or from text."""
     with contextlib.suppress(ValueError):
         found: Any = json.loads(text)
         for name in ("error", "message", "detail"):

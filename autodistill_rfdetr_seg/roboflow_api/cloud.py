@@ -1,4 +1,4 @@
-"""Training at Roboflow: a version of the project's dataset, a training of it, and how it ended."""
+"""Training at Roboflow: generates a version of the project's dataset, trains on it, and follows the training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from ..core.errors import RemoteError, UnknownNameError, UsageError
 from . import calls, keys, sdk
-from .push_record import Memory
+from .push_record import PushRecord
 
-POLL = 15.0  # seconds between two questions
-TIMEOUT = 12 * 3600.0  # seconds to follow a training; it goes on when we stop
+POLL = 15.0  # seconds between two requests
+TIMEOUT = 12 * 3600.0  # seconds to follow a training; it continues when we stop
 _PREPARE = 3600.0  # seconds for a version to be generated and exported
 _ENDED = ("finished", "failed", "stopped", "canceled", "cancelled", "error")
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """A training and how far it is: `status` is the server's word; `models` are those it made, with their metrics."""
+    """A training and its state: `status` as the server states it; `models` are those it made, with their metrics."""
 
     workspace: str
     project: str
@@ -45,15 +45,15 @@ class Trained:
 
 @dataclass(frozen=True)
 class Place:
-    """A project, and where a run's folder remembers what was done there."""
+    """A project, and the run folder that records what was sent there."""
 
     root: Path
     workspace: str
     project: str
 
-    def memory(self) -> Memory:
-        """What is remembered."""
-        return Memory(self.root, self.workspace, self.project)
+    def record(self) -> PushRecord:
+        """The record in the run folder."""
+        return PushRecord(self.root, self.workspace, self.project)
 
 
 def train(
@@ -65,10 +65,10 @@ def train(
     preprocessing: Mapping[str, Any] | None = None,
     augmentation: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Begins a training of RF-DETR Seg `size` and comes back at once; `follow` tells how it ends.
+    """Starts a training of RF-DETR Seg `size` and returns at once; `follow` waits for its end.
 
-    Without `version` a new one is generated, with no augmentation and no preprocessing but what is given (in the form
-    of Roboflow's API). Nothing that costs is asked for twice: where the connection breaks, look at the project's page.
+    Without `version` a new one is generated, with only the preprocessing and augmentation given (in the form of
+    Roboflow's API). Nothing that costs is requested twice: if the connection breaks, look at the project's page.
 
     Raises:
         UnknownNameError: Roboflow trains no such size.
@@ -83,7 +83,7 @@ def train(
         from roboflow.core.project import Project
 
         if version is None:
-            version = calls.ask(
+            version = calls.call_server(
                 "The version could not be generated",
                 Project(keys.key(), found).generate_version,
                 {"preprocessing": dict(preprocessing or {}), "augmentation": dict(augmentation or {})},
@@ -94,17 +94,17 @@ def train(
         _wait(f"Version {version} was not generated", lambda: _generated(where))
         # The trainer reads the export of this format, and does not make it.
         _wait(f"Version {version} was not exported", lambda: _exported(where))
-        begun: Any = calls.ask(
-            "The training could not be begun",
+        started: Any = calls.call_server(
+            "The training could not be started",
             rfapi.create_training_v2,
             *where,
             model_type=types[size],
             epochs=epochs,
             repeatable=False,
         )
-    training_id = begun.get("trainingId")
-    place.memory().set_training(version, training_id)
-    return Trained(place.workspace, place.project, version, training_id, str(begun.get("status") or "begun"))
+    training_id = started.get("trainingId")
+    place.record().set_training(version, training_id)
+    return Trained(place.workspace, place.project, version, training_id, str(started.get("status") or "started"))
 
 
 def follow(place: Place, training: Trained | None = None, *, timeout: float | None = None) -> Trained:
@@ -115,10 +115,10 @@ def follow(place: Place, training: Trained | None = None, *, timeout: float | No
         RemoteError: the server does not know it, or keeps failing.
     """
     if training is None:
-        last = place.memory().training
+        last = place.record().training
         if not last:
-            raise UsageError(f"{place.root} has begun no training in {place.workspace}/{place.project}.")
-        training = Trained(place.workspace, place.project, last["version"], last["training_id"], "begun")
+            raise UsageError(f"{place.root} has started no training in {place.workspace}/{place.project}.")
+        training = Trained(place.workspace, place.project, last["version"], last["training_id"], "started")
     end = time.monotonic() + (TIMEOUT if timeout is None else timeout)
     with sdk.contained():
         while True:
@@ -134,8 +134,8 @@ def follow(place: Place, training: Trained | None = None, *, timeout: float | No
 def _look(training: Trained) -> Trained:
     from roboflow.adapters import rfapi
 
-    answer: Any = calls.ask(
-        "The training could not be looked at",
+    answer: Any = calls.call_server(
+        "The state of the training could not be read",
         rfapi.get_training,
         keys.key(),
         training.workspace,
@@ -154,7 +154,7 @@ def _look(training: Trained) -> Trained:
 def _generated(where: tuple[str, str, str, str]) -> bool:
     from roboflow.adapters import rfapi
 
-    answer: Any = calls.ask("The version could not be read", rfapi.get_version, *where, nocache=True)
+    answer: Any = calls.call_server("The version could not be read", rfapi.get_version, *where, nocache=True)
     version = answer.get("version", {})
     return not version.get("generating") and bool(version.get("images"))
 
@@ -162,7 +162,7 @@ def _generated(where: tuple[str, str, str, str]) -> bool:
 def _exported(where: tuple[str, str, str, str]) -> bool:
     from roboflow.adapters import rfapi
 
-    answer: Any = calls.ask("The version could not be exported", rfapi.get_version_export, *where, "coco")
+    answer: Any = calls.call_server("The version could not be exported", rfapi.get_version_export, *where, "coco")
     return answer.get("ready") is not False
 
 
@@ -170,5 +170,5 @@ def _wait(failed: str, ready: Callable[[], bool]) -> None:
     end = time.monotonic() + _PREPARE
     while not ready():
         if time.monotonic() + POLL > end:
-            raise RemoteError(f"{failed} within {_PREPARE / 60:.0f} minutes.", "Look at the project's page.")
+            raise RemoteError(f"{failed} within {_PREPARE / 60:.0f} minutes.", "Check the project's page.")
         time.sleep(POLL)

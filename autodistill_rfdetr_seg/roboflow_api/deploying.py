@@ -1,4 +1,4 @@
-"""A trained checkpoint to a version of a Roboflow project, until an answer comes from there.
+"""Deploys a trained checkpoint as a version of a Roboflow project, and waits until its endpoint answers.
 
 That the upload came back says nothing: https://github.com/roboflow/rf-detr/issues/1116
 """
@@ -22,15 +22,15 @@ from ..targets import RFDETRSeg
 from . import calls, keys, sdk
 from .endpoint import EndpointModel
 
-POLL = 10.0  # seconds between two questions
-TIMEOUT = 1800.0  # seconds until the model must serve
+POLL = 10.0  # seconds between two requests
+TIMEOUT = 1800.0  # seconds until the endpoint must answer
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model that has answered: where it serves, what of, and the bytes that were uploaded."""
+    """A deployed model that has answered: its endpoint, classes, and the number of bytes uploaded."""
 
     endpoint: str
     model_type: str
@@ -60,7 +60,7 @@ def deploy(
         from roboflow.core.project import Project
 
         asked = f"Version {version} of {workspace}/{project} could not be read"
-        place: Any = calls.ask(asked, Project(keys.key(), found).version, version)
+        place: Any = calls.call_server(asked, Project(keys.key(), found).version, version)
         with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
             bundle = _bundle(target, Path(folder))
             _log.info("uploading %s, %.0f MB", bundle.model_type, bundle.size_bytes / 1e6)
@@ -71,7 +71,7 @@ def deploy(
 
 
 def check_classes(ours: Sequence[str], theirs: Sequence[str], project: str) -> None:
-    """Nothing, where a checkpoint and a project have the same classes in any order.
+    """Does nothing if a checkpoint and a project have the same classes, in any order.
 
     Raises:
         DataError: they have not; the message names those that only one has.
@@ -85,13 +85,13 @@ def check_classes(ours: Sequence[str], theirs: Sequence[str], project: str) -> N
             if names
         ]
         raise DataError(
-            f"The checkpoint's classes are not those of {project}: {'; '.join(said)}.",
+            f"The checkpoint's classes differ from those of {project}: {'; '.join(said)}.",
             "Deploy to the project that the model was trained for, or rename the classes there.",
         )
 
 
 def _bundle(target: RFDETRSeg, folder: Path) -> Any:
-    """rfdetr's own export, packed by the SDK; both in `folder`."""
+    """rfdetr's own export, packed by the SDK, both in `folder`."""
     from roboflow.util.model_processor import ModelPackagingError, package_custom_weights
 
     source, build = folder / "export", folder / "bundle"
@@ -106,13 +106,13 @@ def _bundle(target: RFDETRSeg, folder: Path) -> Any:
 
 
 def _upload(place: Any, bundle: Any, printed: Any) -> None:
-    """The SDK's upload, which prints what goes wrong and comes back as if nothing had."""
+    """Uploads with the SDK, which prints errors and returns normally."""
     before = len(printed.getvalue())
     asked = "The model could not be uploaded"
     with warnings.catch_warnings():
-        # It leaves the file to be closed by the collector.
+        # It leaves its file open for the garbage collector to close.
         warnings.simplefilter("ignore", ResourceWarning)
-        calls.ask(
+        calls.call_server(
             asked,
             place._upload_zip,
             bundle.model_type,
@@ -127,7 +127,7 @@ def _upload(place: Any, bundle: Any, printed: Any) -> None:
 
 
 def _await(workspace: str, project: str, version: int, timeout: float) -> str:
-    """The URL of the endpoint, once the project lists the model and the endpoint has answered."""
+    """The URL of the endpoint, after the project lists the model and the endpoint has answered."""
     from roboflow import config
     from roboflow.adapters import rfapi
 
@@ -136,7 +136,7 @@ def _await(workspace: str, project: str, version: int, timeout: float) -> str:
     end = time.monotonic() + timeout
     state = "the project does not list the model"
     while True:
-        answer: Any = calls.ask(
+        answer: Any = calls.call_server(
             "The version could not be read",
             rfapi.get_version,
             keys.key(),
@@ -148,7 +148,7 @@ def _await(workspace: str, project: str, version: int, timeout: float) -> str:
         found = answer.get("version", {})
         if (found.get("train") or {}).get("status") == "failed":
             raise RemoteError(
-                f"Roboflow could not convert the model of {project}/{version}.", "See the version's page."
+                f"Roboflow could not convert the model of {project}/{version}.", "Check the page of the version."
             )
         if found.get("model"):
             try:
@@ -158,7 +158,7 @@ def _await(workspace: str, project: str, version: int, timeout: float) -> str:
                 state = f"its endpoint does not serve: {error.message}"
         if time.monotonic() + POLL > end:
             raise RemoteError(
-                f"The model was uploaded, and is not deployed after {timeout:.0f} seconds: {state.rstrip('.')}.",
-                f"Look at the version's page, or ask later: autodistill-seg predict --endpoint {endpoint} IMAGE",
+                f"The model was uploaded but is not deployed after {timeout:.0f} seconds: {state.rstrip('.')}.",
+                f"Check the page of the version, or try later: autodistill-seg predict --endpoint {endpoint} IMAGE",
             )
         time.sleep(POLL)

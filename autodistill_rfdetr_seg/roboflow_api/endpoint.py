@@ -1,4 +1,4 @@
-"""A model that is served elsewhere: Roboflow's hosted API, a dedicated deployment, or an Inference server of one's own.
+"""A model on a server: Roboflow's hosted API, a dedicated deployment, or your own Inference server.
 
 The image goes as base64 in a POST, the answer is JSON. A redirect is never followed: the key is for the host that the
 user named, and for no other.
@@ -24,7 +24,7 @@ from . import calls, keys, sdk
 if TYPE_CHECKING:
     import supervision as sv
 
-# A lossless image of more bytes goes as JPEG: servers refuse long requests.
+# A lossless image with more bytes is sent as JPEG: servers refuse long requests.
 LARGEST_PNG = 5_000_000
 _JPEG_QUALITY = 95
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class EndpointModel:
-    """A served instance-segmentation model, used as `RFDETRSeg` is.
+    """An instance-segmentation model on a server, with the methods of `RFDETRSeg`.
 
     `url` is that of the model, such as https://serverless.roboflow.com/PROJECT/VERSION. Without `class_names` those of
     the project are asked of Roboflow. The key is taken from the environment, where there is one.
@@ -46,13 +46,13 @@ class EndpointModel:
 
         self.url = self.name = keys.check_url(url, insecure=insecure)
         self._session = requests.Session()
-        # No key of a .netrc, and no proxy for a server on this machine.
+        # No key from a .netrc, and no proxy for a server on this machine.
         self._session.trust_env = not keys.is_loopback(urlsplit(url).hostname or "")
         self._unknown: set[str] = set()
         self.class_names: tuple[str, ...] = tuple(class_names or _classes_of(url))
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
-        """The instances scored above `confidence` of RGB HWC uint8 images, best first, as `RFDETRSeg.predict_batch`.
+        """The instances above `confidence` in RGB HWC uint8 images, best first, as `RFDETRSeg.predict_batch`.
 
         Raises:
             RemoteError: the server refuses, fails, or gives what is no answer about this image.
@@ -61,19 +61,19 @@ class EndpointModel:
 
     def ask(self, image: RgbImage, confidence: float) -> dict[str, Any]:
         """The server's answer about one RGB HWC uint8 image; raises RemoteError."""
-        # Some servers take a share and some a percentage; one percent and more is a percentage for both.
+        # Some servers take a fraction and some a percentage; from one percent on it is a percentage for both.
         percent = max(1, math.floor(confidence * 100))
         query = {"confidence": str(percent), "format": "json", "response_mask_format": "rle"}
         secret = keys.key(needed=False)
-        found = calls.ask(
-            f"The endpoint {self.url} could not be asked",
+        found = calls.call_server(
+            f"The endpoint {self.url} did not answer",
             self._post,
             query | ({"api_key": secret} if secret else {}),
             _body(image),
         )
         if not isinstance(found, dict) or not isinstance(found.get("predictions"), list):
             raise RemoteError(
-                f"The endpoint {self.url} gives no predictions.", "Is it a model's URL, …/PROJECT/VERSION?"
+                f"The endpoint {self.url} returned no predictions.", "Is it the URL of a model, …/PROJECT/VERSION?"
             )
         return found
 
@@ -85,11 +85,11 @@ class EndpointModel:
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             timeout=calls.TIMEOUT,
             allow_redirects=False,
-            hooks={"response": calls.note},
+            hooks={"response": calls.keep_answer},
         )
         if answer.is_redirect:
             raise RemoteError(
-                f"The endpoint {self.url} sends us to another address, which the key must not go to.",
+                f"The endpoint {self.url} redirects to another address, which must not get the key.",
                 "Give the URL that it means, if you trust it.",
             )
         answer.raise_for_status()
@@ -102,7 +102,7 @@ class EndpointModel:
         size = found.get("image") or {}
         if isinstance(size, dict) and size and (size.get("height"), size.get("width")) != (height, width):
             raise RemoteError(
-                f"The endpoint {self.url} answers about an image of {size.get('width')} x {size.get('height')} pixels, "
+                f"The endpoint {self.url} answered for an image of {size.get('width')} x {size.get('height')} pixels, "
                 f"not of {width} x {height}."
             )
         kept: list[tuple[float, int, masks.BoolMask]] = []
@@ -113,10 +113,10 @@ class EndpointModel:
             try:
                 rle = coco.from_answer(one, height, width)
             except ValueError as error:
-                raise RemoteError(f"The endpoint {self.url} gives a mask that is none: {error}.") from None
+                raise RemoteError(f"The endpoint {self.url} returned an invalid mask: {error}.") from None
             if rle is None:
                 raise RemoteError(
-                    f"The endpoint {self.url} gives boxes without masks.", "Give one of an instance-segmentation model."
+                    f"The endpoint {self.url} returned boxes without masks.", "Use an instance-segmentation model."
                 )
             if masks.area(rle):
                 kept.append((score, self.class_names.index(name), masks.decode(rle)))
@@ -135,17 +135,19 @@ class EndpointModel:
         try:
             return float(one["confidence"]), str(one["class"])
         except (KeyError, TypeError, ValueError):
-            raise RemoteError(f"The endpoint {self.url} gives a prediction without class or confidence.") from None
+            raise RemoteError(f"The endpoint {self.url} returned a prediction without class or confidence.") from None
 
     def _is_known(self, name: str) -> bool:
         if name not in self.class_names and name not in self._unknown:
             self._unknown.add(name)
-            _log.warning("The endpoint finds %r, which is none of the classes; it is left out.", name)
+            _log.warning(
+                "The endpoint returned the class %r, which is not one of the given classes; it is left out.", name
+            )
         return name in self.class_names
 
 
 def _body(image: RgbImage) -> bytes:
-    """The image as base64: PNG, or JPEG where that would be long."""
+    """The image as base64: PNG, or JPEG if the PNG is too long."""
     import cv2
 
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -156,7 +158,7 @@ def _body(image: RgbImage) -> bytes:
 
 
 def _classes_of(url: str) -> tuple[str, ...]:
-    """The class names of the project that the URL names, in the workspace that the key is of; sorted."""
+    """The class names of the project in the URL, in the workspace of the key; sorted."""
     hint = "Name them, in any order: --class NAME, once for each."
     project = urlsplit(url).path.strip("/").split("/")[0]
     if not keys.key(needed=False) or not project:
@@ -164,7 +166,7 @@ def _classes_of(url: str) -> tuple[str, ...]:
     with sdk.contained():
         from roboflow import check_key
 
-        found: Any = calls.ask("The workspace of the key could not be asked for", check_key, keys.key(), "", "")
+        found: Any = calls.call_server("The workspace of the key could not be asked for", check_key, keys.key(), "", "")
         workspace = found.get("workspace") if isinstance(found, dict) else None
         if not workspace:
             raise UsageError(f"The classes of {url} are not known.", hint)

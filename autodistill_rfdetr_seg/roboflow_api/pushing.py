@@ -1,4 +1,4 @@
-"""A run's dataset into a Roboflow project: each image once, with its masks as polygons."""
+"""Uploads a run's dataset to a Roboflow project: each image once, with its masks as polygons."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..dataset.dataset_index import read_dataset
 from ..images.image_reader import file_sha256
 from ..system.files import fingerprint
 from . import calls, keys, sdk
-from .push_record import Memory
+from .push_record import PushRecord
 
-WORKERS = 8  # the SDK's own number for this is 10, its documentation says no more than 25
+WORKERS = 8  # the SDK itself uses 10, its documentation says at most 25
 TYPE = "instance-segmentation"
 _ANNOTATION = "annotation.coco.json"
 
@@ -53,7 +53,7 @@ class Pushed:
 
 @dataclass(frozen=True)
 class PushOptions:
-    """How images are put into the project; without `split_from_run` all go to train, and Roboflow may split anew."""
+    """How images are added to the project; without `split_from_run` all go to train, and Roboflow may split them."""
 
     tags: Sequence[str] = ()
     batch: str | None = None
@@ -85,11 +85,11 @@ def push(
     ]
     if dry_run:
         result = Pushed(True, f"{workspace}/{project}")
-        _Push(result, dataset.classes, options, Memory(root, workspace, project), None).all(images, progress)
+        _Push(result, dataset.classes, options, PushRecord(root, workspace, project), None).all(images, progress)
         return result
     with sdk.contained():
         name = _project(workspace, project, options)
-        result, memory = Pushed(False, f"{workspace}/{name}"), Memory(root, workspace, name)
+        result, memory = Pushed(False, f"{workspace}/{name}"), PushRecord(root, workspace, name)
         try:
             _Push(result, dataset.classes, options, memory, name).all(images, progress)
         finally:
@@ -98,7 +98,7 @@ def push(
 
 
 def _project(workspace: str, project: str, options: PushOptions) -> str:
-    """The project's name in URLs; made where it is not there and `create` was asked for."""
+    """The name of the project in URLs; the project is created if it is missing and `create` is set."""
     try:
         sdk.read_project(workspace, project)
         return project
@@ -106,18 +106,20 @@ def _project(workspace: str, project: str, options: PushOptions) -> str:
         if error.status != 404:
             raise
         if not options.create:
-            hint = "Check both names, as they stand in the URL of the project's page; --create makes the project."
+            hint = "Check both names in the URL of the project's page; --create makes the project."
             raise RemoteError(error.message, hint, status=404) from None
     from roboflow.adapters import rfapi
     from roboflow.core.workspace import Workspace
 
-    failed = f"The project {workspace}/{project} could not be made"
-    place = Workspace(calls.ask(failed, rfapi.get_workspace, keys.key(), workspace), keys.key(), workspace, "coco")
-    made: Any = calls.ask(
+    failed = f"The project {workspace}/{project} could not be created"
+    place = Workspace(
+        calls.call_server(failed, rfapi.get_workspace, keys.key(), workspace), keys.key(), workspace, "coco"
+    )
+    made: Any = calls.call_server(
         failed, place.create_project, project, TYPE, options.license, annotation=project, repeatable=False
     )
     name = str(made.id).rpartition("/")[2]
-    _log.info("made the project %s/%s (%s, licence %s)", workspace, name, TYPE, options.license)
+    _log.info("created the project %s/%s (%s, license %s)", workspace, name, TYPE, options.license)
     return name
 
 
@@ -126,7 +128,7 @@ class _Push:
     result: Pushed
     classes: Classes
     options: PushOptions
-    memory: Memory
+    memory: PushRecord
     project: str | None
 
     def __post_init__(self) -> None:
@@ -134,7 +136,7 @@ class _Push:
         self._refused: RemoteError | None = None
 
     def all(self, images: Sequence[tuple[str, TruthImage]], progress: bool) -> None:
-        """Sends every image, several at a time."""
+        """Uploads every image, several at a time."""
         from tqdm import tqdm
 
         with (
@@ -158,7 +160,7 @@ class _Push:
         try:
             self._one(split, image)
         except AutodistillSegError as error:
-            # A key that is refused for one is refused for all.
+            # A key that is refused for one image is refused for all.
             if isinstance(error, RemoteError) and error.status in (401, 403):
                 self._refused = error
             with self._lock:
@@ -188,7 +190,7 @@ class _Push:
     def _upload(self, split: str, image: TruthImage, sha256: str) -> str:
         from roboflow.adapters import rfapi
 
-        answer: Any = calls.ask(
+        answer: Any = calls.call_server(
             f"The image {image.path.name} could not be uploaded",
             rfapi.upload_image,
             keys.key(),
@@ -199,17 +201,17 @@ class _Push:
             tag_names=list(self.options.tags),
         )
         if not answer.get("id"):
-            raise RemoteError(f"The image {image.path.name} was uploaded, and the server gave it no id.")
+            raise RemoteError(f"The image {image.path.name} was uploaded, but the server returned no id.")
         duplicate = bool(answer.get("duplicate"))
         self._count(duplicates=duplicate, uploaded=not duplicate)
         self.memory.set_image(sha256, str(answer["id"]), None)
         return str(answer["id"])
 
     def _annotate(self, image_id: str, image: TruthImage, content: dict[str, Any]) -> bool:
-        """Saves the annotation; False where the project has one already, and it was left as it is."""
+        """Saves the annotation; False if the project already has one, which was left unchanged."""
         from roboflow.adapters import rfapi
 
-        answer: Any = calls.ask(
+        answer: Any = calls.call_server(
             f"The annotation of {image.path.name} could not be saved",
             rfapi.save_annotation,
             keys.key(),
@@ -217,11 +219,11 @@ class _Push:
             _ANNOTATION,
             json.dumps(content),
             quote(image_id, safe=""),
-            # The SDK puts it into the URL as it is.
+            # The SDK puts it into the URL unchanged.
             job_name=quote(self.options.batch or "", safe=""),
             overwrite=self.options.overwrite,
         )
-        # People's work in the project, or an earlier push: it stays unless --overwrite was said.
+        # People's work in the project, or an earlier push: it stays unless --overwrite is given.
         kept = answer.get("warn") == "already annotated"
         self._count(kept=kept, annotated=not kept)
         return not kept

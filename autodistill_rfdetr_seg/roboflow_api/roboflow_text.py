@@ -1,4 +1,4 @@
-"""What the commands say of a push and of a training."""
+"""The results of a push and of a training as text for the terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def pushed_text(result: Pushed) -> str:
     lines = [
         f"{result.project}: {sum(result.images.values())} images ({splits or 'none'}), {result.instances} masks",
         f"{does[0]}  {result.uploaded} images, {result.bytes / 1e6:.1f} MB; {does[1]} {result.annotated}; "
-        f"sent before {result.skipped}; there already {result.duplicates}",
+        f"sent earlier {result.skipped}; already there {result.duplicates}",
     ]
     if result.kept:
-        lines.append(f"annotated there already, left as they are: {result.kept} (--overwrite replaces them)")
+        lines.append(f"already annotated there, left unchanged: {result.kept} (--overwrite replaces them)")
     if result.simplified:
-        lines.append(f"simplified  {result.simplified} masks: a polygon has no holes, and is one part")
+        lines.append(f"simplified  {result.simplified} masks: a polygon has one part and no holes")
     lines += [f"failed  {name}: {reason}" for name, reason in result.failures.items()]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Roboflow's own SDK, contained: what it prints, asks, reads and raises stays in here, and so does the key.
+"""Roboflow's SDK, contained: what it prints, asks, reads and raises stays in this module, and so does the key.
 
 The SDK prints to stdout, may ask on stdin, reads ~/.config/roboflow/config.json and a .env file, waits for an answer
 without end except to an upload, and puts the key into URLs, which then stand in the messages of its errors.
@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..core.errors import UsageError
-from .calls import TIMEOUT, ask, note
+from .calls import TIMEOUT, call_server, keep_answer
 from .keys import check_url, key, scrub
 
 
@@ -30,10 +30,10 @@ from .keys import check_url, key, scrub
 def contained() -> Iterator[io.StringIO]:
     """Inside, the SDK may be imported and called; what it prints is collected in the value and never shown.
 
-    To be entered by one thread at a time; other threads may call the SDK while it is open.
+    Enter it from one thread at a time; other threads may call the SDK while it is open.
 
     Raises:
-        UsageError: there is no key, or the server that the environment names is not one to send it to.
+        UsageError: there is no key, or it must not be sent to the server that the environment names.
     """
     key()
     printed = io.StringIO()
@@ -43,7 +43,7 @@ def contained() -> Iterator[io.StringIO]:
         stack.enter_context(contextlib.redirect_stdout(printed))
         stack.enter_context(_bounded())
         stack.callback(setattr, sys, "stdin", stdin)
-        # A question gets no answer, and becomes an error.
+        # A question of the SDK gets no answer and becomes an error.
         sys.stdin = io.StringIO()
         chatty = logging.getLogger("urllib3.connectionpool")
         chatty.addFilter(_without_key)
@@ -57,15 +57,15 @@ def _without_key(record: logging.LogRecord) -> bool:
 
 
 def _load() -> None:
-    """Imports the SDK, pointed to the server that the environment names, and to no other."""
+    """Imports the SDK, set to the server that the environment names and to no other."""
     environment, formatting = dict(os.environ), warnings.formatwarning
-    # Its file could send the key elsewhere, and hold another key.
+    # Its configuration file could send the key elsewhere, or contain another key.
     os.environ["ROBOFLOW_CONFIG_DIR"] = os.path.join(os.devnull, "none")  # noqa: PTH118
     os.environ.setdefault("HOME", os.sep)
     try:
         from roboflow import config
 
-        # autodistill imports the SDK early, with the file.
+        # autodistill imports the SDK early, with that file.
         config.refresh_region_urls()
         check_url(config.API_URL)
     finally:
@@ -77,13 +77,13 @@ def _load() -> None:
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """Inside, each of the SDK's calls has a time limit, and leaves its status in `_answers`."""
+    """Inside, each call of the SDK has a time limit and leaves its status in `_answers`."""
     from roboflow.util import http
 
     own = http._with_user_agent
 
     def bounded(given: dict[str, Any]) -> dict[str, Any]:
-        with_agent: dict[str, Any] = own({"timeout": TIMEOUT, "hooks": {"response": note}, **given})
+        with_agent: dict[str, Any] = own({"timeout": TIMEOUT, "hooks": {"response": keep_answer}, **given})
         return with_agent
 
     http._with_user_agent = bounded
@@ -94,7 +94,7 @@ def _bounded() -> Iterator[None]:
 
 
 def read_project(workspace: str, project: str) -> dict[str, Any]:
-    """What the API says of a project: `id`, `type`, `classes` … ; to be called inside of `contained`.
+    """The project as the API describes it: `id`, `type`, `classes` …; call it inside `contained`.
 
     Raises:
         RemoteError: there is none, or the server fails.
@@ -104,9 +104,9 @@ def read_project(workspace: str, project: str) -> dict[str, Any]:
 
     for name in (workspace, project):
         if not name or set(name) & set("/?#& "):
-            raise UsageError(f"{name!r} is not the name of a workspace or project as it stands in its page's URL.")
-    asked = f"The project {workspace}/{project} could not be read"
-    answer: Any = ask(asked, rfapi.get_project, key(), workspace, project)
+            raise UsageError(f"{name!r} is not the name of a workspace or project in the URL of its page.")
+    failure_text = f"The project {workspace}/{project} could not be read"
+    answer: Any = call_server(failure_text, rfapi.get_project, key(), workspace, project)
     found: dict[str, Any] = answer.get("project", {})
     if found.get("type") != "instance-segmentation":
         raise UsageError(
@@ -118,7 +118,7 @@ def read_project(workspace: str, project: str) -> dict[str, Any]:
 
 @functools.cache
 def model_types() -> dict[str, str]:
-    """Our size → the API's name of that RF-DETR Seg model, those that the SDK knows; inside of `contained`."""
+    """Our size → the API's name of that RF-DETR Seg model, for those the SDK knows; call it inside `contained`."""
     from roboflow.util.model_processor import SUPPORTED_RFDETR_TYPES
 
     prefix = "rfdetr-seg-"
