@@ -136,12 +136,17 @@ def _reseeding(seed: int) -> Any:
 
 
 def _progress(epochs: int, shown: bool) -> Any:
-    """A Lightning callback: one bar on stderr (none where that is no terminal), and a line per epoch to the log."""
+    """A Lightning callback: one bar on stderr (none where that is no terminal), and a log line for each validation.
+
+    The line holds the metrics of that validation. An epoch without one shows its loss only, in the bar and at level
+    DEBUG: Lightning keeps the values of the last validation among its metrics.
+    """
     from pytorch_lightning import Callback
     from tqdm import tqdm
 
     class Progress(Callback):
         bar: Any = None
+        validated = False
 
         def on_train_start(self, trainer: Any, *_: Any) -> None:
             steps = trainer.num_training_batches
@@ -150,19 +155,26 @@ def _progress(epochs: int, shown: bool) -> Any:
             self.bar = tqdm(total=epochs * steps, initial=start, file=sys.stderr, disable=hidden, unit="batch")
 
         def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
+            self.validated = False
             self.bar.set_description(f"epoch {trainer.current_epoch + 1}/{epochs}")
 
         def on_train_batch_end(self, *_: Any) -> None:
             self.bar.update()
 
+        def on_validation_end(self, *_: Any) -> None:
+            self.validated = True
+
         def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
-            found = {"loss": "train/loss", "mask AP": "val/segm_mAP_50_95"}
+            found = {"loss": "train/loss"}
+            if self.validated:
+                found |= {"mask AP": "val/segm_mAP_50_95", "AP50": "val/segm_mAP_50"}
             metrics = trainer.callback_metrics
             values = {name: f"{float(metrics[key]):.3f}" for name, key in found.items() if key in metrics}
             self.bar.set_postfix(values)
             text = ", ".join(f"{name} {value}" for name, value in values.items())
             if trainer.is_global_zero:
-                _log.info("epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
+                level = logging.INFO if self.validated else logging.DEBUG
+                _log.log(level, "epoch %d/%d: %s", trainer.current_epoch + 1, epochs, text)
 
         def teardown(self, *_: Any, **__: Any) -> None:
             if self.bar is not None:
