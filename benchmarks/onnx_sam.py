@@ -122,7 +122,7 @@ def main() -> None:
 
     import cv2
 
-    from autodistill_rfdetr_seg.bases.registry import create_segmenter
+    from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import create_segmenter
 
     cv2.setNumThreads(args.threads)
     segmenter = create_segmenter("onnx-sam", {"model": str(args.models), "threads": args.threads})

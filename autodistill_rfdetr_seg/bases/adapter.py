@@ -24,8 +24,9 @@ from ..core import masks
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
 from ..core.types import ImageRecord, Instance
 from ..images.image_reader import RgbImage, write_png
-from .contract import Boxes, Masks, answers_by_image
-from .registry import BASES, SEGMENTERS, ImageInput
+from .contract import Boxes, ImageInput, Masks, answers_by_image
+from .registry import BASES
+from .segmenters.segmenter_registry import SEGMENTERS
 from .stability import ask_again
 from .tiling import Window, ask_in_tiles
 
@@ -309,7 +310,7 @@ def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[A
         raise BaseModelError(
             f"The base gives boxes without masks ({count} on this image).",
             f"Add --segmenter {' or '.join(sorted(SEGMENTERS))}, or take a base with masks: "
-            f"{', '.join(sorted(name for name, entry in BASES.items() if entry.masks))}.",
+            f"{', '.join(name for name, entry in BASES.working().items() if entry.masks)}.",
         )
     if len(found) != count:
         raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")

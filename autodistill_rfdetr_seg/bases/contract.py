@@ -32,7 +32,7 @@ A base that gives boxes without masks is a **detector**; a **segmenter** makes i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,8 @@ from ..core.types import Instance
 
 BgrImage = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float64]
+# What a base's `predict` takes: an HWC uint8 BGR array, a path, or a PIL image (RGB).
+ImageInput = Literal["bgr", "path", "pil"]
 
 
 class Masks(NamedTuple):

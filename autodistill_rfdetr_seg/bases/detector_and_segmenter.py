@@ -14,8 +14,7 @@ from autodistill.detection import DetectionBaseModel
 
 from ..core.types import ImageRecord
 from .base_images import bgr_of
-from .contract import BgrImage, Boxes, Masks, Segmenter
-from .registry import ImageInput
+from .contract import BgrImage, Boxes, ImageInput, Masks, Segmenter
 
 
 class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.types import Classes
+from .base_classes import build, identity_of
 from .detector_and_segmenter import SegmentedBase
-from .registry import create_base, create_segmenter, find_base, find_segmenter, identity_of
+from .grounding.grounding_dino import GroundingDino
+from .segmenters.segmenter_registry import create_segmenter, find_segmenter
 
 if TYPE_CHECKING:
     from autodistill.detection import CaptionOntology
 
-DETECTOR = "grounding-dino"
 DEFAULT_SEGMENTER = "sam2"
 
 
@@ -47,9 +47,10 @@ class GroundedSAMHF(SegmentedBase):
         **options: Any,
     ) -> None:
         places = {"device": device, "dtype": dtype}
-        prompts = dict(ontology) if isinstance(ontology, Mapping) else dict(ontology.promptMap)
         super().__init__(
-            create_base(DETECTOR, Classes.from_ontology(prompts), _weights(model, revision) | places | options),
+            build(
+                GroundingDino, "base 'grounding-dino'", _weights(model, revision) | places | options, ontology=ontology
+            ),
             create_segmenter(
                 segmenter, _weights(segmenter_model, segmenter_revision) | dict(segmenter_args or {}), places
             ),
@@ -63,7 +64,7 @@ class GroundedSAMHF(SegmentedBase):
         weights = _weights(rest.pop("segmenter_model", None), rest.pop("segmenter_revision", None))
         weights |= rest.pop("segmenter_args", None) or {}
         return {
-            "detector": dict(identity_of(find_base(DETECTOR), rest)),
+            "detector": GroundingDino.identity(rest),
             "segmenter": {"name": segmenter, **identity_of(find_segmenter(segmenter), weights)},
         }
 

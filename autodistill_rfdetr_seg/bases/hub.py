@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 from ..core.errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
 from ..images.image_reader import file_sha256
 from ..system.versions import ReleaseRange
-from .inventory import is_here
-from .registry import BASES, SEGMENTERS
+from .model_weights import is_here
 
 # What the bases and segmenters were run with.
 TESTED = ReleaseRange("transformers", "5.12", "5.25")
@@ -27,8 +26,10 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
-    """What names the weights: a hash over the files of a local folder, or model id and revision. Nothing is fetched.
+def weights_identity(model: str, revision: str | None = None, default: str | None = None) -> dict[str, str]:
+    """What names the weights: a hash over the files of a local folder, or model id and revision. Nothing is downloaded.
+
+    `default` is the model id that the class uses by itself; it is never taken for a path.
 
     Raises:
         MissingInputError: `model` is written as a path, and there is no such folder.
@@ -37,7 +38,7 @@ def weights_identity(model: str, revision: str | None = None) -> dict[str, str]:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return {"sha256": _folder_hash(folder.resolve())}
-    if _is_a_path(model, revision):
+    if model != default and _is_a_path(model, revision):
         raise MissingInputError(
             f"There is no folder of weights {model}.",
             "Give a folder, or a model id of the hub; where such an id begins with the name of a folder that is here, "
@@ -53,8 +54,7 @@ def _is_a_path(model: str, revision: str | None) -> bool:
         return True
     if not rest or not Path(first).is_dir():
         return False
-    published = {place.partition("@")[0] for one in (BASES, SEGMENTERS) for e in one.values() for place, _ in e.weights}
-    return model not in published and not is_here(f"{model}@{revision or ''}")
+    return not is_here(f"{model}@{revision or ''}")
 
 
 @functools.cache

@@ -1,24 +1,29 @@
-"""What bases and segmenters there are: which are installed, under what licence, and whether their weights are here.
+"""The bases and segmenters that are known: which are installed, their license, and whether their weights are here.
 
-Nothing of theirs is imported and nothing is fetched: packages are looked up, and files.
+Nothing of theirs is imported (except the entry points of other packages) and nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import DependencyError
-from .registry import BASES, SEGMENTERS, BaseEntry
+from ..system.versions import importable
+from .base_entries import BaseEntry, Registry
+from .model_weights import is_here
+from .registry import BASES
+from .segmenters.segmenter_registry import SEGMENTERS
+
+Kind = Literal["base", "detector", "segmenter"]
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a base fetches on first use: its `place` as in `BaseEntry.weights`, its size, and whether it is here."""
+    """What a base downloads on first use: its `place` as in `BaseEntry.weights`, its size, and whether it is here."""
 
     place: str
     bytes: int
@@ -26,80 +31,71 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ListedBase:
     """A base or segmenter: `kind` is `base`, `detector` (boxes only: it needs a segmenter) or `segmenter`; `problem`
-    says why it would be refused although it is installed; `install` is the command that cures its absence or the
-    problem, empty where there is none."""
+    says why it would be refused although it is installed; `install` is the command that installs it or solves the
+    problem, empty where there is none; `added_by` is the other package that adds it."""
 
-    kind: Literal["base", "detector", "segmenter"]
+    kind: Kind
     name: str
     installed: bool
     install: str
-    licence: str
+    license: str
     summary: str
     weights: tuple[Weights, ...]
     problem: str = ""
+    added_by: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready data; `licence` is the name that `license` had in release 0.1.0."""
+        return {**dataclasses.asdict(self), "licence": self.license}
 
 
-def inventory() -> list[Known]:
+def inventory() -> list[ListedBase]:
     """Every registered base, then every segmenter, by name."""
-    bases = [_known("base" if entry.masks else "detector", name, entry) for name, entry in sorted(BASES.items())]
-    return bases + [_known("segmenter", name, entry) for name, entry in sorted(SEGMENTERS.items())]
+    return [_listed(registry, name) for registry in (BASES, SEGMENTERS) for name in sorted(registry)]
 
 
-def importable(module: str) -> bool:
-    """Whether a module is installed, told without importing it (of a dotted name, what is before its last dot is)."""
+def _listed(registry: Registry, name: str) -> ListedBase:
     try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def is_here(place: str) -> bool:
-    """Whether weights are on this machine: at a path from `~`, or those of a model id in the hub's cache, and of the
-    branch, tag or commit behind its `@`, or else of `main`."""
-    if place.startswith("~"):
-        return Path(place).expanduser().is_file()
-    model, _, revision = place.partition("@")
-    repository = _hub_cache() / f"models--{model.replace('/', '--')}"
-    name = repository / "refs" / (revision or "main")
-    commit = name.read_text(encoding="utf-8").strip() if name.is_file() else revision
-    # A file gets its name in a snapshot only once it is complete.
-    return bool(commit) and any(path.is_file() for path in (repository / "snapshots" / commit).glob("*.safetensors"))
-
-
-def _known(kind: Literal["base", "detector", "segmenter"], name: str, entry: BaseEntry) -> Known:
+        entry = registry[name]
+    except DependencyError as error:
+        return ListedBase(registry.kind, name, True, error.hint or "", "", "", (), error.message)
+    kind: Kind = "detector" if registry.kind == "base" and not entry.masks else registry.kind
     module = entry.needs
     installed = Path(module).is_file() if module.endswith(".py") else importable(module)
     install = f"pip install 'autodistill-rfdetr-seg[{entry.extra}]'" if entry.extra else ""
     weights = tuple(Weights(place, size, is_here(place)) for place, size in entry.weights)
-    problem = ""
+    problem = _problem(entry) if installed else None
+    if problem is not None:
+        install = problem.hint or ""
+    message = "" if problem is None else problem.message
+    return ListedBase(kind, name, installed, install, entry.license, entry.summary, weights, message, entry.added_by)
+
+
+def _problem(entry: BaseEntry) -> DependencyError | None:
     try:
-        if installed and entry.check is not None:
+        if entry.check is not None:
             entry.check()
     except DependencyError as error:
-        problem, install = error.message, error.hint or ""
-    return Known(kind, name, installed, install, entry.licence, entry.summary, weights, problem)
-
-
-def _hub_cache() -> Path:
-    """Where huggingface_hub keeps what it has fetched, by the same variables; it reads them when it is imported."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(home, "hub")).expanduser()
+        return error
+    return None
 
 
 def bases_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """What `bases` lists, for reading: two lines each, and one for each file of weights."""
+    """What `bases` prints: two lines each, and one for each file of weights."""
     lines = []
     for known in found:
         state = "installed" if known["installed"] else f"missing  → {known['install'] or 'install its package'}"
         if known["problem"]:
             state = f"refused: {known['problem']}  → {known['install']}"
         lines.append(f"{known['kind'] + ' ' + known['name']:<26}{state}")
-        licence = f" ({known['licence']})" if known["licence"] else ""
-        lines.append(f"    {known['summary']}{licence}")
+        license_ = f" ({known['license']})" if known["license"] else ""
+        added_by = f"; added by {known['added_by']}" if known["added_by"] else ""
+        if said := f"{known['summary']}{license_}{added_by}".removeprefix("; "):
+            lines.append(f"    {said}")
         for one in known["weights"]:
-            where = "here" if one["here"] else "fetched on first use"
+            where = "here" if one["here"] else "downloaded on first use"
             lines.append(f"    weights  {one['place']}  {one['bytes'] / 1e9:.2f} GB  {where}")
     lines.append("any class as package.module:Class or file.py:Class, and any run of your own by its path")
     return "\n".join(lines)

@@ -146,7 +146,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         decides = {name: args.get(name, default) for name, default in _DECIDES.items()}
         decides["thresholds"] = options.shares("thresholds", decides["thresholds"])
         decides["negatives"] = options.texts("negatives", decides["negatives"])
-        return {**decides, **hub.weights_identity(args.get("model") or MODEL, args.get("revision"))}
+        return {**decides, **hub.weights_identity(args.get("model") or MODEL, args.get("revision"), MODEL)}
 
     def predict(self, input: Any) -> sv.Detections:
         """The instances of one image: an HWC uint8 BGR array, a path, or a PIL image.

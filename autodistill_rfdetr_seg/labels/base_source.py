@@ -9,16 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..bases.adapter import BaseAdapter, Pending, refuse_parts
-from ..bases.contract import answers_by_image
-from ..bases.registry import (
-    SEGMENTERS,
-    ImageInput,
-    create_base,
-    create_segmenter,
-    find_base,
-    find_segmenter,
-    identity_of,
-)
+from ..bases.base_classes import identity_of
+from ..bases.contract import ImageInput, answers_by_image
+from ..bases.registry import create_base, find_base
+from ..bases.segmenters.segmenter_registry import SEGMENTERS, create_segmenter, find_segmenter
 from ..bases.weight_hashes import with_hashes
 from ..core.config import BaseConfig, PipelineConfig
 from ..core.errors import AutodistillSegError, UsageError

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bases.inventory import Known, importable, inventory
+from ..bases.inventory import ListedBase, inventory
 from ..core.text_tables import number
 from ..system.machine import disk_free, memory_gb
-from ..system.versions import versions
+from ..system.versions import importable, versions
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def optional_parts() -> list[Part]:
     return parts + [Part(name, importable(name), purpose, install) for name, purpose, install in others]
 
 
-def _part(known: Known) -> Part:
+def _part(known: ListedBase) -> Part:
     fetches = sum(one.bytes for one in known.weights if not one.here) / 1e9
     present = known.installed and not known.problem
     name = f"{known.kind} {known.name}"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import evaluation
-from ..bases.registry import BASES, ImageInput, own_ontology
+from ..bases.contract import ImageInput
+from ..bases.registry import BASES, own_ontology
 from ..core.config import BaseConfig, PipelineConfig, parse
 from ..core.errors import MissingInputError, OutputExistsError, UsageError
 from ..core.types import Classes, SegDataset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import metadata, util
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
@@ -67,3 +67,11 @@ def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def importable(module: str) -> bool:
+    """Whether a module is installed, found without importing it (of a dotted name, the packages before it are)."""
+    try:
+        return util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False

@@ -15,9 +15,12 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import label
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
+from autodistill_rfdetr_seg.bases.base_classes import class_of, identity_of
+from autodistill_rfdetr_seg.bases.base_entries import BaseEntry
 from autodistill_rfdetr_seg.bases.contract import Masks
 from autodistill_rfdetr_seg.bases.detector_and_segmenter import SegmentedBase
-from autodistill_rfdetr_seg.bases.registry import BASES, BaseEntry, create_base, create_segmenter, identity_of
+from autodistill_rfdetr_seg.bases.registry import BASES, create_base
+from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import create_segmenter
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, UnknownNameError
 from autodistill_rfdetr_seg.core.types import Classes
@@ -182,6 +185,8 @@ class Bright:
     def __init__(self, ontology, box_threshold=0.35, device="auto", dtype="auto", model=None, masks=False):
         self.ontology, self.box_threshold = ontology, box_threshold
 
+    identity = staticmethod(dict)
+
     def predict(self, image):
         count, _, stats, _ = cv2.connectedComponentsWithStats((image[:, :, 1] > 150).astype(np.uint8))
         x, y, w, h = stats[1:, 0], stats[1:, 1], stats[1:, 2], stats[1:, 3]
@@ -207,9 +212,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_grounded_sam_of_parts(photos: Path, weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from autodistill_rfdetr_seg.bases import grounded_sam_hf
     from autodistill_rfdetr_seg.bases.grounded_sam_hf import GroundedSAMHF
 
-    monkeypatch.setitem(BASES, "grounding-dino", BaseEntry(f"{photos.parent / 'detector.py'}:Bright", "", masks=False))
+    bright = class_of(BASES, "bright", BaseEntry(f"{photos.parent / 'detector.py'}:Bright", "", masks=False))
+    monkeypatch.setattr(grounded_sam_hf, "GroundingDino", bright)
     args = {"segmenter": "sam2", "segmenter_model": str(weights["one"]), "device": "cpu", "box_threshold": 0.3}
     base = create_base("grounded-sam-hf", Classes.from_ontology({"a lamp": "lamp"}), args)
     assert isinstance(base, GroundedSAMHF)

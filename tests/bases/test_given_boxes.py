@@ -12,10 +12,11 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import coco, label
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
 from autodistill_rfdetr_seg.bases.box_file import read_boxes
 from autodistill_rfdetr_seg.bases.detector_and_segmenter import SegmentedBase
 from autodistill_rfdetr_seg.bases.given_boxes import GivenBoxes
-from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
+from autodistill_rfdetr_seg.bases.registry import find_base, own_ontology
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.config import BaseConfig

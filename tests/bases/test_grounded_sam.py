@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.bases import groundingdino_compat
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
 from autodistill_rfdetr_seg.bases.grounded_sam import CorrectedGroundedSAM, GroundedSAMBase, corrected
-from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base, identity_of
+from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base
 from autodistill_rfdetr_seg.core.errors import DependencyError, MissingInputError
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
 from autodistill_rfdetr_seg.bases.contract import Masks
-from autodistill_rfdetr_seg.bases.registry import create_segmenter, find_segmenter, identity_of
 from autodistill_rfdetr_seg.bases.segmenters.onnx_sam import OnnxSam
+from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import create_segmenter, find_segmenter
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError

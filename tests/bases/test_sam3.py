@@ -11,7 +11,8 @@ import pytest
 import supervision as sv
 from autodistill.detection import CaptionOntology
 
-from autodistill_rfdetr_seg.bases.registry import create_base, find_base, identity_of
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
+from autodistill_rfdetr_seg.bases.registry import create_base, find_base
 from autodistill_rfdetr_seg.bases.sam3 import Sam3
 from autodistill_rfdetr_seg.core.errors import BaseModelError, UnknownNameError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from autodistill_rfdetr_seg.bases import hub
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
 from autodistill_rfdetr_seg.bases.contract import Masks
-from autodistill_rfdetr_seg.bases.registry import SEGMENTERS, create_segmenter, find_segmenter, identity_of
 from autodistill_rfdetr_seg.bases.segmenters import box_segmenter
+from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS, create_segmenter, find_segmenter
 from autodistill_rfdetr_seg.core.errors import BaseModelError, MissingInputError, UnknownNameError, UsageError
 from helpers import tiny_sam
 

@@ -17,12 +17,13 @@ import pytest
 import yaml
 
 from autodistill_rfdetr_seg.bases import groundingdino_compat
-from autodistill_rfdetr_seg.bases.inventory import importable
-from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS, BaseEntry
+from autodistill_rfdetr_seg.bases.base_entries import BaseEntry
+from autodistill_rfdetr_seg.bases.registry import BASES
+from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli.option_flags import ALL_OPTIONS
 from autodistill_rfdetr_seg.core.config import PipelineConfig
-from autodistill_rfdetr_seg.system.versions import ReleaseRange
+from autodistill_rfdetr_seg.system.versions import ReleaseRange, importable
 from helpers.square_photos import ONTOLOGY, label_args, photo
 
 

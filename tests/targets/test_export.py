@@ -17,7 +17,8 @@ import supervision as sv
 from autodistill.detection import CaptionOntology
 from PIL import Image
 
-from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
+from autodistill_rfdetr_seg.bases.registry import find_base, own_ontology
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.config import PARITY, BaseConfig
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, GateError, OutputExistsError

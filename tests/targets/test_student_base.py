@@ -13,7 +13,8 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 from PIL import Image
 
 from autodistill_rfdetr_seg import label
-from autodistill_rfdetr_seg.bases.registry import find_base, identity_of, own_ontology
+from autodistill_rfdetr_seg.bases.base_classes import identity_of
+from autodistill_rfdetr_seg.bases.registry import find_base, own_ontology
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.config import BaseConfig
 from autodistill_rfdetr_seg.core.errors import MissingInputError, TrainingError, UnknownNameError, UsageError

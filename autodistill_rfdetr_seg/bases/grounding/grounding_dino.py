@@ -16,7 +16,7 @@ from .. import hub
 from ..base_images import bgr_of
 from ..base_ontology import ontology_of
 from ..contract import BgrImage
-from ..registry import GROUNDING_DINO
+from ..model_weights import GROUNDING_DINO
 from . import grounding_captions as captions
 from . import grounding_cpu_speed as grounding_speed
 from .grounding_scores import Found, SharedFeatures, corners, found, joined, outdone, padded, prompt_scores, suppressed
@@ -118,7 +118,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         model, revision = str(given.pop("model")), given.pop("revision")
         given["negatives"] = options.texts("negatives", given["negatives"])
         given["thresholds"] = options.shares("thresholds", given["thresholds"])
-        return {"weights": hub.weights_identity(model, _revision(model, revision)), **given}
+        return {"weights": hub.weights_identity(model, _revision(model, revision), MODEL), **given}
 
     def predict(self, input: Any) -> sv.Detections:
         """The boxes in one image: an HWC uint8 BGR array, a path, or a PIL image; as `predict_batch`."""

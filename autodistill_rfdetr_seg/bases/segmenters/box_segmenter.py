@@ -91,7 +91,7 @@ class BoxSegmenter:
     @classmethod
     def identity(cls, args: Mapping[str, Any]) -> Mapping[str, Any]:
         """The weights alone: device, data type and numbers at a time decide no label."""
-        return hub.weights_identity(args.get("model") or cls.default_model, args.get("revision"))
+        return hub.weights_identity(args.get("model") or cls.default_model, args.get("revision"), cls.default_model)
 
     @property
     def preferred_batch(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +25,7 @@ def bases(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     """Lists what can label."""
     from ...bases.inventory import bases_table, inventory
 
-    found = [dataclasses.asdict(known) for known in inventory()]
+    found = [known.as_json() for known in inventory()]
     if args.json:
         say_json(found)
     else:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...bases.inventory import importable
 from ...core.config import MAX_MEGAPIXELS, TargetConfig
 from ...core.errors import DependencyError, TrainingError, UsageError
 from ...core.types import Run, SegDataset
 from ...system.machine import disk_free, memory_gb
+from ...system.versions import importable
 from .. import vendor
 from . import checkpoint_provenance as provenance
 from . import device_launcher as launching
