@@ -17,7 +17,8 @@ import yaml
 
 import autodistill_rfdetr_seg as package
 from autodistill_rfdetr_seg import coco
-from autodistill_rfdetr_seg.bases.registry import BASES, SEGMENTERS
+from autodistill_rfdetr_seg.bases.registry import BASES
+from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.core import errors, masks
 from autodistill_rfdetr_seg.core.config import PARITY, PipelineConfig, parse
