@@ -182,7 +182,7 @@ def measure(
 
 def pictures(args: argparse.Namespace, folder: Path) -> list[Any]:
     """BGR arrays: the user's, or drawn ones, no two alike."""
-    from autodistill_rfdetr_seg.images.image_reader import open_rgb
+    from autodistill_rfdetr_seg.images.image_opening import open_rgb
 
     if args.images is None:
         width, height = (int(part) for part in args.size.split("x"))

@@ -31,7 +31,7 @@ from PIL import Image
 
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core.errors import DataError
-from autodistill_rfdetr_seg.images.image_reader import decode
+from autodistill_rfdetr_seg.images.image_decoding import decode
 
 SECONDS = 10
 MEGABYTES = 1024

@@ -43,7 +43,7 @@ def measure(segmenter: Any, source: Path) -> Row:
     """Asks about every box of a set; the image is encoded by a call with its first box alone."""
     from autodistill_rfdetr_seg import coco
     from autodistill_rfdetr_seg.core import masks
-    from autodistill_rfdetr_seg.images.image_reader import open_rgb
+    from autodistill_rfdetr_seg.images.image_opening import open_rgb
 
     ious: list[float] = []
     encode: list[float] = []

@@ -29,7 +29,7 @@ from autodistill_rfdetr_seg.core.config import RefineConfig
 from autodistill_rfdetr_seg.core.text_tables import table
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance, TruthImage
 from autodistill_rfdetr_seg.dataset.refine import refine
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.review.review_order import ranking
 
 MUSHROOMS = {"bright": "Mushroom"}

@@ -28,7 +28,7 @@ from autodistill_rfdetr_seg.core.types import (
     TruthInstance,
 )
 from autodistill_rfdetr_seg.evaluation import evaluate
-from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 
 
 class TileByTile:

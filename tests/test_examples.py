@@ -18,7 +18,7 @@ from autodistill_rfdetr_seg.cli.command_line import main as cli
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
 from autodistill_rfdetr_seg.dataset.dataset_index import read_index
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.targets import RFDETRSeg, checkpoint_of
 from helpers.paths import ROOT
 from helpers.shapes import disc

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ..core import masks
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
 from ..core.types import ImageRecord, Instance
-from ..images.image_reader import RgbImage, write_png
+from ..images.rgb_image import RgbImage, write_png
 from .contract import Boxes, ImageInput, Masks, answers_by_image
 from .registry import BASES
 from .segmenters.segmenter_registry import SEGMENTERS

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import UsageError
-from ..images.image_reader import open_rgb, rgb_of
+from ..images.image_decoding import rgb_of
+from ..images.image_opening import open_rgb
 from .contract import BgrImage
 
 

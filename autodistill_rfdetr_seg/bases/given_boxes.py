@@ -12,7 +12,7 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..core.errors import DataError, UnknownNameError, UsageError
 from ..core.types import ImageRecord
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from .base_ontology import ontology_of
 from .box_file import BoxFile, BoxRow, hash_of_boxes, read_boxes
 

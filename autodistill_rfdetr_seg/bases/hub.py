@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.errors import BaseModelError, DataError, DependencyError, MissingInputError, UsageError
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from ..system.versions import ReleaseRange
 from .model_weights import is_here
 

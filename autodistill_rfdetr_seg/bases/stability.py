@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..core import masks
 from ..core.errors import AutodistillSegError, BaseModelError
 from ..core.types import Instance, Rle
-from ..images.image_reader import RgbImage
+from ..images.rgb_image import RgbImage
 from .contract import Boxes, Masks, same_class
 
 Agreement = npt.NDArray[np.float64]

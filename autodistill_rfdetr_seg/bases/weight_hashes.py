@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 
 # What a folder of weights holds: files of weights, and those that say how to read them.
 _WEIGHTS = frozenset((".onnx", ".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".engine", ".tflite", ".pb", ".npz"))

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.config import BenchmarkConfig
 from ..core.config import options as parse_options
 from ..core.errors import TrainingError, UsageError
-from ..images.image_reader import RgbImage
+from ..images.rgb_image import RgbImage
 from ..system.files import claim_output, write_json, write_text
 from ..system.versions import versions
 from ..targets.export.known_formats import known_formats

@@ -14,9 +14,12 @@ from ..core.errors import DataError, MissingInputError, UnknownNameError, UsageE
 from ..core.types import GroundTruth
 from ..dataset.dataset_index import split_of_content
 from ..evaluation.gold_sets import read_gold
-from ..images.image_reader import RgbImage, discover, file_sha256, open_rgb
+from ..images.image_discovery import discover
+from ..images.image_opening import open_rgb
+from ..images.rgb_image import RgbImage
 from ..readers import read_gold as read_one
 from ..system.config_files import read_run_config, run_megapixels
+from ..system.file_hash import file_sha256
 from ..system.run_folder import RunFolder
 from ..targets.export.export_parity import find_samples
 from ..targets.export.known_formats import check_format, known_formats

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from ..core.config import BenchmarkConfig, EvaluationConfig
 from ..core.errors import AutodistillSegError, DependencyError, UsageError
 from ..core.types import GroundTruth
-from ..images.image_reader import RgbImage, file_sha256
+from ..images.rgb_image import RgbImage
 from ..labels.worker_labeling import end_with_parent
 from ..pipeline.labeling_costs import peak_memory, resident_memory
+from ..system.file_hash import file_sha256
 from .latency import measure
 
 if TYPE_CHECKING:

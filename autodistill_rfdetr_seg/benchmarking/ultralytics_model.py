@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.errors import DataError, DependencyError, MissingInputError
-from ..images.image_reader import RgbImage
+from ..images.rgb_image import RgbImage
 
 if TYPE_CHECKING:
     import supervision as sv

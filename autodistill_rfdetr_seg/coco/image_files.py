@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from ..images.image_reader import SUFFIXES
+from ..images.image_formats import IMAGE_SUFFIXES
 from ..system.folders import name_key
 from . import problem_kinds as kinds
 from .problems import Teller, shown
@@ -146,11 +146,11 @@ class ImageFiles:
             last = {fit for key in keys for fit in self._by_last_part.get(key, ())}
             if last:
                 return sorted(last)
-        return self._with_any_suffix(str(plain)) if plain.suffix.lower() not in SUFFIXES else []
+        return self._with_any_suffix(str(plain)) if plain.suffix.lower() not in IMAGE_SUFFIXES else []
 
     def _with_any_suffix(self, stem: str) -> list[str]:
         """The images of this name and any suffix, in the folders that names are relative to."""
-        keys = [self._key(root, stem + suffix) for root in self.roots for suffix in sorted(SUFFIXES)]
+        keys = [self._key(root, stem + suffix) for root in self.roots for suffix in sorted(IMAGE_SUFFIXES)]
         return sorted({fit for key in keys for fit in self._index.get(key, ())})
 
     def _key(self, root: Path, name: str) -> str:
@@ -232,7 +232,7 @@ def unsafe_file_name(name: object) -> str | None:
 def _parts_inside(name: str) -> list[str]:
     """The parts of a file's name, without what leads out of a folder and the query of a web address."""
     whole, before = (PureWindowsPath(text) for text in (name, name.split("?")[0]))
-    path = before if before.suffix.lower() in SUFFIXES and whole.suffix.lower() not in SUFFIXES else whole
+    path = before if before.suffix.lower() in IMAGE_SUFFIXES and whole.suffix.lower() not in IMAGE_SUFFIXES else whole
     return [part for part in path.parts if part not in (path.anchor, "..")] or ["_"]
 
 

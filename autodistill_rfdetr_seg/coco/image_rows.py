@@ -9,7 +9,7 @@ from pathlib import Path
 from ..core.errors import DataError
 from ..core.masks import MAX_SIDE
 from ..core.types import FileId
-from ..images.image_reader import Header, read_header
+from ..images.image_header import Header, read_header
 from . import problem_kinds as kinds
 from .image_files import ImageFiles
 from .parts import TRUSTED_PIXELS, Image, Row

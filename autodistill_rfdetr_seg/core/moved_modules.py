@@ -74,7 +74,7 @@ MOVED = {
     "gold_sets": "evaluation.gold_sets",
     "groundingdino_compat": "bases.groundingdino_compat",
     "image_names": "images.image_names",
-    "images": "images.image_reader",
+    "images": "images.image_opening",
     "importing": "review.import_corrections",
     "inputs": "readers.image_sources",
     "joining": "dataset.dataset_joining",

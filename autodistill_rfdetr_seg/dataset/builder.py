@@ -18,11 +18,13 @@ from .. import coco
 from ..core.config import MAX_MEGAPIXELS, DatasetConfig, RefineConfig, SplitConfig
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
-from ..images.image_reader import file_sha256, open_image, write_png
+from ..images.image_opening import open_image
+from ..images.rgb_image import write_png
 from ..labels.current_labels import Rows
 from ..labels.label_store import HUMAN, Key, StoredLabels
 from ..labels.labeler import LabelAccount, read_account
 from ..labels.missing_images import Gaps, failed, find_gaps, gone
+from ..system.file_hash import file_sha256
 from ..system.files import fingerprint, link, link_or_copy, read_json, replacing_folder, restore_folder, write_json
 from ..system.folders import flat_stems
 from ..system.locks import locked

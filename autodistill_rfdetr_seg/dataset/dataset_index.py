@@ -8,7 +8,7 @@ from typing import Any
 from .. import coco
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, SegDataset
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from ..system.files import fingerprint, read_json
 
 INDEX = "dataset.json"

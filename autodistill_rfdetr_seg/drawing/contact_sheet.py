@@ -15,7 +15,8 @@ from ..core import masks
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, ImageLabels, Rejected
-from ..images.image_reader import open_rgb, write_png
+from ..images.image_opening import open_rgb
+from ..images.rgb_image import write_png
 from ..system.files import replacing
 from .label_text import Box, Colour, class_name, free_place, picture_name, tag
 from .overlays import LABEL_SHARE, Panel, RgbImage, class_colour, contact_sheet, data_uri, draw_instances

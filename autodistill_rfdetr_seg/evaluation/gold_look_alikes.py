@@ -14,7 +14,7 @@ from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.text_tables import many
 from ..dataset.dataset_index import read_index
-from ..images.image_reader import open_rgb
+from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import nearest, perceptual_hash
 from ..labels.label_store import HUMAN, LabelStore
 from ..labels.labeler import LabelAccount, read_account

@@ -15,10 +15,12 @@ from ..core.config import MAX_MEGAPIXELS, PipelineConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
 from ..dataset.refine import refine
-from ..images.image_reader import RgbImage, file_sha256, open_rgb
+from ..images.image_opening import open_rgb
+from ..images.rgb_image import RgbImage
 from ..labels.base_source import BaseSource, source_of
 from ..labels.label_store import LabelStore, StoredLabels
 from ..labels.labeler import label_images
+from ..system.file_hash import file_sha256
 from ..system.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from ..core.config import MAX_MEGAPIXELS, PipelineConfig
 from ..core.errors import DataError, UsageError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..dataset.dataset_index import read_dataset, split_of_content
-from ..images.image_reader import file_sha256
 from ..readers import read_gold as read_one
+from ..system.file_hash import file_sha256
 from ..system.files import fingerprint
 from ..system.run_folder import RunFolder
 from . import gold_look_alikes as look_alikes

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
-from .image_reader import file_sha256, most_bytes, printable
+from ..system.file_hash import file_sha256
+from ..system.folders import printable
+from .image_opening import max_file_bytes
 
 _GLANCE = 4096  # bytes
 
@@ -79,7 +81,7 @@ def stamp(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]
         stat = path.stat()
     except OSError:
         return -1, -1
-    fits = S_ISREG(stat.st_mode) and stat.st_size <= most_bytes(max_megapixels)
+    fits = S_ISREG(stat.st_mode) and stat.st_size <= max_file_bytes(max_megapixels)
     return (stat.st_size, stat.st_mtime_ns) if fits else (-1, -1)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ..core.errors import DataError, MissingInputError, UsageError
 from ..system.files import read_json, replacing, write_json
 from ..system.locks import in_turn
-from .image_reader import write_png
+from .rgb_image import write_png
 from .video_frames import shown_frames, upright
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset(
+VIDEO_SUFFIXES = frozenset(
     f".{name}"
     for name in (
         "3gp",

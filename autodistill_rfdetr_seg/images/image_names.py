@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from ..system.folders import flattened, name_key
-from .image_reader import SUFFIXES
+from .image_formats import IMAGE_SUFFIXES
 
 # Roboflow: `NAME_png.rf.HASH.jpg`, or `NAME.rf.HASH.jpg` where the name had no suffix.
 _ROBOFLOW = re.compile(r"(?P<name>.+?)(?:_(?P<suffix>[^_.]+))?\.rf\.[\w-]+\.(?P<now>\w+)")
@@ -47,7 +47,7 @@ def _roboflow(base: str) -> str:
     name, suffix, now = match["name"], match["suffix"], match["now"]
     if suffix is None:
         return f"{name}.{now}"
-    return f"{name}.{suffix}" if f".{suffix.lower()}" in SUFFIXES else f"{name}_{suffix}.{now}"
+    return f"{name}.{suffix}" if f".{suffix.lower()}" in IMAGE_SUFFIXES else f"{name}_{suffix}.{now}"
 
 
 def _label_studio(base: str) -> str:

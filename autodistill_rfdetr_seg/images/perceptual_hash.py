@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import UsageError
-from .image_reader import RgbImage
+from .rgb_image import RgbImage
 
 BITS = 64
 _SIDE = 32

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..core.errors import DataError, DependencyError, MissingInputError
-from .image_reader import RgbImage, check_sides
+from .image_formats import check_sides
+from .rgb_image import RgbImage
 from .video_times import Clock, usual_step
 
 if TYPE_CHECKING:

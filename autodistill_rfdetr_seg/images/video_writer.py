@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DependencyError
-from .image_reader import RgbImage
+from .rgb_image import RgbImage
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from ..bases.weight_hashes import with_hashes
 from ..core.config import BaseConfig, PipelineConfig
 from ..core.errors import AutodistillSegError, UsageError
 from ..core.types import Classes
-from ..images.image_reader import KnownImage, OpenedImage
+from ..images.image_opening import KnownImage, OpenedImage
 from ..images.perceptual_hash import perceptual_hash
 from ..system.versions import versions
 from .label_store import Provenance, StoredLabels

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ..core.errors import DataError
 from ..core.types import Classes
-from ..images.image_reader import file_sha256, image_id
+from ..images.image_opening import image_id
+from ..system.file_hash import file_sha256
 from .label_store import HUMAN, Key, LabelStore, StoredLabels
 from .labeler import LabelAccount
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import DataError
 from ..core.masks import MAX_SIDE
 from ..core.types import Classes, ImageLabels, ImageRecord, Instance, Rle
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from ..system.files import fingerprint, replacing
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError, DataError
 from ..core.types import Classes
 from ..images.file_copies import same_at_a_glance, stamp, without_copies
-from ..images.image_reader import KnownImage, image_id, printable
+from ..images.image_opening import KnownImage, image_id
 from ..system.files import read_json, write_json, write_text
+from ..system.folders import printable
 from ..system.locks import locked
 from .base_source import BaseSource, Item, Outcome
 from .label_store import Key, LabelStore, Provenance, StoredLabels

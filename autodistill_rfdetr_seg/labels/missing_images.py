@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from .label_store import Key
 from .labeler import LabelAccount, in_share, read_failures
 

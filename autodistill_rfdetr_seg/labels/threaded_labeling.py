@@ -15,7 +15,7 @@ from typing import TypeVar
 from ..bases.adapter import BaseAdapter
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import AutodistillSegError
-from ..images.image_reader import KnownImage, OpenedImage, open_unless_known
+from ..images.image_opening import KnownImage, OpenedImage, open_unless_known
 from ..system.read_ahead import ahead
 from .base_source import BaseSource, Item, Outcome, outcome_of
 

@@ -26,7 +26,7 @@ from typing import Any
 from ..bases.adapter import BaseAdapter
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
-from ..images.image_reader import KnownImage, OpenedImage, open_unless_known
+from ..images.image_opening import KnownImage, OpenedImage, open_unless_known
 from .base_source import BaseSource, Item, Outcome, outcome_of
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from ..core import masks
 from ..core.config import PipelineConfig, parse
 from ..core.masks import BoolMask
 from ..core.types import Classes, ImageLabels, Instance
-from ..images.image_reader import RgbImage, open_image, write_png
+from ..images.image_opening import open_image
+from ..images.rgb_image import RgbImage, write_png
 from ..system.files import link_or_copy, replacing_folder
 
 ONTOLOGY = {"red": "washer", "green": "bolt", "blue": "nut"}

@@ -18,7 +18,10 @@ from ..core.config import LabelingConfig, PipelineConfig
 from ..core.errors import DataError
 from ..core.types import ImageLabels
 from ..dataset.refine import refine
-from ..images.image_reader import check_sides, image_size, open_rgb, write_png
+from ..images.image_formats import check_sides
+from ..images.image_header import image_size
+from ..images.image_opening import open_rgb
+from ..images.rgb_image import write_png
 from ..labels.base_source import BaseSource
 from ..labels.label_store import ROWS_PER_SHARD, SECONDS_PER_SHARD, LabelStore
 from ..labels.labeler import label_images

@@ -18,8 +18,8 @@ from ..core.config import BaseConfig, PipelineConfig, parse
 from ..core.errors import MissingInputError, OutputExistsError, UsageError
 from ..core.types import Classes, SegDataset
 from ..evaluation.gold_sets import check_gate_names
-from ..images.frame_files import SUFFIXES
-from ..images.image_reader import discover
+from ..images.frame_files import VIDEO_SUFFIXES
+from ..images.image_discovery import discover
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
 from ..labels.labeler import LabelSummary
@@ -160,7 +160,7 @@ def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
     images, root, links = Path(config.images).resolve(), run.root.resolve(), Links()
     if not (images.is_file() or has_magic(config.images)):
         discover(images, links)
-    elif images.suffix.lower() not in SUFFIXES:
+    elif images.suffix.lower() not in VIDEO_SUFFIXES:
         # A list, pattern or COCO file that is wrong or names nothing leaves no run behind; a video's frames are files.
         limit = config.inputs.max_megapixels
         find_images(config.images, run.frames, limit=1, max_megapixels=limit, progress=False)

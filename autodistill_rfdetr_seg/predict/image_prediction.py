@@ -17,7 +17,8 @@ from ..bases.adapter import instances_of
 from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_confidence, check_megapixels
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
-from ..images.image_reader import OpenedImage, discover, open_image, relative_paths
+from ..images.image_discovery import discover, relative_paths
+from ..images.image_opening import OpenedImage, open_image
 from ..labels.threaded_labeling import opened_ahead
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked

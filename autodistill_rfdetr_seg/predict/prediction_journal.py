@@ -12,7 +12,8 @@ from .. import coco
 from ..core.errors import DataError
 from ..core.types import Classes, ImageLabels, ImageRecord, Instance
 from ..drawing.overlays import draw_instances
-from ..images.image_reader import OpenedImage, write_png
+from ..images.image_opening import OpenedImage
+from ..images.rgb_image import write_png
 from ..system.files import fingerprint, replacing
 
 PICTURES = "pictures"

@@ -22,9 +22,9 @@ from ..core.config import DISPLAY_CONFIDENCE, check_confidence
 from ..core.errors import DataError, OutputExistsError
 from ..core.types import Classes, Instance
 from ..drawing.overlays import draw_instances
-from ..images.image_reader import file_sha256
 from ..images.video_frames import Frame, frames, timing_of
 from ..images.video_writer import VideoWriter
+from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
 from .prediction_journal import identity_of
 from .tracking import Tracker

@@ -19,7 +19,8 @@ from ..core import masks
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, TruthImage, TruthInstance
-from ..images.image_reader import open_image, open_rgb, write_png
+from ..images.image_opening import open_image
+from ..images.rgb_image import write_png
 from ..system.files import fingerprint, link_or_copy
 from ..system.folders import flat_stems
 from ..system.read_ahead import ahead
@@ -27,12 +28,11 @@ from ..system.read_ahead import ahead
 _AHEAD = 8
 
 
-class _Read(NamedTuple):
-    """What an image file turned out to be: its SHA-256, and the suffix under which it can be linked, None where its
-    pixels are to be written anew."""
+class _WrittenFile(NamedTuple):
+    """The name of an image's file in the folder, and the SHA-256 of the file that it was made from."""
 
+    name: str
     sha256: str
-    link_suffix: str | None
 
 
 def joined_classes(splits: Mapping[str, GroundTruth]) -> Classes:
@@ -54,9 +54,9 @@ def write_clean(
 ) -> dict[str, Any]:
     """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and tells what it wrote.
 
-    Each image is decoded once. It is hard-linked where every reader sees it as we do, else its pixels are written
-    anew, upright as they were annotated. The split "" is written into `folder` itself. Crowds stay crowds. The same
-    input gives the same bytes.
+    Each image is decoded once. It is hard-linked if every reader sees the same pixels in it, else they are written as
+    PNG, turned as they were annotated. The split "" is written into `folder` itself. Crowds stay crowds. The same input
+    gives the same bytes.
 
     Args:
         leave_out: is told of each image that cannot be decoded (its split, itself and why), which is left out; without
@@ -99,38 +99,42 @@ def _entries(
     from tqdm import tqdm
 
     stems = _stems(truth)
+
+    def write(image: TruthImage) -> _WrittenFile:
+        return _write_image(image, home, stems[image.path], max_megapixels)
+
     threads = max(2, os.cpu_count() or 2)
-    reading = ahead(truth.images, partial(_read, max_megapixels=max_megapixels), _AHEAD + threads, threads)
-    with closing(reading), tqdm(total=len(truth.images), desc="Preparing", unit="image", disable=not progress) as bar:
-        for image, future in reading:
+    writing = ahead(truth.images, write, _AHEAD + threads, threads)
+    with closing(writing), tqdm(total=len(truth.images), desc="Preparing", unit="image", disable=not progress) as bar:
+        for image, future in writing:
             bar.update()
             try:
-                found = future.result()
+                file = future.result()
             except DataError as error:
                 if leave_out is None:
                     raise
                 leave_out(image, error)
                 continue
-            name = stems[image.path] + (found.link_suffix or ".png")
-            if found.link_suffix:
-                link_or_copy(image.path, home / name)
-            else:
-                write_png(home / name, open_rgb(image.path, image.upright, max_megapixels=max_megapixels))
-            written[name] = found.sha256
-            yield name, replace(image, instances=tuple(map(_with_sound_area, image.instances)))
+            written[file.name] = file.sha256
+            yield file.name, replace(image, instances=tuple(map(_with_sound_area, image.instances)))
 
 
-def _read(image: TruthImage, max_megapixels: float) -> _Read:
-    opened = open_image(image.path, max_megapixels=max_megapixels)
-    height, width = opened.pixels.shape[:2]
-    # Unturned pixels are decoded where they are written; a quarter turn swaps the sides, and the others swap none.
-    if (image.height, image.width) not in ((height, width), *([] if image.upright else [(width, height)])):
+def _write_image(image: TruthImage, home: Path, stem: str, max_megapixels: float) -> _WrittenFile:
+    """Links the image into `home` or writes it there as PNG."""
+    opened = open_image(image.path, upright=image.upright, max_megapixels=max_megapixels)
+    height, width = opened.record.height, opened.record.width
+    if (image.height, image.width) != (height, width):
         raise DataError(
             f"{image.path} decodes to {width} x {height} pixels, and its annotations are for {image.width} x "
             f"{image.height}.",
             "Write the file's size into the annotations, or `autodistill-seg repair --trust-images`.",
         )
-    return _Read(opened.record.sha256, opened.link_suffix if image.upright else None)
+    name = stem + (opened.link_suffix or ".png")
+    if opened.link_suffix:
+        link_or_copy(image.path, home / name)
+    else:
+        write_png(home / name, opened.pixels)
+    return _WrittenFile(name, opened.record.sha256)
 
 
 def _stems(truth: GroundTruth) -> dict[Path, str]:

@@ -13,9 +13,11 @@ from .. import coco
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, MissingInputError
 from ..images import frame_files as video
-from ..images.image_reader import SUFFIXES, discover, may_be_image, open_image, printable, relative_paths
+from ..images.image_discovery import discover, may_be_image, relative_paths
+from ..images.image_formats import IMAGE_SUFFIXES
+from ..images.image_opening import open_image
 from ..system.files import read_user_text
-from ..system.folders import Links, expand, real_path, walk
+from ..system.folders import Links, expand, printable, real_path, walk
 
 _KINDS = "Give a folder, an image, a video, a .txt list of paths, a pattern such as 'photos/**/*.jpg', or a COCO .json."
 
@@ -71,7 +73,7 @@ def find_images(
         found = _from_folder(path)
     elif path.is_file():
         suffix = path.suffix.lower()
-        if suffix in video.SUFFIXES:
+        if suffix in video.VIDEO_SUFFIXES:
             paths = video.extract_frames(
                 path, frames, every=every, fps=fps, scene_changes=scene_changes, progress=progress
             )
@@ -90,7 +92,7 @@ def find_images(
 
 
 def _from_folder(folder: Path) -> Inputs:
-    videos = sum(Path(name).suffix.lower() in video.SUFFIXES for _, names in walk(folder) for name in names)
+    videos = sum(Path(name).suffix.lower() in video.VIDEO_SUFFIXES for _, names in walk(folder) for name in names)
     links = Links()
     try:
         items = relative_paths(discover(folder, links), folder)
@@ -115,7 +117,7 @@ def _followed(links: Links, folder: Path) -> tuple[str, ...]:
 
 
 def _from_image(path: Path, max_megapixels: float) -> Inputs:
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         try:
             open_image(path, max_megapixels=max_megapixels)
         except DataError as error:
@@ -143,7 +145,7 @@ def _matches(pattern: Path) -> tuple[list[Path], int]:
     closed: list[Path] = []
     found = set(expand(pattern, closed))
     files = [path for path in found if may_be_image(path)]
-    return files + closed, sum(path.suffix.lower() in video.SUFFIXES for path in found)
+    return files + closed, sum(path.suffix.lower() in video.VIDEO_SUFFIXES for path in found)
 
 
 def _from_list(path: Path) -> Inputs:
@@ -185,7 +187,7 @@ def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
     if file.is_dir():
         raise DataError(f"{where} names a folder: {text}.", f"Write the pattern {text.rstrip('/')}/**/*.jpg.")
     if file.is_file():
-        if file.suffix.lower() in video.SUFFIXES:
+        if file.suffix.lower() in video.VIDEO_SUFFIXES:
             raise DataError(f"{where} names a video: {text}.", "Give a video by itself, not in a list.")
         return [file], 0
     if not glob.has_magic(text):

@@ -17,7 +17,7 @@ from ..core.errors import DataError
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
 from ..drawing.overlays import class_colour, data_uri, draw_instances
-from ..images.image_reader import open_rgb
+from ..images.image_opening import open_rgb
 from ..system.files import replacing
 from . import report_tables as tables
 from . import report_text as words

@@ -15,7 +15,8 @@ from ..dataset.split_groups import leakage
 from ..drawing.overlays import contact_sheet, draw_instances
 from ..evaluation.gold_sets import Gold, read_gold
 from ..evaluation.model_scores import results_files
-from ..images.image_reader import open_rgb, write_png
+from ..images.image_opening import open_rgb
+from ..images.rgb_image import write_png
 from ..labels.labeler import read_failures
 from ..system.config_files import dump
 from ..system.files import fingerprint, read_json, replacing

@@ -15,9 +15,10 @@ from ..core.errors import DataError
 from ..core.types import TruthImage
 from ..dataset.dataset_index import read_index
 from ..images.image_names import KnownNames, earlier
-from ..images.image_reader import file_sha256, open_rgb
+from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import perceptual_hash
 from ..labels.label_store import Key
+from ..system.file_hash import file_sha256
 
 # Bits of 64 by which hashes of one picture may differ. Of 150 photos, JPEG at quality 20 changed 4 at most, more
 # contrast 8, and mirroring 22 at least.

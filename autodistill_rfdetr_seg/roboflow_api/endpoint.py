@@ -18,7 +18,7 @@ import numpy as np
 from .. import coco
 from ..core import masks
 from ..core.errors import RemoteError, UsageError
-from ..images.image_reader import RgbImage
+from ..images.rgb_image import RgbImage
 from . import calls, keys, sdk
 
 if TYPE_CHECKING:

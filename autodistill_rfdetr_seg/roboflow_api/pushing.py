@@ -16,7 +16,7 @@ from .. import coco
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import SPLITS, Classes, TruthImage
 from ..dataset.dataset_index import read_dataset
-from ..images.image_reader import file_sha256
+from ..system.file_hash import file_sha256
 from ..system.files import fingerprint
 from . import calls, keys, sdk
 from .push_record import PushRecord

@@ -110,3 +110,8 @@ def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
             short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
             stems[path] = f"{short}_{ids[path][:8]}"
     return stems
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written: bytes in it that are not UTF-8 become `\\xff`."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

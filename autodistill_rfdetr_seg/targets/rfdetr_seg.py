@@ -23,7 +23,7 @@ from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, Logger, Preset, Ta
 from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
 from ..core.types import Run, SegDataset
-from ..images.image_reader import RgbImage
+from ..images.rgb_image import RgbImage
 from . import vendor
 from .export.exporter import Exported, export_target
 from .inference.prediction_input import ImageInput, ImageWithMetadata, is_folder_or_video, read_image, read_images

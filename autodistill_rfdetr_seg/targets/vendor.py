@@ -23,7 +23,7 @@ found, the fault is all that is said.
 - Published weights predict COCO's category ids, with gaps: `detect`, `vendor_export`.
   https://github.com/roboflow/rf-detr/issues/85
 - Detections carry a copy of their image unless told not to: `detect`. https://github.com/roboflow/rf-detr/pull/892
-- EXIF orientation is not applied: our one reader does, and datasets hold turned pixels (`image_reader`).
+- EXIF orientation is not applied: our one reader does, and datasets hold turned pixels (`image_opening`).
   https://github.com/roboflow/rf-detr/issues/189
 - A category without annotations that others name as their supercategory is no class: `dataset_survey`.
   https://github.com/roboflow/rf-detr/pull/1303

@@ -142,7 +142,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, segmenter: str, capsys: pyt
     source = BaseSource.named(
         BaseConfig(name="boxes", args={"file": str(file)}, segmenter=segmenter), Classes.from_ontology({"nut": "part"})
     )
-    from autodistill_rfdetr_seg.images.image_reader import open_image
+    from autodistill_rfdetr_seg.images.image_opening import open_image
 
     opened = open_image(tmp_path / "photos" / "a.png", "a.png")
     answer = source.adapter().start([opened.pixels], [opened.record])[0]()

@@ -20,7 +20,7 @@ from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import create_se
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from helpers import tiny_onnx
 from helpers.paths import ROOT, SHARED
 

@@ -11,9 +11,9 @@ from autodistill.detection import CaptionOntology
 from autodistill_rfdetr_seg.bases.weight_hashes import weights_sha256, with_hashes
 from autodistill_rfdetr_seg.core.config import BaseConfig
 from autodistill_rfdetr_seg.core.types import Classes
-from autodistill_rfdetr_seg.images.image_reader import file_sha256
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.system.config_files import load
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.system.files import fingerprint
 
 CLASSES = Classes.from_ontology({"a dog": "dog"})

@@ -30,8 +30,8 @@ from autodistill_rfdetr_seg.core.errors import (
     UnknownNameError,
     UsageError,
 )
-from autodistill_rfdetr_seg.images.image_reader import file_sha256
 from autodistill_rfdetr_seg.pipeline.labeling_costs import peak_memory
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSegNano, load_artifact, vendor
 from autodistill_rfdetr_seg.targets.export.vendor_export import as_published
 from autodistill_rfdetr_seg.targets.inference.optimized_torch import OptimizedModel, computes_in

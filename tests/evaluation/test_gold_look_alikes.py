@@ -21,7 +21,7 @@ from autodistill_rfdetr_seg.core.errors import MissingInputError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
 from autodistill_rfdetr_seg.evaluation.gold_look_alikes import sentences
 from autodistill_rfdetr_seg.evaluation.gold_sets import read_gold
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.images.perceptual_hash import nearest
 from autodistill_rfdetr_seg.labels.base_source import source_of
 from autodistill_rfdetr_seg.pipeline.stages import build_stage, label_stage

@@ -12,7 +12,7 @@ from PIL import Image
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from helpers.shapes import disc
 from helpers.tiny_pipeline import TINY
 

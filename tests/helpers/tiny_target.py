@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autodistill_rfdetr_seg.images.image_reader import file_sha256
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSegNano, checkpoint_of
 from helpers.tiny_training import QUICK, TINY, write_coco
 

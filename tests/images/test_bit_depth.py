@@ -13,7 +13,7 @@ from PIL import Image
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.images.bit_depth import to_8_bits
-from autodistill_rfdetr_seg.images.image_reader import open_image, open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_image, open_rgb
 from helpers.commands import here
 from helpers.lamps import BASE, arguments
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autodistill_rfdetr_seg.core.errors import UsageError
-from autodistill_rfdetr_seg.images.image_reader import RgbImage, open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.images.perceptual_hash import (
     _bit_count,
     groups,
@@ -16,6 +16,7 @@ from autodistill_rfdetr_seg.images.perceptual_hash import (
     perceptual_hash,
     stretches,
 )
+from autodistill_rfdetr_seg.images.rgb_image import RgbImage
 
 
 def differing(first: int | None, second: int | None) -> int:

@@ -17,7 +17,7 @@ from autodistill_rfdetr_seg.core.errors import DataError
 from autodistill_rfdetr_seg.core.masks import MAX_SIDE
 from autodistill_rfdetr_seg.core.types import SPLITS, ImageRecord, Instance
 from autodistill_rfdetr_seg.images.frame_files import extract_frames
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.labels.label_store import LabelStore, Provenance, StoredLabels
 from autodistill_rfdetr_seg.predict.video_prediction import predict_video
 from helpers.commands import here

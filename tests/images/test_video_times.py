@@ -17,7 +17,7 @@ import supervision as sv
 
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError
 from autodistill_rfdetr_seg.images.frame_files import extract_frames
-from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.images.video_frames import frames, timing_of
 from autodistill_rfdetr_seg.images.video_times import Clock, usual_step
 from autodistill_rfdetr_seg.images.video_writer import VideoWriter

@@ -12,7 +12,7 @@ import supervision as sv
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 from PIL import Image
 
-from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.images.image_discovery import discover, relative_paths
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.labeler import label_images
 from helpers.commands import here

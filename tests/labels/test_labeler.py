@@ -22,7 +22,7 @@ from autodistill_rfdetr_seg.core.config import DatasetConfig, RefineConfig, Spli
 from autodistill_rfdetr_seg.core.errors import DataError, OutputExistsError, UsageError
 from autodistill_rfdetr_seg.dataset.builder import BuildOptions, build
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset, split_of_content
-from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.images.image_discovery import discover, relative_paths
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.labeler import LabelSummary, label_images, read_account, read_failures
 from autodistill_rfdetr_seg.pipeline.runs import label

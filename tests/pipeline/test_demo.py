@@ -13,7 +13,8 @@ from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.bases.registry import create_base
 from autodistill_rfdetr_seg.core.config import PipelineConfig
 from autodistill_rfdetr_seg.core.types import Classes
-from autodistill_rfdetr_seg.images import image_reader as images
+from autodistill_rfdetr_seg.images.image_discovery import discover
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.pipeline.demo import ONTOLOGY, Scene, draw_scene, pipeline, write_scenes
 
 CHANNEL = {"washer": 0, "bolt": 1, "nut": 2}
@@ -42,7 +43,7 @@ def test_same_arguments_same_scene_and_other_seed_another() -> None:
 
 
 def test_a_scene_does_not_depend_on_how_many_are_made(folder: Path) -> None:
-    assert (images.open_rgb(folder / "images" / "scene_0003.png") == draw_scene(3, size=128).image).all()
+    assert (open_rgb(folder / "images" / "scene_0003.png") == draw_scene(3, size=128).image).all()
 
 
 def test_images_are_rgb_and_of_the_size_asked_for(scenes: list[Scene]) -> None:
@@ -117,7 +118,7 @@ def test_gold_is_coco_that_pycocotools_reads(folder: Path, capsys: pytest.Captur
 def test_gold_lies_beside_its_own_images_and_not_among_those_to_label(folder: Path) -> None:
     truth = coco.read(folder / "gold")
     names = [image.image_id for image in truth.images]
-    assert [path.name for path in images.discover(folder / "images")] == names
+    assert [path.name for path in discover(folder / "images")] == names
     assert [path.suffix for path in (folder / "images").iterdir()] == [".png"] * 6
     for image in truth.images:
         assert image.path.read_bytes() == (folder / "images" / image.image_id).read_bytes()

@@ -19,8 +19,9 @@ from autodistill_rfdetr_seg.bases.registry import find_base
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.system.config_files import load, read_run_config
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.system.files import read_json
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import vendor

@@ -19,7 +19,7 @@ from autodistill_rfdetr_seg.core.config import parse
 from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
 from autodistill_rfdetr_seg.core.types import ImageLabels
 from autodistill_rfdetr_seg.evaluation.model_scores import read_gold
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.labels.base_source import source_of
 from autodistill_rfdetr_seg.pipeline.runs import check_gates
 from autodistill_rfdetr_seg.pipeline.runs import run as whole_run

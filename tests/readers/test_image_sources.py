@@ -15,7 +15,8 @@ from PIL import Image
 
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, MissingInputError, UsageError
 from autodistill_rfdetr_seg.images.frame_files import RECORD, extract_frames, note_of
-from autodistill_rfdetr_seg.images.image_reader import RgbImage, open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
+from autodistill_rfdetr_seg.images.rgb_image import RgbImage
 from autodistill_rfdetr_seg.readers.image_sources import Inputs, find_images
 
 EVERYTHING: dict[str, Any] = {"every": 1, "fps": None, "scene_changes": False, "progress": False}

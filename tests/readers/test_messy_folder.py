@@ -26,7 +26,7 @@ from PIL import Image
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from helpers.commands import finish, here
 from helpers.lamps import BASE, arguments
 
@@ -174,8 +174,8 @@ REFUSED = {
     "bad/torn.png": "cannot be decoded",
     "bad/text.png": "not an image in a known format",
     "bad/postscript.jpg": "not an image in a known format",
-    "bad/bomb.png": "too many pixels to be safe",
-    "bad/huge.tif": "GiB: too many to be an image",
+    "bad/bomb.png": "over the limit of 178 megapixels",
+    "bad/huge.tif": "GiB, which is too large for an image",
     "bad/loop.jpg": "symbolic links",
     "bad/gone.png": "No such file",
     "bad/growing.png": "changed while it was read",

@@ -22,7 +22,8 @@ from autodistill_rfdetr_seg.coco.segmentation import parse
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, MissingInputError, TrainingError
 from autodistill_rfdetr_seg.core.types import GroundTruth
-from autodistill_rfdetr_seg.images.image_reader import image_size, open_rgb
+from autodistill_rfdetr_seg.images.image_header import image_size
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.readers import repair
 from autodistill_rfdetr_seg.readers.yolo import find_data_yaml, read_yolo
 from autodistill_rfdetr_seg.targets.training.training_data import find_dataset

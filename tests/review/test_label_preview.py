@@ -16,7 +16,7 @@ from autodistill_rfdetr_seg.core.config import PipelineConfig, parse
 from autodistill_rfdetr_seg.core.errors import DataError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from autodistill_rfdetr_seg.drawing.contact_sheet import draw_dropped
-from autodistill_rfdetr_seg.images.image_reader import discover, relative_paths
+from autodistill_rfdetr_seg.images.image_discovery import discover, relative_paths
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.labeler import label_images
 from autodistill_rfdetr_seg.pipeline.labeling_costs import Memory

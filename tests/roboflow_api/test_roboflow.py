@@ -23,7 +23,7 @@ from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import RemoteError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.roboflow_api import EndpointModel, calls, cloud, deploying, keys, pushing, sdk
 from autodistill_rfdetr_seg.system.files import write_json
 from autodistill_rfdetr_seg.targets import RFDETRSegNano

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.core.errors import DataError, UsageError
-from autodistill_rfdetr_seg.images.image_reader import open_image
+from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.system import downloads as fetching
 from autodistill_rfdetr_seg.system.downloads import fetch, is_url, on_disk
 

@@ -23,7 +23,8 @@ from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.config import PARITY, BaseConfig
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, GateError, OutputExistsError
 from autodistill_rfdetr_seg.core.masks import fill_holes
-from autodistill_rfdetr_seg.images.image_reader import file_sha256, open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSeg, load_artifact, vendor
 from autodistill_rfdetr_seg.targets.export import formats, vendor_export
 from autodistill_rfdetr_seg.targets.export.export_parity import (

@@ -17,7 +17,7 @@ from PIL import Image
 import autodistill_rfdetr_seg as package
 from autodistill_rfdetr_seg.bases.base_images import bgr_of
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.images.image_reader import open_rgb
+from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, checkpoint_of, read_provenance, read_run
 from helpers.paths import ROOT
 from helpers.square_photos import config_of, scenes, written

@@ -18,8 +18,8 @@ from autodistill_rfdetr_seg.bases.registry import find_base, own_ontology
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.config import BaseConfig
 from autodistill_rfdetr_seg.core.errors import MissingInputError, TrainingError, UnknownNameError, UsageError
-from autodistill_rfdetr_seg.images.image_reader import file_sha256
 from autodistill_rfdetr_seg.system.config_files import load
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSeg
 from autodistill_rfdetr_seg.targets.student_base import StudentBase
 from helpers.tiny_training import draw

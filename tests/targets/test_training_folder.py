@@ -23,8 +23,8 @@ from autodistill_rfdetr_seg.core.errors import (
     TrainingError,
     UsageError,
 )
-from autodistill_rfdetr_seg.images.image_reader import file_sha256
 from autodistill_rfdetr_seg.system.config_files import read_run_config
+from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.system.locks import locked
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_run

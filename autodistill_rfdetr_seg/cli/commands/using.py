@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import UsageError
-from ...images.frame_files import SUFFIXES as VIDEO_SUFFIXES
+from ...images.frame_files import VIDEO_SUFFIXES
 from ...system.downloads import on_disk
 from .saying import OK, SOME_FAILED, say, say_json
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...coco.problems import Note, Teller
-from ...images.image_reader import SUFFIXES
+from ...images.image_formats import IMAGE_SUFFIXES
 from ...system.files import read_user_text
 from ...system.folders import name_key, walk
 from . import yolo_problem_kinds as kinds
@@ -133,7 +133,7 @@ class LabelFiles:
 
     def _has_image(self, folder: Path, stem: str, *, loose: bool = False) -> bool:
         """Whether an image in the folder has this stem, its spelling `loose` or the very same."""
-        for suffix in SUFFIXES:
+        for suffix in IMAGE_SUFFIXES:
             alike = self._places.alike(folder, f"{stem}{suffix}")
             if alike and (loose or any(Path(name).stem == stem for name in alike)):
                 return True
@@ -141,7 +141,7 @@ class LabelFiles:
 
 
 def _is_image(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _looks_like_labels(file: Path) -> bool:

@@ -18,7 +18,7 @@ from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError
 from ...core.masks import MAX_SIDE
 from ...core.types import Classes, GroundTruth, Rle, TruthBox, TruthImage, TruthInstance
-from ...images.image_reader import image_size
+from ...images.image_header import image_size
 from ...system.files import read_user_text
 from . import yolo_problem_kinds as kinds
 from .data_yaml import DataYaml, read_data_yaml

@@ -8,7 +8,7 @@ from pathlib import Path, PureWindowsPath
 
 from ...coco.problems import Note, Teller
 from ...core.errors import DataError, MissingInputError
-from ...images.image_reader import SUFFIXES
+from ...images.image_formats import IMAGE_SUFFIXES
 from ...system.files import read_user_text
 from ...system.folders import walk
 from . import yolo_problem_kinds as kinds
@@ -151,7 +151,7 @@ def _images(path: Path, places: Places, start: Path, note: Note) -> Iterator[tup
             continue
         known = places.names(folder)
         for image in (folder / name for name in names if name in known):
-            if image.suffix.lower() in SUFFIXES and _is_ours(image, places, place):
+            if image.suffix.lower() in IMAGE_SUFFIXES and _is_ours(image, places, place):
                 yield image, place
     for folder in closed:
         Teller(note, folder).tell(kinds.CLOSED, "the folder cannot be listed")
@@ -206,7 +206,7 @@ def _listed_image(stated: str, file: Path, places: Places, start: Path, place: T
         place.tell(kind, words)
         return None
     image = next(iter(found.values()))
-    if image.path.suffix.lower() not in SUFFIXES or not image.path.is_file():
+    if image.path.suffix.lower() not in IMAGE_SUFFIXES or not image.path.is_file():
         place.tell(kinds.NOT_IMAGE, f"{stated!r} is no image")
         return None
     if image.respelt:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.config import ParityConfig
-from ...images.image_reader import write_png
+from ...images.rgb_image import write_png
 from ...system.files import write_json, write_text
 from ..inference import export_runner as runner
 from .export_parity import ExpectedImage, Samples

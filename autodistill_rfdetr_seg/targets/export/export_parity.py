@@ -15,7 +15,9 @@ import numpy as np
 
 from ...core.config import MAX_MEGAPIXELS, ParityConfig
 from ...core.errors import DataError, MissingInputError
-from ...images.image_reader import RgbImage, discover, open_rgb
+from ...images.image_discovery import discover
+from ...images.image_opening import open_rgb
+from ...images.rgb_image import RgbImage
 from ...readers import read_gold
 from ...system.config_files import run_megapixels
 from ...system.run_folder import RunFolder

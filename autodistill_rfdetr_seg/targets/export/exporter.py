@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ...core.config import PARITY, ParityConfig
 from ...core.errors import GateError, OutputExistsError, UsageError
-from ...images.image_reader import file_sha256
+from ...system.file_hash import file_sha256
 from ...system.files import replacing_folder, write_json
 from ...system.versions import PACKAGES, versions
 from ..inference.export_record import EXPORT_FILE, read_export

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DataError, MissingInputError
-from ...images.image_reader import file_sha256
+from ...system.file_hash import file_sha256
 from ...system.files import fingerprint, read_json
 from ..training.training_folder import checkpoint_of
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...core.config import DISPLAY_CONFIDENCE, check_confidence
 from ...core.errors import DataError, MissingInputError
-from ...images.image_reader import RgbImage
+from ...images.rgb_image import RgbImage
 from .. import vendor
 from ..export import vendor_export
 from ..export.known_formats import known_formats

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...core.config import DISPLAY_CONFIDENCE
 from ...core.errors import TrainingError, UnknownNameError, UsageError
-from ...images.image_reader import RgbImage
+from ...images.rgb_image import RgbImage
 from .. import vendor
 from .model_artifacts import TorchModel
 

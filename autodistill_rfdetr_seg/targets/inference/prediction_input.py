@@ -13,8 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...core.errors import DataError, MissingInputError, UsageError
-from ...images.frame_files import SUFFIXES as VIDEO_SUFFIXES
-from ...images.image_reader import RgbImage, decode, discover, open_rgb, rgb_of
+from ...images.frame_files import VIDEO_SUFFIXES
+from ...images.image_decoding import decode, rgb_of
+from ...images.image_discovery import discover
+from ...images.image_opening import open_rgb
+from ...images.rgb_image import RgbImage
 from ...images.video_frames import Frame, frames
 from ...system.downloads import fetch, is_url
 

@@ -17,7 +17,7 @@ from typing import Any
 from ...core.config import TargetConfig
 from ...core.errors import DataError, MissingInputError, OutputExistsError
 from ...core.types import Run
-from ...images.image_reader import file_sha256
+from ...system.file_hash import file_sha256
 from ...system.files import check_output, read_json, write_json
 from ...system.locks import LOCK, locked
 from ...system.versions import versions

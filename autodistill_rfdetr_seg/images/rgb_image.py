@@ -1,0 +1,18 @@
+"""The pixels of an image as an array, and writing them to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# (height, width, 3) uint8, channels in the order red, green, blue.
+RgbImage = npt.NDArray[np.uint8]
+
+
+def write_png(path: Path, pixels: RgbImage) -> None:
+    """Writes HWC uint8 RGB as a PNG file, without loss."""
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
