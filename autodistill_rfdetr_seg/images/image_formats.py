@@ -87,7 +87,7 @@ def check_pixels(width: int, height: int, name: str, max_megapixels: float) -> N
         DataError: it has more; the hint says which limit it needs.
     """
     if width * height > max_megapixels * 1e6:
-        raise too_large(f"{name} has {width} x {height} pixels", max_megapixels, width * height)
+        raise too_large(f"{name} has {width * height} pixels", max_megapixels, width * height)
 
 
 def too_large(statement: str, max_megapixels: float, pixels: float | None) -> DataError:

@@ -56,13 +56,8 @@ def test_a_large_image_is_refused_with_a_hint_and_labelled_with_the_option(
     run = tmp_path / "run"
     code, _, err = here(arguments(aerial, run, "--max-megapixels", "0.004", "--workers", workers))
     assert code == 4
-    assert re.search(
-        rf"{re.escape(str(aerial / LARGEST))} has (10752|112 x 96) pixels: over the limit of 0\.004 megapixels\.", err
-    )
-    assert (
-        "Hint: If you trust it, and its 0.0 GB of pixels fit into memory: --max-megapixels 1 (inputs.max_megapixels)."
-        in err
-    )
+    assert f"{aerial / LARGEST} has 10752 pixels: over the limit of 0.004 megapixels." in err
+    assert "Hint: If you trust it, and its 0.0 GB of pixels fit into memory: --max-megapixels 1 (inputs." in err
     assert LARGEST not in labelled(run)
     code, _, err = here(arguments(aerial, run, "--max-megapixels", "0.02", "--workers", workers, "--resume"))
     assert (code, LARGEST in labelled(run)) == (0, True), err
