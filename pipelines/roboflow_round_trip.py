@@ -22,7 +22,7 @@ from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, RFDETRSeg, evaluate_model, label, run
 from autodistill_rfdetr_seg.cli.command_line import any_text
-from autodistill_rfdetr_seg.cli.option_flags import pairs
+from autodistill_rfdetr_seg.cli.option_values import name_values
 from autodistill_rfdetr_seg.coco import ANNOTATIONS
 from autodistill_rfdetr_seg.core.errors import GateError, UsageError
 from autodistill_rfdetr_seg.review.import_corrections import import_labels
@@ -51,7 +51,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def there(args: argparse.Namespace) -> None:
     """Labels, and pushes the dataset."""
-    config = load(args.pipeline, pairs(args.set, "--set"))
+    config = load(args.pipeline, name_values(args.set, "--set"))
     groups = config.model_dump(exclude={"images", "ontology", "base", "output"})
     progress = not args.quiet
     label(config.base, config.images, args.output, config.ontology or None, resume=True, progress=progress, **groups)
@@ -64,7 +64,7 @@ def there(args: argparse.Namespace) -> None:
 
 def back(args: argparse.Namespace) -> None:
     """Takes corrections in, trains, deploys, and scores the endpoint beside the model here."""
-    config = load(args.pipeline, pairs(args.set, "--set"))
+    config = load(args.pipeline, name_values(args.set, "--set"))
     if len(config.evaluation.gold) != 1:
         raise UsageError("The pipeline file needs exactly one gold set, which the endpoint is scored on.")
     files = sorted(args.corrected.glob(f"*/{ANNOTATIONS}"))

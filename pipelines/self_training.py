@@ -23,7 +23,7 @@ from pathlib import Path
 
 from autodistill_rfdetr_seg import AutodistillSegError, label, run
 from autodistill_rfdetr_seg.cli.command_line import any_text
-from autodistill_rfdetr_seg.cli.option_flags import pairs
+from autodistill_rfdetr_seg.cli.option_values import name_values
 from autodistill_rfdetr_seg.core.config import BaseConfig, PipelineConfig
 from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
 from autodistill_rfdetr_seg.dataset.dataset_joining import Part, join
@@ -56,7 +56,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def rounds(args: argparse.Namespace) -> None:
     """All rounds, each after the first only if the one before was better; `rounds.json` says what came out."""
     progress = not args.quiet
-    config = load(args.pipeline, pairs(args.set, "--set"))
+    config = load(args.pipeline, name_values(args.set, "--set"))
     if not config.evaluation.gold:
         raise UsageError("The pipeline file has no gold set.", "Without one no round can be called the better.")
     # A gate ends a pipeline; here it is the round before that has to be beaten. A joined dataset has no hashes to find

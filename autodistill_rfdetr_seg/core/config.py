@@ -293,6 +293,27 @@ def options(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
         raise _translate(error, model, where) from error
 
 
+def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `data` with dotted keys ("target.epochs": 3) set in its groups.
+
+    Raises:
+        UsageError: a key names an option of something that is not a group.
+    """
+    result = dict(data)
+    for key, value in overrides.items():
+        *groups, last = key.split(".")
+        group = result
+        for name in groups:
+            inner = group.setdefault(name, {})
+            if not isinstance(inner, Mapping):
+                raise UsageError(f"Option {key!r} cannot be set: {name!r} is a value, not a group.")
+            copy = dict(inner)
+            group[name] = copy
+            group = copy
+        group[last] = value
+    return result
+
+
 def check_confidence(confidence: float) -> None:
     """Refuses what is no share.
 

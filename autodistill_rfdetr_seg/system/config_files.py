@@ -6,13 +6,13 @@ Relative paths in a file are relative to that file.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..core.config import MAX_MEGAPIXELS, PipelineConfig, parse
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig, parse, with_overrides
 from ..core.errors import DataError, MissingInputError, UsageError
 from .files import read_user_text, write_text
 from .run_folder import RunFolder
@@ -36,9 +36,7 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConf
         raise DataError(
             f"{path} holds no mapping of options.", "It needs at least `images:`, and `ontology:` for most bases."
         )
-    for key, value in (overrides or {}).items():
-        _put(data, key.split("."), value)
-    config = parse(data, str(path))
+    config = parse(with_overrides(data, overrides or {}), str(path))
     return _relative_to(config, path.parent)
 
 
@@ -79,15 +77,6 @@ def parse_ontology(text: str) -> dict[str, str]:
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in data.items()):
         raise UsageError(f"{source} maps something other than text to text.", """Write it as '{"a dog": "dog"}'.""")
     return data
-
-
-def _put(data: dict[str, Any], keys: Sequence[str], value: Any) -> None:
-    for key in keys[:-1]:
-        child = data.setdefault(key, {})
-        if not isinstance(child, dict):
-            raise UsageError(f"Option {'.'.join(keys)!r} cannot be set: {key!r} holds a value, not a group.")
-        data = child
-    data[keys[-1]] = value
 
 
 def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:

@@ -1,4 +1,4 @@
-"""Scores of a run, of an exported model, or of a file of predictions."""
+"""`autodistill-seg evaluate`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,39 @@ import argparse
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.config import EvaluationConfig, options
+from ...core.config import EvaluationConfig, options, with_overrides
 from ...core.errors import UsageError
-from ...evaluation import Report, check_gates
-from ...evaluation.score_tables import one_table
-from ...system.config_files import save_run_config
+from ...system.config_files import read_run_config, save_run_config
 from ...system.run_folder import RunFolder
-from .saying import OK, say, say_json, say_metrics
-from .settings import nested, of_run
+from ..command import Command
+from ..exit_codes import OK
+from ..option_flags import EVALUATE_OPTIONS, add_options, overrides
+from ..output import print_json, print_metrics, print_text
+
+if TYPE_CHECKING:
+    from ...evaluation import Report
 
 _log = logging.getLogger(__name__)
 
-# What `evaluate` does not read of a run's configuration, though `--set` knows it.
+# Groups of a run's configuration that `evaluate` does not read, though `--set` accepts them; and the exceptions.
 _NOT_READ = ("inputs", "labeling", "split", "dataset", "target", "images", "output")
 _READ = ("target.device",)
-# Of a run alone: without one there are no training images, and no report.
+# Options that need a run: without one there are no training images, and no report.
 _OF_A_RUN = {"look_alikes": "--look-alikes", "samples": "evaluation.samples"}
 
 
-def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("run", metavar="RUN|EXPORT", nargs="?", help="the folder of a run or an export")
+    parser.add_argument("--predictions", metavar="FILE", help="score a COCO results file or predictions.json on --gold")
+    add_options(parser, EVALUATE_OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
     """Scores a run's base and target, an export, or a file of predictions."""
+    changes = overrides(args)
     if args.predictions:
         return _evaluate_file(args, changes)
     if args.run and (Path(args.run) / "export.json").is_file():
@@ -36,20 +47,26 @@ def evaluate(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         raise UsageError(
             "There is nothing to evaluate.", "Give the folder of a run or an export, or --predictions with --gold."
         )
+    return _evaluate_run(args, changes)
+
+
+def _evaluate_run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
+    from ...evaluation import check_gates
     from ...evaluation.model_scores import evaluate_stage
 
     for key in changes:
         if key.split(".")[0] in _NOT_READ and key not in _READ:
             raise UsageError(
-                f"`evaluate` does not read the option {key!r}.", "Give it to the command of its stage: build or train."
+                f"`evaluate` does not read the option {key!r}.",
+                "Give it to the command that reads it: build or train.",
             )
     run = RunFolder(Path(args.run))
-    config = of_run(run, changes)
+    config = read_run_config(run, changes)
     metrics, worked = evaluate_stage(config, run, progress=not args.quiet)
     save_run_config(run, config)
     if not worked:
-        _log.info("evaluate: the same checkpoint has been scored on the same images (nothing to do)")
-    say_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
+        _log.info("evaluate: the same checkpoint was scored on the same images before (nothing to do)")
+    print_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
     check_gates(config.evaluation.gates, metrics)
     return OK
 
@@ -65,7 +82,7 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
             f"A file of predictions is scored on exactly one --gold, not {len(config.gold)}.",
             "Its ids are those of one gold file: score each gold set with its own file.",
         )
-    # The file holds what its maker kept: a floor that nobody asked for would drop some of it.
+    # The file's author chose what it contains: a default floor would drop some of it.
     floor = config.score_floor if "evaluation.score_floor" in changes else 0.0
     report = evaluate_predictions(
         Path(args.predictions),
@@ -75,7 +92,7 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         area_from=config.area_from,
         crowds=config.crowds,
     )
-    return _say_reports(args, config, {"": report}, floor)
+    return _print_reports(args, config, {"": report}, floor)
 
 
 def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
@@ -94,8 +111,8 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
         crowds=config.crowds,
         progress=not args.quiet,
     )
-    unknown = "Whether the export's model has seen the gold images is not known here: `evaluate RUN` looks for that."
-    return _say_reports(args, config, reports, config.score_floor, unknown)
+    note = "It is not known whether the model was trained on the gold images: `evaluate RUN` checks that."
+    return _print_reports(args, config, reports, config.score_floor, note)
 
 
 def _evaluation_options(changes: Mapping[str, Any], what: str) -> EvaluationConfig:
@@ -103,26 +120,40 @@ def _evaluation_options(changes: Mapping[str, Any], what: str) -> EvaluationConf
         name = key.removeprefix("evaluation.")
         if name == key or name in _OF_A_RUN:
             raise UsageError(
-                f"{_OF_A_RUN.get(name, key)} has no meaning for {what}: it is for a run.",
-                "Leave it out, or give the run's folder.",
+                f"{_OF_A_RUN.get(name, key)} has no meaning for {what}: it needs a run.",
+                "Leave it out, or give the folder of the run.",
             )
     keys = {key.removeprefix("evaluation."): value for key, value in changes.items()}
-    config: EvaluationConfig = options(EvaluationConfig, nested(keys), "the options")
+    config: EvaluationConfig = options(EvaluationConfig, with_overrides({}, keys), "the options")
     return config
 
 
-def _say_reports(
+def _print_reports(
     args: argparse.Namespace, config: EvaluationConfig, reports: Mapping[str, Report], floor: float, *notes: str
 ) -> int:
-    """Prints the report of all ("") and of each gold set, with further notes, then looks at the gates."""
+    """Prints the report on all images ("") and on each gold set, with further notes, then checks the gates."""
+    from ...evaluation import check_gates
+    from ...evaluation.score_tables import one_table
+
     data = reports[""].to_dict()
     data |= {"score_floor": floor, "notes": [*data["notes"], *notes]}
     sets = {name: report.to_dict() for name, report in reports.items() if name}
     if sets:
         data["sets"] = sets
     if args.json:
-        say_json(data)
+        print_json(data)
     else:
-        say(one_table(data))
+        print_text(one_table(data))
     check_gates(config.gates, data)
     return OK
+
+
+COMMANDS = (
+    Command(
+        name="evaluate",
+        summary="score base and target, an export, or a file of predictions against human annotations",
+        order=70,
+        add_arguments=add_arguments,
+        run=run,
+    ),
+)

@@ -1,0 +1,67 @@
+"""What commands print to stdout: text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..system.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ..labels.missing_images import Gaps
+
+# The keys of dataset.json that `label` and `build` print.
+_DATASET_KEYS = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
+
+
+def print_text(text: str) -> None:
+    """Prints a result."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_json(data: Any) -> None:
+    """Prints a result as JSON; in ASCII where the encoding of stdout lacks one of its characters."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=2, default=str)
+    print_text(text)
+
+
+def print_dataset(args: argparse.Namespace, run: RunFolder, missing: Gaps) -> None:
+    """Prints the contents of a run's dataset, and the images that are missing from it."""
+    from ..dataset.dataset_index import read_index
+
+    index = read_index(run.dataset)
+    if args.json:
+        data = {"dataset": str(run.dataset), **{key: index[key] for key in _DATASET_KEYS}}
+        print_json({**data, **missing.as_json()})
+        return
+    for name, count in index["counts"].items():
+        sizes = f"{count['images']:>6} images  {count['instances']:>7} instances  {count['negatives']:>5} negatives"
+        print_text(f"{name:<6} {sizes}")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in index["rejected"].items())
+    rejected = f"rejected {sum(index['rejected'].values())}{f' ({reasons})' if reasons else ''}"
+    print_text(f"kept {index['kept']} labels, {rejected}")
+    for name, splits in index["too_rare"].items():
+        print_text(f"class {name!r} has no label in {', '.join(splits)}")
+    for line in missing.as_lines():
+        print_text(line)
+    print_text(f"dataset  {run.dataset}")
+
+
+def print_metrics(args: argparse.Namespace, metrics: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+    """Prints the metrics of an evaluation, and the files that were written."""
+    from ..evaluation.score_tables import metrics_table
+
+    if args.json:
+        print_json({**metrics, "files": {name: str(path) for name, path in files.items()}})
+        return
+    print_text(metrics_table(metrics))
+    for name, path in files.items():
+        print_text(f"{name:<11}{path}")
