@@ -3,7 +3,7 @@
     python benchmarks/review_order.py [--data ../shared/data] [--confidence 0 0.2 0.3]
 
 The embedded threshold base labels mushrooms (valid and test) and fruits and nuts (train), is asked again as with
-`--stability true`, and its labels pass the default rules with each `--confidence`. A label is an error where its best
+`--stability`, and its labels pass the default rules with each `--confidence`. A label is an error where its best
 mask IoU with what people drew is under 0.5, or where that is of another class. `review` is the order of
 `autodistill-seg review`; `random` is the expected value, with the range that holds 90% of seeded shuffles; `oracle`
 knows the errors.

@@ -353,7 +353,7 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_written(
 ) -> None:
     images(tmp_path / "photos", "a.png")
     file = written(tmp_path / "boxes.json", document({"a.png": [(3, [0, 0, 5, 5])]}))
-    for more in (["--tiles", "64"], ["--stability", "true"]):
+    for more in (["--tiles", "64"], ["--stability"]):
         assert labelled(tmp_path, segmenter, file, *more) == 2
         assert f"Leave out {more[0]}" in capsys.readouterr().err
     assert labelled(tmp_path, segmenter, file, "--class", "nutt") == 2

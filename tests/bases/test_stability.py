@@ -305,7 +305,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         main(
             [
                 *("label", str(root / "images"), "--base", f"{root / 'base.py'}:Base", "--output", str(root / "run")),
-                *("--class", "red=square", "--class", "ghost", "--stability", "true", "--split", "0.5,0.5,0", "-q"),
+                *("--class", "red=square", "--class", "ghost", "--stability", "--split", "0.5,0.5,0", "-q"),
                 "--near-duplicates=null",
             ]
         )

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from autodistill_rfdetr_seg.cli.command_line import build_parser
-from autodistill_rfdetr_seg.cli.option_flags import ontology, overrides, pairs
+from autodistill_rfdetr_seg.cli.labeling_arguments import ontology
+from autodistill_rfdetr_seg.cli.option_flags import overrides
+from autodistill_rfdetr_seg.cli.option_values import name_values
 from autodistill_rfdetr_seg.core.config import parse
 from autodistill_rfdetr_seg.core.errors import UsageError
 from autodistill_rfdetr_seg.core.types import Classes
@@ -50,7 +52,7 @@ def test_a_gate_on_a_class_with_an_equals_sign() -> None:
 @pytest.mark.parametrize("last", [True, False])
 def test_what_is_no_pair_is_refused_in_a_sentence(texts: list[str], last: bool) -> None:
     with pytest.raises(UsageError, match=r"--flag '.*' (is not of the form NAME=VALUE|has no value)"):
-        pairs(texts, "--flag", last=last)
+        name_values(texts, "--flag", last=last)
 
 
 def test_a_prompt_ends_at_the_first_equals_sign() -> None:

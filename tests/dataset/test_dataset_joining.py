@@ -25,7 +25,7 @@ def run_of(folder: Path, sizes: range, *more: str) -> Path:
 @pytest.fixture
 def two(tmp_path: Path) -> tuple[Path, Path]:
     """Ten photos in three splits, and eight in train alone, of which the first three are among the ten."""
-    new = run_of(tmp_path / "new", range(7, 15), "--split", "1,0,0", "--stability", "true")
+    new = run_of(tmp_path / "new", range(7, 15), "--split", "1,0,0", "--stability")
     return run_of(tmp_path / "old", range(10)), new
 
 

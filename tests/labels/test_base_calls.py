@@ -132,7 +132,7 @@ def test_another_question_is_asked(home: Path) -> None:
     shutil.move(home / "photos", home / "photos2")
     shutil.move(home / "photos2", home / "photos" / "moved")
     notes(home)
-    for more in (("--class", "glow=glow"), ("--tiles", "32"), ("--stability", "true")):
+    for more in (("--class", "glow=glow"), ("--tiles", "32"), ("--stability")):
         label(home, "run", "--resume", *more)
         assert notes(home)[1] >= 12, more
         (home / "photos" / "moved").rename(home / "photos" / f"moved{len(more[0])}")

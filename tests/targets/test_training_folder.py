@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 from autodistill_rfdetr_seg.cli import command_line as cli
-from autodistill_rfdetr_seg.cli import commands
 from autodistill_rfdetr_seg.core.errors import (
     DataError,
     MissingInputError,
@@ -235,9 +235,10 @@ def test_resume_is_spoken_of_where_there_is_one(monkeypatch: pytest.MonkeyPatch)
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
+    commands = {name: dataclasses.replace(command, run=interrupted) for name, command in cli.known_commands().items()}
+    monkeypatch.setattr(cli, "known_commands", lambda: commands)
     said = {}
     for name, arguments in (("doctor", []), ("train", ["x"]), ("predict", ["x", "y"]), ("evaluate", ["x"])):
-        monkeypatch.setitem(commands.BY_NAME, name, interrupted)
         code, _, said[name] = here([name, *arguments])
         assert code == cli.INTERRUPTED
     assert {name: "--resume" in text for name, text in said.items()} == {

@@ -25,18 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     defaults = BenchmarkConfig()
     parser.add_argument("models", metavar="MODEL", nargs="+", help="the folder of a run or an export, or a checkpoint")
-    parser.add_argument(
-        "--images", metavar="FOLDER", help="images to measure on (default: the gold set's or run's)"
-    )
+    parser.add_argument("--images", metavar="FOLDER", help="images to measure on (default: the gold set's or run's)")
     parser.add_argument("--gold", metavar="GOLD", help="human annotations for mask AP (default: the run's)")
     parser.add_argument(
         "--formats",
         metavar="LIST",
         help="from torch,torchscript,inductor,onnx,openvino,tensorrt (default: those installed)",
     )
-    parser.add_argument(
-        "--precision", metavar="LIST", default="fp32", help="fp32,fp16,bf16 (default: %(default)s)"
-    )
+    parser.add_argument("--precision", metavar="LIST", default="fp32", help="fp32,fp16,bf16 (default: %(default)s)")
     parser.add_argument("--yolo", metavar="FILE", action="append", help="also measure these YOLO -seg weights")
     parser.add_argument("--device", default=defaults.device, help=DEVICE)
     for flag, key, kind, metavar, text in _OPTIONS:

@@ -12,9 +12,7 @@ from ..common_arguments import add_resume_or_overwrite
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument(
-        "--output", metavar="RUN", default="runs/demo", help="folder of the run (default: %(default)s)"
-    )
+    parser.add_argument("--output", metavar="RUN", default="runs/demo", help="folder of the run (default: %(default)s)")
     add_resume_or_overwrite(parser)
 
 
