@@ -218,7 +218,7 @@ def interrupt(command: list[str], run: Path, sent: str, code: int, workers: int)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    assert ("--resume goes on from there" in err) == (sent != "SIGKILL")
+    assert ("continue with --resume" in err) == (sent != "SIGKILL")
     assert are_gone(crew)
     assert bool(list((run / "labels").glob("part-*.parquet"))) == (sent != "SIGKILL")
 

@@ -51,7 +51,7 @@ def redraw(run: Path, name: str) -> None:
     """A person draws `MINE` in the image in place of what is there."""
     file = edited(run, name, lambda _, number: [annotation(MINE, 900, number)])
     code, out, err = here(["import", str(run), str(file), "-q"])
-    assert (code, out.startswith("1 images are now")) == (0, True), (out, err)
+    assert (code, out.startswith("1 images now have")) == (0, True), (out, err)
     assert is_mine(run, name)
 
 
@@ -252,7 +252,7 @@ def test_a_label_taken_twice_in_place_of_another_is_work(home: Path) -> None:
     assert here(["import", str(run), str(first), "-q"])[0] == 0
     assert len(rows_of(run, NAME)) == 2
     twice = edited(run, NAME, lambda rows, _: [rows[0], {**rows[0], "id": 902}])
-    assert here(["import", str(run), str(twice), "-q"])[1].startswith("1 images are now")
+    assert here(["import", str(run), str(twice), "-q"])[1].startswith("1 images now have")
     assert not any(np.array_equal(mask, other) for mask, _ in rows_of(run, NAME))
 
 
@@ -262,12 +262,12 @@ def test_marks_and_scores_stay_at_the_next_import(home: Path) -> None:
     for x in (10, 50):
         more = annotation(disc(64, 64, x, 55, 3), 900 + x, 0)
         file = edited(run, NAME, lambda rows, number, more=more: [*rows, {**more, "image_id": number}])
-        assert here(["import", str(run), str(file), "-q"])[1].startswith("1 images are now")
+        assert here(["import", str(run), str(file), "-q"])[1].startswith("1 images now have")
     told = [row for _, row in rows_of(run, NAME)]
     assert [(row["source"], row["score"]) for row in told] == [("base", base["score"]), ("human", 1.0), ("human", 1.0)]
     # What came back as it was is no more work.
     file = edited(run, NAME, lambda rows, _: rows)
-    assert here(["import", str(run), str(file), "-q"])[1].startswith("0 images are now")
+    assert here(["import", str(run), str(file), "-q"])[1].startswith("0 images now have")
 
 
 def test_holes_and_parts_that_polygons_give_back(home: Path) -> None:
@@ -276,14 +276,14 @@ def test_holes_and_parts_that_polygons_give_back(home: Path) -> None:
     ring = disc(64, 64, 30, 30, 14) & ~disc(64, 64, 30, 30, 2)
     ring[2:4, 2:4] = True
     first = edited(run, NAME, lambda _, number: [annotation(ring, 901, number)])
-    assert here(["import", str(run), str(first), "-q"])[1].startswith("1 images are now")
+    assert here(["import", str(run), str(first), "-q"])[1].startswith("1 images now have")
     parts, whole = to_polygons(masks.encode(ring))
     assert (len(parts), whole) == (2, False)
     same = edited(run, NAME, lambda rows, _: [{**rows[0], "segmentation": parts}])
-    assert here(["import", str(run), str(same), "-q"])[1].startswith("0 images are now")
+    assert here(["import", str(run), str(same), "-q"])[1].startswith("0 images now have")
     assert np.array_equal(rows_of(run, NAME)[0][0], ring)
     less = edited(run, NAME, lambda rows, _: [{**rows[0], "segmentation": parts[:1]}])
-    assert here(["import", str(run), str(less), "-q"])[1].startswith("1 images are now")
+    assert here(["import", str(run), str(less), "-q"])[1].startswith("1 images now have")
     assert not rows_of(run, NAME)[0][0][:8, :8].any()
 
 

@@ -123,7 +123,7 @@ def test_where_two_fit_or_none_it_is_told(run: RunFolder, capsys: pytest.Capture
     capsys.readouterr()
     assert main(["import", str(run.root), str(folder), "-q"]) == 4
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "1 images are now as people left them, 0 are as they were"
+    assert said[0] == "1 images now have the labels of a person, 0 are unchanged"
     assert "not of this run  1a2b3c4d-a.png: two images of the run are called a.png: x/a.png, y/a.png" in said
     assert "not of this run  gone.png: no image of the run has this name or content" in said
     assert "not of this run  z/b.png: no image of the run has this name or content" in said

@@ -196,7 +196,7 @@ def test_a_killed_training_of_a_dataset_goes_on_with_resume(coco: Path, tmp_path
     command = ["train", str(coco), "--output", str(output), "--device=cpu", "--batch-size=2"]
     command += ["--grad-accum-steps=1", *(f"--set={key}={json.dumps(value)}" for key, value in sets.items())]
     code, err = end_after_an_epoch([*command, "--epochs=200"], output, signal.SIGTERM)
-    assert code == 143 and "--resume goes on from there" in err
+    assert code == 143 and "continue with --resume" in err
     code, _, err = here([*command, "--epochs=200"])
     assert code == 2 and "Add --resume" in err
     command += [f"--epochs={epochs(output / 'unfinished')[-1] + 3}"]

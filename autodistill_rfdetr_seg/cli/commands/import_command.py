@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(summary.as_json())
     else:
-        print_text(f"imported {summary.imported} corrected images, {summary.unchanged} are unchanged")
+        print_text(f"{summary.imported} images now have the labels of a person, {summary.unchanged} are unchanged")
         if summary.renamed:
             name, path = next(iter(summary.renamed.items()))
             print_text(f"{len(summary.renamed)} have another name in the file, such as {name} for {path}")
