@@ -80,9 +80,9 @@ def synopsis(parser: argparse.ArgumentParser) -> str:
 
 
 def arguments(group: argparse._ArgumentGroup) -> Iterator[str]:
-    """A list item for each argument of a group, but for `--help`."""
+    """A list item for each argument of a group, but for `--help` and old names of an option."""
     for action in group._group_actions:
-        if "--help" not in action.option_strings:
+        if "--help" not in action.option_strings and action.help != argparse.SUPPRESS:
             yield f"- `{name_of(action)}`: {described(action)}"
 
 
@@ -160,7 +160,7 @@ def flags_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Ac
     """Dotted key of the configuration → the option of the command line that sets it."""
     for command in commands_of(parser).values():
         for action in command._actions:
-            if "." in action.dest and action.option_strings:
+            if "." in action.dest and action.option_strings and action.help != argparse.SUPPRESS:
                 yield action.dest, action
 
 
