@@ -13,6 +13,7 @@ from .bases import groundingdino_compat
 from .core import plug_points
 
 if TYPE_CHECKING:
+    from .bases.base_entries import BaseEntry
     from .bases.registry import create_base, register_base
     from .bases.threshold.threshold_base import ThresholdBase
     from .benchmarking import Benchmark, benchmark
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AutodistillSegError": ("core.errors", "AutodistillSegError"),
+    "BaseEntry": ("bases.base_entries", "BaseEntry"),
     "Benchmark": ("benchmarking", "Benchmark"),
     "PipelineConfig": ("core.config", "PipelineConfig"),
     "RFDETRSeg": ("targets", "RFDETRSeg"),
@@ -75,6 +77,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AutodistillSegError",
+    "BaseEntry",
     "Benchmark",
     "PipelineConfig",
     "RFDETRSeg",
