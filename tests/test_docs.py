@@ -157,7 +157,10 @@ def test_the_python_of_the_page_on_repair_runs(
 
 def test_the_base_and_the_segmenter_of_the_page_label(tmp_path: Path) -> None:
     scenes(tmp_path, 10)
-    base, segmenter = blocks("python", page("how_to/add_a_base"))
+    base, segmenter, entry = blocks("python", page("how_to/add_a_base"))
+    found: dict[str, Any] = {}
+    exec(entry, found)
+    assert found["BLOBS"].target == "my_package.blobs:BrightBlobs"
     (tmp_path / "base.py").write_text(base)
     (tmp_path / "segmenter.py").write_text(segmenter)
     images, run, boxed = str(tmp_path / "images"), tmp_path / "run", tmp_path / "boxed"
