@@ -295,11 +295,12 @@ def test_what_preflight_prints(shared_data: Path, capsys: pytest.CaptureFixture[
     args[args.index("mushrooms")] = str(shared_data / "mushrooms")
     assert main([*args, "-q"]) == 0
     printed = capsys.readouterr().out
-    # What this machine has is another machine's business.
+    # Of memory and disk, what this machine has, and whether it is enough, differs from machine to machine.
     for line in lines:
         start = re.split(r"(?<=estimate\), )|(?<=training, )", line)[0]
-        pattern = ".*".join(re.escape(part) for part in start.split("…"))
-        assert re.search(f"^{pattern}", printed, re.MULTILINE), f"{line}\n\n{printed}"
+        status = ".{9}" if start != line else ""
+        pattern = ".*".join(re.escape(part) for part in start[9 if status else 0 :].split("…"))
+        assert re.search(f"^{status}{pattern}", printed, re.MULTILINE), f"{line}\n\n{printed}"
 
 
 def test_the_readme_is_short_and_shows_first() -> None:
