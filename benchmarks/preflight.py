@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from autodistill_rfdetr_seg.core import masks
-from autodistill_rfdetr_seg.targets.training.memory_estimate import Shape
+from autodistill_rfdetr_seg.targets.training.memory_estimate import ModelShape
 from autodistill_rfdetr_seg.targets.training.preflight import Plan, preflight
-from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey_splits
 
 SIDE = 640
 
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--objects", type=int, default=8)
     args = parser.parse_args()
-    shape = Shape(33.6e6, 312, 12, 1, 12, 4, 100, 100, 13)
+    shape = ModelShape(33.6e6, 312, 12, 1, 12, 4, 100, 100, 13)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         files = [
@@ -73,7 +73,7 @@ def main() -> None:
             json.loads(file.read_bytes())
         read = time.perf_counter() - begun
         begun = time.perf_counter()
-        found = preflight(*survey(find_dataset(root)), Plan(shape, 4, 4, 1))
+        found = preflight(*survey_splits(find_dataset(root)), Plan(shape, 4, 4, 1))
         took = time.perf_counter() - begun
         print(found.as_table())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

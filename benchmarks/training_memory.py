@@ -1,4 +1,4 @@
-"""What one training step and one validation batch take, measured on a CPU, against `target.memory`'s estimate.
+"""What one training step and one validation batch take, measured on a CPU, against `memory_estimate`'s estimate.
 
     python benchmarks/training_memory.py [--size nano] [--resolution 312] [--batch 1 2] [--instances 1 50]
 
@@ -92,11 +92,11 @@ def main() -> None:
             [sys.executable, __file__, "--job", json.dumps(job)], capture_output=True, text=True, check=True
         )
         found = int(done.stdout.split()[-1])
-        shape = memory.Shape.of(args.size, {"resolution": resolution, **args.model})
+        shape = memory.ModelShape.from_options(args.size, {"resolution": resolution, **args.model})
         if args.phase == "training":
-            guess = memory.training(shape, batch, batch * instances, amp=False, ema=False)
+            guess = memory.training_bytes(shape, batch, batch * instances, amp=False, ema=False)
         else:
-            guess = memory.validation(
+            guess = memory.validation_bytes(
                 shape, batch, [(image, image)] * batch, amp=False, ema=False, gpu=False, optimizer=False
             )
         print(

@@ -120,14 +120,14 @@ def train_stage(
         DataError: another process builds the dataset or trains on it.
     """
     from ..targets import read_run
-    from ..targets.training.training_folder import UNFINISHED, complete
+    from ..targets.training.training_folder import UNFINISHED, finish_publishing
 
     with locked(run.root):
         dataset = read_dataset(run.dataset)
         # Where it is trained, and what is written beside it, is no matter of what is trained.
         options = config.target.model_dump(mode="json", exclude={"loggers", "device"})
         inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
-        complete(run.training)
+        finish_publishing(run.training)
         if not overwrite and run.training_record.is_file() and _stamped(run.training, inputs):
             return read_run(run.training), False
         _refuse_untrainable(run.dataset)
@@ -160,8 +160,8 @@ def train_target(
     """Trains the target that the options describe; the others as in `RFDETRSeg.train_job`."""
     model = _target(target)
     options = _train_options(target)
-    job = model.job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options)
-    return model.train_job(job, resume=resume, overwrite=overwrite, begun=begun, progress=progress)
+    job = model.training_job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options)
+    return model.train_job(job, resume=resume, overwrite=overwrite, on_start=begun, progress=progress)
 
 
 def check_training(

@@ -28,7 +28,7 @@ from . import vendor
 from .export.exporter import Exported, export_target
 from .inference.prediction_input import ImageInput, ImageWithMetadata, is_folder_or_video, read_image, read_images
 from .training.preflight import Preflight
-from .training.training_job import Job, only_one
+from .training.training_job import TrainingJob, check_preset_alone
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -121,32 +121,32 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     ) -> Run:
         """Train on a dataset; afterwards this target predicts with the best checkpoint, by mask AP of the valid split.
 
-        Training starts from what the target was made of (published weights, a checkpoint, or nothing), also when it is
-        called again; the same call on the same CPU gives the same weights, also where a kill came between. What is
-        None has the default of `config.TargetConfig`. `preflight` comes first: its errors stop, its warnings are
-        logged. `evaluate_model` scores the result on a gold set.
+        Training starts from the weights that the target was made with (published weights, a checkpoint, or none), also
+        when it is called again. The same call on the same CPU gives the same weights, also after a kill and a resume.
+        Arguments that are None have the default of `config.TargetConfig`. `preflight` runs first: its errors stop
+        training, its warnings are logged. `evaluate_model` scores the result on a gold set.
 
         Args:
             dataset: a folder with a COCO file for each of train and valid, in any layout that `read_source` knows; a
                 YOLO-seg `data.yaml`, as autodistill's `label()` writes it, or its folder; a run; or a `SegDataset`.
-                RF-DETR reads what this package understood of it, never the files themselves.
+                RF-DETR reads the files that this package made of it, never the originals.
             epochs: passes over the train split.
-            batch_size: images a step and device, "auto" to probe a GPU's memory.
-            grad_accum_steps: steps that are added up before the weights change.
-            preset: "auto", "8gb", "16gb", "24gb", "40gb" or "80gb": both of these for a GPU of that memory, at 16
-                images for each change of the weights. "auto" does nothing without a GPU.
+            batch_size: images for each step and device; "auto" probes a GPU's memory.
+            grad_accum_steps: steps whose gradients are added before the weights change.
+            preset: "auto", "8gb", "16gb", "24gb", "40gb" or "80gb": chooses both of these for a GPU of that memory,
+                with 16 images for each change of the weights. "auto" does nothing without a GPU.
             lr: learning rate of everything but the encoder (`lr_encoder` is a train option).
             seed: of weights, order and augmentation.
             device: "auto", "cpu", "cuda" or "cuda:N".
             devices: how many of them, each in a process of its own.
-            early_stopping: end after so many validations without a better mask AP.
+            early_stopping: end after N validations without a better mask AP.
             loggers: "tensorboard", "wandb"; "csv" is always there.
-            output: where to write; `training` beside the dataset's folder by default. What is under way lies in its
-                `unfinished`.
-            resume: the `last.ckpt` of an interrupted run; True for that of `output`, or a new start without one.
-            overwrite: replace an earlier run in `output`, once the new model is whole; no file of others goes.
-            max_megapixels: refuse images of more million pixels.
-            progress: one bar on stderr, where that is a terminal.
+            output: the folder to write; `training` beside the dataset's folder by default. Training works in its
+                subfolder `unfinished`.
+            resume: the `last.ckpt` of an interrupted run; True for the one in `output`, or a new start without one.
+            overwrite: replace an earlier run in `output`, once the new model is complete; other files stay.
+            max_megapixels: refuse images larger than N megapixels.
+            progress: a progress bar on stderr, where that is a terminal.
             train_options: options of rfdetr's `TrainConfig` (`num_workers`, `multi_scale`, `eval_batch_size` …).
 
         Returns:
@@ -159,30 +159,30 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             DependencyError: a logger is not installed.
             TrainingError: there is nothing to learn from or to choose by, or training failed.
         """
-        given: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
-        given |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
-        given |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
-        config = self._config(given, train_options)
-        job = Job.of(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
+        options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
+        options |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
+        options |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
+        config = self._config(options, train_options)
+        job = TrainingJob.from_config(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
         return self.train_job(job, resume=resume, overwrite=overwrite, progress=progress)
 
     def train_job(
         self,
-        job: Job,
+        job: TrainingJob,
         *,
         resume: str | os.PathLike[str] | bool | None = None,
         overwrite: bool = False,
         progress: bool = True,
-        begun: Callable[[Path], object] = lambda _: None,
+        on_start: Callable[[Path], object] = lambda _: None,
     ) -> Run:
-        """As `train`, for what `job` has made of its arguments.
+        """As `train`, with the arguments that `training_job` has resolved.
 
-        `begun` is called once nothing is left to check before the first step, with the folder where it is worked.
+        `on_start` is called with the working folder when all checks have passed, before the first step.
         """
         job.check(resume, overwrite)
-        job.preflight().tell()
-        run = job.run(resume, overwrite, progress, begun)
-        self._detector, self._checkpoint = vendor.load_checkpoint(run.checkpoint, False, job.place), run.checkpoint
+        job.preflight().log_or_raise()
+        run = job.run(resume, overwrite, progress, on_start)
+        self._detector, self._checkpoint = vendor.load_checkpoint(run.checkpoint, False, job.device), run.checkpoint
         return run
 
     def preflight(
@@ -194,14 +194,16 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         progress: bool = True,
         **train_options: Any,
     ) -> Preflight:
-        """What is to be known before `train(dataset, …)` with these arguments; nothing is built or written.
+        """The findings on dataset, memory and disk before `train(dataset, …)`; nothing is built or written.
 
         Raises as `train`, where the options are wrong or there is nothing to learn from.
         """
-        job = self.job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **train_options)
+        job = self.training_job(
+            dataset, output=output, max_megapixels=max_megapixels, progress=progress, **train_options
+        )
         return job.preflight()
 
-    def job(
+    def training_job(
         self,
         dataset: str | os.PathLike[str] | SegDataset,
         *,
@@ -209,17 +211,17 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         max_megapixels: float = MAX_MEGAPIXELS,
         progress: bool = True,
         **train_options: Any,
-    ) -> Job:
+    ) -> TrainingJob:
         """The training that `train(dataset, …)` would do with these arguments; raises as `preflight`."""
         named = set(TargetConfig.model_fields) - {"size", "model", "train"}
-        given = {name: value for name, value in train_options.items() if name in named}
+        own = {name: value for name, value in train_options.items() if name in named}
         others = {name: value for name, value in train_options.items() if name not in named}
-        config = self._config(given, others)
-        return Job.of(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
+        config = self._config(own, others)
+        return TrainingJob.from_config(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
 
-    def _config(self, given: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
-        only_one(given.get("preset"), given)
-        named = {name: value for name, value in given.items() if value is not None}
+    def _config(self, options: Mapping[str, Any], train_options: Mapping[str, Any]) -> TargetConfig:
+        check_preset_alone(options.get("preset"), options)
+        named = {name: value for name, value in options.items() if value is not None}
         fixed = {"size": self.size, "model": self._options, "train": dict(train_options)}
         config: TargetConfig = parse_options(TargetConfig, {"device": self._device} | named | fixed, "train()")
         return config

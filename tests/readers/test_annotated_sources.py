@@ -476,8 +476,8 @@ def test_rf_detr_trains_on_what_was_understood_and_on_nothing_else(tmp_path: Pat
             ]
 
     target = RFDETRSegNano(device="cpu", **TINY)
-    job = target.job(root, output=tmp_path / "out", epochs=1, batch_size=2, grad_accum_steps=1, progress=False)
-    run = target.train_job(job, begun=look, progress=False)
+    job = target.training_job(root, output=tmp_path / "out", epochs=1, batch_size=2, grad_accum_steps=1, progress=False)
+    run = target.train_job(job, on_start=look, progress=False)
     assert read_class_names(run.checkpoint) == foreign.CLASSES
     assert {stem.lower(): rows for stem, rows in seen["train"].items()} == foreign.known("train")
     assert seen["valid"] == foreign.known("valid")

@@ -15,9 +15,9 @@ from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import DataError, UsageError
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, vendor
 from autodistill_rfdetr_seg.targets.training import memory_estimate as memory
-from autodistill_rfdetr_seg.targets.training.memory_estimate import GB, Shape
+from autodistill_rfdetr_seg.targets.training.memory_estimate import GB, ModelShape
 from autodistill_rfdetr_seg.targets.training.preflight import Finding, Plan, preflight
-from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey
+from autodistill_rfdetr_seg.targets.training.training_data import find_dataset, survey_splits
 from helpers.tiny_training import TINY, write_coco
 
 # Of the published table: millions of parameters, input pixels; and what building each here gives.
@@ -29,7 +29,7 @@ PUBLISHED = {
     "xlarge": (38.1, 624, 38.11),
     "2xlarge": (38.6, 768, 38.65),
 }
-NANO = Shape(33.6e6, 312, 12, 1, 12, 4, 100, 100, 13)
+NANO = ModelShape(33.6e6, 312, 12, 1, 12, 4, 100, 100, 13)
 PLAN = Plan(NANO, 4, 4, 1)
 
 
@@ -46,7 +46,7 @@ def change(root: Path, split: str, how: Callable[[dict[str, Any]], object]) -> N
 
 
 def findings(root: Path, plan: Plan = PLAN) -> list[Finding]:
-    return list(preflight(*survey(find_dataset(root)), plan).findings)
+    return list(preflight(*survey_splits(find_dataset(root)), plan).findings)
 
 
 def the(found: list[Finding], check: str, severity: str) -> Finding:
@@ -107,7 +107,7 @@ def test_classes_are_compared_with_each_other_and_the_starting_checkpoint(coco: 
     change(coco, "valid", lambda data: [row.update(id=7 - row["id"]) for row in data["categories"]])
     change(coco, "valid", lambda data: [row.update(category_id=7 - row["category_id"]) for row in data["annotations"]])
     assert not [one for one in findings(coco) if one.severity == "error"]
-    assert survey(find_dataset(coco))[1].per_class == {"bee": 2}
+    assert survey_splits(find_dataset(coco))[1].per_class == {"bee": 2}
     change(coco, "train", lambda data: data["annotations"][0].update(category_id=1))
 
     def about(start: tuple[str, ...] | None) -> Finding:
@@ -125,13 +125,13 @@ def test_more_instances_than_queries_and_tiny_objects_are_told(coco: Path) -> No
         data["annotations"] += [data["annotations"][2] | {"id": number} for number in range(10, 20)]
 
     change(coco, "train", crowd)
-    few = Plan(Shape(1e6, 48, 12, 1, 2, 1, 8, 8, 1), 4, 4, 1)
+    few = Plan(ModelShape(1e6, 48, 12, 1, 2, 1, 8, 8, 1), 4, 4, 1)
     one = the(findings(coco, few), "train queries", "warning")
-    assert "1 images hold more than the model's 8 queries; '2.png' has 11" in one.message
+    assert "1 images have more instances than the model's 8 queries; '2.png' has 11" in one.message
     assert "num_queries=11" in str(one.hint)
     # Discs of 24 px in 96 x 72: sqrt(24/96 * 24/72) * 48 = 13.9 px there, and 6.9 px at a resolution of 24.
     assert the(findings(coco, few), "object size", "ok").message.startswith("0% of objects are under 8 px at 48 px")
-    small = Plan(Shape(1e6, 24, 12, 1, 2, 1, 8, 8, 1), 4, 4, 1)
+    small = Plan(ModelShape(1e6, 24, 12, 1, 2, 1, 8, 8, 1), 4, 4, 1)
     assert "100% of objects" in the(findings(coco, small), "object size", "warning").message
 
 
@@ -147,7 +147,7 @@ def test_memory_and_disk_are_held_against_the_machine(coco: Path) -> None:
         "5.5 GB while training, with 4.0 GB of images copied" in the(findings(coco, copying), "disk", "error").message
     )
     # 100 masks of 12 megapixels in each of 4 images.
-    train, valid = survey(find_dataset(coco))
+    train, valid = survey_splits(find_dataset(coco))
     valid.sizes[:] = (3000, 4000)
     large = preflight(train, valid, Plan(NANO, 4, 4, 1, device_memory=4 * GB))
     assert "eval_batch_size=1" in str(the(list(large.findings), "validation memory", "warning").hint)
@@ -171,22 +171,22 @@ def test_memory_and_disk_are_held_against_the_machine(coco: Path) -> None:
 def test_the_estimate_is_near_what_was_measured(
     size: str, pixels: int, batch: int, instances: int, measured: float
 ) -> None:
-    shape = Shape.of(size, {"resolution": pixels})
-    found = memory.training(shape, batch, batch * instances, amp=False, ema=False) / GB
+    shape = ModelShape.from_options(size, {"resolution": pixels})
+    found = memory.training_bytes(shape, batch, batch * instances, amp=False, ema=False) / GB
     assert found == pytest.approx(measured, rel=0.15)
 
 
 def test_presets_are_what_the_estimate_allows() -> None:
     for size, batches in memory.PRESETS.items():
-        shape = Shape.of(size, {})
+        shape = ModelShape.from_options(size, {})
         assert batches == tuple(memory.fitting_batch(shape, gb) for gb in memory.PRESET_GB), size
-    assert memory.choose("16gb", "nano", 1, None) == (8, 2)
-    assert memory.choose("16gb", "nano", 4, None) == (4, 1)
+    assert memory.choose_batch("16gb", "nano", 1, None) == (8, 2)
+    assert memory.choose_batch("16gb", "nano", 4, None) == (4, 1)
     # A card sold as 24 GB shows 23.7; one of 12 has what 8 allows; none has too little to try.
-    assert memory.choose("auto", "medium", 1, 23.7) == (8, 2)
-    assert memory.choose("auto", "medium", 1, 12.0) == (2, 8)
-    assert memory.choose("auto", "medium", 1, 4.0) == (1, 16)
-    assert memory.choose("auto", "medium", 1, None) is None
+    assert memory.choose_batch("auto", "medium", 1, 23.7) == (8, 2)
+    assert memory.choose_batch("auto", "medium", 1, 12.0) == (2, 8)
+    assert memory.choose_batch("auto", "medium", 1, 4.0) == (1, 16)
+    assert memory.choose_batch("auto", "medium", 1, None) is None
 
 
 @pytest.mark.parametrize("size", PUBLISHED)
@@ -263,17 +263,17 @@ def test_a_label_file_that_is_not_utf_8_is_named(yolo: Path, capsys: pytest.Capt
 
 
 def test_a_preset_is_for_the_model_that_its_options_make(coco: Path) -> None:
-    large = Shape.of("nano", {"resolution": 1008})
+    large = ModelShape.from_options("nano", {"resolution": 1008})
     for gb in memory.PRESET_GB:
-        batch, steps = memory.choose(f"{gb}gb", "nano", 1, None, {"resolution": 1008}) or (0, 0)
+        batch, steps = memory.choose_batch(f"{gb}gb", "nano", 1, None, {"resolution": 1008}) or (0, 0)
         assert batch == memory.fitting_batch(large, gb) and batch * steps == 16
-    assert memory.choose("16gb", "nano", 1, None, {"resolution": 1008}) == (2, 8)
+    assert memory.choose_batch("16gb", "nano", 1, None, {"resolution": 1008}) == (2, 8)
     # A card of 23.7 GB is one of 24 here as well, and one of 4 has too little for any.
     wide = {"resolution": 432}
-    assert memory.choose("auto", "nano", 1, 23.7, wide) == memory.choose("24gb", "nano", 1, None, wide)
-    assert memory.choose("auto", "nano", 1, 4.0, wide) == (1, 16)
+    assert memory.choose_batch("auto", "nano", 1, 23.7, wide) == memory.choose_batch("24gb", "nano", 1, None, wide)
+    assert memory.choose_batch("auto", "nano", 1, 4.0, wide) == (1, 16)
     # What decides nothing about memory changes nothing.
-    assert memory.choose("16gb", "nano", 1, None, {"pretrain_weights": None}) == (8, 2)
+    assert memory.choose_batch("16gb", "nano", 1, None, {"pretrain_weights": None}) == (8, 2)
     found = RFDETRSeg("nano", device="cpu", resolution=1008).preflight(coco, preset="16gb")
     assert found.numbers["batch"]["batch_size"] == 2
 

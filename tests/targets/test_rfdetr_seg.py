@@ -167,7 +167,7 @@ def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -
     assert "filters" in str(caught.value.hint)
     crowds = [row | {"iscrowd": 1} for row in content["annotations"]]
     file.write_text(json.dumps(content | {"annotations": crowds}))
-    with pytest.raises(TrainingError, match="nothing but 2 crowds in its 2 images") as caught:
+    with pytest.raises(TrainingError, match="only 2 crowds in its 2 images") as caught:
         find_dataset(empty)
     assert "repair --crowds objects" in str(caught.value.hint)
     without = write_coco(tmp_path / "b", {"train": 2}, ((1, "ant"),), used=1)
@@ -178,7 +178,7 @@ def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -
     (tmp_path / "c").mkdir()
     with pytest.raises(MissingInputError, match=r"no annotated images in .*It is empty"):
         find_dataset(tmp_path / "c")
-    with pytest.raises(DataError, match="is one set of images, and training needs a train and a valid split"):
+    with pytest.raises(DataError, match="is one set of images; training needs a train and a valid split"):
         find_dataset(without / "train")
 
 

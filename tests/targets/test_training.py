@@ -117,12 +117,12 @@ def test_two_devices_share_an_epoch_in_processes_of_their_own(tmp_path: Path) ->
 
 
 def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Path) -> None:
-    from autodistill_rfdetr_seg.targets.training import device_launcher as launching
-    from autodistill_rfdetr_seg.targets.training.trainer import Work
+    from autodistill_rfdetr_seg.targets.training import device_launcher
+    from autodistill_rfdetr_seg.targets.training.trainer import FitTask
 
     options = {"seed": 0, "dataset_dir": str(tmp_path / "gone"), "dataset_file": "roboflow", "devices": 2}
     with pytest.raises(TrainingError, match=r"Training failed: .*gone"):
-        launching.fit_in_processes(Work("nano", TINY, options, "cpu", None, False))
+        device_launcher.fit_in_processes(FitTask("nano", TINY, options, "cpu", None, False))
     target = RFDETRSegNano(device="cpu", **TINY)
     with pytest.raises(UsageError, match="batch_size auto is for one device"):
         target.train(coco, 1, devices=2, batch_size="auto", output=tmp_path / "c")

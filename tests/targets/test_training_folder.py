@@ -148,11 +148,11 @@ def test_other_people_s_weights_are_never_touched(coco: Path, tmp_path: Path) ->
     with pytest.raises(OutputExistsError, match="is not empty"):
         gone.train(coco, 1, output=folder, **QUICK)
     # Nothing says that it is ours to replace.
-    with pytest.raises(OutputExistsError, match="of which nothing is recorded"):
+    with pytest.raises(OutputExistsError, match="without a record"):
         gone.train(coco, 1, output=folder, resume=True, **QUICK)
     (folder / "unfinished").mkdir()
     (folder / "unfinished" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="is no training's"):
+    with pytest.raises(OutputExistsError, match="is not from a training"):
         gone.train(coco, 1, output=folder, overwrite=True, **QUICK)
     shutil.rmtree(folder / "unfinished")
     for how in ({"resume": True, "overwrite": True}, {"overwrite": True}):
@@ -176,7 +176,7 @@ def test_a_killed_training_of_a_run_goes_on_with_its_options(run: RunFolder) -> 
     shutil.copytree(run.root, other.root, copy_function=shutil.copy2)
 
     code, _, err = here(["train", str(run.root)])
-    assert code == 0 and "goes on from" in err and "epoch 1/3" not in err, err
+    assert code == 0 and "resumes from" in err and "epoch 1/3" not in err, err
     assert epochs(run.training)[-2:] == [1, 2] and read_run(run.training).config["seed"] == 9
     assert not list(run.training.glob("unfinished*"))
 
@@ -184,7 +184,7 @@ def test_a_killed_training_of_a_run_goes_on_with_its_options(run: RunFolder) -> 
     half = file_sha256(other.training / "unfinished" / "last.ckpt")
     command = ["train", str(other.root), "--epochs", "3", "--seed", "8"]
     _, err = end_after_an_epoch(command, other.training, signal.SIGKILL)
-    assert f"is kept in {other.training / 'unfinished.1'} until this one is whole" in err
+    assert f"is kept in {other.training / 'unfinished.1'} until this one is complete" in err
     assert file_sha256(other.training / "unfinished.1" / "last.ckpt") == half
     code, _, err = here([*command, "--resume"])
     assert code == 0 and epochs(other.training)[-2:] == [1, 2] and not list(other.training.glob("unfinished*"))
@@ -201,7 +201,7 @@ def test_a_killed_training_of_a_dataset_goes_on_with_resume(coco: Path, tmp_path
     assert code == 2 and "Add --resume" in err
     command += [f"--epochs={epochs(output / 'unfinished')[-1] + 3}"]
     code, out, err = here([*command, "--resume"])
-    assert code == 0 and "epoch 1/" not in err and "goes on from" in err and epochs(output)[0] == 0, err
+    assert code == 0 and "epoch 1/" not in err and "resumes from" in err and epochs(output)[0] == 0, err
     assert out == f"checkpoint  {output / 'checkpoint_best_total.pth'}\n"
     code, _, err = here([*command, "--resume"])
     assert code == 2 and "is finished" in err
@@ -253,7 +253,7 @@ def test_a_start_within_what_is_under_way_is_refused(run: RunFolder) -> None:
         pass
     os.link(run.training / "checkpoint_best_total.pth", half / "checkpoint_best_regular.pth")
     target = RFDETRSeg.from_checkpoint(half / "checkpoint_best_regular.pth", device="cpu")
-    with pytest.raises(UsageError, match="lie in") as caught:
+    with pytest.raises(UsageError, match="which training clears") as caught:
         target.train(run.dataset, 1, output=run.training, overwrite=True, **QUICK)
     assert "Copy them" in str(caught.value.hint) and (half / "checkpoint_best_regular.pth").is_file()
 

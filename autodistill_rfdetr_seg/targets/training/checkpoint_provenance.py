@@ -1,4 +1,4 @@
-"""What a checkpoint's own file tells of its making: plain data, read without running code."""
+"""Reads and writes what made a checkpoint, in its own file: plain data, read without running code."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ OWN_KEY = "autodistill_rfdetr_seg"
 
 
 def read_provenance(checkpoint: str | Path) -> dict[str, Any] | None:
-    """What a checkpoint's own file says made it: config, dataset_fingerprint, class_names, versions.
+    """What made a checkpoint, from its own file: config, dataset_fingerprint, class_names, versions.
 
-    None where it is not from this package.
+    None where this package did not make it.
 
     Raises:
-        TrainingError: the file cannot be read without running code that it holds.
+        TrainingError: the file cannot be read without running code in it.
     """
     found: dict[str, Any] | None = read_checkpoint(Path(checkpoint)).get(OWN_KEY)
     return found
 
 
 def add_to_checkpoint(path: Path, value: Mapping[str, Any]) -> None:
-    """Puts plain data into a checkpoint of ours, under `OWN_KEY`; plain rfdetr reads the file as before."""
+    """Adds plain data to a checkpoint, under `OWN_KEY`; rfdetr reads the file as before."""
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -36,10 +36,10 @@ def add_to_checkpoint(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """All that a checkpoint holds, its weights not read into memory; none of its code is run.
+    """The content of a checkpoint, without reading its weights into memory and without running its code.
 
     Raises:
-        TrainingError: it cannot be read so.
+        TrainingError: it cannot be read this way.
     """
     import torch
 
@@ -48,12 +48,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except VENDOR_ERRORS as error:
         raise TrainingError(f"{path} cannot be read without running its code: {first_line(error)}") from error
     if not isinstance(content, dict):
-        raise TrainingError(f"{path} is no checkpoint of RF-DETR.")
+        raise TrainingError(f"{path} is not a checkpoint of RF-DETR.")
     return content
 
 
 def checkpoint_classes(path: Path) -> tuple[str, ...] | None:
-    """The class names that a checkpoint's own file holds; None where it holds none, or cannot be read."""
+    """The class names in a checkpoint's own file; None where it has none, or cannot be read."""
     try:
         args = read_checkpoint(path).get("args")
     except TrainingError:

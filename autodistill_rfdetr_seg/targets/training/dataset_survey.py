@@ -1,4 +1,4 @@
-"""What a training dataset holds, one split at a time: counts, classes, sizes, and what is wrong with its files."""
+"""Surveys the splits of a training dataset: counts, classes, sizes, and problems of its files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from ...core.types import Classes, GroundTruth
 
 
 @dataclass
-class Survey:
-    """One split. Arrays have one entry an image, in the order of `names`; sides are pixels, (N, 2) height, width.
+class SplitSurvey:
+    """One split. Arrays have one entry for each image, in the order of `names`; `sizes` are (N, 2) pixels, height and
+    width.
 
     `instances` and `per_class` (by name) count what training learns from: no crowds, no masks without a pixel. `boxes`
-    are width and height of each object's box as shares of its image, (M, 2). `problems` are in groups of one kind,
+    are width and height of each object's box relative to its image, (M, 2), 0..1. `problems` are in groups of one kind,
     errors first.
     """
 
@@ -33,25 +34,25 @@ class Survey:
     problems: list[list[coco.Problem]]
 
     @classmethod
-    def empty(cls, split: str, classes: Classes, problems: Sequence[coco.Problem]) -> Survey:
-        """That of a split without an image."""
+    def empty(cls, split: str, classes: Classes, problems: Sequence[coco.Problem]) -> SplitSurvey:
+        """The survey of a split without images."""
         no_sizes, no_counts = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
         groups = coco.by_kind(problems)
         return cls(split, [], no_sizes, no_counts, classes.names, Counter(), np.zeros((0, 2)), groups)
 
     def largest_batch(self, count: int) -> int:
-        """Instances of the `count` images that have most."""
+        """Instances of the `count` images that have the most."""
         return int(np.sort(self.instances)[::-1][:count].sum())
 
     def largest_images(self, count: int) -> list[tuple[int, int]]:
-        """Height and width of the `count` images of most pixels."""
+        """Height and width of the `count` images with the most pixels."""
         order = np.argsort(-self.sizes.prod(axis=1), kind="stable")[:count]
         return [(int(height), int(width)) for height, width in self.sizes[order]]
 
 
-def survey_split(truth: GroundTruth, split: str, classes: Classes, problems: Sequence[coco.Problem]) -> Survey:
-    """The survey of a split as it was read, `classes` being those of the whole dataset."""
-    found = Survey.empty(split, classes, problems)
+def survey_split(truth: GroundTruth, split: str, classes: Classes, problems: Sequence[coco.Problem]) -> SplitSurvey:
+    """The survey of a split; `classes` are those of the whole dataset."""
+    found = SplitSurvey.empty(split, classes, problems)
     counts, boxes = [], []
     for image in truth.images:
         kept = [one for one in image.instances if not one.crowd]

@@ -1,9 +1,8 @@
 """Training on several devices: a process that Lightning starts again for each of the others.
 
-Lightning runs the main module anew on every further device. A user's script would there label, claim folders and print
-again; so the trainer runs in a process of its own (`device_worker`) that does
-nothing but train, whether a script, a notebook or the command line asked for it. Folders, preflight and record stay in
-the process that was asked.
+Lightning runs the main module again for every further device. There a user's script would label, claim folders and
+print again. So the trainer runs in a process of its own (`device_worker`) that only trains, whether a script, a
+notebook or the command line started it. Folders, preflight and record stay in the process that started it.
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ from typing import Any
 
 from ...core.errors import AutodistillSegError, TrainingError, UsageError
 from ...system.files import read_json
-from .trainer import Work, build_and_fit
+from .trainer import FitTask, build_and_fit
 
-_GRACE = 20.0  # seconds that an interrupted training has to end by itself
-# The environment by which Lightning tells a process which one it is: ours must be the first.
+_GRACE = 20.0  # seconds for an interrupted training to end by itself
+# Lightning tells a process by these variables which one it is; without them ours is the first.
 _RANKS = ("LOCAL_RANK", "NODE_RANK", "GLOBAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def fit_in_processes(work: Work) -> None:
-    """Trains in processes of their own, which end with this one; raises as `fitting.fit`."""
+def fit_in_processes(task: FitTask) -> None:
+    """Trains in processes of their own, which end with this one; raises as `trainer.fit`."""
     with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
-        job = Path(folder) / "job.json"
-        data = {**asdict(work), "resume": None if work.resume is None else str(work.resume)}
+        task_file = Path(folder) / "task.json"
+        data = {**asdict(task), "resume": None if task.resume is None else str(task.resume)}
         data["level"] = logging.getLogger(__package__).getEffectiveLevel()
         try:
-            job.write_text(json.dumps(data), encoding="utf-8")
+            task_file.write_text(json.dumps(data), encoding="utf-8")
         except TypeError as error:
             raise UsageError(f"An option cannot be sent to other processes ({error}).", "Use plain values.") from error
-        command = [sys.executable, "-m", f"{__package__}.device_worker", str(job)]
+        command = [sys.executable, "-m", f"{__package__}.device_worker", str(task_file)]
         environment = {key: value for key, value in os.environ.items() if key not in _RANKS}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
             code = process.wait()
         except BaseException:
-            _end(process)
+            _stop(process)
             raise
         if code:
-            raise _error(Path(folder), code)
+            raise _read_error(Path(folder), code)
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
-    """Ends the process and those it started: with Ctrl-C, so that what is finished is kept, then for good."""
+def _stop(process: subprocess.Popen[Any]) -> None:
+    """Ends the process and those it started: with SIGINT, so that finished epochs are kept, then with SIGKILL."""
     for how, seconds in ((signal.SIGINT, _GRACE), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, how)
@@ -63,18 +62,18 @@ def _end(process: subprocess.Popen[Any]) -> None:
             return
 
 
-def _error(folder: Path, code: int) -> AutodistillSegError:
-    told = sorted(folder.glob("error-*.json"))
-    if not told:
+def _read_error(folder: Path, code: int) -> AutodistillSegError:
+    files = sorted(folder.glob("error-*.json"))
+    if not files:
         return TrainingError(f"The training processes ended with code {code}.", "Run it with --debug to see more.")
-    data = read_json(told[0])
+    data = read_json(files[0])
     return TrainingError(data["message"], data["hint"])
 
 
-def work_on(job: Path) -> int:
-    """One of the processes: builds, trains, and leaves its error beside the job; the exit code."""
+def run_worker(task_file: Path) -> int:
+    """The work of one process: builds, trains, and writes an error beside the task's file; returns the exit code."""
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    data = read_json(job)
+    data = read_json(task_file)
     rank = os.environ.get("LOCAL_RANK", "0")
     logger = logging.getLogger(__package__.partition(".")[0])
     logger.addHandler(logging.StreamHandler(sys.stderr))
@@ -83,10 +82,10 @@ def work_on(job: Path) -> int:
     data["resume"] = Path(data["resume"]) if data["resume"] else None
     data["progress"] = data["progress"] and rank == "0"
     try:
-        build_and_fit(Work(**data))
+        build_and_fit(FitTask(**data))
     except AutodistillSegError as error:
-        told = {"message": error.message, "hint": error.hint}
-        (job.parent / f"error-{rank}.json").write_text(json.dumps(told), encoding="utf-8")
+        text = json.dumps({"message": error.message, "hint": error.hint})
+        (task_file.parent / f"error-{rank}.json").write_text(text, encoding="utf-8")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -94,7 +93,7 @@ def work_on(job: Path) -> int:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process once the one that started it is gone: nobody would take what it makes."""
+    """Ends this process once the one that started it is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -1,11 +1,11 @@
-"""`python -m …device_worker JOB`: what one device does of a training; see `device_launcher`."""
+"""`python -m …device_worker TASK_FILE`: trains on one device; see `device_launcher`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from .device_launcher import work_on
+from .device_launcher import run_worker
 
 if __name__ == "__main__":
-    sys.exit(work_on(Path(sys.argv[1])))
+    sys.exit(run_worker(Path(sys.argv[1])))

@@ -1,4 +1,4 @@
-"""One training run with rfdetr's own parts: its class count, its device, its progress, and how it is interrupted."""
+"""Trains with rfdetr's own parts, and sets their class count, device, progress and behavior on interruption."""
 
 from __future__ import annotations
 
@@ -21,36 +21,38 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Work:
-    """One training run: size and rfdetr's model and training options, torch device, checkpoint to go on from."""
+class FitTask:
+    """What is trained: `size` and rfdetr's `model` and training `options`, a torch `device`, the checkpoint to `resume`
+    from."""
 
     size: str
     model: dict[str, Any]
     options: dict[str, Any]
-    place: str
+    device: str
     resume: Path | None
     progress: bool
     max_megapixels: float = MAX_MEGAPIXELS
 
 
-def build_and_fit(work: Work, begin: Callable[[], Path | None] | None = None) -> None:
+def build_and_fit(task: FitTask, on_built: Callable[[], Path | None] | None = None) -> None:
     """Builds the model and trains it, seeded by the option `seed`; raises as `fit`.
 
-    `begin` is called where the model is built, and gives the checkpoint to go on from in place of the work's.
+    `on_built` is called once the model is built; the checkpoint it returns replaces the task's `resume`.
     """
-    with seeded(work.options["seed"], work.place):
-        detector = build(work.size, {**work.model, "device": work.place})
-        resume = work.resume if begin is None else begin()
+    with seeded(task.options["seed"], task.device):
+        detector = build(task.size, {**task.model, "device": task.device})
+        resume = task.resume if on_built is None else on_built()
         # RF-DETR opens the images with Pillow.
-        with pillow_accepts(work.max_megapixels):
-            fit(detector, work.options, work.place, resume, work.progress)
+        with pillow_accepts(task.max_megapixels):
+            fit(detector, task.options, task.device, resume, task.progress)
 
 
 def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | None, progress: bool) -> None:
-    """Train from what `detector` was built from, and leave `checkpoint_best_total.pth` in `options["output_dir"]`.
+    """Trains from the weights that `detector` was built with, and writes `checkpoint_best_total.pth` into
+    `options["output_dir"]`.
 
-    Uses rfdetr's documented parts (data module, model module, trainer) in place of its `train()`, which takes no
-    callback; its class count comes from the dataset as there. On success the other copies of the weights are removed.
+    Uses rfdetr's documented parts (data module, model module, trainer) instead of its `train()`, which takes no
+    callback; the class count comes from the dataset, as there.
 
     Raises:
         TrainingError: rfdetr or Lightning failed; the cause is attached.
@@ -76,7 +78,7 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
             trainer.callbacks.insert(0, _progress(config.epochs, progress and not config.progress_bar))
             trainer.callbacks.insert(0, _reseeding(config.seed))
             if trainer.global_rank == 0:
-                _say_batch(config, trainer.world_size)
+                _log_batch(config, trainer.world_size)
             trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     except VENDOR_ERRORS as error:
         hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
@@ -101,7 +103,7 @@ def _set_batch_size(detector: Any, config: Any, devices: list[int] | None) -> No
     config.batch_size, config.grad_accum_steps = result.safe_micro_batch, result.recommended_grad_accum_steps
 
 
-def _say_batch(config: Any, devices: int) -> None:
+def _log_batch(config: Any, devices: int) -> None:
     batch, steps = config.batch_size, config.grad_accum_steps
     total = batch * steps * devices
     text = "batch_size %d x grad_accum_steps %d x devices %d = %d images for each change of the weights"
@@ -111,7 +113,7 @@ def _say_batch(config: Any, devices: int) -> None:
 def _reseeding(seed: int) -> Any:
     """A Lightning callback: each epoch's order and augmentation come from seed and epoch, not from what went before.
 
-    So a run that goes on from `last.ckpt` (which holds no generator's state) draws what an undisturbed one would.
+    So a run that resumes from `last.ckpt` (which has no generator's state) draws what an uninterrupted run would.
     """
     import random
 
@@ -120,17 +122,17 @@ def _reseeding(seed: int) -> Any:
     from pytorch_lightning import Callback
 
     class Reseeding(Callback):
-        begun = False
+        started = False
 
         def on_train_epoch_start(self, trainer: Any, *_: Any) -> None:
             value = (seed + 7919 * (trainer.current_epoch + 1) + 104729 * trainer.global_rank) % 2**32
             random.seed(value)
             np.random.seed(value)
             torch.manual_seed(value)
-            # Lightning makes the first epoch's loader before this, the others' after it; a loader draws one number.
-            if not self.begun and trainer.current_epoch > 0:
+            # Lightning makes the first epoch's loader before this, later ones after it; each loader draws one number.
+            if not self.started and trainer.current_epoch > 0:
                 torch.empty((), dtype=torch.int64).random_()
-            self.begun = True
+            self.started = True
 
     return Reseeding()
 
@@ -193,8 +195,8 @@ class _Terminated(KeyboardInterrupt):
 def _interruptible() -> Iterator[None]:
     """Inside, Ctrl-C leaves as `KeyboardInterrupt`: Lightning ignores SIGINT from then on and calls `sys.exit(1)`.
 
-    What a handler of SIGTERM raises may be lost in torch's callbacks. Lightning noticed the signal, and leaves by an
-    exit with code 0: whoever asked would take the training for finished.
+    What a handler of SIGTERM raises may be lost in torch's callbacks. Lightning notices the signal and exits with code
+    0, which would look like a finished training.
     """
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None

@@ -1,8 +1,7 @@
-"""The dataset that training is asked to use, read by our own reader, and the folder that RF-DETR reads in its place.
+"""The dataset to train on, read by this package's reader, and the folder that RF-DETR reads.
 
-RF-DETR's reader is given nothing but what this package wrote: a dataset that `build` made, as it stands, and of
-anything else a copy of what was understood, its images hard-linked. So there is one judge of a file, and an empty
-dataset costs a second and not a minute.
+RF-DETR reads only what this package wrote: a dataset that `build` made is used directly, any other is copied as it was
+understood, its images hard-linked. So one reader decides what a file means, and an empty dataset is found in a second.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from ...readers import AnnotatedSource, joined_classes, read_source, write_clean
 from ...readers.yolo.yolo_problem_kinds import NO_LABELS
 from ...system.files import replacing_folder
 from ...system.machine import same_disk
-from .dataset_survey import Survey, survey_split
+from .dataset_survey import SplitSurvey, survey_split
 
 # rfdetr's name (`dataset_file`) of the format that this package writes.
 READER = "roboflow"
-# Not moved with what a training leaves, as its name begins with a dot.
+# Its name starts with a dot, so it is not moved with the results of a training.
 _PREPARED = ".dataset"
 
 _log = logging.getLogger(__name__)
@@ -34,17 +33,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """A dataset to train on: its folder, and what was understood of it.
+    """A dataset to train on: its folder, and what was read from it.
 
-    `fingerprint` names the content, None where that is known once it is prepared. `as_it_is` where `build` made the
-    dataset and nobody has edited it since: RF-DETR reads that itself. An image of more than `max_megapixels` million
-    pixels cannot be decoded.
+    `fingerprint` identifies the content; None where only `prepare` finds it out. `used_directly` means that `build`
+    made the dataset and nobody has edited it since, so RF-DETR can read it without a copy. Images larger than
+    `max_megapixels` are not decoded.
     """
 
     root: Path
     source: AnnotatedSource
     fingerprint: str | None = None
-    as_it_is: bool = False
+    used_directly: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
 
     @property
@@ -55,23 +54,23 @@ class TrainingData:
 
     def folder(self, work: Path) -> Path:
         """The folder that RF-DETR reads, for a training that works in `work`."""
-        return self.root if self.as_it_is else work / _PREPARED
+        return self.root if self.used_directly else work / _PREPARED
 
     def copied_bytes(self, work: Path) -> int:
-        """Bytes of the images that `prepare` has to copy, as they lie on another disk than `work`."""
-        if self.as_it_is or same_disk(self.root, work):
+        """Bytes of the images that `prepare` has to copy, because they are on another disk than `work`."""
+        if self.used_directly or same_disk(self.root, work):
             return 0
         return sum(image.path.stat().st_size for truth in self.splits.values() for image in truth.images)
 
     def prepare(self, work: Path, *, progress: bool = True) -> str:
-        """Makes `folder(work)` what it is to be; what names its content.
+        """Writes `folder(work)` where it is a copy; returns the fingerprint of the content.
 
         Raises:
             DataError: an image cannot be decoded.
         """
-        if self.as_it_is and self.fingerprint is not None:
+        if self.used_directly and self.fingerprint is not None:
             return self.fingerprint
-        info = {"description": "What autodistill-rfdetr-seg understood of a dataset, for training.", "version": "1.0"}
+        info = {"description": "A dataset as autodistill-rfdetr-seg read it, for training.", "version": "1.0"}
         with replacing_folder(self.folder(work)) as folder:
             written = write_clean(self.splits, folder, info=info, max_megapixels=self.max_megapixels, progress=progress)
         return self.fingerprint or str(written["fingerprint"])
@@ -80,14 +79,14 @@ class TrainingData:
 def find_dataset(
     dataset: str | os.PathLike[str] | SegDataset, *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
 ) -> TrainingData:
-    """The dataset that was meant, after making sure that there is something to learn from and to choose by.
+    """Reads the dataset to train on, and checks that train and valid have instances.
 
-    What is wrong in its files is left to `preflight`, which names it.
+    Other problems of its files are left to `preflight`, which reports them.
 
     Raises:
         MissingInputError: there is no such file or folder.
-        DataError: it is no dataset, it cannot be told what is meant, or the test split has an error.
-        TrainingError: train or valid holds no instance with a mask.
+        DataError: it is not a dataset, it is ambiguous, or the test split has an error.
+        TrainingError: train or valid has no instance with a mask.
     """
     path = dataset.root if isinstance(dataset, SegDataset) else Path(dataset).expanduser()
     if not path.exists():
@@ -96,43 +95,43 @@ def find_dataset(
     root = source.root.resolve()
     if "" in source.splits and len(source.splits) == 1:
         raise DataError(
-            f"{path} is one set of images, and training needs a train and a valid split.",
+            f"{path} is one set of images; training needs a train and a valid split.",
             f"Put the images and {coco.ANNOTATIONS} of each into the folders train and valid.",
         )
-    as_it_is = False
+    used_directly = False
     digest = dataset.fingerprint if isinstance(dataset, SegDataset) else None
     if (root / INDEX).is_file():
         digest = annotations_fingerprint(root)
-        as_it_is = digest == read_index(root)["fingerprint"]
-        if not as_it_is:
-            _log.warning("The annotations in %s were edited after it was built: they are taken as they are now.", root)
-    data = TrainingData(root, source, digest, as_it_is, max_megapixels)
+        used_directly = digest == read_index(root)["fingerprint"]
+        if not used_directly:
+            _log.warning("The annotations in %s were edited after it was built; the edited ones are used.", root)
+    data = TrainingData(root, source, digest, used_directly, max_megapixels)
     _check_splits(data)
     if "test" in source.splits:
-        # Preflight looks at what is trained on; what is wrong in the test split is told here.
+        # Preflight looks at train and valid only, so problems of the test split are reported here.
         problems = [problem for problem in source.problems_of("test") if problem.split in ("test", None)]
         coco.refuse_errors(problems)
         coco.log_warnings(problems)
     return data
 
 
-def survey(data: TrainingData) -> tuple[Survey, Survey]:
-    """What the train and the valid split hold."""
+def survey_splits(data: TrainingData) -> tuple[SplitSurvey, SplitSurvey]:
+    """The surveys of the train and the valid split."""
     classes = joined_classes(data.splits)
     train, valid = (
         survey_split(data.splits[split], split, classes, data.source.problems_of(split))
         if split in data.splits
-        else Survey.empty(split, classes, data.source.problems_of(split))
+        else SplitSurvey.empty(split, classes, data.source.problems_of(split))
         for split in ("train", "valid")
     )
     return train, valid
 
 
 def _check_splits(data: TrainingData) -> None:
-    """Refuses a dataset without an instance to learn from or to choose by, where no error in its files explains it."""
+    """Refuses a dataset whose train or valid split has no instance, unless errors in its files explain that."""
     hints: Mapping[str, str] = {
-        "train": "Look at the raw labels, and loosen the filters (confidence, area, NMS) or the prompts.",
-        "valid": "Give it a larger share of the images, or label more of them.",
+        "train": "Look at the raw labels, and loosen the filters (confidence, area, NMS) or change the prompts.",
+        "valid": "Give it a larger fraction of the images, or label more of them.",
     }
     for split, hint in hints.items():
         truth = data.source.splits.get(split)
@@ -140,7 +139,7 @@ def _check_splits(data: TrainingData) -> None:
             known = ", ".join(name for name in data.source.splits) or "none"
             raise DataError(
                 f"{data.root} has no {split} split, only {known}.{coco.listing(data.root)}",
-                f"Put images and annotations of it into {data.root / split}.",
+                f"Put its images and annotations into {data.root / split}.",
             )
         if any(not one.crowd for image in truth.images for one in image.instances):
             continue
@@ -152,9 +151,9 @@ def _check_splits(data: TrainingData) -> None:
             what, hint = f"{what}: {no_labels[0].message}", NO_LABELS.hint
         if left_out := sum(problem.kind.leaves_out for problem in problems):
             what = f"no instance with a mask in its {len(truth.images)} images ({left_out} objects are left out)"
-            hint = "`autodistill-seg validate` says why."
+            hint = "Run `autodistill-seg validate` to see why."
         if crowds := sum(len(image.instances) for image in truth.images):
-            what = f"nothing but {crowds} crowds in its {len(truth.images)} images, and RF-DETR leaves crowds out"
+            what = f"only {crowds} crowds in its {len(truth.images)} images, and RF-DETR leaves crowds out"
             hint = "If they are objects (CVAT writes every brush mask so): `autodistill-seg repair --crowds objects`."
         why = ", so no checkpoint can be chosen" if split == "valid" else ""
         raise TrainingError(f"The {split} split of {data.root} has {what}{why}.", hint)

@@ -1,7 +1,7 @@
-"""A training folder: what a run leaves in it, and when it may be written to.
+"""A training folder: which files a training leaves in it, and when it may be written to.
 
-A training works in `unfinished` inside it. What an earlier one left stays as it is until the new model is whole and
-takes its place; then the files that the earlier one's `run.json` lists go, and no other.
+A training works in the subfolder `unfinished`. The files of an earlier training stay until the new model is complete
+and replaces them; then the files that the earlier `run.json` lists are removed, and no others.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from ...system.files import check_output, read_json, write_json
 from ...system.locks import LOCK, locked
 from ...system.versions import versions
 from .. import vendor
-from . import checkpoint_provenance as provenance
+from . import checkpoint_provenance
 
 RUN_FILE = "run.json"
 UNFINISHED = "unfinished"
-# What a training leaves whose record does not list it, and what of it is a second copy of the weights.
-_LEFT = (vendor.CHECKPOINT, "metrics.csv", "hparams.yaml", "training_config.json")
-_COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", vendor.LAST)
+# The files of a training whose record does not list them, and those that are second copies of the weights.
+_UNLISTED_FILES = (vendor.CHECKPOINT, "metrics.csv", "hparams.yaml", "training_config.json")
+_WEIGHT_COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", vendor.LAST)
 
 _log = logging.getLogger(__name__)
 
 
 def checkpoint_of(model: str | os.PathLike[str]) -> Path:
-    """The checkpoint of a run's folder (or of its `training`), or the file itself.
+    """The checkpoint in a run's folder (or in its `training` folder); a file is returned as it is.
 
     Raises:
-        MissingInputError: there is none.
+        MissingInputError: there is no checkpoint.
     """
     model = Path(model)
     if model.is_file():
@@ -52,7 +52,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """The finished run in a training folder.
 
     Raises:
-        MissingInputError: there is none.
+        MissingInputError: there is no finished run.
         DataError: its `run.json` is damaged.
     """
     folder = Path(folder)
@@ -74,7 +74,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
 
 
 def read_class_names(checkpoint: Path) -> tuple[str, ...] | None:
-    """The class names that the record beside a checkpoint holds; None where there is none, or it is of another file."""
+    """The class names in the record beside a checkpoint; None without a record, or where it is of another file."""
     if not (checkpoint.parent / RUN_FILE).is_file():
         return None
     run = read_run(checkpoint.parent)
@@ -83,40 +83,42 @@ def read_class_names(checkpoint: Path) -> tuple[str, ...] | None:
     return tuple(read_json(checkpoint.parent / RUN_FILE)["class_names"])
 
 
-def record(folder: Path, config: TargetConfig, dataset_fingerprint: str) -> None:
-    """Writes what made the checkpoint into it, and into `run.json` beside it."""
+def write_record(folder: Path, config: TargetConfig, dataset_fingerprint: str) -> None:
+    """Writes what made the checkpoint into the checkpoint, and into `run.json` beside it."""
     best = folder / vendor.CHECKPOINT
-    made: Mapping[str, Any] = {
+    provenance: Mapping[str, Any] = {
         "config": config.model_dump(mode="json", fallback=str),
         "dataset_fingerprint": dataset_fingerprint,
-        "class_names": list(provenance.checkpoint_classes(best) or ()),
+        "class_names": list(checkpoint_provenance.checkpoint_classes(best) or ()),
         "versions": versions(),
     }
-    provenance.add_to_checkpoint(best, made)
-    told = {"checkpoint": vendor.CHECKPOINT, "checkpoint_sha256": file_sha256(best), "files": _files(folder)}
-    write_json(folder / RUN_FILE, {**made, **told})
+    checkpoint_provenance.add_to_checkpoint(best, provenance)
+    files = {"checkpoint": vendor.CHECKPOINT, "checkpoint_sha256": file_sha256(best), "files": _result_files(folder)}
+    write_json(folder / RUN_FILE, {**provenance, **files})
 
 
 def check_folder(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> None:
-    """Refuses a folder that is not to be trained in.
+    """Refuses a folder that must not be trained in.
 
     Raises:
-        OutputExistsError: it holds a finished training or files of others, and `overwrite` is not set.
+        OutputExistsError: it holds a finished training or other files, and `overwrite` is not set.
         MissingInputError: there is no checkpoint `resume`.
     """
-    complete(folder)
+    finish_publishing(folder)
     if resume and resume is not True and not Path(resume).is_file():
         raise MissingInputError(f"There is no checkpoint {Path(resume)} to resume from.")
     check_output(folder, resume=bool(resume), overwrite=overwrite)
     work = folder / UNFINISHED
     if work.exists() and not (work.is_dir() and ((work / LOCK).exists() or (work / vendor.LAST).is_file())):
-        raise OutputExistsError(f"{work} is no training's, and would be in its way.", "Give another --output.")
+        raise OutputExistsError(
+            f"{work} exists and is not from a training, which needs that folder.", "Give another --output."
+        )
     _refuse_finished(folder, resume, overwrite)
 
 
 def _refuse_finished(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> None:
     work = folder / UNFINISHED
-    if overwrite or (resume and _inside(_last(folder, resume), work)):
+    if overwrite or (resume and _is_inside(_resume_checkpoint(folder, resume), work)):
         return
     if (folder / RUN_FILE).is_file():
         best = str(folder / vendor.CHECKPOINT)
@@ -125,16 +127,18 @@ def _refuse_finished(folder: Path, resume: str | os.PathLike[str] | bool | None,
         )
     if (folder / vendor.CHECKPOINT).exists():
         raise OutputExistsError(
-            f"{folder} holds a {vendor.CHECKPOINT} of which nothing is recorded.",
+            f"{folder} holds a {vendor.CHECKPOINT} without a record.",
             "Give another --output, or --overwrite to replace it.",
         )
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool) -> Iterator[Path | None]:
-    """Holds `folder / UNFINISHED`, alone, to train in; gives the checkpoint to go on from, None to start anew.
+def claim_training_folder(
+    folder: Path, resume: str | os.PathLike[str] | bool | None, overwrite: bool
+) -> Iterator[Path | None]:
+    """Locks `folder / UNFINISHED` to train in; yields the checkpoint to resume from, None to start from the beginning.
 
-    An error before the first whole epoch leaves everything as it was.
+    An error before the first complete epoch leaves everything as it was.
 
     Raises:
         DataError: another process trains there.
@@ -143,12 +147,12 @@ def claimed(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrit
     check_folder(folder, resume, overwrite)
     work = folder / UNFINISHED
     with locked(work):
-        # What another has finished meanwhile.
+        # Another process may have finished meanwhile.
         _refuse_finished(folder, resume, overwrite)
-        last = _last(folder, resume)
-        aside = None if _inside(last, work) else _set_aside(work)
+        last = _resume_checkpoint(folder, resume)
+        aside = None if _is_inside(last, work) else _set_aside(work)
         if last is not None:
-            _log.info("Training goes on from %s.", last)
+            _log.info("Training resumes from %s.", last)
         try:
             yield last
         except BaseException:
@@ -159,98 +163,108 @@ def claimed(folder: Path, resume: str | os.PathLike[str] | bool | None, overwrit
                     aside.rmdir()
                 else:
                     shutil.rmtree(work)
-                    with contextlib.suppress(OSError):  # others' files are in it
+                    with contextlib.suppress(OSError):  # other files are in it
                         folder.rmdir()
             raise
 
 
 def publish(folder: Path) -> None:
-    """Puts what was trained, recorded in `folder / UNFINISHED`, into `folder`; an earlier training's files go.
+    """Moves a recorded training from `folder / UNFINISHED` into `folder`, and removes the files of an earlier one.
 
-    For the holder of the lock. Killed halfway, it is made good by `complete`.
+    The caller holds the lock. If it is killed halfway, `finish_publishing` does the rest.
     """
     work = folder / UNFINISHED
-    for name in _COPIES:
+    for name in _WEIGHT_COPIES:
         (work / name).unlink(missing_ok=True)
     start = read_json(work / RUN_FILE)["config"]["model"].get("pretrain_weights")
-    kept = None if start is None else Path(start).resolve()
-    for name in _earlier(folder):
+    start_weights = None if start is None else Path(start).resolve()
+    for name in _take_earlier_files(folder):
         path = folder / name
-        # A record is a file like any other: it has no say beyond its folder.
-        if _inside(path.parent / "x", folder) and path.resolve() != kept and (path.is_file() or path.is_symlink()):
+        # Anyone can edit a record: it must not remove files outside its folder.
+        if (
+            _is_inside(path.parent / "x", folder)
+            and path.resolve() != start_weights
+            and (path.is_file() or path.is_symlink())
+        ):
             path.unlink()
-    _move(work, folder, but=RUN_FILE)
+    _move(work, folder, except_for=RUN_FILE)
     (work / RUN_FILE).replace(folder / RUN_FILE)
     shutil.rmtree(work)
-    for aside in _asides(folder):
-        if not _inside(kept, aside):
+    for aside in _kept_trainings(folder):
+        if not _is_inside(start_weights, aside):
             shutil.rmtree(aside)
 
 
-def complete(folder: Path) -> None:
-    """Ends a `publish` that was killed; does nothing where there was none."""
+def finish_publishing(folder: Path) -> None:
+    """Does the rest of a `publish` that was killed; without one, does nothing."""
     work = folder / UNFINISHED
     if (work / RUN_FILE).is_file():
         with locked(work):
             publish(folder)
 
 
-def _earlier(folder: Path) -> list[str]:
-    """What the finished training in a folder left, by its record, which is removed: without one nothing is ours."""
+def _take_earlier_files(folder: Path) -> list[str]:
+    """The files of the finished training in a folder by its record, which is removed; without a record, none."""
     file = folder / RUN_FILE
     if not file.is_file():
         return []
-    listed = read_json(file).get("files", _LEFT)
+    listed = read_json(file).get("files", _UNLISTED_FILES)
     file.unlink()
     return [name for name in listed if isinstance(name, str)]
 
 
-def _last(folder: Path, resume: str | os.PathLike[str] | bool | None) -> Path | None:
+def _resume_checkpoint(folder: Path, resume: str | os.PathLike[str] | bool | None) -> Path | None:
     if resume and resume is not True:
         return Path(resume)
     last = folder / UNFINISHED / vendor.LAST
     return last if resume and last.is_file() else None
 
 
-def _inside(path: Path | None, folder: Path) -> bool:
+def _is_inside(path: Path | None, folder: Path) -> bool:
     return path is not None and path.resolve().is_relative_to(folder.resolve())
 
 
-def _files(folder: Path) -> list[str]:
-    """The files that a training leaves, relative: neither hidden ones nor copies of the weights, nor its record."""
+def _result_files(folder: Path) -> list[str]:
+    """The relative names of a training's files, except hidden ones, copies of the weights and the record."""
     paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     names = {path.relative_to(folder).as_posix() for path in paths}
-    return sorted(name for name in names if not name.startswith(".") and name not in (*_COPIES, RUN_FILE))
+    return sorted(name for name in names if not name.startswith(".") and name not in (*_WEIGHT_COPIES, RUN_FILE))
 
 
-def _move(source: Path, target: Path, but: str = "") -> None:
-    """Moves all that is not hidden, file by file: a folder that both have is joined."""
+def _move(source: Path, target: Path, except_for: str = "") -> None:
+    """Moves all files that are not hidden, one by one; folders that both have are merged."""
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
-        if not name.as_posix().startswith(".") and name.as_posix() != but and (path.is_symlink() or not path.is_dir()):
+        if (
+            not name.as_posix().startswith(".")
+            and name.as_posix() != except_for
+            and (path.is_symlink() or not path.is_dir())
+        ):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(target / name)
-    _empty(source, but)
+    _empty(source, except_for)
 
 
-def _empty(folder: Path, but: str = "") -> None:
-    """Removes all that is not hidden."""
+def _empty(folder: Path, except_for: str = "") -> None:
+    """Removes everything that is not hidden."""
     for path in folder.iterdir():
-        if not path.name.startswith(".") and path.name != but:
+        if not path.name.startswith(".") and path.name != except_for:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
-def _asides(folder: Path) -> list[Path]:
+def _kept_trainings(folder: Path) -> list[Path]:
     found = folder.glob(f"{UNFINISHED}.*")
     return [path for path in found if path.suffix[1:].isdecimal() and (path / vendor.LAST).is_file()]
 
 
 def _set_aside(work: Path) -> Path | None:
-    """Makes room for a new training; one that has whole epochs to go on from is kept, in the folder that is told."""
+    """Makes room for a new training. One that can be resumed is kept, in the folder that is returned."""
     if not (work / vendor.LAST).is_file():
         _empty(work)
         return None
-    aside = work.with_name(f"{UNFINISHED}.{1 + max((int(p.suffix[1:]) for p in _asides(work.parent)), default=0)}")
+    aside = work.with_name(
+        f"{UNFINISHED}.{1 + max((int(p.suffix[1:]) for p in _kept_trainings(work.parent)), default=0)}"
+    )
     _move(work, aside)
-    _log.warning("An unfinished training of other data or options is kept in %s until this one is whole.", aside)
+    _log.warning("An unfinished training of other data or options is kept in %s until this one is complete.", aside)
     return aside
