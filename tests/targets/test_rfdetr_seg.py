@@ -219,7 +219,7 @@ def test_a_data_yaml_is_obeyed_and_may_not_lead_elsewhere(labelled: Path, tmp_pa
 
 def test_a_seg_dataset_keeps_its_fingerprint(coco: Path) -> None:
     data = find_dataset(SegDataset(coco, Classes(("ant", "bee")), {}, "f1"))
-    assert (data.root, data.as_it_is, data.fingerprint) == (coco.resolve(), False, "f1")
+    assert (data.root, data.used_directly, data.fingerprint) == (coco.resolve(), False, "f1")
 
 
 # ---------------------------------------------------------------------------------------------- training
