@@ -147,17 +147,6 @@ def load_model(cls: Any, model: str, revision: str | None, device: str, dtype: s
     return made.to(device).eval()
 
 
-def resolve_device(device: str) -> str:
-    """`auto` as the best there is (cuda, mps, cpu); any other as it is."""
-    import torch
-
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def resolve_dtype(dtype: str, device: str) -> str:
     """`auto` as bfloat16 on a GPU that has it, float16 on another, float32 elsewhere.
 

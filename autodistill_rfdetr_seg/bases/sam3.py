@@ -14,6 +14,7 @@ import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..core.errors import UnknownNameError, UsageError
+from ..system.devices import resolve_device
 from . import base_options as options
 from . import hub
 from .base_images import bgr_of
@@ -126,7 +127,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
                 "negative_iou": negative_iou,
             }
         )
-        self._device = hub.resolve_device(device)
+        self._device = resolve_device(device)
         on_cpu = self._device == "cpu"
         self.preferred_batch = 1 if on_cpu else _GPU_IMAGES
         self._pairs_per_pass = prompts_per_pass or (1 if on_cpu else _GPU_PROMPTS)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,9 @@ from ..core.config import BenchmarkConfig, EvaluationConfig
 from ..core.errors import AutodistillSegError, DependencyError, UsageError
 from ..core.types import GroundTruth
 from ..images.rgb_image import RgbImage
-from ..labels.worker_labeling import end_with_parent
 from ..pipeline.labeling_costs import peak_memory, resident_memory
+from ..system.child_processes import end_with_parent, leave_interrupts_to_parent
+from ..system.devices import resolve_device
 from ..system.file_hash import file_sha256
 from .latency import measure
 
@@ -88,10 +87,8 @@ class Child:
 
 
 def _work(connection: Connection) -> None:
-    # Ctrl-C reaches the whole group; the parent decides when this ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    leave_interrupts_to_parent()
+    end_with_parent()
     work = Work()
     with contextlib.suppress(EOFError):
         while True:
@@ -192,7 +189,6 @@ def _load(wanted: Wanted, device: str) -> tuple[str, Any]:
     if device != "auto":
         return device, _open(wanted, device)
     from ..targets.export.known_formats import known_formats
-    from ..targets.vendor import resolve_device
 
     export_format = known_formats().get(wanted.format)
     *faster, last = export_format.devices if export_format is not None else (resolve_device(device),)

@@ -4,26 +4,22 @@ the base waits for neither. `workers.py` does the same job in processes."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import TypeVar
 
 from ..bases.adapter import BaseAdapter
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import AutodistillSegError
 from ..images.image_opening import KnownImage, OpenedImage, open_unless_known
-from ..system.read_ahead import ahead
+from ..system.read_ahead import work_ahead
 from .base_source import BaseSource, Item, Outcome, outcome_of
 
 # Decoded images that wait for the base, and answers that wait to be encoded, beyond a batch of each.
 _AHEAD = 3
 _BEHIND = 2
 
-Opened = TypeVar("Opened")
 _Opened = tuple[Item, Future[OpenedImage | KnownImage]]
 _Asked = tuple[Item, Future[Outcome]]
 
@@ -34,8 +30,7 @@ def known_first(
     """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
     if not known:
         return
-    opener = partial(open_unless_known, known=known, max_megapixels=max_megapixels)
-    with closing(opened_ahead(items, _AHEAD, opener)) as opened:
+    with closing(_opened_ahead(items, _AHEAD, known, max_megapixels)) as opened:
         for item, reading in opened:
             try:
                 image = reading.result()
@@ -62,9 +57,8 @@ def asked_in_threads(
     adapter = source.adapter()
     size = adapter.batch_size(batch_size)
     behind: deque[_Asked] = deque()
-    opener = partial(open_unless_known, known=known, max_megapixels=max_megapixels)
     with ThreadPoolExecutor(1, thread_name_prefix="encode") as encoder:
-        opened = opened_ahead(items, size + _AHEAD, opener)
+        opened = _opened_ahead(items, size + _AHEAD, known, max_megapixels)
         try:
             while batch := list(islice(opened, size)):
                 behind += _asked(adapter, batch, encoder)
@@ -77,12 +71,12 @@ def asked_in_threads(
         yield from map(_finished, behind)
 
 
-def opened_ahead(
-    items: Sequence[Item], count: int, opener: Callable[[Path, str], Opened]
-) -> Generator[tuple[Item, Future[Opened]], None, None]:
-    """Each image with its decoding by `opener` under way, `count` at a time, so that a model does not wait for the
-    disk."""
-    return ahead(items, lambda item: opener(*item), count)
+def _opened_ahead(
+    items: Sequence[Item], count: int, known: Collection[str], max_megapixels: float
+) -> Generator[_Opened, None, None]:
+    return work_ahead(
+        items, lambda item: open_unless_known(item[0], item[1], known, max_megapixels=max_megapixels), count
+    )
 
 
 def _asked(adapter: BaseAdapter, batch: Sequence[_Opened], encoder: ThreadPoolExecutor) -> list[_Asked]:

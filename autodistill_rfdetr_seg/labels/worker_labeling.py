@@ -12,8 +12,6 @@ import logging
 import multiprocessing
 import os
 import pickle
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
@@ -27,6 +25,7 @@ from ..bases.adapter import BaseAdapter
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
 from ..images.image_opening import KnownImage, OpenedImage, open_unless_known
+from ..system.child_processes import end_with_parent, leave_interrupts_to_parent
 from .base_source import BaseSource, Item, Outcome, outcome_of
 
 _log = logging.getLogger(__name__)
@@ -184,10 +183,8 @@ def _work(
     batch_size: int | None,
     max_megapixels: float,
 ) -> None:
-    # Ctrl-C reaches the whole group; the parent decides when workers end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    leave_interrupts_to_parent()
+    end_with_parent()
     _take_gpu(place)
     # A closed connection is a parent that is gone, or done with us.
     with contextlib.suppress(EOFError, OSError):
@@ -200,14 +197,6 @@ def _work(
         while True:
             answers = _outcomes(adapter, connection.recv(), known, max_megapixels)
             connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
-
-
-def end_with_parent() -> None:
-    """Ends this process with its parent, also where the base hangs and would never come to read the closed pipe."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _outcomes(

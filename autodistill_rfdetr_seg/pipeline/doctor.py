@@ -11,6 +11,7 @@ from typing import Any
 
 from ..bases.inventory import ListedBase, inventory
 from ..core.text_tables import number
+from ..system.devices import resolve_device
 from ..system.machine import disk_free, memory_gb
 from ..system.versions import importable, versions
 
@@ -54,11 +55,12 @@ def device() -> dict[str, Any]:
         import torch
     except ImportError as error:
         return {"kind": "none", "name": f"torch cannot be imported: {error}", "memory_gb": None}
-    if torch.cuda.is_available():
+    kind = resolve_device("auto")
+    if kind == "cuda":
         properties = torch.cuda.get_device_properties(0)
         gb = round(properties.total_memory / 2**30, 1)
         return {"kind": "cuda", "name": properties.name, "memory_gb": gb, "count": torch.cuda.device_count()}
-    if torch.backends.mps.is_available():
+    if kind == "mps":
         return {"kind": "mps", "name": platform.processor() or "Apple GPU", "memory_gb": None}
     return {"kind": "cpu", "name": f"{os.cpu_count()} cores (training real sizes wants a GPU)", "memory_gb": None}
 

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,9 @@ from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
 from ..images.image_discovery import discover, relative_paths
 from ..images.image_opening import OpenedImage, open_image
-from ..labels.threaded_labeling import opened_ahead
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked
+from ..system.read_ahead import work_ahead
 from .prediction_journal import PICTURES, Kept, counted, identity_of, name_of
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def _predicted(
     their own, and drawn and written behind it. What the model has answered is written, whatever ends this."""
     behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
     answered = False
-    opened = opened_ahead(images, _AHEAD, partial(open_image, max_megapixels=max_megapixels))
+    opened = work_ahead(images, lambda image: open_image(*image, max_megapixels=max_megapixels), _AHEAD)
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
         for (_, name), future in opened:
             try:

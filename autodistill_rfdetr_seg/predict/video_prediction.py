@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
-import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from ..images.video_frames import Frame, frames, timing_of
 from ..images.video_writer import VideoWriter
 from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
+from ..system.read_ahead import iterate_ahead
 from .prediction_journal import identity_of
 from .tracking import Tracker
 
@@ -102,7 +101,7 @@ def predict_video(
     tracks: dict[int, set[int]] = {}
     done = 0
     with ExitStack() as stack:
-        decoded = stack.enter_context(closing(_ahead(frames(source, "Predicting", progress))))
+        decoded = stack.enter_context(closing(iterate_ahead(frames(source, "Predicting", progress), _AHEAD)))
         file = stack.enter_context(lines.open("w", encoding="utf-8"))
         writer = stack.enter_context(VideoWriter(video, 1 / timing.step, timing.tick))
         # One thread draws and encodes, in order, while the model is at the next frames.
@@ -208,39 +207,3 @@ class _Place:
         except DataError:
             return None
         return record if isinstance(record, dict) and "made_by" in record else None
-
-
-def _ahead(items: Iterator[Frame]) -> Generator[Frame, None, None]:
-    """The items, made a few ahead in a thread of their own; what ends them there ends them here."""
-    waiting: queue.Queue[Frame | BaseException | None] = queue.Queue(_AHEAD)
-    ended = threading.Event()
-
-    def put(item: Frame | BaseException | None) -> bool:
-        while not ended.is_set():
-            try:
-                waiting.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        last: BaseException | None = None
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as error:  # noqa: BLE001 - it is raised where the frames are used
-            last = error
-        put(last)
-
-    thread = threading.Thread(target=work, name="decode", daemon=True)
-    thread.start()
-    try:
-        while isinstance(item := waiting.get(), Frame):
-            yield item
-        if item is not None:
-            raise item
-    finally:
-        ended.set()
-        thread.join()

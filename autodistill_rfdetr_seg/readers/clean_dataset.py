@@ -23,7 +23,7 @@ from ..images.image_opening import open_image
 from ..images.rgb_image import write_png
 from ..system.files import fingerprint, link_or_copy
 from ..system.folders import flat_stems
-from ..system.read_ahead import ahead
+from ..system.read_ahead import work_ahead
 
 _AHEAD = 8
 
@@ -104,7 +104,7 @@ def _entries(
         return _write_image(image, home, stems[image.path], max_megapixels)
 
     threads = max(2, os.cpu_count() or 2)
-    writing = ahead(truth.images, write, _AHEAD + threads, threads)
+    writing = work_ahead(truth.images, write, _AHEAD + threads, threads)
     with closing(writing), tqdm(total=len(truth.images), desc="Preparing", unit="image", disable=not progress) as bar:
         for image, future in writing:
             bar.update()

@@ -24,6 +24,7 @@ from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
 from ..core.types import Run, SegDataset
 from ..images.rgb_image import RgbImage
+from ..system.devices import resolve_device
 from . import vendor
 from .export.exporter import Exported, export_target
 from .inference.prediction_input import ImageInput, ImageWithMetadata, is_folder_or_video, read_image, read_images
@@ -72,7 +73,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
             UsageError: it is of another size than this class.
         """
-        place = vendor.resolve_device(device or TargetConfig().device)
+        place = resolve_device(device or TargetConfig().device)
         detector = vendor.load_checkpoint(Path(path), trust, place)
         size = vendor.size_of(detector)
         if cls._fixed_size not in (None, size):
@@ -400,7 +401,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     def _model(self) -> Any:
         with vendor.MAKING:
             if self._detector is None:
-                place = vendor.resolve_device(self._device)
+                place = resolve_device(self._device)
                 self._detector = vendor.build(self.size, {**self._options, "device": place})
             return self._detector
 

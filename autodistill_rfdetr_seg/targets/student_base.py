@@ -14,6 +14,7 @@ from ..bases.base_images import bgr_of
 from ..bases.base_ontology import ontology_of
 from ..bases.contract import BgrImage
 from ..core.errors import MissingInputError, UnknownNameError, UsageError
+from ..system.devices import resolve_device
 from .inference.export_record import export_folder, model_sha256, read_export
 from .inference.model_artifacts import load_artifact
 from .training.training_folder import checkpoint_of, read_class_names
@@ -57,7 +58,7 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
         self.settings = self.identity({"checkpoint": checkpoint, "confidence": confidence})
         self._confidence = confidence
         # A CPU gains nothing from more, and dense masks of large images add up.
-        self.preferred_batch = 1 if hub.resolve_device(device) == "cpu" else _GPU_IMAGES
+        self.preferred_batch = 1 if resolve_device(device) == "cpu" else _GPU_IMAGES
         self._batches = hub.Batches()
         self._student = load_artifact(_path(checkpoint), device)
         names = self._student.class_names

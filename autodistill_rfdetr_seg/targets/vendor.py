@@ -51,6 +51,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
+from ..system.devices import resolve_device
 from ..system.versions import ReleaseRange
 from .vendor_output import hushed
 from .vendor_output import quiet as quiet
@@ -174,27 +175,6 @@ def seeded(seed: int, device: str | None) -> Iterator[None]:
                     os.environ.pop(key, None)
                 else:
                     os.environ[key] = value
-
-
-def resolve_device(device: str) -> str:
-    """The torch device that "auto", "cpu", "cuda", "cuda:1" … stands for on this machine.
-
-    Raises:
-        UsageError: there is no such kind of device, or none on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        return str(vendor("rfdetr.config").DEVICE)
-    try:
-        kind = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"There is no device {device!r}.", "Use auto, cpu, cuda or cuda:N.") from error
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"Device {device!r} was asked for; torch sees {torch.cuda.device_count()} CUDA devices.", "Use auto or cpu."
-        )
-    return device
 
 
 def gpu_memory(place: str) -> int | None:

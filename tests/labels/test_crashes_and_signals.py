@@ -73,7 +73,7 @@ def assert_one_sentence(ended: tuple[int, str, str], words: str) -> None:
     assert (code, out) == (1, ""), err
     first, hint = err.splitlines()
     assert first.startswith(f"Error: {words}")
-    assert hint.startswith("Hint: make room")
+    assert hint.startswith("Hint: free some disk space")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ...core.errors import BaseModelError, UnknownNameError
+from ...system.devices import resolve_device
 from .. import base_options as options
 from .. import hub
 from ..base_images import bgr_of
@@ -93,7 +94,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         named = ("model", "revision", "mode", "box_threshold", "text_threshold", "thresholds", "negatives", "nms_iou")
         self.settings = self.identity({name: getattr(self, name) for name in named} | {"dtype": dtype})
         self._thresholds = self._of_each_prompt()
-        self._device = hub.resolve_device(device)
+        self._device = resolve_device(device)
         self._dtype = hub.resolve_dtype(dtype, self._device)
         self._dropped = 0
         self._batches = hub.Batches()

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ...core.errors import UsageError
+from ...system.devices import resolve_device
 from .. import hub
 from ..contract import BgrImage, Boxes, Masks
 
@@ -73,7 +74,7 @@ class BoxSegmenter:
             raise UsageError(f"boxes_per_pass is {boxes_per_pass!r}, neither auto nor a number of 1 or more.")
         model = model or self.default_model
         self.settings = self.identity({"model": model, "revision": revision})
-        self._device = hub.resolve_device(device)
+        self._device = resolve_device(device)
         self._dtype = hub.resolve_dtype(dtype, self._device)
         on_cpu = self._device == "cpu"
         self._images_per_pass = _CPU_IMAGES if on_cpu else _GPU_IMAGES

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ...core.config import DISPLAY_CONFIDENCE
 from ...core.errors import TrainingError, UnknownNameError, UsageError
 from ...images.rgb_image import RgbImage
+from ...system.devices import resolve_device
 from .. import vendor
 from .model_artifacts import TorchModel
 
@@ -42,7 +43,7 @@ class OptimizedModel(TorchModel):
     def __init__(self, checkpoint: Path, kind: str, precision: str, batch_size: int, device: str) -> None:
         if kind not in TORCH:
             raise UnknownNameError("compiler", kind, TORCH)
-        place = vendor.resolve_device(device)
+        place = resolve_device(device)
         if not computes_in(place, precision):
             raise UsageError(f"{place} does not compute in {precision} here.")
         super().__init__(vendor.load_checkpoint(checkpoint, False, place), checkpoint)

@@ -15,13 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import AutodistillSegError, TrainingError, UsageError
+from ...system.child_processes import end_with_parent
 from ...system.files import read_json
 from .trainer import FitTask, build_and_fit
 
@@ -72,7 +71,7 @@ def _read_error(folder: Path, code: int) -> AutodistillSegError:
 
 def run_worker(task_file: Path) -> int:
     """The work of one process: builds, trains, and writes an error beside the task's file; returns the exit code."""
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     data = read_json(task_file)
     rank = os.environ.get("LOCAL_RANK", "0")
     logger = logging.getLogger(__package__.partition(".")[0])
@@ -90,10 +89,3 @@ def run_worker(task_file: Path) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ends this process once the one that started it is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

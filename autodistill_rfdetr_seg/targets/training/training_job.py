@@ -12,6 +12,7 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS, TargetConfig
 from ...core.errors import DependencyError, TrainingError, UsageError
 from ...core.types import Run, SegDataset
+from ...system.devices import resolve_device
 from ...system.machine import disk_free, memory_gb
 from ...system.versions import importable
 from .. import vendor
@@ -44,7 +45,7 @@ class TrainingJob:
         progress: bool = True,
     ) -> TrainingJob:
         """The job of these options; raises as `RFDETRSeg.train`. Nothing is written."""
-        device = vendor.resolve_device(config.device)
+        device = resolve_device(config.device)
         _check_devices(config, device)
         vendor.check_train_options(config.train)
         for name in config.loggers:
