@@ -26,7 +26,7 @@ from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.registry import create_base
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.config import RefineConfig
-from autodistill_rfdetr_seg.core.text_tables import table
+from autodistill_rfdetr_seg.core.plain_text import table
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance, TruthImage
 from autodistill_rfdetr_seg.dataset.refine import refine
 from autodistill_rfdetr_seg.images.image_opening import open_image

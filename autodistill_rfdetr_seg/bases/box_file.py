@@ -66,7 +66,7 @@ def read_boxes(source: str | Path) -> BoxFile:
     path = Path(source).expanduser()
     found = read_source(path, images="boxes", max_megapixels=math.inf)  # only headers are read
     problems = [
-        replace(problem, severity="error") if problem.kind == kinds.SCORE_FORM else problem
+        replace(problem, kind=replace(problem.kind, severity="error")) if problem.kind == kinds.SCORE_FORM else problem
         for problem in found.problems
         if problem.kind not in _EXPECTED
     ]

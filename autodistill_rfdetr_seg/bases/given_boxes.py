@@ -11,6 +11,7 @@ import numpy as np
 from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 from ..core.errors import DataError, UnknownNameError, UsageError
+from ..core.plain_text import short_list
 from ..core.types import ImageRecord
 from ..system.file_hash import file_sha256
 from .base_ontology import ontology_of
@@ -75,11 +76,10 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
         if not idle:
             return []
         boxes = sum(len(row.xyxy) for row in idle)
-        some = ", ".join(row.name for row in idle[:_NAMED])
-        more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
+        names = short_list(row.name for row in idle)
         return [
             f"In {self._file.path.name} {len(idle)} of {len(self._file.rows)} rows have no image here; their {boxes} "
-            f"boxes are not used: {some}{more}."
+            f"boxes are not used: {names}."
         ]
 
     def for_images(self, records: Sequence[ImageRecord]) -> Known:
@@ -167,7 +167,7 @@ def match(file: BoxFile, items: Sequence[tuple[Path, str]]) -> dict[str, BoxRow 
         if not some:
             told[name] = f"there is no row for this image in {file.path.name}"
         elif len(some) > 1:
-            told[name] = f"{len(some)} rows of {file.path.name} fit this image: {', '.join(some[:_NAMED])}"
+            told[name] = f"{len(some)} rows of {file.path.name} fit this image: {short_list(some)}"
         elif images[some[0]] > 1:
             told[name] = f"the row {some[0]} of {file.path.name} fits {images[some[0]]} images, such as this one"
         else:

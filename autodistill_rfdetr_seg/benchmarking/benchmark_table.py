@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.text_tables import number
+from ..core.plain_text import number
 from .ultralytics_model import LICENSE
 
 # (Mask AP, milliseconds) of rfdetr's own weights, each size's own architecture and input: COCO val2017, NVIDIA T4,

@@ -5,9 +5,9 @@ This package is the only place that knows a category id; everywhere else a class
 
 from .class_alignment import ClassMatch, align, ground_truth, match_classes
 from .json_lines import instance_row, read_instance
-from .layout import ANNOTATIONS, find_files, listing, locate, split_of
+from .layout import ANNOTATIONS, find_files, locate, split_of
 from .parsing import parse
-from .problems import Kind, Note, Problem, by_kind
+from .problems import Kind, OnProblem, Problem, by_kind
 from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
 from .result_files import read_results
 from .results import in_id_order, to_dataset, to_results, write_results
@@ -19,7 +19,7 @@ __all__ = [
     "ANNOTATIONS",
     "ClassMatch",
     "Kind",
-    "Note",
+    "OnProblem",
     "Problem",
     "align",
     "by_kind",
@@ -30,7 +30,6 @@ __all__ = [
     "in_id_order",
     "instance_row",
     "label_of",
-    "listing",
     "locate",
     "log_warnings",
     "match_classes",

@@ -10,7 +10,7 @@ from . import problem_kinds as kinds
 from .annotation_mask import read_mask
 from .mask_forms import is_missing
 from .parts import Annotation, Box, Known, Row
-from .problems import Note, Teller, shown
+from .problems import OnProblem, ProblemReporter, shown
 from .stated_boxes import is_far, stated_box
 from .values import as_id, number_of
 
@@ -22,98 +22,100 @@ _CATEGORY_KEYS = ("category_id", "category_name", "category")
 _AREA_SLACK = (12.0, 0.12)
 
 
-def read_annotation(row: Row, number: FileId | None, note: Note, path: Path, known: Known) -> Annotation | None:
-    """The annotation, or None where `note` was told of an error that leaves neither a mask nor a box in an image.
+def read_annotation(
+    row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known
+) -> Annotation | None:
+    """The annotation, or None where `on_problem` was told of an error that leaves neither a mask nor a box in an image.
 
     `number` is the row's id, None where it has none of its own. A category that the file does not list, or none at all
     (`NO_CATEGORY`), is an error, and so is a box without a mask; the annotation is given all the same.
     """
-    pointed = _pointed(row, number, note, path, known)
+    pointed = _pointed(row, number, on_problem, path, known)
     if pointed is None:
         return None
-    place, image, category = pointed
-    keys, crowd, score = (number, image, category), _crowd(row, place), _score(row, place)
+    reporter, image, category = pointed
+    keys, crowd, score = (number, image, category), _crowd(row, reporter), _score(row, reporter)
     if is_missing(row.get("segmentation")):
         what = "`segmentation` is empty" if "segmentation" in row else "`segmentation` is missing"
-        place.tell(kinds.NO_MASK, f"{what}: there is no mask")
+        reporter.add(kinds.NO_MASK, f"{what}: there is no mask")
         box = stated_box(row.get("bbox"))
         return None if box is None else Annotation(*keys, None, crowd, None, box, False, score)
-    mask = read_mask(row, known.images[image], place)
+    mask = read_mask(row, known.images[image], reporter)
     if mask is None:
         return None
     rle, polygons = mask
-    return Annotation(*keys, rle, crowd, _area(row, rle, place), _bbox(row, rle, place), polygons, score)
+    return Annotation(*keys, rle, crowd, _area(row, rle, reporter), _bbox(row, rle, reporter), polygons, score)
 
 
-def read_box(row: Row, number: FileId | None, note: Note, path: Path, known: Known) -> Annotation | None:
+def read_box(row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known) -> Annotation | None:
     """As `read_annotation`, for whoever needs the boxes alone: the mask is looked at only where no box is stated."""
-    pointed = _pointed(row, number, note, path, known)
+    pointed = _pointed(row, number, on_problem, path, known)
     if pointed is None:
         return None
-    place, image, category = pointed
-    crowd, score, box = _crowd(row, place), _score(row, place), stated_box(row.get("bbox"))
+    reporter, image, category = pointed
+    crowd, score, box = _crowd(row, reporter), _score(row, reporter), stated_box(row.get("bbox"))
     if row.get("bbox") is None and not is_missing(row.get("segmentation")):
-        mask = read_mask(row, known.images[image], place)
+        mask = read_mask(row, known.images[image], reporter)
         if mask is None:
             return None
         box = masks.bbox_xywh(mask[0])
     if box is None:
         message = f"`bbox` must be [x, y, width, height], four numbers, not {shown(row.get('bbox'))}"
-        place.tell(kinds.NO_BOX, message)
+        reporter.add(kinds.NO_BOX, message)
         return None
     return Annotation(number, image, category, None, crowd, None, box, False, score)
 
 
 def _pointed(
-    row: Row, number: FileId | None, note: Note, path: Path, known: Known
-) -> tuple[Teller, FileId, FileId] | None:
+    row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known
+) -> tuple[ProblemReporter, FileId, FileId] | None:
     """Who tells of the row, and the keys of its image and category; None where there is no such image."""
     image_id = as_id(row.get("image_id"))
-    place = Teller(note, path, None if image_id is None else image_id.stated, number)
+    reporter = ProblemReporter(on_problem, path, None if image_id is None else image_id.stated, number)
     if image_id is None or image_id.key not in known.images:
-        _tell_unknown_image(row, place, known)
+        _report_unknown_image(row, reporter, known)
         return None
     if image_id.form == "number":
-        place.tell(kinds.ID_FORM, f"{shown(image_id.stated)} is read as the id {image_id.key}")
-    return place, image_id.key, _category(row, place, known)
+        reporter.add(kinds.ID_FORM, f"{shown(image_id.stated)} is read as the id {image_id.key}")
+    return reporter, image_id.key, _category(row, reporter, known)
 
 
-def _tell_unknown_image(row: Row, place: Teller, known: Known) -> None:
+def _report_unknown_image(row: Row, reporter: ProblemReporter, known: Known) -> None:
     image_id = as_id(row.get("image_id"))
     if image_id is None:
-        place.tell(kinds.UNKNOWN_IMAGE, f"`image_id` must be an integer, not {shown(row.get('image_id'))}")
+        reporter.add(kinds.UNKNOWN_IMAGE, f"`image_id` must be an integer, not {shown(row.get('image_id'))}")
     elif image_id.key in known.left_out:
-        place.tell(kinds.IMAGE_LEFT_OUT, f"its image, id {shown(image_id.stated)}, is left out")
+        reporter.add(kinds.IMAGE_LEFT_OUT, f"its image, id {shown(image_id.stated)}, is left out")
     else:
-        place.tell(kinds.UNKNOWN_IMAGE, f"`image_id` {shown(image_id.stated)} is not listed in the file")
+        reporter.add(kinds.UNKNOWN_IMAGE, f"`image_id` {shown(image_id.stated)} is not listed in the file")
 
 
-def _category(row: Row, place: Teller, known: Known) -> FileId:
+def _category(row: Row, reporter: ProblemReporter, known: Known) -> FileId:
     """The key of the category: that of its id, or else of the only one that has the name which the row gives."""
     stated = row.get("category_id")
     category_id = as_id(stated)
     if category_id is not None and category_id.key in known.categories:
         if category_id.form == "number":
-            place.tell(kinds.ID_FORM, f"{shown(stated)} is read as the id {category_id.key}")
+            reporter.add(kinds.ID_FORM, f"{shown(stated)} is read as the id {category_id.key}")
         return category_id.key
     if category_id is not None and category_id.form != "text":
-        place.tell(kinds.UNKNOWN_CATEGORY, f"`category_id` {shown(category_id.stated)} is not listed in the file")
+        reporter.add(kinds.UNKNOWN_CATEGORY, f"`category_id` {shown(category_id.stated)} is not listed in the file")
         return category_id.key
     for key in _CATEGORY_KEYS:
         name = row.get(key)
         if isinstance(name, str) and name.strip() in known.names:
-            place.tell(kinds.CATEGORY_BY_NAME, f"`{key}` {shown(name)} is read as the category of that name")
+            reporter.add(kinds.CATEGORY_BY_NAME, f"`{key}` {shown(name)} is read as the category of that name")
             return known.names[name.strip()]
     if category_id is not None:
-        place.tell(kinds.UNKNOWN_CATEGORY, f"`category_id` {shown(stated)} is not listed in the file")
+        reporter.add(kinds.UNKNOWN_CATEGORY, f"`category_id` {shown(stated)} is not listed in the file")
         return category_id.key
-    place.tell(kinds.CATEGORY_MISSING, f"`category_id` must be an integer, not {shown(stated)}")
+    reporter.add(kinds.CATEGORY_MISSING, f"`category_id` must be an integer, not {shown(stated)}")
     return NO_CATEGORY
 
 
-def _crowd(row: Row, place: Teller) -> bool:
+def _crowd(row: Row, reporter: ProblemReporter) -> bool:
     if "iscrowd" not in row:
-        place.tell(kinds.CROWD_MISSING, "`iscrowd` is missing")
+        reporter.add(kinds.CROWD_MISSING, "`iscrowd` is missing")
         return False
     stated = row["iscrowd"]
     if not isinstance(stated, bool) and type(stated) is int and stated in (0, 1):
@@ -121,40 +123,40 @@ def _crowd(row: Row, place: Teller) -> bool:
     else:
         number = 0.0 if stated is None else float(stated) if isinstance(stated, bool) else number_of(stated)
         if number not in (0, 1):
-            place.tell(kinds.CROWD_WRONG, f"`iscrowd` must be 0 or 1, not {shown(stated)}")
+            reporter.add(kinds.CROWD_WRONG, f"`iscrowd` must be 0 or 1, not {shown(stated)}")
             return False
         crowd = bool(number)
-        place.tell(kinds.CROWD_FORM, f"`iscrowd` {shown(stated)} is read as {int(crowd)}")
+        reporter.add(kinds.CROWD_FORM, f"`iscrowd` {shown(stated)} is read as {int(crowd)}")
     if crowd:
-        place.tell(kinds.CROWD, "iscrowd is 1: RF-DETR leaves the annotation out of training")
+        reporter.add(kinds.CROWD, "iscrowd is 1: RF-DETR leaves the annotation out of training")
     return crowd
 
 
-def _score(row: Row, place: Teller) -> float | None:
+def _score(row: Row, reporter: ProblemReporter) -> float | None:
     stated = row.get("score")
     if stated is None:
         return None
     score = number_of(stated)
     if score is None or not 0 <= score <= 1:
-        place.tell(kinds.SCORE_FORM, f"`score` must be a number from 0 to 1, not {shown(stated)}")
+        reporter.add(kinds.SCORE_FORM, f"`score` must be a number from 0 to 1, not {shown(stated)}")
         return None
     return score
 
 
-def _area(row: Row, rle: Rle, place: Teller) -> float | None:
+def _area(row: Row, rle: Rle, reporter: ProblemReporter) -> float | None:
     stated = row.get("area")
     drawn = masks.area(rle)
     if not drawn:
-        place.tell(kinds.MASK_EMPTY, "the mask covers no pixel")
+        reporter.add(kinds.MASK_EMPTY, "the mask covers no pixel")
     if stated is None:
-        place.tell(kinds.AREA_MISSING, "`area` is missing")
+        reporter.add(kinds.AREA_MISSING, "`area` is missing")
         return None
     area = number_of(stated)
     if area is None or area < 0 or isinstance(stated, str):
-        place.tell(kinds.AREA_FORM, f"`area` must be a number of at least 0, not {shown(stated)}")
+        reporter.add(kinds.AREA_FORM, f"`area` must be a number of at least 0, not {shown(stated)}")
         return area if area is not None and area >= 0 else None
     if area_differs(area, drawn):
-        place.tell(kinds.AREA_DIFFERS, f"`area` is {area:g}, but the mask covers {drawn} pixels")
+        reporter.add(kinds.AREA_DIFFERS, f"`area` is {area:g}, but the mask covers {drawn} pixels")
     return area
 
 
@@ -164,20 +166,20 @@ def area_differs(stated: float, drawn: int) -> bool:
     return drawn > 0 and abs(stated - drawn) > pixels + share * drawn
 
 
-def _bbox(row: Row, rle: Rle, place: Teller) -> Box | None:
+def _bbox(row: Row, rle: Rle, reporter: ProblemReporter) -> Box | None:
     stated = row.get("bbox")
     if stated is None:
-        place.tell(kinds.BOX_MISSING, "`bbox` is missing; most readers need it")
+        reporter.add(kinds.BOX_MISSING, "`bbox` is missing; most readers need it")
         return None
     box = stated_box(stated)
     if box is None:
-        place.tell(kinds.BOX_FORM, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
+        reporter.add(kinds.BOX_FORM, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
         return None
     if any(isinstance(side, str) for side in stated):
-        place.tell(kinds.BOX_FORM, f"`bbox` holds text: {shown(stated)}")
+        reporter.add(kinds.BOX_FORM, f"`bbox` holds text: {shown(stated)}")
     drawn = masks.bbox_xywh(rle)
     if masks.area(rle) and is_far(box, drawn):
-        place.tell(kinds.BOX_DIFFERS, f"`bbox` is {_listed(box)}, but the mask's box is {_listed(drawn)}")
+        reporter.add(kinds.BOX_DIFFERS, f"`bbox` is {_listed(box)}, but the mask's box is {_listed(drawn)}")
         return None
     return box
 

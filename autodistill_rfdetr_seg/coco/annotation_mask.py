@@ -10,14 +10,14 @@ from . import problem_kinds as kinds
 from . import segmentation as segmentations
 from .mask_forms import plain_form, without_third_values
 from .parts import TRUSTED_PIXELS, Image, Row
-from .problems import Teller
+from .problems import ProblemReporter
 from .stated_boxes import is_far, stated_box
 
 # Sides of an image from which on an object of one pixel in its corner is less likely than shares of the sides.
 _SHARES_FROM = 8
 
 
-def read_mask(row: Row, image: Image, place: Teller) -> tuple[Rle, bool] | None:
+def read_mask(row: Row, image: Image, reporter: ProblemReporter) -> tuple[Rle, bool] | None:
     """The mask, and whether it is stated as polygons alone; None where `place` was told of an error."""
     segmentation, told = plain_form(row.get("segmentation"))
     polygons = isinstance(segmentation, list) and not any(isinstance(part, dict) for part in segmentation)
@@ -30,14 +30,14 @@ def read_mask(row: Row, image: Image, place: Teller) -> tuple[Rle, bool] | None:
                 segmentation, told = triples, told | {kinds.MASK_FORM}
                 rle = segmentations.parse(triples, image.height, image.width)
     except ValueError as error:
-        place.tell(kinds.MASK, str(error))
+        reporter.add(kinds.MASK, str(error))
         return None
     for kind in sorted(told, key=lambda kind: kind.name):
-        place.tell(kind, f"{kind.name}: {kind.treatment}")
+        reporter.add(kind, f"{kind.name}: {kind.treatment}")
     if moved:
-        place.tell(kinds.MASK_MOVED, f"the mask is of {image.stated}, the image of {(image.height, image.width)}")
+        reporter.add(kinds.MASK_MOVED, f"the mask is of {image.stated}, the image of {(image.height, image.width)}")
     if polygons and segmentations.leaves(segmentation, image.height, image.width):
-        place.tell(kinds.MASK_OUTSIDE, "a polygon reaches outside of the image; the part outside is cut off")
+        reporter.add(kinds.MASK_OUTSIDE, "a polygon reaches outside of the image; the part outside is cut off")
     return rle, polygons
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.types import FileId, loose_name
+from ..core.name_keys import class_key
+from ..core.types import FileId
 from . import problem_kinds as kinds
 from .parts import Row
-from .problems import Note, Problem, Teller, as_number, shown
+from .problems import OnProblem, Problem, ProblemReporter, as_number, shown
 from .values import Id, in_order, is_text
 
 _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategory"
@@ -26,17 +27,17 @@ class Category:
     supercategory: str | None
 
 
-def read_categories(rows: Iterable[tuple[Id, Row]], path: Path, note: Note) -> dict[FileId, Category]:
+def read_categories(rows: Iterable[tuple[Id, Row]], path: Path, on_problem: OnProblem) -> dict[FileId, Category]:
     """The categories by the key of their id; one without a name is called by its id, so that no mask is lost."""
     found: dict[FileId, Category] = {}
     for number, row in rows:
-        category = Category(number.stated, _name(number, row, path, note), _parent(row))
+        category = Category(number.stated, _name(number, row, path, on_problem), _parent(row))
         other = found.setdefault(number.key, category)
         if other != category:
             message = f"the category id {shown(number.stated)} is used twice: {other.name!r} and {category.name!r}"
-            note(Problem("error", message, path, kind=kinds.ID_TWICE))
+            on_problem(Problem(kinds.ID_TWICE, message, path))
         elif other is not category:
-            note(Problem("warning", f"the category {category.name!r} is listed twice", path, kind=kinds.ROW_TWICE))
+            on_problem(Problem(kinds.ROW_TWICE, f"the category {category.name!r} is listed twice", path))
     return found
 
 
@@ -47,7 +48,7 @@ def unique_names(categories: Mapping[FileId, Category]) -> dict[str, FileId]:
 
 
 def without_placeholders(
-    categories: dict[FileId, Category], used: set[FileId], path: Path, note: Note
+    categories: dict[FileId, Category], used: set[FileId], path: Path, on_problem: OnProblem
 ) -> dict[FileId, Category]:
     """The classes by key, ids ascending: without rows that no annotation uses and that only are others' supercategory.
 
@@ -66,31 +67,33 @@ def without_placeholders(
         row = categories[key]
         if key not in kept:
             message = f"category {shown(row.name)} only names a supercategory; it is no class"
-            note(Problem("warning", message, path, kind=kinds.PLACEHOLDER))
+            on_problem(Problem(kinds.PLACEHOLDER, message, path))
         elif (other := first.setdefault(row.name, row)) is not row:
             message = f"categories {other.id} and {row.id} share the name {shown(row.name)}"
-            note(Problem("error", message, path, kind=kinds.CATEGORY_TWICE))
-        elif (alike := loose.setdefault(loose_name(row.name), row)) is not row:
+            on_problem(Problem(kinds.CATEGORY_TWICE, message, path))
+        elif (alike := loose.setdefault(class_key(row.name), row)) is not row:
             message = f"categories {alike.name!r} and {row.name!r} differ in case or space alone"
-            note(Problem("warning", message, path, kind=kinds.CATEGORY_CASE))
+            on_problem(Problem(kinds.CATEGORY_CASE, message, path))
     return {key: categories[key] for key in kept}
 
 
-def _name(number: Id, row: Row, path: Path, note: Note) -> str:
-    place, stated = Teller(note, path), row.get("name")
+def _name(number: Id, row: Row, path: Path, on_problem: OnProblem) -> str:
+    reporter, stated = ProblemReporter(on_problem, path), row.get("name")
     if isinstance(stated, str) and is_text(stated) and (plain := " ".join(stated.split())):
         if _has_control(stated.strip()):
-            place.tell(kinds.CATEGORY_NAME_LINES, f"the category name {shown(stated)} is read as {shown(plain)}")
+            reporter.add(kinds.CATEGORY_NAME_LINES, f"the category name {shown(stated)} is read as {shown(plain)}")
             return plain
         if stated != stated.strip():
-            place.tell(kinds.CATEGORY_NAME_SPACE, f"the category name {shown(stated)} has spaces around it")
+            reporter.add(kinds.CATEGORY_NAME_SPACE, f"the category name {shown(stated)} has spaces around it")
         return stated.strip()
     if as_number(stated) is not None:
-        place.tell(kinds.CATEGORY_NAME_FORM, f"`name` of category {shown(number.stated)} is the number {shown(stated)}")
+        reporter.add(
+            kinds.CATEGORY_NAME_FORM, f"`name` of category {shown(number.stated)} is the number {shown(stated)}"
+        )
         return str(stated)
     hint = ' (write "yes" or "no", if that was meant)' if isinstance(stated, bool) else ""
     said = f"`name` of category {shown(number.stated)} must be text, not {shown(stated)}{hint}"
-    place.tell(kinds.CATEGORY_NAME, said)
+    reporter.add(kinds.CATEGORY_NAME, said)
     return f"category {number.stated}"
 
 

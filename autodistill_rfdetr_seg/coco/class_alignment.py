@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..core.errors import DataError
-from ..core.types import Classes, FileId, GroundTruth, TruthImage, TruthInstance, loose_name
+from ..core.name_keys import class_key
+from ..core.types import Classes, FileId, GroundTruth, TruthImage, TruthInstance
 from ..system.files import fingerprint
 
 
@@ -43,10 +44,10 @@ def match_classes(truth: GroundTruth, classes: Classes) -> ClassMatch:
     exact = {name: index for index, name in reversed(list(enumerate(classes.names)))}
     loose: dict[str, list[int]] = {}
     for index, name in enumerate(classes.names):
-        loose.setdefault(loose_name(name), []).append(index)
+        loose.setdefault(class_key(name), []).append(index)
     indices = []
     for name in truth.classes.names:
-        near = [exact[name]] if name in exact else loose.get(loose_name(name), [])
+        near = [exact[name]] if name in exact else loose.get(class_key(name), [])
         if len({classes.names[index] for index in near}) > 1:
             raise DataError(
                 f"The class {name!r} of the gold set can be each of {[classes.names[index] for index in near]}.",

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
+from ..core.name_keys import name_key
+from ..core.plain_text import short_list
 from ..images.image_formats import IMAGE_SUFFIXES
-from ..system.folders import name_key
 from . import problem_kinds as kinds
-from .problems import Teller, shown
+from .problems import ProblemReporter, shown
 from .values import is_text
 
 # Folders that hold JSON files alone, beside the images' own.
@@ -67,34 +68,35 @@ class ImageFiles:
         loose = frozenset(file.parent / name for name in _IMAGE_FOLDERS) if home == file.parent else frozenset[Path]()
         return cls(home, _likeliest_first(roots, names), loose, os.path.realpath(home))
 
-    def find(self, name: object, place: Teller) -> Path | None:
+    def find(self, name: object, reporter: ProblemReporter) -> Path | None:
         """The file that `name` means; None where `place` was told of an error that is not that it is missing.
 
         What is not there is given as the path where it would be.
         """
         if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
             what = "text" if not isinstance(name, str) or not name.strip() else "a file name"
-            place.tell(kinds.FILE_NAME, f"`file_name` must be {what}, not {shown(name)}")
+            reporter.add(kinds.FILE_NAME, f"`file_name` must be {what}, not {shown(name)}")
             return None
         if _is_inside(name):
             for root in self.roots:
                 if os.path.isfile(root / name):  # noqa: PTH113 - it is False for a name that no file can have
-                    return self._kept_inside(root / name, place)
+                    return self._kept_inside(root / name, reporter)
         fits = self._fits(name)
         if len(fits) == 1:
             path = self.home / fits[0]
             if not os.path.isfile(path):  # noqa: PTH113 - a link that leads nowhere, a pipe
                 return path
-            place.tell(kinds.FILE_NAME_FORM, f"`file_name` {shown(name)} is taken for {fits[0]}")
-            return self._kept_inside(path, place)
+            reporter.add(kinds.FILE_NAME_FORM, f"`file_name` {shown(name)} is taken for {fits[0]}")
+            return self._kept_inside(path, reporter)
         if fits:
-            among = ", ".join(fits[:_SHOWN]) + (f" and {len(fits) - _SHOWN} more" if len(fits) > _SHOWN else "")
-            place.tell(kinds.FILE_NAME_AMBIGUOUS, f"`file_name` {shown(name)} fits {len(fits)} files: {among}")
+            reporter.add(
+                kinds.FILE_NAME_AMBIGUOUS, f"`file_name` {shown(name)} fits {len(fits)} files: {short_list(fits, 3)}"
+            )
             return None
         reason = unsafe_file_name(name)
         if reason:
             last = PurePosixPath(name.replace("\\", "/")).name
-            place.tell(kinds.FILE_NAME, f"{reason}, and no file in {self.home} is called {shown(last)}")
+            reporter.add(kinds.FILE_NAME, f"{reason}, and no file in {self.home} is called {shown(last)}")
             return None
         return self.roots[0] / name
 
@@ -122,10 +124,12 @@ class ImageFiles:
         found = self._with_any_suffix(stem)
         return found[0] if len(found) == 1 and os.path.isfile(self.home / found[0]) else None  # noqa: PTH113
 
-    def _kept_inside(self, path: Path, place: Teller) -> Path | None:
+    def _kept_inside(self, path: Path, reporter: ProblemReporter) -> Path | None:
         if self._is_kept_inside(path):
             return path
-        place.tell(kinds.IMAGE_LINK, f"the image file {shown(path.name)} is a link that leaves the folder {self.home}")
+        reporter.add(
+            kinds.IMAGE_LINK, f"the image file {shown(path.name)} is a link that leaves the folder {self.home}"
+        )
         return None
 
     def _is_kept_inside(self, path: Path) -> bool:

@@ -13,7 +13,7 @@ from ..images.image_header import Header, read_header
 from . import problem_kinds as kinds
 from .image_files import ImageFiles
 from .parts import TRUSTED_PIXELS, Image, Row
-from .problems import Note, Teller, shown
+from .problems import OnProblem, ProblemReporter, shown
 from .values import Id, as_id, number_of
 
 # Where tools write the name of an image's file that have no `file_name`.
@@ -24,7 +24,7 @@ def read_images(
     rows: Sequence[tuple[Id, Row]],
     files: ImageFiles,
     path: Path,
-    note: Note,
+    on_problem: OnProblem,
     check: str,
     trust_images: bool,
     max_megapixels: float,
@@ -38,25 +38,27 @@ def read_images(
     left_out: set[FileId] = set()
     bar = tqdm(rows, desc=f"Images of {path.name}", unit="image", disable=not progress or None, delay=2)
     for number, row in bar:
-        place = Teller(note, path, number.stated)
+        reporter = ProblemReporter(on_problem, path, number.stated)
         if number.key in first:
             if all(first[number.key].get(key) == row.get(key) for key in ("file_name", "width", "height")):
-                place.tell(kinds.ROW_TWICE, f"the image id {shown(number.stated)} is listed twice, with the same file")
+                reporter.add(
+                    kinds.ROW_TWICE, f"the image id {shown(number.stated)} is listed twice, with the same file"
+                )
             else:
-                place.tell(kinds.ID_TWICE, f"the image id {shown(number.stated)} is used twice")
+                reporter.add(kinds.ID_TWICE, f"the image id {shown(number.stated)} is used twice")
                 left_out.add(number.key)
             continue
         first[number.key] = row
-        image = _read_image(number, row, files, place, check, trust_images, max_megapixels)
+        image = _read_image(number, row, files, reporter, check, trust_images, max_megapixels)
         if image is None:
             left_out.add(number.key)
         else:
             found[number.key] = image
-    _tell_files_twice(found, path, note)
+    _report_files_twice(found, path, on_problem)
     return {key: image for key, image in found.items() if key not in left_out}, frozenset(left_out)
 
 
-def with_file_name(row: Row, path: Path, note: Note) -> Row:
+def with_file_name(row: Row, path: Path, on_problem: OnProblem) -> Row:
     """The row with a `file_name`: where it has none, the one that it has under another key."""
     if row.get("file_name") is not None:
         return row
@@ -64,12 +66,12 @@ def with_file_name(row: Row, path: Path, note: Note) -> Row:
     if key is None:
         return row
     number = as_id(row.get("id"))
-    place = Teller(note, path, None if number is None else number.stated)
-    place.tell(kinds.FILE_NAME_KEY, f"`{key}` {shown(row[key])} is read as the file's name")
+    reporter = ProblemReporter(on_problem, path, None if number is None else number.stated)
+    reporter.add(kinds.FILE_NAME_KEY, f"`{key}` {shown(row[key])} is read as the file's name")
     return {**row, "file_name": row[key]}
 
 
-def _tell_files_twice(images: dict[FileId, Image], path: Path, note: Note) -> None:
+def _report_files_twice(images: dict[FileId, Image], path: Path, on_problem: OnProblem) -> None:
     first: dict[str, Image] = {}
     for image in images.values():
         other = first.setdefault(os.path.normcase(image.path), image)
@@ -77,18 +79,28 @@ def _tell_files_twice(images: dict[FileId, Image], path: Path, note: Note) -> No
             message = (
                 f"the image is listed twice: `file_name` {shown(image.file_name)} is that of image id {other.id} too"
             )
-            Teller(note, path, image.id).tell(kinds.FILE_TWICE, message)
+            ProblemReporter(on_problem, path, image.id).add(kinds.FILE_TWICE, message)
 
 
 def _read_image(
-    number: Id, row: Row, files: ImageFiles, place: Teller, check: str, trust_images: bool, max_megapixels: float
+    number: Id,
+    row: Row,
+    files: ImageFiles,
+    reporter: ProblemReporter,
+    check: str,
+    trust_images: bool,
+    max_megapixels: float,
 ) -> Image | None:
-    file = files.find(row.get("file_name"), place) if check in ("checked", "located") else _unchecked(row, files, place)
+    file = (
+        files.find(row.get("file_name"), reporter)
+        if check in ("checked", "located")
+        else _unchecked(row, files, reporter)
+    )
     if file is None:
         return None
-    sides = [_side(row.get(key), key, place) for key in ("height", "width")]
+    sides = [_side(row.get(key), key, reporter) for key in ("height", "width")]
     if max(side or 0 for side in sides) > MAX_SIDE:
-        place.tell(kinds.IMAGE_TOO_LARGE, f"{shown(row['file_name'])} has a side of over {MAX_SIDE} pixels")
+        reporter.add(kinds.IMAGE_TOO_LARGE, f"{shown(row['file_name'])} has a side of over {MAX_SIDE} pixels")
         return None
     height, width = sides
     stated = (height, width) if height and width else None
@@ -96,39 +108,39 @@ def _read_image(
         return Image(number.stated, row["file_name"], *(stated or (0, 0)), file)
     if stated is not None and check != "checked":
         return Image(number.stated, row["file_name"], *stated, file)
-    header = _header(file, row, files, place, max_megapixels)
+    header = _header(file, row, files, reporter, max_megapixels)
     if header is None:
         return None
-    return _sized(Image(number.stated, row["file_name"], 0, 0, file), stated, header, place, trust_images)
+    return _sized(Image(number.stated, row["file_name"], 0, 0, file), stated, header, reporter, trust_images)
 
 
-def _unchecked(row: Row, files: ImageFiles, place: Teller) -> Path | None:
+def _unchecked(row: Row, files: ImageFiles, reporter: ProblemReporter) -> Path | None:
     """Where the file would be: for whoever needs no image, a name may be one of another place."""
     name = row.get("file_name")
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        place.tell(kinds.FILE_NAME, f"`file_name` must be text, not {shown(name)}")
+        reporter.add(kinds.FILE_NAME, f"`file_name` must be text, not {shown(name)}")
         return None
     return files.guess(name)
 
 
-def _side(stated: object, key: str, place: Teller) -> int | None:
+def _side(stated: object, key: str, reporter: ProblemReporter) -> int | None:
     """The side that is stated, None where it is to be taken from the file; errors go to `place`."""
     if stated is None:
-        place.tell(kinds.SIZE_MISSING, f"`{key}` is missing")
+        reporter.add(kinds.SIZE_MISSING, f"`{key}` is missing")
         return None
     number = number_of(stated)
     if number is None or not number.is_integer() or number < 1:
-        place.tell(kinds.SIZE, f"`{key}` must be an integer of at least 1, not {shown(stated)}")
+        reporter.add(kinds.SIZE, f"`{key}` must be an integer of at least 1, not {shown(stated)}")
         return None
     if type(stated) is not int:
-        place.tell(kinds.SIZE_FORM, f"`{key}` {shown(stated)} is read as {int(number)}")
+        reporter.add(kinds.SIZE_FORM, f"`{key}` {shown(stated)} is read as {int(number)}")
     return int(number)
 
 
-def _header(file: Path, row: Row, files: ImageFiles, place: Teller, max_megapixels: float) -> Header | None:
+def _header(file: Path, row: Row, files: ImageFiles, reporter: ProblemReporter, max_megapixels: float) -> Header | None:
     name = shown(row["file_name"])
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 - a pipe would be waited for
-        place.tell(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, and no image file")
+        reporter.add(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, and no image file")
         return None
     try:
         header = read_header(file, max_megapixels=max_megapixels)
@@ -136,19 +148,19 @@ def _header(file: Path, row: Row, files: ImageFiles, place: Teller, max_megapixe
         other = files.of_another_suffix(row["file_name"])
         near = f"; {other} is there, which may be the image in another format" if other else ""
         message = f"the image file {name} is not there; looked in {files.searched()}{near}"
-        place.tell(kinds.IMAGE_MISSING, message)
+        reporter.add(kinds.IMAGE_MISSING, message)
         return None
     except DataError as error:
-        place.tell(kinds.IMAGE_UNREADABLE, f"the image file {name} cannot be opened ({error.message.rstrip('.')})")
+        reporter.add(kinds.IMAGE_UNREADABLE, f"the image file {name} cannot be opened ({error.message.rstrip('.')})")
         return None
     if max(header[:2]) > MAX_SIDE:
-        place.tell(kinds.IMAGE_TOO_LARGE, f"the image file {name} has a side of over {MAX_SIDE} pixels")
+        reporter.add(kinds.IMAGE_TOO_LARGE, f"the image file {name} has a side of over {MAX_SIDE} pixels")
         return None
     return header
 
 
 def _sized(
-    image: Image, stated: tuple[int, int] | None, header: Header, place: Teller, trust_images: bool
+    image: Image, stated: tuple[int, int] | None, header: Header, reporter: ProblemReporter, trust_images: bool
 ) -> Image | None:
     """The image with its size, held against that of its file."""
     name, own = shown(image.file_name), header.upright
@@ -156,7 +168,7 @@ def _sized(
     size = own if stated is None else stated
     upright = size != stored or own == stored
     if header.is_turned:
-        place.tell(
+        reporter.add(
             kinds.TURNED,
             f"{name} has EXIF orientation {header.orientation}: a reader that applies it and one that does not "
             f"(RF-DETR) see different images; its masks are taken to be drawn {'upright' if upright else 'unturned'}",
@@ -167,9 +179,9 @@ def _sized(
     swapped = size == own[::-1]
     slip = max(abs(one - other) for one, other in zip(size, own, strict=True)) <= TRUSTED_PIXELS
     if trust_images and (swapped or slip):
-        place.tell(kinds.SIZE_TRUSTED, said)
+        reporter.add(kinds.SIZE_TRUSTED, said)
         return _with_size(image, own, True, size)
-    place.tell(kinds.SIZE_SWAPPED if swapped else kinds.SIZE_DIFFERS, said)
+    reporter.add(kinds.SIZE_SWAPPED if swapped else kinds.SIZE_DIFFERS, said)
     return None
 
 

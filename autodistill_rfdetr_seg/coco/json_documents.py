@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import problem_kinds as kinds
-from .problems import Note, Problem, shown
+from .problems import OnProblem, Problem, shown
 
 # Of other keys it does not matter which of two values counts.
 _ROWS = {"images", "annotations", "categories", "id", "image_id", "category_id", "name", "supercategory"}
@@ -17,7 +17,7 @@ _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"
 
 
-def load(path: Path, note: Note) -> Any:
+def load(path: Path, on_problem: OnProblem) -> Any:
     """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None where there is none.
 
     An object that has one key twice, with two values, is an error: `json` would take the last without a word.
@@ -26,19 +26,19 @@ def load(path: Path, note: Note) -> Any:
         data = path.read_bytes()
         what = _something_else(data)
         if what:
-            note(Problem("error", what, path, kind=kinds.NOT_JSON))
+            on_problem(Problem(kinds.NOT_JSON, what, path))
             return None
         return json.loads(data, object_pairs_hook=_object)
     except OSError as error:
-        note(Problem("error", f"the file cannot be read ({error.strerror})", path, kind=kinds.NOT_JSON))
+        on_problem(Problem(kinds.NOT_JSON, f"the file cannot be read ({error.strerror})", path))
     except RecursionError:
-        note(Problem("error", "the file is nested too deep for a COCO file", path, kind=kinds.NOT_JSON))
+        on_problem(Problem(kinds.NOT_JSON, "the file is nested too deep for a COCO file", path))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         said = f"the file holds the byte 0x{error.object[error.start]:02X}, which is not {error.encoding.upper()} text"
-        note(Problem("error", said, path, line=line, kind=kinds.NOT_JSON))
+        on_problem(Problem(kinds.NOT_JSON, said, path, line=line))
     except ValueError as error:  # bad JSON, a key twice, an integer of thousands of digits
-        note(Problem("error", f"the file is not JSON ({error})", path, kind=kinds.NOT_JSON))
+        on_problem(Problem(kinds.NOT_JSON, f"the file is not JSON ({error})", path))
     return None
 
 

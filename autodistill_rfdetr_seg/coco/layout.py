@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..core.errors import DataError, MissingInputError
+from ..core.plain_text import short_list
 from ..core.types import SPLITS
+from ..system.folders import folder_contents
 from .image_files import ANNOTATION_FOLDERS, OTHER_KINDS, subset_of
 
 ANNOTATIONS = "_annotations.coco.json"
@@ -27,7 +29,6 @@ _SPLIT_OF = {
     "test": "test",
     "testing": "test",
 }
-_SHOWN = 8
 # The keys of a COCO file with masks; the last is in every row.
 _KEYS = (b'"images"', b'"annotations"', b'"categories"', b'"segmentation"')
 _BLOCK = 2**20
@@ -68,7 +69,8 @@ def locate(source: str | Path) -> Path:
     files = find_files(path)
     if not files:
         raise MissingInputError(
-            f"There is no COCO file in {path}.{listing(path)}", f"Name a JSON file, or a folder with {ANNOTATIONS}."
+            f"There is no COCO file in {path}, which contains {folder_contents(path)}.",
+            f"Name a JSON file, or a folder with {ANNOTATIONS}.",
         )
     if len(files) > 1:
         raise DataError(
@@ -81,18 +83,6 @@ def split_of(name: str) -> str | None:
     """The split that a name speaks of ("val2017" of "valid"), or None."""
     plain = re.sub(r"[ _-]?\d+\Z", "", name.strip().lower())
     return _SPLIT_OF.get(plain)
-
-
-def listing(folder: Path) -> str:
-    """What a folder holds, as a sentence for a message; empty where it cannot be listed."""
-    try:
-        names = sorted(path.name + ("/" if path.is_dir() else "") for path in folder.iterdir() if path.name[0] != ".")
-    except OSError:
-        return ""
-    if not names:
-        return " It is empty."
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f" It holds {', '.join(names[:_SHOWN])}{more}."
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
@@ -188,5 +178,5 @@ def _ordered(named: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _several(folder: Path, files: list[Path]) -> DataError:
-    names = ", ".join(path.name for path in files[:_SHOWN])
+    names = short_list(path.name for path in files)
     return DataError(f"{folder} holds several COCO files: {names}.", "Name the one that is meant.")

@@ -1,4 +1,6 @@
-"""A foreign COCO file → its sound parts; every fault goes to a `Note`, which may raise (read) or collect (validate)."""
+"""A foreign COCO file → its sound parts; every fault goes to a `OnProblem`, which may raise (read) or collect
+(validate).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,13 @@ from .image_files import ImageFiles
 from .image_rows import read_images, with_file_name
 from .json_documents import load
 from .parts import Annotation, Image, Known, Row
-from .problems import Note, Problem, Teller, shown
+from .problems import OnProblem, Problem, ProblemReporter, shown
 from .values import Id, as_id, in_order
 
 # What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for. For
 # "boxes" they are not looked for either, sizes may be missing, and of annotations the boxes are read, not the masks.
 ImageCheck = Literal["checked", "located", "ignored", "boxes"]
-_Read = Callable[[Row, FileId | None, Note, Path, Known], Annotation | None]
+_Read = Callable[[Row, FileId | None, OnProblem, Path, Known], Annotation | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,73 +40,73 @@ class CocoFile:
 
 def parse(
     path: Path,
-    note: Note,
+    on_problem: OnProblem,
     *,
     images: ImageCheck = "located",
     trust_images: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = False,
 ) -> CocoFile:
-    """The sound parts of the COCO file `path`; everything else is told to `note` and left out.
+    """The sound parts of the COCO file `path`; everything else is told to `on_problem` and left out.
 
     `trust_images` takes a size that is off by a pixel or two, or swapped, from the image file. An image whose header is
     read and states more than `max_megapixels` million pixels is left out.
     """
-    document = load(path, note)
-    rows = {key: _rows(document, key, path, note) for key in ("categories", "images", "annotations")}
+    document = load(path, on_problem)
+    rows = {key: _rows(document, key, path, on_problem) for key in ("categories", "images", "annotations")}
     if isinstance(document, dict) and not isinstance(document.get("annotations"), list):
         rows["images"] = []  # They would all be taken for images without objects.
-    rows["images"] = [with_file_name(row, path, note) for row in rows["images"]]
-    categories = read_categories(_with_ids(rows["categories"], "category", path, note), path, note)
+    rows["images"] = [with_file_name(row, path, on_problem) for row in rows["images"]]
+    categories = read_categories(_with_ids(rows["categories"], "category", path, on_problem), path, on_problem)
     files = ImageFiles.of(path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)])
-    numbered = list(_with_ids(rows["images"], "image", path, note))
-    found, left_out = read_images(numbered, files, path, note, images, trust_images, max_megapixels, progress)
+    numbered = list(_with_ids(rows["images"], "image", path, on_problem))
+    found, left_out = read_images(numbered, files, path, on_problem, images, trust_images, max_megapixels, progress)
     known = Known(found, left_out, frozenset(categories), unique_names(categories))
     read = read_box if images == "boxes" else read_annotation
-    annotations = tuple(_annotations(rows["annotations"], path, note, known, read, progress))
+    annotations = tuple(_annotations(rows["annotations"], path, on_problem, known, read, progress))
     if isinstance(document, dict) and not found:
-        note(Problem("warning", "the file lists no sound image", path, kind=kinds.NO_IMAGES))
+        on_problem(Problem(kinds.NO_IMAGES, "the file lists no sound image", path))
     used = {row.category for row in annotations}
-    classes = without_placeholders(_with_unlisted(categories, used), used, path, note)
+    classes = without_placeholders(_with_unlisted(categories, used), used, path, on_problem)
     return CocoFile(path, classes, {key: found[key] for key in in_order(found)}, annotations)
 
 
-def _rows(document: Any, key: str, path: Path, note: Note) -> list[Row]:
+def _rows(document: Any, key: str, path: Path, on_problem: OnProblem) -> list[Row]:
     """The objects in the document's list `key`."""
     if not isinstance(document, dict):
         if document is not None and key == "categories":
             message = f"the file must hold a JSON object, not {type(document).__name__}"
-            note(Problem("error", message, path, kind=kinds.NOT_COCO))
+            on_problem(Problem(kinds.NOT_COCO, message, path))
         return []
     rows = document.get(key)
     if not isinstance(rows, list):
         state = f"must be a list, not {type(rows).__name__}" if key in document else "is missing"
-        note(Problem("error", f"`{key}` {state}", path, kind=kinds.NOT_COCO))
+        on_problem(Problem(kinds.NOT_COCO, f"`{key}` {state}", path))
         return []
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             message = f"`{key}[{index}]` must be an object, not {type(row).__name__}"
-            note(Problem("error", message, path, kind=kinds.ROW))
+            on_problem(Problem(kinds.ROW, message, path))
     return [row for row in rows if isinstance(row, dict)]
 
 
-def _with_ids(rows: Sequence[Row], kind: str, path: Path, note: Note) -> Iterator[tuple[Id, Row]]:
+def _with_ids(rows: Sequence[Row], kind: str, path: Path, on_problem: OnProblem) -> Iterator[tuple[Id, Row]]:
     """The rows that have an id, which is told of where it is not an integer."""
     for index, row in enumerate(rows):
         number = as_id(row.get("id"))
         if number is None:
             message = f"the {kind} at index {index} has no integer `id`: {shown(row.get('id'))}"
-            note(Problem("error", message, path, kind=kinds.NO_ID))
+            on_problem(Problem(kinds.NO_ID, message, path))
             continue
-        place = Teller(note, path, number.stated if kind == "image" else None)
+        reporter = ProblemReporter(on_problem, path, number.stated if kind == "image" else None)
         if number.form != "plain":
             form = kinds.ID_TEXT if number.form == "text" else kinds.ID_FORM
-            place.tell(form, f"the {kind} id {shown(row['id'])} is {form.treatment}")
+            reporter.add(form, f"the {kind} id {shown(row['id'])} is {form.treatment}")
         yield number, row
 
 
 def _annotations(
-    rows: Sequence[Row], path: Path, note: Note, known: Known, read: _Read, progress: bool
+    rows: Sequence[Row], path: Path, on_problem: OnProblem, known: Known, read: _Read, progress: bool
 ) -> Iterator[Annotation]:
     from tqdm import tqdm
 
@@ -113,24 +115,24 @@ def _annotations(
     bar = tqdm(rows, desc=f"Reading {path.name}", unit="annotation", disable=not progress or None, delay=2)
     for index, row in enumerate(bar):
         number = as_id(row.get("id"))
-        place = Teller(note, path, None, None if number is None else number.stated)
+        reporter = ProblemReporter(on_problem, path, None, None if number is None else number.stated)
         if number is None:
             said = "no `id`" if row.get("id") is None else f"the `id` {shown(row['id'])}"
-            place.tell(kinds.ANNOTATION_ID, f"the annotation at index {index} has {said}")
+            reporter.add(kinds.ANNOTATION_ID, f"the annotation at index {index} has {said}")
         elif number.key in seen:
-            place.tell(kinds.ANNOTATION_ID, f"the annotation id {shown(number.stated)} is used twice (index {index})")
+            reporter.add(kinds.ANNOTATION_ID, f"the annotation id {shown(number.stated)} is used twice (index {index})")
         elif number.key == 0:
-            place.tell(kinds.ANNOTATION_ID_ZERO, "an annotation id of 0 counts as unmatched in pycocotools")
+            reporter.add(kinds.ANNOTATION_ID_ZERO, "an annotation id of 0 counts as unmatched in pycocotools")
         elif number.form == "number":
-            place.tell(kinds.ID_FORM, f"the annotation id {shown(row['id'])} is read as {number.key}")
+            reporter.add(kinds.ID_FORM, f"the annotation id {shown(row['id'])} is read as {number.key}")
         if number is not None:
             seen.add(number.key)
-        found = read(row, None if number is None else number.stated, note, path, known)
+        found = read(row, None if number is None else number.stated, on_problem, path, known)
         if found is None:
             continue
         if found.rle is not None:
             if (what := (found.image, found.category, found.rle)) in drawn:
-                Teller(note, path, known.images[found.image].id, found.id).tell(
+                ProblemReporter(on_problem, path, known.images[found.image].id, found.id).add(
                     kinds.ANNOTATION_TWICE, "another annotation of the image has the same category and mask"
                 )
             drawn.add(what)

@@ -18,6 +18,7 @@ def _error(name: str, treatment: str, hint: str) -> Kind:
 
 
 # The file
+NOT_FOUND = _error("no COCO file is found", "nothing of it is read", "")
 NOT_JSON = _error("file cannot be read", "nothing of it is read", "Write one JSON object in UTF-8.")
 NOT_COCO = _error(
     "not a COCO file",

@@ -1,4 +1,4 @@
-"""What can be wrong with a COCO file: `Problem`, and `Teller`, which tells the problems of one row."""
+"""What can be wrong with a COCO file: `Problem`, and `ProblemReporter`, which tells the problems of one row."""
 
 from __future__ import annotations
 
@@ -32,9 +32,6 @@ class Kind:
         return any(words in self.treatment for words in ("left out", "not read", "nothing of it is read"))
 
 
-OTHER = {severity: Kind(severity, "other problem") for severity in ("error", "warning")}
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines,
@@ -43,14 +40,18 @@ class Problem:
     What an `error` is about is not read. What a `warning` is about is read as it is plainly meant.
     """
 
-    severity: Severity
+    kind: Kind
     message: str
     file: Path
     image_id: FileId | None = None
     annotation_id: FileId | None = None
     line: int | None = None
-    kind: Kind = OTHER["error"]
     split: str | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """That of its kind."""
+        return self.kind.severity
 
     @property
     def place(self) -> str:
@@ -68,7 +69,7 @@ class Problem:
         return f"{self.severity}: {self.place}: {self.message}"
 
 
-Note = Callable[[Problem], None]
+OnProblem = Callable[[Problem], None]
 
 
 def by_kind(problems: Iterable[Problem]) -> list[list[Problem]]:
@@ -79,34 +80,25 @@ def by_kind(problems: Iterable[Problem]) -> list[list[Problem]]:
     return sorted(groups.values(), key=lambda group: group[0].severity)
 
 
-class Teller:
-    """Tells `note` the problems of one place; `sound` until the first error."""
+class ProblemReporter:
+    """Reports the problems of one place to `on_problem`; `sound` until the first error."""
 
     def __init__(
         self,
-        note: Note,
+        on_problem: OnProblem,
         file: Path,
         image_id: FileId | None = None,
         annotation_id: FileId | None = None,
         line: int | None = None,
     ) -> None:
         self.sound = True
-        self._note = note
+        self._on_problem = on_problem
         self._place = (file, image_id, annotation_id, line)
 
-    def tell(self, kind: Kind, message: str) -> None:
-        """Tell a problem of this kind; an error makes the row unusable."""
+    def add(self, kind: Kind, message: str) -> None:
+        """Reports a problem of this kind; after an error the row cannot be used."""
         self.sound &= kind.severity != "error"
-        self._note(Problem(kind.severity, message, *self._place, kind))
-
-    def error(self, message: str) -> None:
-        """Tell what makes the row unusable."""
-        self.sound = False
-        self._note(Problem("error", message, *self._place))
-
-    def warning(self, message: str) -> None:
-        """Tell what may be read otherwise than it is meant."""
-        self._note(Problem("warning", message, *self._place))
+        self._on_problem(Problem(kind, message, *self._place))
 
 
 def as_number(value: object) -> float | None:

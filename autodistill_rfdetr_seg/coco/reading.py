@@ -126,6 +126,6 @@ def label_of(one: TruthInstance, row: Mapping[str, Any]) -> Instance:
 
 
 def raise_error(problem: Problem) -> None:
-    """A `Note` that raises DataError for the first error, and lets warnings pass."""
+    """A `OnProblem` that raises DataError for the first error, and lets warnings pass."""
     if problem.severity == "error":
         raise DataError(f"{problem.place}: {problem.message}.", "`coco.validate` lists every problem of a file.")

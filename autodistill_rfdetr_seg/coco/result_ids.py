@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from ..core.errors import DataError
-from ..core.types import FileId, GroundTruth, loose_name
+from ..core.name_keys import class_key
+from ..core.plain_text import short_list
+from ..core.types import FileId, GroundTruth
 from .problems import shown
 from .results import Ids
 from .values import as_id as read_id
@@ -154,13 +156,13 @@ class ClassNames:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._exact = {name: at for at, name in enumerate(names)}
-        self._loose = _unique((loose_name(name), at) for at, name in enumerate(names))
+        self._loose = _unique((class_key(name), at) for at, name in enumerate(names))
 
     def find(self, value: object) -> int | None:
         """The class index that `value` means, or None."""
         if not isinstance(value, str):
             return None
-        return self._exact.get(value, self._loose.get(loose_name(value)))
+        return self._exact.get(value, self._loose.get(class_key(value)))
 
 
 def either_way(known: Mapping[FileId, V]) -> dict[FileId, V]:
@@ -175,10 +177,8 @@ def either_way(known: Mapping[FileId, V]) -> dict[FileId, V]:
 
 
 def listed(values: Iterable[object]) -> str:
-    """The first few of some values, and how many there are."""
-    every = list(values)
-    some = ", ".join(shown(value) for value in every[:_SHOWN])
-    return f"{some} … ({len(every)} in all)" if len(every) > _SHOWN else some
+    """The first few of some JSON values, for a message."""
+    return short_list(map(shown, values), _SHOWN)
 
 
 def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:

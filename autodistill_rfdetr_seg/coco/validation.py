@@ -8,6 +8,7 @@ from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import AutodistillSegError
 from .layout import locate
 from .parsing import ImageCheck, parse
+from .problem_kinds import NOT_FOUND
 from .problems import Problem
 
 
@@ -26,7 +27,7 @@ def validate(
     try:
         path = locate(source)
     except AutodistillSegError as error:
-        return [Problem("error", error.message, Path(source))]
+        return [Problem(NOT_FOUND, error.message, Path(source))]
     problems: list[Problem] = []
     check: ImageCheck = "checked" if check_images else "located"
     parse(path, problems.append, images=check, max_megapixels=max_megapixels, progress=progress)

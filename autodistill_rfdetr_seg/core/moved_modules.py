@@ -117,7 +117,7 @@ MOVED = {
     "split": "dataset.split_assignment",
     "stages": "pipeline.stages",
     "store": "labels.label_store",
-    "tables": "core.text_tables",
+    "tables": "core.plain_text",
     "target.artifacts": "targets.inference.model_artifacts",
     "target.as_base": "targets.student_base",
     "target.bundle": "targets.export.export_bundle",

@@ -6,13 +6,13 @@ run-length encoded (column-major); its box and area are derived from it (`masks.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .name_keys import class_key
 
 SPLITS = ("train", "valid", "test")
 
@@ -80,12 +80,6 @@ class ImageLabels:
     source: str = "base"
 
 
-def loose_name(name: str) -> str:
-    """A class's name as it is compared with others: case, the kind and number of spaces, and the encoding of accents
-    make no difference."""
-    return " ".join(unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold()).split())
-
-
 @dataclass(frozen=True, slots=True)
 class Classes:
     """Class `names`, and for each prompt the index of the class it finds; several prompts may find one class."""
@@ -112,7 +106,7 @@ class Classes:
                 )
         first: dict[str, tuple[str, str]] = {}
         for prompt, name in ontology.items():
-            seen, other = first.setdefault(loose_name(name), (name.strip(), prompt))
+            seen, other = first.setdefault(class_key(name), (name.strip(), prompt))
             if seen != name.strip():
                 raise UsageError(
                     f"The classes {seen!r} (of {other!r}) and {name.strip()!r} (of {prompt!r}) are the same but for "

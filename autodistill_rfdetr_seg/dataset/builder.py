@@ -17,6 +17,7 @@ from typing import Any
 from .. import coco
 from ..core.config import MAX_MEGAPIXELS, DatasetConfig, RefineConfig, SplitConfig
 from ..core.errors import DataError
+from ..core.plain_text import short_list
 from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
 from ..images.image_opening import open_image
 from ..images.rgb_image import write_png
@@ -35,7 +36,6 @@ from .split_groups import SplitGroups
 
 _log = logging.getLogger(__name__)
 
-_NAMES_SHOWN = 10
 # Increased when the same labels and options give another dataset than an earlier version did.
 _RULES = 4
 
@@ -134,7 +134,7 @@ def _without_missing(rows: Rows, images: Path) -> Rows:
             f"All {len(missing)} labeled images are missing from {images}.",
             "Restore the folder, or label the images where they are now.",
         )
-    some = ", ".join(missing[:_NAMES_SHOWN]) + (" …" if len(missing) > _NAMES_SHOWN else "")
+    some = short_list(missing, 10)
     _log.warning("%d of %d labeled images are missing and left out: %s", len(missing), len(rows.keys), some)
     return rows.without(missing)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.config import SplitConfig
-from ..core.text_tables import many
+from ..core.plain_text import counted
 from ..core.types import SPLITS
 from ..images.perceptual_hash import groups, near_duplicates, stretches
 from ..labels.label_store import Key
@@ -81,17 +81,17 @@ class SplitGroups:
 def leakage(kept_together: Mapping[str, Any]) -> str:
     """`SplitGroups.as_json` in one or two sentences."""
     across, pairs, cut = (kept_together[key] for key in ("across", "look_alikes", "cut"))
-    text = f"Leakage: {across} of {many(pairs, 'look-alike pair')} in two splits"
+    text = f"Leakage: {across} of {counted(pairs, 'look-alike pair')} in two splits"
     if kept_together["groups"]:
         text += (
-            f"; {many(kept_together['images'], 'image')} kept together in {many(kept_together['groups'], 'group')} "
-            "(copies, look-alikes, frames)"
+            f"; {counted(kept_together['images'], 'image')} kept together in "
+            f"{counted(kept_together['groups'], 'group')} (copies, look-alikes, frames)"
         )
     if not cut["images"]:
         return f"{text}."
     return (
-        f"{text}. {many(cut['images'], 'image')} of one video or one view were too many for one split and were divided "
-        f"in {many(cut['stretches'], 'chunk')} of consecutive images: scores may be too high."
+        f"{text}. {counted(cut['images'], 'image')} of one video or one view were too many for one split and were "
+        f"divided in {counted(cut['stretches'], 'chunk')} of consecutive images: scores may be too high."
     )
 
 

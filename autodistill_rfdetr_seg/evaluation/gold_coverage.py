@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..coco import ClassMatch
-from ..core.text_tables import many
+from ..core.plain_text import counted, short_list
 from ..core.types import GroundTruth, ImagePredictions
-
-_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -127,30 +125,30 @@ def _lacking(c: Coverage, reference: str) -> str:
     if not c.classes_lacking:
         return ""
     total = sum(c.classes_lacking.values())
-    names = _shortened([f"{name}: {count}" for name, count in c.classes_lacking.items()])
+    names = short_list([f"{name}: {count}" for name, count in c.classes_lacking.items()])
     text = (
-        f"The model lacks {many(len(c.classes_lacking), 'class', 'classes')} of the {reference} set ({names}): "
-        f"{many(total, 'object')} of them {'is' if total == 1 else 'are'} not scored."
+        f"The model lacks {counted(len(c.classes_lacking), 'class', 'classes')} of the {reference} set ({names}): "
+        f"{counted(total, 'object')} of them {'is' if total == 1 else 'are'} not scored."
     )
     if c.images_of_classes_lacking:
         verb = "has no other object and counts" if c.images_of_classes_lacking == 1 else "have no others and count"
-        text += f" {many(c.images_of_classes_lacking, 'image')} {verb} as without objects."
+        text += f" {counted(c.images_of_classes_lacking, 'image')} {verb} as without objects."
     return text
 
 
 def _folded(c: Coverage, reference: str) -> str:
     parts = [f"{', '.join(map(repr, names))} count as {name!r}" for name, names in c.classes_folded.items()]
-    return f"Classes of the {reference} set that are one class of the model: {_shortened(parts)}." if parts else ""
+    return f"Classes of the {reference} set that are one class of the model: {short_list(parts)}." if parts else ""
 
 
 def _without_objects(c: Coverage, reference: str) -> str:
     if not c.detections_without_objects or c.all_crowds:
         return ""
-    number = many(len(c.classes_without_objects), "class", "classes")
-    detections = many(c.detections_without_objects, "detection")
+    number = counted(len(c.classes_without_objects), "class", "classes")
+    detections = counted(c.detections_without_objects, "detection")
     verb = "is" if c.detections_without_objects == 1 else "are"
     return (
-        f"The {reference} set has no object of {number} ({_shortened(c.classes_without_objects)}): {detections} of "
+        f"The {reference} set has no object of {number} ({short_list(c.classes_without_objects)}): {detections} of "
         f"{'it' if len(c.classes_without_objects) == 1 else 'them'} {verb} not scored."
     )
 
@@ -158,7 +156,7 @@ def _without_objects(c: Coverage, reference: str) -> str:
 def _crowds(c: Coverage, reference: str) -> str:
     if not c.crowds:
         return ""
-    what = "All objects" if c.all_crowds else f"{many(c.crowds, 'object')}"
+    what = "All objects" if c.all_crowds else f"{counted(c.crowds, 'object')}"
     verb = "is a crowd region" if c.crowds == 1 and not c.all_crowds else "are crowd regions"
     count = f" ({c.crowds})" if c.all_crowds else ""
     nothing = ", so nothing is scored" if c.all_crowds else ""
@@ -174,24 +172,19 @@ def _over_limit(c: Coverage) -> str:
     some = "1 image has" if c.images_over_limit == 1 else f"{c.images_over_limit} images have"
     text = (
         f"{some} more objects of a class than the {c.max_detections} detections that are scored "
-        f"(up to {c.most_objects}): {many(c.objects_over_limit, 'object')} cannot be found"
+        f"(up to {c.most_objects}): {counted(c.objects_over_limit, 'object')} cannot be found"
     )
     if c.detections_over_limit:
         verb = "is" if c.detections_over_limit == 1 else "are"
-        text += f", and {many(c.detections_over_limit, 'detection')} there {verb} not scored"
+        text += f", and {counted(c.detections_over_limit, 'detection')} there {verb} not scored"
     return f"{text}. `--max-detections {c.most_objects}` scores them all."
 
 
 def _negatives(c: Coverage, reference: str) -> str:
     if not c.images_without_objects:
         return ""
-    images = f"{c.images_without_objects} of {many(c.images, f'{reference} image')}"
+    images = f"{c.images_without_objects} of {counted(c.images, f'{reference} image')}"
     verb = "has" if c.images_without_objects == 1 else "have"
-    alarms = many(c.false_alarms_without_objects, "false alarm")
+    alarms = counted(c.false_alarms_without_objects, "false alarm")
     where = "with any score" if c.confidence is None else f"at a confidence of {c.confidence:.2f} or more"
     return f"{images} {verb} no object: {alarms} there {where}."
-
-
-def _shortened(parts: Sequence[str]) -> str:
-    more = f" and {len(parts) - _NAMES_SHOWN} more" if len(parts) > _NAMES_SHOWN else ""
-    return f"{', '.join(parts[:_NAMES_SHOWN])}{more}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
-from ..core.text_tables import many
+from ..core.plain_text import counted
 from ..dataset.dataset_index import read_index
 from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import nearest, perceptual_hash
@@ -157,13 +157,13 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
     notes = []
     if found.same_content:
         verb = "is an image" if found.same_content == 1 else "are images"
-        notes.append(f"{many(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
+        notes.append(f"{counted(found.same_content, 'gold image')} {verb} of the train or valid split and left out.")
     if found.look_alikes:
         first = found.look_alikes[0]
         verb = "looks" if len(found.look_alikes) == 1 else "look"
         start = (
-            f"{len(found.look_alikes)} of {many(found.total, 'gold image')} {verb} like images the target was trained "
-            f"on (first: {first.image} ~ {first.like})"
+            f"{len(found.look_alikes)} of {counted(found.total, 'gold image')} {verb} like images the target was "
+            f"trained on (first: {first.image} ~ {first.like})"
         )
         if not found.images:
             notes.append(f"{start}: these scores are not held out.")
@@ -176,7 +176,7 @@ def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:
         notes.append(f"Gold images were not compared with training images by how they look: {found.problem}.")
     elif found.not_compared or found.not_compared_seen:
         notes.append(
-            f"{many(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have almost no "
+            f"{counted(found.not_compared, 'gold image')} and {found.not_compared_seen} training images have almost no "
             "structure and could not be compared by how they look."
         )
     return tuple(notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.text_tables import number, table
+from ..core.plain_text import number, table
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from ..system.folders import flattened, name_key
+from ..core.name_keys import name_key
+from ..system.folders import flattened
 from .image_formats import IMAGE_SUFFIXES
 
 # Roboflow: `NAME_png.rf.HASH.jpg`, or `NAME.rf.HASH.jpg` where the name had no suffix.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import DataError
+from ..core.plain_text import short_list
 from ..core.types import Classes
 from ..images.image_opening import image_id
 from ..system.file_hash import file_sha256
@@ -72,13 +73,13 @@ class Rows:
             verb = "has" if len(self.changed) == 1 else "have"
             _log.warning(
                 "%s %s changed since a person worked on it: the base's labels of what is there now count.",
-                _listed(self.changed),
+                short_list(self.changed),
                 verb,
             )
         if self.gone:
             _log.warning(
                 "A person's work on %s counts for nothing: no image of the run has that content. It is kept.",
-                _listed(self.gone),
+                short_list(self.gone),
             )
 
 
@@ -96,7 +97,7 @@ def refuse_lost_classes(human: Path, classes: Classes) -> None:
     if images:
         name, paths = min(images.items())
         raise DataError(
-            f"The ontology has no class {name!r}, which a person drew in {_listed(paths)}.",
+            f"The ontology has no class {name!r}, which a person drew in {short_list(paths)}.",
             "Keep the class; or label into another --output, and import this run's dataset there, its class renamed.",
         )
 
@@ -124,8 +125,3 @@ def _of_contents(work: Sequence[Key], contents: Mapping[str, str]) -> dict[str, 
         for path, key in found.items()
         if key is not None
     }
-
-
-def _listed(paths: Sequence[str]) -> str:
-    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    return f"{', '.join(paths[:_NAMED])}{more}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bases.inventory import ListedBase, inventory
-from ..core.text_tables import number
+from ..core.plain_text import number
 from ..system.devices import resolve_device
 from ..system.machine import disk_free, memory_gb
 from ..system.versions import importable, versions

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.config import PipelineConfig
-from ..core.text_tables import number, table
+from ..core.plain_text import number, table
 from ..labels.base_source import BaseSource
 from ..labels.label_store import StoredLabels
 from ..review.label_preview import Item, choose, instances_per_image

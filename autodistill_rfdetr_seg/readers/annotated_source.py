@@ -12,6 +12,7 @@ from ..coco.parsing import ImageCheck
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, MissingInputError
 from ..core.types import GroundTruth
+from ..system.folders import folder_contents
 from .yolo import find_data_yaml, read_yolo
 from .yolo.yolo_problem_kinds import IN_TWO_SPLITS
 
@@ -74,10 +75,14 @@ def read_source(
     path, yaml_file, files = _find(stated)
     problems: list[coco.Problem] = []
     if yaml_file is not None:
-        found = read_yolo(yaml_file, problems.append, max_megapixels=max_megapixels, progress=progress)
-        return AnnotatedSource(yaml_file.parent, "yolo", found, dict.fromkeys(found, yaml_file), tuple(problems))
+        splits = read_yolo(yaml_file, problems.append, max_megapixels=max_megapixels, progress=progress)
+        files = dict.fromkeys(splits, yaml_file)
+        _report_shared(splits, files, problems.append)
+        return AnnotatedSource(yaml_file.parent, "yolo", splits, files, tuple(problems))
     if not files:
-        raise MissingInputError(f"There are no annotated images in {stated}.{coco.listing(stated)}", _KINDS)
+        raise MissingInputError(
+            f"There are no annotated images in {stated}, which contains {folder_contents(stated)}.", _KINDS
+        )
     if path.is_file() and path.suffix.lower() != ".json":
         raise DataError(f"{path} holds no annotations that are known here.", _KINDS)
     splits = {
@@ -93,7 +98,7 @@ def read_source(
         )
         for split, file in files.items()
     }
-    _tell_shared(splits, files, problems.append)
+    _report_shared(splits, files, problems.append)
     root = path if path.is_dir() else path.parent
     return AnnotatedSource(root, "coco", splits, files, tuple(problems))
 
@@ -118,13 +123,12 @@ def _find(path: Path) -> tuple[Path, Path | None, dict[str, Path]]:
     return path, None, {}
 
 
-def _tell_shared(splits: Mapping[str, GroundTruth], files: Mapping[str, Path], note: coco.Note) -> None:
-    """Tells of images that are in two splits: a model is scored on what it has learnt."""
+def _report_shared(splits: Mapping[str, GroundTruth], files: Mapping[str, Path], on_problem: coco.OnProblem) -> None:
+    """Reports images that are in two splits: a model is scored on images that it was trained on."""
     first: dict[Path, str] = {}
     for split, truth in splits.items():
         for image in truth.images:
             other = first.setdefault(image.path, split)
             if other != split:
                 message = f"{image.image_id!r} is in the {other} split too"
-                kind = IN_TWO_SPLITS
-                note(coco.Problem("warning", message, files[split], image.file_id, kind=kind, split=split))
+                on_problem(coco.Problem(IN_TWO_SPLITS, message, files[split], image.file_id, split=split))

@@ -15,7 +15,7 @@ from ..core.types import GroundTruth, TruthImage, TruthInstance
 from ..system.files import check_apart, check_output, replacing_folder, write_json
 from .annotated_source import AnnotatedSource, read_source
 from .clean_dataset import write_clean
-from .problem_summary import group_rows
+from .problem_summary import group_rows, problem_row
 from .yolo.yolo_problem_kinds import BOX, POSE
 
 CHANGES = "changes.json"
@@ -86,9 +86,8 @@ def repair(
         unreadable: list[coco.Problem] = []
 
         def leave_out(split: str, image: TruthImage, error: DataError) -> None:
-            kind = kinds.IMAGE_UNREADABLE
-            where = found.files[split]
-            unreadable.append(coco.Problem("error", error.message, where, image.file_id, kind=kind, split=split))
+            kind, file = kinds.IMAGE_UNREADABLE, found.files[split]
+            unreadable.append(coco.Problem(kind, error.message, file, image.file_id, split=split))
 
         info = {"description": "Repaired by autodistill-rfdetr-seg.", "version": "1.0"}
         written = write_clean(
@@ -97,29 +96,17 @@ def repair(
         problems += unreadable
         left_out = sum(_leaves_out(one.kind) for one in problems)
         result = Repaired(output, written["counts"], tuple(problems), left_out)
-        write_json(folder / CHANGES, _account(found, result))
+        write_json(folder / CHANGES, _changes_json(found, result))
         _check(folder, max_megapixels)
     return result
 
 
-def _account(found: AnnotatedSource, result: Repaired) -> dict[str, Any]:
+def _changes_json(found: AnnotatedSource, result: Repaired) -> dict[str, Any]:
     """What `changes.json` holds."""
     return {
         "source": str(found.root),
         **result.as_json(),
-        "changes": [
-            {
-                "kind": one.kind.name,
-                "done": one.kind.treatment,
-                "file": str(one.file),
-                "line": one.line,
-                "split": one.split,
-                "image_id": one.image_id,
-                "annotation_id": one.annotation_id,
-                "message": one.message,
-            }
-            for one in result.problems
-        ],
+        "changes": [{**problem_row(one), "done": one.kind.treatment} for one in result.problems],
     }
 
 
@@ -136,9 +123,9 @@ def _check(folder: Path, max_megapixels: float) -> None:
 def _named_once(truth: GroundTruth) -> GroundTruth:
     """Classes of one name joined under the first."""
     names = tuple(dict.fromkeys(truth.classes.names))
-    place = [names.index(name) for name in truth.classes.names]
+    index = [names.index(name) for name in truth.classes.names]
     images = (
-        replace(image, instances=tuple(replace(one, class_index=place[one.class_index]) for one in image.instances))
+        replace(image, instances=tuple(replace(one, class_index=index[one.class_index]) for one in image.instances))
         for image in truth.images
     )
     return replace(truth, classes=replace(truth.classes, names=names), images=tuple(images))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from .. import drawing
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
+from ..core.plain_text import counted
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
 from ..drawing.overlays import class_colour, data_uri, draw_instances
@@ -147,14 +148,14 @@ def _context(data: PageData) -> dict[str, Any]:
 def _scored(metrics: Mapping[str, Any]) -> str:
     """On what, and how, the scores were made."""
     parts = [
-        words.many(metrics.get("images"), "image"),
-        words.many(metrics.get("instances"), "instance"),
-        words.many(len(metrics.get("classes") or ()), "class", "classes"),
+        counted(metrics.get("images"), "image"),
+        counted(metrics.get("instances"), "instance"),
+        counted(len(metrics.get("classes") or ()), "class", "classes"),
     ]
     floor = metrics.get("score_floor")
     gathered = f"; predictions gathered from a confidence of {floor:g}" if words.known(floor) else ""
     left_out = metrics.get("images_left_out")
-    out = f"; {words.many(left_out, 'image')} of the train or valid split left out" if left_out else ""
+    out = f"; {counted(left_out, 'image')} of the train or valid split left out" if left_out else ""
     return (
         f"{', '.join(parts)}; at most {words.count(metrics.get('max_detections'))} detections an image{gathered}{out}"
     )

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.plain_text import counted
 from ..dataset.refine import reason_text
 from ..evaluation.metric import all_metrics
-from .report_text import count, difference, has_gold, known, many, milliseconds, percent, score, speed_factor
+from .report_text import count, difference, has_gold, known, milliseconds, percent, score, speed_factor
 
 MODELS = ("base", "target")
 CLASS_BARS = 24
@@ -151,7 +152,7 @@ def class_bars(metrics: Mapping[str, Any]) -> tuple[BarRow, ...]:
         for model in names:
             value = _of_class(metrics, model, name).get("ap")
             bars.append(ModelBar(model, round(100 * value, 1) if known(value) else None, score(value)))
-        rows.append(BarRow(name, many(number, "instance") if known(number) else "", tuple(bars)))
+        rows.append(BarRow(name, counted(int(number), "instance") if known(number) else "", tuple(bars)))
     return tuple(rows)
 
 

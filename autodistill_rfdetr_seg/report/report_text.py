@@ -9,6 +9,8 @@ from typing import Any, TypeGuard
 
 import yaml
 
+from ..core.plain_text import counted
+
 UNDEFINED = "–"
 _SIZES = {"xlarge": "XLarge", "2xlarge": "2XLarge"}
 
@@ -50,11 +52,6 @@ def milliseconds(value: Any) -> str:
 def count(value: Any) -> str:
     """A whole number with commas."""
     return f"{value:,.0f}" if known(value) else UNDEFINED
-
-
-def many(number: Any, one: str, more: str | None = None) -> str:
-    """`1 image`, `2 images`, `1,204 images`."""
-    return f"{count(number)} {one if number == 1 else more or one + 's'}"
 
 
 def model_names(config_text: str) -> tuple[str, str]:
@@ -113,7 +110,7 @@ def remarks(metrics: Mapping[str, Any], base_name: str) -> tuple[str, ...]:
 def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
     """What the headline rests on: both scores, and how many images of whose labels."""
     target, base = _mask_ap(metrics, "target"), _mask_ap(metrics, "base")
-    images = many(metrics.get("images"), "image")
+    images = counted(metrics.get("images"), "image")
     if target is None and base is None:
         return ""
     if not has_gold(metrics):

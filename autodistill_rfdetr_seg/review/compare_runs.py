@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import coco
 from ..core import masks
-from ..core.text_tables import table
+from ..core.plain_text import short_list, table
 from ..core.types import Rle
 from ..dataset.dataset_index import read_dataset, read_index
 from ..system.config_files import read_run_config
@@ -153,8 +153,7 @@ def comparison_text(comparison: Comparison) -> str:
         ("with other content", [i.path for i in c.images if i.content]),
     ):
         if paths:
-            more = f" and {len(paths) - _SHOWN_NAMES} more" if len(paths) > _SHOWN_NAMES else ""
-            lines.append(f"{len(paths)} {words}: {', '.join(paths[:_SHOWN_NAMES])}{more}")
+            lines.append(f"{len(paths)} {words}: {short_list(paths)}")
     lines += [f"option {key}: {old} → {new}" for key, (old, new) in c.options.items()]
     most = sorted((i for i in c.images if i.size), key=lambda i: (-i.size, i.path))[:_SHOWN_IMAGES]
     if most:

@@ -16,7 +16,8 @@ import numpy as np
 from .. import coco
 from ..core import masks
 from ..core.errors import DataError
-from ..core.types import SPLITS, Classes, GroundTruth, Instance, TruthImage, loose_name
+from ..core.name_keys import class_key
+from ..core.types import SPLITS, Classes, GroundTruth, Instance, TruthImage
 from ..dataset.dataset_index import read_index
 from ..dataset.refine_rules.mask_cleaning import clean_masks
 from ..labels.current_labels import Rows
@@ -126,9 +127,9 @@ def _none_of_ours(source: Path, run: RunFolder, unplaced: Sequence[Unplaced]) ->
 
 
 def _with_our_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
-    known = {loose_name(name) for name in classes.names}
+    known = {class_key(name) for name in classes.names}
     used = {truth.classes.names[i.class_index] for image in truth.images for i in image.instances}
-    strange = sorted(name for name in used if loose_name(name) not in known)
+    strange = sorted(name for name in used if class_key(name) not in known)
     if strange:
         raise DataError(
             f"The file has the class {strange[0]!r}, which the run has not ({', '.join(classes.names)}).",

@@ -12,6 +12,7 @@ from typing import Any
 from ..coco.json_documents import load
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
+from ..core.plain_text import short_list
 from ..core.types import TruthImage
 from ..dataset.dataset_index import read_index
 from ..images.image_names import KnownNames, earlier
@@ -23,7 +24,6 @@ from ..system.file_hash import file_sha256
 # Bits of 64 by which hashes of one picture may differ. Of 150 photos, JPEG at quality 20 changed 4 at most, more
 # contrast 8, and mirroring 22 at least.
 _SAME_PICTURE = 12
-_NAMED = 3
 _RENAME = "Give it the name that it has in the run's dataset (its path and name are in dataset/dataset.json)."
 _AS_THEY_ARE = "Export the images as they are: not resized, turned, cropped or augmented."
 
@@ -226,8 +226,7 @@ def _written_anew(
 
 def _several(image: TruthImage, name: str, paths: Sequence[str]) -> Unplaced:
     count = "two" if len(paths) == 2 else str(len(paths))
-    more = ", …" if len(paths) > _NAMED else ""
-    reason = f"{count} images of the run are called {name}: {', '.join(paths[:_NAMED])}{more}"
+    reason = f"{count} images of the run are called {name}: {short_list(paths, 3)}"
     return Unplaced(image.image_id, reason, _RENAME)
 
 

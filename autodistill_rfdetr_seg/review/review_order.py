@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .. import coco
 from ..core.config import RefineConfig, options
 from ..core.errors import UsageError
-from ..core.text_tables import number, table
+from ..core.plain_text import number, table
 from ..core.types import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from ..dataset.dataset_index import INDEX, read_index
 from ..dataset.refine_rules.minimum_confidence import class_thresholds

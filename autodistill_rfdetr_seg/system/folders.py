@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 import os
-import unicodedata
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..core.name_keys import name_key
+from ..core.plain_text import short_list
 
 _LONGEST_STEM = 180  # bytes: a suffix and a part of an id come to it
 
@@ -86,12 +88,6 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def name_key(name: str) -> str:
-    """What file names have in common that a person, and some file systems, take for one: the same whatever the letter
-    case and however accents are encoded."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def flattened(path: str) -> str:
     """A relative POSIX path as one name, its folders joined by `__`."""
     return path.replace("/", "__")
@@ -115,3 +111,12 @@ def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
 def printable(name: str) -> str:
     """A file's name as text that can be written: bytes in it that are not UTF-8 become `\\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def folder_contents(folder: Path) -> str:
+    """The names in a folder for a message, folders with a slash, hidden ones left out: `images/, a.txt and 3 more`."""
+    try:
+        names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    except OSError:
+        return "nothing that can be listed"
+    return short_list((name for name in names if not name.startswith(".")), 10) or "nothing"

@@ -288,7 +288,7 @@ def test_a_line_that_is_no_box_is_refused(line: str, says: str, tmp_path: Path) 
         (
             "[a]",
             "train: images/other",
-            r"images/other, and there is no such folder or list.* holds: data.yaml, images/",
+            r"images/other, and there is no such folder or list.* contains data.yaml, images/",
         ),
         ("[a]", "train: /etc", "outside the dataset's folder"),
         ("[a]", "train: train.txt", r"train.txt, and there is no such folder or list"),

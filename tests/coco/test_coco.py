@@ -142,7 +142,7 @@ def test_the_fingerprint_names_the_content_alone(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_missing_input(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"_annotations\.coco\.json"):
         coco.read(tmp_path)
-    assert errors(coco.validate(tmp_path)) == [f"There is no COCO file in {tmp_path}. It is empty."]
+    assert errors(coco.validate(tmp_path)) == [f"There is no COCO file in {tmp_path}, which contains nothing."]
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,7 @@ def test_splits_are_found_in_the_layout_of_any_tool(train: str, valid: str, tmp_
 
 def test_what_is_not_found_is_told_with_what_is_there(tmp_path: Path) -> None:
     root = layout(tmp_path, "train/annotations.json", "train")
-    with pytest.raises(DataError, match=r"has no valid split, only train. It holds train/"):
+    with pytest.raises(DataError, match=r"has no valid split, only train: it contains train/"):
         find_dataset(root)
     layout(tmp_path, "train/annotations.json", "train", valid="val/a.json|val")
     assert set(find_dataset(root).splits) == {"train", "valid"}

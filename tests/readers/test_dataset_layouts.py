@@ -86,7 +86,7 @@ def test_what_archives_leave_beside_a_dataset_is_passed_over(tmp_path: Path) -> 
     assert found.source.problems == () and objects(found.splits["train"]) == foreign.known("train")
     # Two folders are no wrapping: which is meant is not guessed.
     foreign.write(tmp_path / "unpacked" / "another")
-    with pytest.raises(MissingInputError, match="It holds __MACOSX/, another/, dataset/"):
+    with pytest.raises(MissingInputError, match="which contains __MACOSX/, another/, dataset/"):
         read_source(tmp_path / "unpacked")
 
 

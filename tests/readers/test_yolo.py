@@ -24,7 +24,7 @@ from autodistill_rfdetr_seg.core.errors import AutodistillSegError, DataError, M
 from autodistill_rfdetr_seg.core.types import GroundTruth
 from autodistill_rfdetr_seg.images.image_header import image_size
 from autodistill_rfdetr_seg.images.image_opening import open_rgb
-from autodistill_rfdetr_seg.readers import repair
+from autodistill_rfdetr_seg.readers import read_source, repair
 from autodistill_rfdetr_seg.readers.yolo import find_data_yaml, read_yolo
 from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 
@@ -407,7 +407,7 @@ def test_a_line_of_a_list_that_leads_nowhere_is_told_with_its_place(yolo: Path, 
     ],
 )
 def test_what_is_declared_and_not_there_is_named_beside_what_is(yolo: Path, text: str, words: str) -> None:
-    with pytest.raises(MissingInputError, match=r"holds: data\.yaml, train/, valid/") as caught:
+    with pytest.raises(MissingInputError, match=r"contains data\.yaml, train/, valid/") as caught:
         read(declare(yolo, text))
     assert words in caught.value.message and str(yolo / "data.yaml") in caught.value.message
 
@@ -478,9 +478,10 @@ def test_the_folder_may_be_a_link_or_the_current_one(
 
 
 def test_an_image_in_two_splits_is_told(yolo: Path) -> None:
-    splits, problems = read(declare(yolo, "train: train/images\nval: train/images\n"))
-    assert len(splits["valid"].images) == 4
-    assert kinds(problems) == {"warning: image is in two splits": 4}
+    found = read_source(declare(yolo, "train: train/images\nval: train/images\n"))
+    assert len(found.splits["valid"].images) == 4
+    assert kinds(list(found.problems)) == {"warning: image is in two splits": 4}
+    assert all("is in the train split too" in one.message and one.split == "valid" for one in found.problems)
 
 
 def test_letter_case_and_unicode_form_count_for_nothing_where_one_fits(yolo: Path) -> None:

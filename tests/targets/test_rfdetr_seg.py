@@ -171,12 +171,12 @@ def test_a_dataset_without_instances_or_valid_split_is_refused(tmp_path: Path) -
         find_dataset(empty)
     assert "repair --crowds objects" in str(caught.value.hint)
     without = write_coco(tmp_path / "b", {"train": 2}, ((1, "ant"),), used=1)
-    with pytest.raises(DataError, match=r"has no valid split, only train\. It holds train/"):
+    with pytest.raises(DataError, match=r"has no valid split, only train: it contains train/"):
         find_dataset(without)
     with pytest.raises(MissingInputError):
         find_dataset(tmp_path / "nowhere")
     (tmp_path / "c").mkdir()
-    with pytest.raises(MissingInputError, match=r"no annotated images in .*It is empty"):
+    with pytest.raises(MissingInputError, match=r"no annotated images in .*, which contains nothing"):
         find_dataset(tmp_path / "c")
     with pytest.raises(DataError, match="is one set of images; training needs a train and a valid split"):
         find_dataset(without / "train")

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import yaml
 
-from ...coco.problems import Note, Teller, shown
+from ...coco.problems import OnProblem, ProblemReporter, shown
 from ...core.errors import DataError, MissingInputError
 from ...system.files import read_user_text
 from . import yolo_problem_kinds as kinds
@@ -69,8 +69,8 @@ def find_data_yaml(source: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def read_data_yaml(file: Path, note: Note) -> DataYaml:
-    """What `file` says; what may be otherwise than meant is told to `note`.
+def read_data_yaml(file: Path, on_problem: OnProblem) -> DataYaml:
+    """What `file` says; what may be otherwise than meant is told to `on_problem`.
 
     Raises:
         MissingInputError: there is no such file.
@@ -80,7 +80,7 @@ def read_data_yaml(file: Path, note: Note) -> DataYaml:
         raise MissingInputError(f"There is no file {file}.")
     fields = _fields(file)
     names = _class_names(file, fields)
-    _check_names(file, names, fields.get("nc"), note)
+    _check_names(file, names, fields.get("nc"), on_problem)
     path = fields.get("path")
     if path is not None and not isinstance(path, yaml.ScalarNode):
         raise DataError(f"{file}: `path` must be one path.", "Write `path: .` for the file's own folder.")
@@ -191,7 +191,7 @@ def _refuse_name(file: Path, number: int, node: yaml.ScalarNode) -> NoReturn:
     )
 
 
-def _check_names(file: Path, names: dict[int, str], nc: yaml.Node | None, note: Note) -> None:
+def _check_names(file: Path, names: dict[int, str], nc: yaml.Node | None, on_problem: OnProblem) -> None:
     first: dict[str, int] = {}
     loose: dict[str, str] = {}
     for number, name in names.items():
@@ -200,11 +200,11 @@ def _check_names(file: Path, names: dict[int, str], nc: yaml.Node | None, note: 
         other = loose.setdefault(" ".join(name.casefold().split()), name)
         if other != name:
             message = f"classes {other!r} and {name!r} differ in case or space alone"
-            Teller(note, file).tell(kinds.ALIKE, message)
+            ProblemReporter(on_problem, file).add(kinds.ALIKE, message)
     if nc is not None and (not isinstance(nc, yaml.ScalarNode) or nc.value.strip() != str(len(names))):
         stated = shown(nc.value) if isinstance(nc, yaml.ScalarNode) else "no number"
         message = f"`nc` is {stated}, but `names` has {len(names)} classes"
-        Teller(note, file, line=_line(nc)).tell(kinds.NC, message)
+        ProblemReporter(on_problem, file, line=_line(nc)).add(kinds.NC, message)
 
 
 def _declared(file: Path, fields: dict[str, yaml.Node], keys: tuple[str, ...]) -> tuple[str, ...]:

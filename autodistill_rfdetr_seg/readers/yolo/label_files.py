@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...coco.problems import Note, Teller
+from ...coco.problems import OnProblem, ProblemReporter
+from ...core.name_keys import name_key
 from ...images.image_formats import IMAGE_SUFFIXES
 from ...system.files import read_user_text
-from ...system.folders import name_key, walk
+from ...system.folders import walk
 from . import yolo_problem_kinds as kinds
 from .yolo_paths import Places
 
@@ -32,9 +33,9 @@ class _Home:
 class LabelFiles:
     """The label files of a dataset, found from its images; each folder is listed once."""
 
-    def __init__(self, places: Places, note: Note) -> None:
+    def __init__(self, places: Places, on_problem: OnProblem) -> None:
         self._places = places
-        self._note = note
+        self._on_problem = on_problem
         self._homes: dict[Path, _Home] = {}
 
     def of(self, image: Path) -> tuple[Path | None, bool]:
@@ -52,15 +53,15 @@ class LabelFiles:
         if not fitting:
             return None, True
         label = home.folder / fitting[0]
-        place = Teller(self._note, label)
+        reporter = ProblemReporter(self._on_problem, label)
         shown = self._places.shown(image)
         if len(fitting) > 1:
-            place.tell(kinds.TWO_LABELS, f"the labels of {shown} could be {fitting[0]!r} or {fitting[1]!r}")
+            reporter.add(kinds.TWO_LABELS, f"the labels of {shown} could be {fitting[0]!r} or {fitting[1]!r}")
         elif self._places.leads_out(label):
-            place.tell(kinds.OUTSIDE, f"the label file of {shown} is a link that leads out of the dataset")
+            reporter.add(kinds.OUTSIDE, f"the label file of {shown} is a link that leads out of the dataset")
         elif not exact:
-            place.tell(kinds.SPELLING, f"{fitting[0]!r} is read as the label file of {shown}")
-        return label, place.sound
+            reporter.add(kinds.SPELLING, f"{fitting[0]!r} is read as the label file of {shown}")
+        return label, reporter.sound
 
     def tell_orphans(self, images: Sequence[Path]) -> None:
         """Tells of label files in the folders of those of `images`, and below, that no image on disk fits."""
@@ -76,7 +77,9 @@ class LabelFiles:
             for stem, files in self._label_names(labels).items():
                 for label in (labels / name for name in files if stem not in stems):
                     if not self._places.leads_out(label) and _looks_like_labels(label):
-                        Teller(self._note, label).tell(kinds.ORPHAN, "there is no image for this label file")
+                        ProblemReporter(self._on_problem, label).add(
+                            kinds.ORPHAN, "there is no image for this label file"
+                        )
 
     def looked_in(self, image: Path) -> Path:
         """The folder in which an image's label file is looked for."""
@@ -95,23 +98,23 @@ class LabelFiles:
         found = self._places.find(self._places.root, str(expected.relative_to(self._places.root)))
         with_image = [files[0] for stem, files in beside.items() if self._has_image(folder, stem, loose=True)]
         if found is not None and found.path.is_dir():
-            self._tell_beside(folder, with_image, found.path)
+            self._report_beside(folder, with_image, found.path)
             return _Home(found.path, False, self._label_names(found.path))
         labels = self._places.find(self._places.root, str(base)) if base is not None else None
         if with_image and labels is None:
             first = folder / with_image[0]
             message = f"{len(with_image)} label files lie beside the images of {self._places.shown(folder)}"
-            Teller(self._note, first).tell(kinds.BESIDE, message)
+            ProblemReporter(self._on_problem, first).add(kinds.BESIDE, message)
             return _Home(folder, True, beside)
-        self._tell_beside(folder, with_image, expected)
+        self._report_beside(folder, with_image, expected)
         return _Home(expected, False)
 
-    def _tell_beside(self, folder: Path, names: list[str], home: Path) -> None:
+    def _report_beside(self, folder: Path, names: list[str], home: Path) -> None:
         for name in names:
             label = folder / name
             if not self._places.leads_out(label) and _looks_like_labels(label):
                 message = f"labels of {self._places.shown(folder)} are read from {self._places.shown(home)}"
-                Teller(self._note, label).tell(kinds.NOT_READ, message)
+                ProblemReporter(self._on_problem, label).add(kinds.NOT_READ, message)
 
     def _swapped(self, folder: Path) -> tuple[Path | None, Path | None]:
         """The folder `labels`, relative to the root, and the one in it that has the labels of `folder`'s images."""

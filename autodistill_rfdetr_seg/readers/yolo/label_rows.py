@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...coco.problems import Kind, Note, Teller, shown
+from ...coco.problems import Kind, OnProblem, ProblemReporter, shown
+from ...core.plain_text import short_list
 from . import yolo_problem_kinds as kinds
 from .data_yaml import DataYaml
 from .poses import is_pose_with_visibility
@@ -47,45 +48,45 @@ class Row:
     score: float | None = None
 
 
-def read_rows(text: str, file: Path, data: DataYaml, note: Note) -> list[Row]:
-    """The polygons and boxes of a label file's `text`; whatever a row is but a polygon is told to `note`."""
+def read_rows(text: str, file: Path, data: DataYaml, on_problem: OnProblem) -> list[Row]:
+    """The polygons and boxes of a label file's `text`; whatever a row is but a polygon is told to `on_problem`."""
     numbers = {name: number for number, name in data.names.items()}
     rows: list[Row] = []
     seen: set[tuple[int, bytes]] = set()
     for line, raw in enumerate(text.split("\n"), start=1):
         if not raw or raw.isspace():
             continue
-        place = Teller(note, file, line=line)
-        row = _read_row(raw, line, data, numbers, place)
+        reporter = ProblemReporter(on_problem, file, line=line)
+        row = _read_row(raw, line, data, numbers, reporter)
         if row is None:
             continue
         key = (row.number, row.points.tobytes())
         if key in seen:
-            place.tell(kinds.TWICE, "the same row comes earlier in the file")
+            reporter.add(kinds.TWICE, "the same row comes earlier in the file")
             continue
         seen.add(key)
         rows.append(row)
     return rows
 
 
-def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], place: Teller) -> Row | None:
-    fields = _fields(raw, place)
+def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], reporter: ProblemReporter) -> Row | None:
+    fields = _fields(raw, reporter)
     values = _values(fields[1:]) if fields else None
     if values is None:
-        place.tell(kinds.NUMBERS, f"the row is not numbers: {shown(' '.join(raw.split()))}")
+        reporter.add(kinds.NUMBERS, f"the row is not numbers: {shown(' '.join(raw.split()))}")
         return None
-    number = _class_number(fields[0], data, numbers, place)
+    number = _class_number(fields[0], data, numbers, reporter)
     if number is None:
         return None
     problem = _not_polygon(values, data.pose)
     if problem is not None:
-        place.tell(*problem)
-        return _box(line, number, values, place) if problem[0] is kinds.BOX else None
-    points = _inside(np.array(values, dtype=np.float64).reshape(-1, 2), place)
+        reporter.add(*problem)
+        return _box(line, number, values, reporter) if problem[0] is kinds.BOX else None
+    points = _inside(np.array(values, dtype=np.float64).reshape(-1, 2), reporter)
     return None if points is None else Row(line, number, points)
 
 
-def _fields(raw: str, place: Teller) -> list[str]:
+def _fields(raw: str, reporter: ProblemReporter) -> list[str]:
     """The numbers of a row as text: apart by white space, or by commas; empty where they cannot be told apart."""
     if not raw.isascii():
         raw = raw.replace("\ufeff", " ")
@@ -101,7 +102,7 @@ def _fields(raw: str, place: Teller) -> list[str]:
     if len(sound) > 1 or not ways:
         return []
     chosen = (sound or ways)[0]
-    place.tell(kinds.COMMAS if chosen is apart else kinds.DECIMAL_COMMAS, f"the row has commas: {shown(raw.strip())}")
+    reporter.add(kinds.COMMAS if chosen is apart else kinds.DECIMAL_COMMAS, f"the row has commas: {shown(raw.strip())}")
     return chosen
 
 
@@ -120,18 +121,18 @@ def _values(fields: list[str]) -> list[float] | None:
     return values if all(map(math.isfinite, values)) else None
 
 
-def _class_number(field: str, data: DataYaml, numbers: Mapping[str, int], place: Teller) -> int | None:
+def _class_number(field: str, data: DataYaml, numbers: Mapping[str, int], reporter: ProblemReporter) -> int | None:
     value = _values([field])
     if value is None or not value[0].is_integer():
         named = f"; {field!r} is class {numbers[field]}" if field in numbers else ""
-        place.tell(kinds.CLASS, f"the class must be a whole number, not {shown(field)}{named}")
+        reporter.add(kinds.CLASS, f"the class must be a whole number, not {shown(field)}{named}")
         return None
     number = int(value[0])
     if number not in data.names:
-        place.tell(kinds.UNKNOWN_CLASS, f"class {shown(number)} is not in `names`, which has {_span(data)}")
+        reporter.add(kinds.UNKNOWN_CLASS, f"class {shown(number)} is not in `names`, which has {_span(data)}")
         return None
     if not field.lstrip("+-").isdigit():
-        place.tell(kinds.DECIMAL_CLASS, f"the class is written {field!r}")
+        reporter.add(kinds.DECIMAL_CLASS, f"the class is written {field!r}")
     return number
 
 
@@ -139,18 +140,17 @@ def _span(data: DataYaml) -> str:
     known = list(data.names)
     if len(known) > 1 and known == list(range(known[0], known[0] + len(known))):
         return f"{known[0]} to {known[-1]}"
-    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return ", ".join(map(str, known[:_LISTED])) + more
+    return short_list(known, _LISTED)
 
 
-def _box(line: int, number: int, values: list[float], place: Teller) -> Row | None:
+def _box(line: int, number: int, values: list[float], reporter: ProblemReporter) -> Row | None:
     """The box of a row; None where `place` was told that it is none in the image."""
     x, y, width, height = values[:_BOX]
     corners = np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]])
     inside = corners.clip(0.0, 1.0)
     if max(values[:_BOX]) > _PIXELS or min(width, height) <= 0 or not (inside[1] > inside[0]).all():
         said = ", ".join(f"{value:g}" for value in values[:_BOX])
-        place.tell(kinds.BOX_OUTSIDE, f"the box {said} (center, width and height) is not shares of the image, 0 to 1")
+        reporter.add(kinds.BOX_OUTSIDE, f"the box {said} (center, width and height) is not shares of the image, 0 to 1")
         return None
     corners = inside
     return Row(line, number, corners, True, values[_BOX] if len(values) > _BOX else None)
@@ -191,7 +191,7 @@ def _is_box(values: list[float]) -> bool:
     return width > 0 and height > 0 and 0 <= confidence <= 1 and all(low <= edge <= high for edge in edges)
 
 
-def _inside(points: Shares, place: Teller) -> Shares | None:
+def _inside(points: Shares, reporter: ProblemReporter) -> Shares | None:
     """The points with what is just outside of the image moved to its edge; None where they lie elsewhere."""
     low, high = float(points.min()), float(points.max())
     beyond = max(-low, high - 1.0)
@@ -200,12 +200,12 @@ def _inside(points: Shares, place: Teller) -> Shares | None:
     if beyond > _JUST_OUTSIDE:
         far = high if high - 1.0 >= -low else low
         if high > _PIXELS:
-            place.tell(
+            reporter.add(
                 kinds.PIXELS, f"a coordinate is {high:g}: coordinates are shares, 0 to 1, and this looks like pixels"
             )
         else:
-            place.tell(kinds.FAR_OUT, f"a coordinate is {far:g}, outside of the image (0 to 1)")
+            reporter.add(kinds.FAR_OUT, f"a coordinate is {far:g}, outside of the image (0 to 1)")
         return None
     if beyond > _ROUNDING:
-        place.tell(kinds.CLIPPED, f"a coordinate is {beyond:.3g} outside of the image")
+        reporter.add(kinds.CLIPPED, f"a coordinate is {beyond:.3g} outside of the image")
     return np.clip(points, 0.0, 1.0)

@@ -8,7 +8,8 @@ from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 from ...core.errors import DataError
-from ...system.folders import name_key, real_path
+from ...core.name_keys import name_key
+from ...system.folders import real_path
 
 
 class Found(NamedTuple):

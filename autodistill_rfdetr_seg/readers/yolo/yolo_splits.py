@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
-from ...coco.problems import Note, Teller
+from ...coco.problems import OnProblem, ProblemReporter
 from ...core.errors import DataError, MissingInputError
 from ...images.image_formats import IMAGE_SUFFIXES
 from ...system.files import read_user_text
-from ...system.folders import walk
+from ...system.folders import folder_contents, walk
 from . import yolo_problem_kinds as kinds
 from .data_yaml import DataYaml
 from .yolo_paths import Found, Places, looked_for
@@ -20,35 +20,34 @@ _USUAL = {"train": ("train/images",), "valid": ("valid/images", "val/images"), "
 _DATASETS = "../datasets/"
 
 
-def split_images(data: DataYaml, places: Places, note: Note) -> dict[str, list[Path]]:
+def split_images(data: DataYaml, places: Places, on_problem: OnProblem) -> dict[str, list[Path]]:
     """The images of each declared split, in the order of the declaration, folders sorted; each image once.
 
     Raises:
         MissingInputError: a declared folder or list is not there; the message names it and what is there.
         DataError: one leads out of the folder of the data.yaml, or is neither a folder nor a list.
     """
-    splits = data.splits or _usual(data, places, note)
-    start = _start(data, places, note)
+    splits = data.splits or _usual(data, places, on_problem)
+    start = _start(data, places, on_problem)
     found: dict[str, list[Path]] = {}
     for split, declared in splits.items():
         images: dict[Path, None] = {}
-        there = [_find_declared(data, places, start, split, stated, note) for stated in declared]
+        there = [_find_declared(data, places, start, split, stated, on_problem) for stated in declared]
         if split == "test" and None in there:
             continue
         for path in (one for one in there if one is not None):
-            for image, place in _images(path, places, start, note):
+            for image, reporter in _images(path, places, start, on_problem):
                 if image in images:
-                    place.tell(kinds.LISTED_TWICE, f"{places.shown(image)} is listed twice in the {split} split")
+                    reporter.add(kinds.LISTED_TWICE, f"{places.shown(image)} is listed twice in the {split} split")
                 images[image] = None
         if not images:
             message = f"the {split} split ({', '.join(declared)}) has no image"
-            Teller(note, data.file).tell(kinds.NO_IMAGES, message)
+            ProblemReporter(on_problem, data.file).add(kinds.NO_IMAGES, message)
         found[split] = list(images)
-    _tell_shared(found, data, places, note)
     return found
 
 
-def _usual(data: DataYaml, places: Places, note: Note) -> dict[str, tuple[str, ...]]:
+def _usual(data: DataYaml, places: Places, on_problem: OnProblem) -> dict[str, tuple[str, ...]]:
     """The usual folders of the splits, for a data.yaml that declares none."""
     found: dict[str, tuple[str, ...]] = {}
     for split, usual in _USUAL.items():
@@ -59,15 +58,15 @@ def _usual(data: DataYaml, places: Places, note: Note) -> dict[str, tuple[str, .
             found[split] = (there[0],)
     if not found:
         raise DataError(
-            f"{data.file} declares no split, and there is no train/images beside it: {_listing(data.root)}.",
+            f"{data.file} declares no split, and its folder contains no train/images: {folder_contents(data.root)}.",
             "Write `train: train/images` and `val: valid/images`, with the folders of your images.",
         )
     listed = ", ".join(names[0] for names in found.values())
-    Teller(note, data.file).tell(kinds.UNDECLARED, f"no split is declared; {listed} are read")
+    ProblemReporter(on_problem, data.file).add(kinds.UNDECLARED, f"no split is declared; {listed} are read")
     return found
 
 
-def _start(data: DataYaml, places: Places, note: Note) -> Path:
+def _start(data: DataYaml, places: Places, on_problem: OnProblem) -> Path:
     """The folder that the splits are counted from.
 
     `path` counts from the file's folder; ultralytics counts it from its datasets folder too (`coco8`, formerly
@@ -85,20 +84,22 @@ def _start(data: DataYaml, places: Places, note: Note) -> Path:
         path = Path(os.path.normpath(base / name))
         if not Path(name).is_absolute() and os.path.isdir(path) and places.is_inside(path):  # noqa: PTH112
             message = f"`path: {data.path}` is read as {path}"
-            Teller(note, data.file).tell(kinds.DATASETS, message)
+            ProblemReporter(on_problem, data.file).add(kinds.DATASETS, message)
             return places.below(path, data.path)
     found = places.find(data.root, data.path)
     if found is None or not found.path.is_dir():
         raise MissingInputError(
             f"{data.file}: `path` names {looked_for(data.root, data.path)}, and there is no such folder. "
-            f"{data.root} holds: {_listing(data.root)}.",
+            f"{data.root} contains {folder_contents(data.root)}.",
             "Write `path: .` for the folder of the file itself, or remove `path`.",
         )
-    _tell_spelling(found, data.path, data, places, note)
+    _report_spelling(found, data.path, data, places, on_problem)
     return found.path
 
 
-def _find_declared(data: DataYaml, places: Places, start: Path, split: str, stated: str, note: Note) -> Path | None:
+def _find_declared(
+    data: DataYaml, places: Places, start: Path, split: str, stated: str, on_problem: OnProblem
+) -> Path | None:
     """The folder or list that is declared; None for a test split that is not there."""
     try:
         found = places.find(start, stated, strip=True)
@@ -107,64 +108,53 @@ def _find_declared(data: DataYaml, places: Places, start: Path, split: str, stat
         both = f"There is {start / inner} too: write `{inner}` if that is meant." if (start / inner).exists() else None
         raise DataError(f"{data.file}: the {split} split: {error.message}", both or error.hint) from error
     if found is not None:
-        _tell_spelling(found, stated, data, places, note)
+        _report_spelling(found, stated, data, places, on_problem)
         return found.path
     sought = looked_for(start, stated)
     if split == "test":  # Roboflow writes `test: ../test/images` whether there is one or not.
-        Teller(note, data.file).tell(kinds.NO_TEST, f"`test` names {sought}, which is not there")
+        ProblemReporter(on_problem, data.file).add(kinds.NO_TEST, f"`test` names {sought}, which is not there")
         return None
     near = start if places.is_inside(start) else data.root
     raise MissingInputError(
         f"{data.file}: the {split} split names {sought}, and there is no such folder or list. "
-        f"{near} holds: {_listing(near)}.",
+        f"{near} contains {folder_contents(near)}.",
         "Correct the path: it counts from `path`, or from the file's folder where there is none.",
     )
 
 
-def _tell_spelling(found: Found, stated: str, data: DataYaml, places: Places, note: Note) -> None:
+def _report_spelling(found: Found, stated: str, data: DataYaml, places: Places, on_problem: OnProblem) -> None:
     if found.respelt:
         message = f"{stated!r} is read as {places.shown(found.path)!r}"
-        Teller(note, data.file).tell(kinds.SPELLING, message)
+        ProblemReporter(on_problem, data.file).add(kinds.SPELLING, message)
 
 
-def _listing(folder: Path, most: int = 12) -> str:
-    try:
-        names = sorted(
-            f"{one.name}/" if one.is_dir() else one.name for one in folder.iterdir() if not one.name.startswith(".")
-        )
-    except OSError:
-        return "nothing that can be listed"
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "nothing"
-
-
-def _images(path: Path, places: Places, start: Path, note: Note) -> Iterator[tuple[Path, Teller]]:
+def _images(path: Path, places: Places, start: Path, on_problem: OnProblem) -> Iterator[tuple[Path, ProblemReporter]]:
     """The images of a folder or of a list, and where each is named."""
     if not path.is_dir():
-        yield from _listed(path, places, start, note)
+        yield from _listed(path, places, start, on_problem)
         return
     closed: list[Path] = []
     for folder, names in walk(path, closed=closed):
-        place = Teller(note, folder)
+        reporter = ProblemReporter(on_problem, folder)
         if not places.is_inside(folder):
-            place.tell(kinds.OUTSIDE, f"the folder {places.shown(folder)} is a link that leads out of the dataset")
+            reporter.add(kinds.OUTSIDE, f"the folder {places.shown(folder)} is a link that leads out of the dataset")
             continue
         known = places.names(folder)
         for image in (folder / name for name in names if name in known):
-            if image.suffix.lower() in IMAGE_SUFFIXES and _is_ours(image, places, place):
-                yield image, place
+            if image.suffix.lower() in IMAGE_SUFFIXES and _is_ours(image, places, reporter):
+                yield image, reporter
     for folder in closed:
-        Teller(note, folder).tell(kinds.CLOSED, "the folder cannot be listed")
+        ProblemReporter(on_problem, folder).add(kinds.CLOSED, "the folder cannot be listed")
 
 
-def _is_ours(image: Path, places: Places, place: Teller) -> bool:
+def _is_ours(image: Path, places: Places, reporter: ProblemReporter) -> bool:
     if places.leads_out(image):
-        place.tell(kinds.OUTSIDE, f"{places.shown(image)} is a link that leads out of the dataset")
+        reporter.add(kinds.OUTSIDE, f"{places.shown(image)} is a link that leads out of the dataset")
         return False
     return True
 
 
-def _listed(file: Path, places: Places, start: Path, note: Note) -> Iterator[tuple[Path, Teller]]:
+def _listed(file: Path, places: Places, start: Path, on_problem: OnProblem) -> Iterator[tuple[Path, ProblemReporter]]:
     """The images that the lines of a list name."""
     if not file.is_file():
         raise DataError(f"{file} is neither a folder nor a list of images.")
@@ -172,13 +162,13 @@ def _listed(file: Path, places: Places, start: Path, note: Note) -> Iterator[tup
         stated = text.strip()
         if not stated:
             continue
-        place = Teller(note, file, line=line)
-        image = _listed_image(stated, file, places, start, place)
-        if image is not None and _is_ours(image, places, place):
-            yield image, place
+        reporter = ProblemReporter(on_problem, file, line=line)
+        image = _listed_image(stated, file, places, start, reporter)
+        if image is not None and _is_ours(image, places, reporter):
+            yield image, reporter
 
 
-def _listed_image(stated: str, file: Path, places: Places, start: Path, place: Teller) -> Path | None:
+def _listed_image(stated: str, file: Path, places: Places, start: Path, reporter: ProblemReporter) -> Path | None:
     """The image of a line: with `./` from the list's own folder; else from there, `path` or the root, wherever it is
     alone."""
     bases = list(dict.fromkeys([file.parent, start, places.root]))
@@ -196,21 +186,21 @@ def _listed_image(stated: str, file: Path, places: Places, start: Path, place: T
             found.setdefault(one.path, one)
     if len(found) > 1:
         listed = " or ".join(places.shown(path) for path in found)
-        place.tell(kinds.TWO_FIT, f"{stated!r} could be {listed}")
+        reporter.add(kinds.TWO_FIT, f"{stated!r} could be {listed}")
         return None
     if not found and (moved := _of_another_place(stated, places)) is not None:
-        place.tell(kinds.ELSEWHERE, f"{stated!r} is read as {places.shown(moved.path)}")
+        reporter.add(kinds.ELSEWHERE, f"{stated!r} is read as {places.shown(moved.path)}")
         found[moved.path] = moved
     if not found:
         kind, words = (kinds.OUTSIDE, outside.message) if outside else (kinds.MISSING, f"{stated!r} is not there")
-        place.tell(kind, words)
+        reporter.add(kind, words)
         return None
     image = next(iter(found.values()))
     if image.path.suffix.lower() not in IMAGE_SUFFIXES or not image.path.is_file():
-        place.tell(kinds.NOT_IMAGE, f"{stated!r} is no image")
+        reporter.add(kinds.NOT_IMAGE, f"{stated!r} is no image")
         return None
     if image.respelt:
-        place.tell(kinds.SPELLING, f"{stated!r} is read as {places.shown(image.path)!r}")
+        reporter.add(kinds.SPELLING, f"{stated!r} is read as {places.shown(image.path)!r}")
     return image.path
 
 
@@ -232,14 +222,3 @@ def _of_another_place(stated: str, places: Places) -> Found | None:
 
 def _is_there(base: Path, stated: str) -> bool:
     return os.path.exists(base / stated.replace("\\", "/"))  # noqa: PTH110 - Path.exists raises for a NUL
-
-
-def _tell_shared(found: dict[str, list[Path]], data: DataYaml, places: Places, note: Note) -> None:
-    """Tells of images that are in more than one split."""
-    first: dict[Path, str] = {}
-    for split, images in found.items():
-        for image in images:
-            other = first.setdefault(image, split)
-            if other != split:
-                message = f"{places.shown(image)} is in the {other} and the {split} split"
-                Teller(note, data.file).tell(kinds.IN_TWO_SPLITS, message)

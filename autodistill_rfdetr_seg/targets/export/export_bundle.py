@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.config import ParityConfig
+from ...core.plain_text import short_list
 from ...images.rgb_image import write_png
 from ...system.files import write_json, write_text
 from ..inference import export_runner as runner
@@ -60,7 +61,7 @@ def write_bundle(
     write_json(folder / "model.json", model)
     shutil.copyfile(str(runner.__file__), folder / "run.py")
     write_text(folder / "requirements.txt", "numpy>=1.26\nonnxruntime>=1.18\npillow>=10.3\n")
-    classes = ", ".join(model["class_names"][:10]) + (" …" if len(model["class_names"]) > 10 else "")
+    classes = short_list(model["class_names"], 10)
     words = {**model, **bounds.model_dump(), "count": len(model["class_names"]), "classes": classes}
     write_text(folder / "README.md", _README.format(**words))
     write_text(folder / "LICENSE.md", _LICENSE.format(**words))

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from ...core.types import loose_name
+from ...core.name_keys import class_key
+from ...core.plain_text import short_list
 from .dataset_survey import SplitSurvey
 from .memory_estimate import ModelShape
 
@@ -61,9 +62,9 @@ def _class_problems(
     train: SplitSurvey, valid: SplitSurvey, start: Sequence[str] | None
 ) -> Iterator[tuple[Severity, str, str | None]]:
     names = list(train.classes)
-    by_loose_name: dict[str, str] = {}
+    by_class_key: dict[str, str] = {}
     for name in names:
-        other = by_loose_name.setdefault(loose_name(name), name)
+        other = by_class_key.setdefault(class_key(name), name)
         if other != name:
             yield (
                 "warning",
@@ -72,17 +73,17 @@ def _class_problems(
             )
     unused = [name for name in names if not train.per_class[name]]
     if unused:
-        yield "warning", f"Without an instance in train: {_listed(unused)}.", "They cannot be learned."
+        yield "warning", f"Without an instance in train: {_quoted(unused)}.", "They cannot be learned."
     unseen = [name for name in unused if valid.per_class[name]]
     if unseen:
-        yield "warning", f"In valid and not in train: {_listed(unseen)}.", "Put some into train: they count as misses."
+        yield "warning", f"In valid and not in train: {_quoted(unseen)}.", "Put some into train: they count as misses."
     if start is None:
         return
     if list(start) != names and sorted(start) == sorted(names):
-        message = f"The checkpoint's classes have another order: {_listed(start)} there, {_listed(names)} here."
+        message = f"The checkpoint's classes have another order: {_quoted(start)} there, {_quoted(names)} here."
         yield "warning", message, "Class outputs are reused by position, so they must be learned again."
     elif list(start) != names:
-        message = f"The checkpoint knows {_listed(start)}; the dataset has {_listed(names)}."
+        message = f"The checkpoint knows {_quoted(start)}; the dataset has {_quoted(names)}."
         yield "warning", message, "Boxes and masks carry over; classes at another position are learned again."
 
 
@@ -133,6 +134,5 @@ def _check_object_size(train: SplitSurvey, shape: ModelShape) -> Iterator[Findin
         yield Finding("ok", "object size", f"{text}.")
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+def _quoted(names: Sequence[str]) -> str:
+    return short_list(map(repr, names))

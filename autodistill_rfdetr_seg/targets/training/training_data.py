@@ -20,6 +20,7 @@ from ...dataset.dataset_index import INDEX, annotations_fingerprint, read_index
 from ...readers import AnnotatedSource, joined_classes, read_source, write_clean
 from ...readers.yolo.yolo_problem_kinds import NO_LABELS
 from ...system.files import replacing_folder
+from ...system.folders import folder_contents
 from ...system.machine import same_disk
 from .dataset_survey import SplitSurvey, survey_split
 
@@ -138,7 +139,7 @@ def _check_splits(data: TrainingData) -> None:
         if truth is None:
             known = ", ".join(name for name in data.source.splits) or "none"
             raise DataError(
-                f"{data.root} has no {split} split, only {known}.{coco.listing(data.root)}",
+                f"{data.root} has no {split} split, only {known}: it contains {folder_contents(data.root)}.",
                 f"Put its images and annotations into {data.root / split}.",
             )
         if any(not one.crowd for image in truth.images for one in image.instances):
