@@ -36,8 +36,8 @@ def measure(job: dict[str, Any]) -> int:
 
     from autodistill_rfdetr_seg.targets import vendor
 
-    probe = vendor.vendor("rfdetr.training.auto_batch")
-    models = vendor.vendor("rfdetr.models")
+    probe = vendor.import_rfdetr("rfdetr.training.auto_batch")
+    models = vendor.import_rfdetr("rfdetr.models")
     config = vendor.train_config({"dataset_dir": ".", "multi_scale": False})
     before = resident()
     options = {"pretrain_weights": None, "resolution": job["resolution"], "device": "cpu", **job["model"]}

@@ -1,4 +1,4 @@
-"""Predicting a folder: decoding, the target, and drawing at the same time; a line an image, then a COCO file."""
+"""Predicts a folder: images are decoded ahead of the model, pictures and lines are written behind it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..images.image_opening import OpenedImage, open_image
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked
 from ..system.read_ahead import work_ahead
-from .prediction_journal import PICTURES, Kept, counted, identity_of, name_of
+from .prediction_journal import PICTURES, PredictionJournal, count_by_class, model_identity, model_name
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -32,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Predicted:
-    """What predicting found: instances by class of each image, and the images that failed with the reason."""
+class PredictedImages:
+    """The result of a prediction: instances by class for each image, and the reason for each image that failed."""
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -54,19 +54,19 @@ def predict_images(
     overwrite: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
-) -> Predicted:
+) -> PredictedImages:
     """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
 
-    `model` is where it lies, or a model itself, such as one that is served elsewhere (`EndpointModel`).
-    Writes `output/predictions.jsonl` (a line an image, as each is done), at the end `output/predictions.json` (COCO, a
-    score per annotation, file names relative to `source`), and a picture of each image, `output/pictures/NAME.png`,
-    where NAME has the image's suffix. An image that cannot be read, has more than `max_megapixels` million pixels,
-    or that the model or a server fails on, is a failure with a reason; the rest is predicted. With `resume`, what the
-    same model has said of the same file at the same confidence is kept.
+    `model` is its path, or a model itself, such as one that a server runs (`EndpointModel`). Writes
+    `output/predictions.jsonl` (a line for each image, as soon as it is done), at the end `output/predictions.json`
+    (COCO, with a score for each annotation, file names relative to `source`), and `output/pictures/NAME.png`, where
+    NAME has the image's suffix. An image that cannot be read, is larger than `max_megapixels`, or that the model or a
+    server fails on, is a failure with a reason; the rest is predicted. With `resume`, results of the same model for the
+    same file at the same confidence are kept.
 
     Raises:
         MissingInputError: there is no such source or model.
-        OutputExistsError: `output` is not empty, or lies among the images.
+        OutputExistsError: `output` is not empty, or is a folder of the images.
         UsageError: `confidence` is not within 0..1, or `max_megapixels` not above 0.
         DataError: another process is writing to `output`.
         RemoteError: the server fails on the first image.
@@ -84,26 +84,30 @@ def predict_images(
         check_output(output, resume=resume, overwrite=overwrite)
     artifact = load_artifact(model, device) if isinstance(model, str | Path) else model
     classes = Classes(tuple(artifact.class_names))
-    result = Predicted()
+    result = PredictedImages()
     with ExitStack() as stack:
-        kept = None
+        journal = None
         if output is not None:
             claim_output(output, resume=resume, overwrite=overwrite)
             stack.enter_context(locked(output))
             if not resume:
                 (output / "predictions.json").unlink(missing_ok=True)
-            kept = stack.enter_context(Kept(output, identity_of(artifact, classes, confidence), classes, not resume))
-            result.counts = {name: kept.counts[name] for path, name in images if kept.has(path, name)}
+            journal = stack.enter_context(
+                PredictionJournal(output, model_identity(artifact, classes, confidence), classes, not resume)
+            )
+            result.counts = {name: journal.counts[name] for path, name in images if journal.has(path, name)}
             if result.counts:
                 _log.info("%d of %d images are predicted already", len(result.counts), len(images))
-            if kept.others:
-                _log.info("%s: lines by another model or of another confidence do not count", kept.path)
+            if journal.has_other_lines:
+                _log.info("%s: lines of another model or another confidence are not used", journal.path)
         todo = [(path, name) for path, name in images if name not in result.counts]
         hidden = not progress or len(images) == 1
         bar = stack.enter_context(
             tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
         )
-        predicted = stack.enter_context(closing(_predicted(artifact, todo, classes, confidence, kept, max_megapixels)))
+        predicted = stack.enter_context(
+            closing(_predict_each(artifact, todo, classes, confidence, journal, max_megapixels))
+        )
         for name, found in predicted:
             if isinstance(found, AutodistillSegError):
                 result.failures[name] = found.message
@@ -112,44 +116,44 @@ def predict_images(
                 result.counts[name] = found
             bar.update()
         result.counts = {name: result.counts[name] for _, name in images if name in result.counts}
-        if output is not None and kept is not None:
-            rows = ((name, kept.labels(name)) for name in result.counts)
-            coco.write(output / "predictions.json", rows, classes, _info(artifact, confidence))
+        if output is not None and journal is not None:
+            rows = ((name, journal.labels(name)) for name in result.counts)
+            coco.write(output / "predictions.json", rows, classes, _coco_info(artifact, confidence))
     return result
 
 
-def _predicted(
+def _predict_each(
     model: Any,
     images: list[tuple[Path, str]],
     classes: Classes,
     confidence: float,
-    kept: Kept | None,
+    journal: PredictionJournal | None,
     max_megapixels: float,
 ) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
-    """Each image, in order, with its instances by class or why it failed: decoded ahead of the model, in threads of
-    their own, and drawn and written behind it. What the model has answered is written, whatever ends this."""
+    """Each image, in order, with its instances by class or the error that it failed with. Threads decode images ahead
+    of the model, and draw and write behind it; every result of the model is written, even after an interruption."""
     behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
-    answered = False
+    any_result = False
     opened = work_ahead(images, lambda image: open_image(*image, max_megapixels=max_megapixels), _AHEAD)
     with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
         for (_, name), future in opened:
             try:
                 image = future.result()
-                found = _ask(model, image, confidence)
-                answered = True
+                found = _predict_one(model, image, confidence)
+                any_result = True
             except AutodistillSegError as error:
-                # A server that has answered nothing yet will not answer the rest.
-                if isinstance(error, RemoteError) and not answered:
+                # A server that fails on the first image is not tried with the rest.
+                if isinstance(error, RemoteError) and not any_result:
                     raise
-                yield from _finished(behind, 0)
+                yield from _take_written(behind, 0)
                 yield name, error
                 continue
-            behind.append((name, writer.submit(_keep, image, found, classes, kept)))
-            yield from _finished(behind, _BEHIND)
-        yield from _finished(behind, 0)
+            behind.append((name, writer.submit(_record, image, found, classes, journal)))
+            yield from _take_written(behind, _BEHIND)
+        yield from _take_written(behind, 0)
 
 
-def _finished(
+def _take_written(
     behind: deque[tuple[str, Future[dict[str, int]]]], left: int
 ) -> Iterator[tuple[str, dict[str, int] | AutodistillSegError]]:
     while len(behind) > left:
@@ -160,29 +164,31 @@ def _finished(
             yield name, error
 
 
-def _ask(model: Any, image: OpenedImage, confidence: float) -> sv.Detections:
+def _predict_one(model: Any, image: OpenedImage, confidence: float) -> sv.Detections:
     try:
         # torch warns of arrays that cannot be written to.
         found: list[sv.Detections] = model.predict_batch([image.pixels.copy()], confidence)
     except AutodistillSegError:
         raise
     except Exception as error:
-        # Such as a device that has no memory for an image of this size, but for the others.
-        said = " ".join(str(error).split())
-        raise AutodistillSegError(f"The model failed on {image.record.path}: {type(error).__name__}: {said}") from error
+        # Such as a device without enough memory for an image of this size.
+        text = " ".join(str(error).split())
+        raise AutodistillSegError(f"The model failed on {image.record.path}: {type(error).__name__}: {text}") from error
     return found[0]
 
 
-def _keep(image: OpenedImage, found: sv.Detections, classes: Classes, kept: Kept | None) -> dict[str, int]:
+def _record(
+    image: OpenedImage, found: sv.Detections, classes: Classes, journal: PredictionJournal | None
+) -> dict[str, int]:
     instances = instances_of(found, image.pixels.shape[:2], len(classes.names), Counter())
-    if kept is not None:
-        return kept.add(image, instances)
-    return counted([one.class_index for one in instances], classes)
+    if journal is not None:
+        return journal.add(image, instances)
+    return count_by_class([one.class_index for one in instances], classes)
 
 
-def _info(model: Any, confidence: float) -> Mapping[str, Any]:
+def _coco_info(model: Any, confidence: float) -> Mapping[str, Any]:
     return {
-        "description": "Predicted by a model with autodistill-rfdetr-seg.",
-        "checkpoint": name_of(model),
+        "description": "PredictedImages by a model with autodistill-rfdetr-seg.",
+        "checkpoint": model_name(model),
         "confidence": confidence,
     }

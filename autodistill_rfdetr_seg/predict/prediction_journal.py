@@ -1,4 +1,4 @@
-"""What was predicted of a folder of images, kept as it is made, so that what ends it loses nothing that was done."""
+"""The journal of a folder's prediction: each result is written as it is made, so that an interruption loses none."""
 
 from __future__ import annotations
 
@@ -19,49 +19,50 @@ from ..system.files import fingerprint, replacing
 PICTURES = "pictures"
 
 
-def counted(class_ids: Sequence[int], classes: Classes) -> dict[str, int]:
-    """How often each class is among class indices, by name."""
+def count_by_class(class_ids: Sequence[int], classes: Classes) -> dict[str, int]:
+    """The number of class indices of each class, by name."""
     found = Counter(class_ids)
     return {name: found[index] for index, name in enumerate(classes.names)}
 
 
-class Kept:
-    """What is in an output folder of one model at one confidence: `predictions.jsonl`, and a picture an image.
+class PredictionJournal:
+    """The results of one model at one confidence in an output folder: `predictions.jsonl`, and a picture of each image.
 
-    `counts` has the instances by class of each image. A line is of one file, told by its size and time; of two lines of
-    an image the later counts. Lines that do not count stay (`others`), save a last one that is torn.
+    `counts` has the instances by class of each image. A line belongs to one file, identified by its size and time; of
+    two lines for an image the later one counts. Lines of other models or confidences stay (`has_other_lines`); an
+    incomplete last line is removed.
     """
 
-    def __init__(self, output: Path, identity: str, classes: Classes, begin: bool) -> None:
+    def __init__(self, output: Path, identity: str, classes: Classes, start_over: bool) -> None:
         self.counts: dict[str, dict[str, int]] = {}
         self._output, self._identity, self._classes = output, identity, classes
-        self._places: dict[str, tuple[int, int, int]] = {}
+        self._line_places: dict[str, tuple[int, int, int]] = {}
         self.path = output / "predictions.jsonl"
-        self.others = False
+        self.has_other_lines = False
         self._end = 0
-        self._file = self.path.open("w+b" if begin or not self.path.is_file() else "r+b")
+        self._file = self.path.open("w+b" if start_over or not self.path.is_file() else "r+b")
         self._read()
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> PredictionJournal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def has(self, path: Path, name: str) -> bool:
-        """Whether an image is there, as its file is now."""
-        if name not in self._places or not self._picture(name).is_file():
+        """Whether there is a result for an image, and its file has not changed since."""
+        if name not in self._line_places or not self._picture(name).is_file():
             return False
         try:
             stat = path.stat()
         except OSError:
             return False
-        return self._places[name][1:] == (stat.st_size, stat.st_mtime_ns)
+        return self._line_places[name][1:] == (stat.st_size, stat.st_mtime_ns)
 
     def add(self, image: OpenedImage, instances: Sequence[Instance]) -> dict[str, int]:
-        """Draws and writes what was found in an image; its instances by class."""
+        """Draws and writes the instances of an image; returns their number by class."""
         name = image.record.path
-        # First: an image that has a line is done.
+        # The picture comes first: an image that has a line is done.
         with replacing(self._picture(name)) as temporary:
             write_png(temporary, draw_instances(image.pixels, instances, self._classes))
         line = {
@@ -75,19 +76,19 @@ class Kept:
         }
         self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
-        self._note(line, self._end)
+        self._remember(line, self._end)
         self._end = self._file.tell()
         return self.counts[name]
 
     def labels(self, name: str) -> ImageLabels:
-        """What was found in an image that is there; its masks are read from the file."""
-        self._file.seek(self._places[name][0])
+        """The instances of an image that has a result; its masks are read from the file."""
+        self._file.seek(self._line_places[name][0])
         try:
             line = json.loads(self._file.readline())
             height, width = line["height"], line["width"]
             instances = tuple(coco.read_instance(row, height, width) for row in line["instances"])
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path}, image {name!r}: {error}.", "Begin anew, with --overwrite.") from error
+            raise DataError(f"{self.path}, image {name!r}: {error}.", "Start over with --overwrite.") from error
         return ImageLabels(ImageRecord("", name, height, width, ""), instances, source="target")
 
     def _read(self) -> None:
@@ -98,34 +99,34 @@ class Kept:
                 line = json.loads(text)
                 mine = line["made_by"] == self._identity
                 if mine:
-                    self._note(line, self._end)
+                    self._remember(line, self._end)
             except (ValueError, KeyError, TypeError):
                 mine = False
-            self.others |= not mine
+            self.has_other_lines |= not mine
             self._end += len(text)
         self._file.seek(self._end)
         self._file.truncate()
 
-    def _note(self, line: Mapping[str, Any], place: int) -> None:
+    def _remember(self, line: Mapping[str, Any], place: int) -> None:
         name = line["file_name"]
-        self.counts[name] = counted([one["class_id"] for one in line["instances"]], self._classes)
-        self._places[name] = (place, line["bytes"], line["mtime_ns"])
+        self.counts[name] = count_by_class([one["class_id"] for one in line["instances"]], self._classes)
+        self._line_places[name] = (place, line["bytes"], line["mtime_ns"])
 
     def _picture(self, name: str) -> Path:
-        # With the image's own suffix: a.jpg and a.png are two.
+        # With the image's own suffix: a.jpg and a.png are two images.
         return self._output / PICTURES / f"{name}.png"
 
 
-def identity_of(model: Any, classes: Classes, confidence: float) -> str:
-    """What decides the answers: the weights where they are in a file, else what the model is called."""
+def model_identity(model: Any, classes: Classes, confidence: float) -> str:
+    """A fingerprint of what decides the results: the model's weights, or its name where they are in no file."""
     from ..targets.inference.export_record import export_folder, model_sha256
 
     file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
-    named = file.is_file() or export_folder(file) is not None
-    return fingerprint(model_sha256(file) if named else name_of(model), list(classes.names), confidence)
+    has_file = file.is_file() or export_folder(file) is not None
+    return fingerprint(model_sha256(file) if has_file else model_name(model), list(classes.names), confidence)
 
 
-def name_of(model: Any) -> str:
-    """A model's file, or what a served one is called."""
+def model_name(model: Any) -> str:
+    """The name of a model's file, or of a model that a server runs."""
     file = getattr(model, "path", None) or getattr(model, "checkpoint", None)
     return str(getattr(file or model, "name", type(model).__name__))

@@ -1,4 +1,4 @@
-"""Predicting a video: decoding, the target, and drawing at the same time; an annotated video and a line a frame."""
+"""Predicts a video: decodes, predicts and draws at the same time; writes an annotated video and a line per frame."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..images.video_writer import VideoWriter
 from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
 from ..system.read_ahead import iterate_ahead
-from .prediction_journal import identity_of
+from .prediction_journal import model_identity
 from .tracking import Tracker
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 _AHEAD = 8
 _RECORD = ".video.json"
 _log = logging.getLogger(__name__)
-_Judged = list[tuple[Instance, int | None]]
+_TrackedInstances = list[tuple[Instance, int | None]]
 
 
 @dataclass(frozen=True)
 class PredictedVideo:
-    """What predicting a video found: its frames, instances by class over all frames, and tracks by class (None where
-    nothing was tracked); `video` and `lines` are the files written."""
+    """The result of a video's prediction: number of frames, instances by class over all frames, and tracks by class
+    (None without tracking); `video` and `lines` are the files written."""
 
     frames: int
     counts: dict[str, int]
@@ -64,19 +64,19 @@ def predict_video(
 ) -> PredictedVideo:
     """Finds instances in every frame of a video.
 
-    `model` is where one lies (a run, checkpoint or export), or anything with `class_names` and `predict_batch`.
+    `model` is the path of a run, checkpoint or export, or anything with `class_names` and `predict_batch`.
 
-    Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line a frame: `frame` (index from 0),
-    `seconds` (the frame's own time, since the first frame), `instances` (`class`, `class_id`, `score`, `bbox_xywh`,
-    `segmentation` as COCO RLE, and, with `track`, `track_id`, null until ByteTrack is sure of it). Frames keep their
-    times, so the video written is as long as `source`; they are turned upright, and an odd side is one pixel longer.
-    Both files grow as it goes: what ends it, what was done can be used. `output/NAME.video.json` says of what they are.
-    Several videos may share a folder with `resume`: what is finished, of the same video by the same model, is not done
-    again; what is not is started over.
+    Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line for each frame: `frame` (index
+    from 0), `seconds` (the frame's own time, since the first frame), `instances` (`class`, `class_id`, `score`,
+    `bbox_xywh`, `segmentation` as COCO RLE, and, with `track`, `track_id`, null until ByteTrack is sure of it). Frames
+    keep their times, so the video is as long as `source`; they are turned upright, and an odd side becomes one pixel
+    longer. Both files grow frame by frame, so after an interruption they can be used up to there.
+    `output/NAME.video.json` records which video and model they come from. With `resume` several videos may share a
+    folder: a video that the same model has finished is not predicted again; an unfinished one is started over.
 
     Raises:
         MissingInputError: there is no such video or model.
-        OutputExistsError: `output` is not empty, or the video's own folder, or has another video of that name.
+        OutputExistsError: `output` is not empty, or is the video's own folder, or has another video of that name.
         UsageError: `confidence` is not within 0..1.
         DataError: the video cannot be read, or breaks off; the frames before that are written.
         DependencyError: PyAV, or for `track` the package `trackers` (2.6 or later), is not installed.
@@ -92,11 +92,11 @@ def predict_video(
     if isinstance(model, str | Path):
         model = load_artifact(model, device)
     classes = Classes(tuple(model.class_names))
-    place = _Place(output, source, fingerprint(identity_of(model, classes, confidence), track))
-    if (finished := place.claim(resume)) is not None:
-        _log.info("%s is predicted already", source)
+    video_output = _VideoOutput(output, source, fingerprint(model_identity(model, classes, confidence), track))
+    if (finished := video_output.claim(resume)) is not None:
+        _log.info("%s is already predicted", source)
         return finished
-    video, lines = place.video, place.lines
+    video, lines = video_output.video, video_output.lines
     counts: Counter[int] = Counter()
     tracks: dict[int, set[int]] = {}
     done = 0
@@ -108,19 +108,19 @@ def predict_video(
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
         drawn: list[Any] = []
         for batch in _batches(decoded, batch_size):
-            for frame, found in zip(batch, _asked(model, batch, confidence), strict=True):
-                judged = _judged(found, frame, len(classes.names), tracker)
-                counts.update(instance.class_index for instance, _ in judged)
-                for instance, number in judged:
+            for frame, found in zip(batch, _predict_batch(model, batch, confidence), strict=True):
+                instances = _usable_instances(found, frame, len(classes.names), tracker)
+                counts.update(instance.class_index for instance, _ in instances)
+                for instance, number in instances:
                     if number is not None:
                         tracks.setdefault(instance.class_index, set()).add(number)
-                drawn.append(drawer.submit(_write, writer, file, frame, judged, classes, track))
+                drawn.append(drawer.submit(_write, writer, file, frame, instances, classes, track))
                 done += 1
             while len(drawn) > _AHEAD:
                 drawn.pop(0).result()
         for one in drawn:
             one.result()
-    return place.finish(
+    return video_output.finish(
         done,
         {name: counts[index] for index, name in enumerate(classes.names)},
         {name: len(tracks.get(index, ())) for index, name in enumerate(classes.names)} if track else None,
@@ -128,7 +128,7 @@ def predict_video(
 
 
 def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
-    """The frames by `size`; where the video breaks off, the frames before come first."""
+    """The frames in batches of `size`; where the video breaks off, after the frames before that."""
     ended, broken = False, None
     while not ended:
         batch: list[Frame] = []
@@ -145,63 +145,67 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
         raise broken
 
 
-def _asked(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Detections]:
+def _predict_batch(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Detections]:
     # torch warns of arrays that cannot be written to.
     found: list[sv.Detections] = model.predict_batch([np.array(frame.pixels) for frame in batch], confidence)
     return found
 
 
-def _judged(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _Judged:
+def _usable_instances(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _TrackedInstances:
     kept = usable(found, frame.pixels.shape[:2], classes, Counter())
-    numbers = tracker.numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
+    numbers = tracker.track_numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
     return [(instance, numbers[at]) for at, instance in kept]
 
 
-def _write(writer: VideoWriter, file: TextIO, frame: Frame, judged: _Judged, classes: Classes, tracked: bool) -> None:
-    rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in judged]
+def _write(
+    writer: VideoWriter, file: TextIO, frame: Frame, found: _TrackedInstances, classes: Classes, tracked: bool
+) -> None:
+    rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in found]
     line = {"frame": frame.number, "seconds": round(float(frame.seconds), 6), "instances": rows}
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    instances = [instance for instance, _ in judged]
-    names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in judged] if tracked else None
+    instances = [instance for instance, _ in found]
+    names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in found] if tracked else None
     pixels = draw_instances(frame.pixels, instances, classes, labels=names)
     writer.write(pixels, frame.seconds, frame.duration)
 
 
-class _Place:
-    """What is written of one video, and `NAME.video.json`, which says of what content, and by what, it is made."""
+class _VideoOutput:
+    """The files written for one video, and `NAME.video.json`, the record of which video and model they come from."""
 
     def __init__(self, output: Path, source: Path, made_by: str) -> None:
         self.video, self.lines, self._file = (output / f"{source.stem}{end}" for end in (".mp4", ".jsonl", _RECORD))
-        self._made = {"source": source.name, "source_sha256": file_sha256(source), "made_by": made_by}
+        self._origin = {"source": source.name, "source_sha256": file_sha256(source), "made_by": made_by}
 
     def claim(self, resume: bool) -> PredictedVideo | None:
-        """Makes room for a new beginning; what was found, where this is finished already and `resume` is set.
+        """Removes earlier files; with `resume`, returns the result instead where the video is already finished.
 
         Raises:
-            OutputExistsError: what is there is nobody's, or, with `resume`, another video's.
+            OutputExistsError: an existing file has no record, or, with `resume`, is of another video.
         """
-        there = [path for path in (self.video, self.lines) if path.exists()]
+        existing = [path for path in (self.video, self.lines) if path.exists()]
         record = self._record()
-        if there and record is None:
-            raise OutputExistsError(f"{there[0]} is not of a prediction, so it stays.", "Give another --output.")
+        if existing and record is None:
+            raise OutputExistsError(
+                f"{existing[0]} was not written by a prediction, so it is not replaced.", "Give another --output."
+            )
         if resume and record is not None:
-            if record.get("source_sha256") != self._made["source_sha256"]:
+            if record.get("source_sha256") != self._origin["source_sha256"]:
                 raise OutputExistsError(f"{self.video} is of another video of that name.", "Give another --output.")
-            if len(there) == 2 and record.items() >= self._made.items() and record.get("frames") is not None:
+            if len(existing) == 2 and record.items() >= self._origin.items() and record.get("frames") is not None:
                 return PredictedVideo(record["frames"], record["counts"], record["tracks"], self.video, self.lines)
-            _log.info("%s is predicted from its beginning", self._made["source"])
-        for path in there:
-            path.unlink()  # it may be a link to a file that is somebody's
-        write_json(self._file, self._made)
+            _log.info("%s is predicted from the start", self._origin["source"])
+        for path in existing:
+            path.unlink()  # not truncated: it may be a link to another file
+        write_json(self._file, self._origin)
         return None
 
     def finish(self, frames: int, counts: dict[str, int], tracks: dict[str, int] | None) -> PredictedVideo:
-        """Notes what was found."""
-        write_json(self._file, {**self._made, "frames": frames, "counts": counts, "tracks": tracks})
+        """Records the result, and returns it."""
+        write_json(self._file, {**self._origin, "frames": frames, "counts": counts, "tracks": tracks})
         return PredictedVideo(frames, counts, tracks, self.video, self.lines)
 
     def _record(self) -> dict[str, Any] | None:
-        """What the record says; None where there is none, or none of ours."""
+        """The record; None where there is none, or this package did not write it."""
         try:
             record = read_json(self._file) if self._file.is_file() else None
         except DataError:

@@ -1,4 +1,4 @@
-"""RF-DETR Seg as autodistill targets: train on a labelled dataset, predict masks.
+"""RF-DETR Seg as autodistill targets: train on a labeled dataset, predict masks.
 
     target = RFDETRSegNano()
     target.train("./images_labeled/data.yaml", epochs=50)
@@ -41,8 +41,8 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     """RF-DETR Seg of one size: "preview", "nano", "small", "medium", "large", "xlarge" or "2xlarge".
 
     `device` is "auto", "cpu", "cuda" or "cuda:N"; `model_options` are rfdetr's model options (`resolution`,
-    `num_queries`, `pretrain_weights` …). The model is built on the first `train` or `predict`; rfdetr then fetches the
-    published weights, unless `pretrain_weights` names a checkpoint or is None (from scratch).
+    `num_queries`, `pretrain_weights` …). The model is built on the first `train` or `predict`; rfdetr then downloads
+    the published weights, unless `pretrain_weights` names a checkpoint or is None (from scratch).
 
     Raises:
         UnknownNameError: there is no such size or option.
@@ -64,17 +64,16 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str], trust: bool = False, device: str | None = None) -> RFDETRSeg:
-        """A target with the weights, architecture and class names of a checkpoint; its size is the file's.
+        """A target with the weights, architecture, size and class names of a checkpoint.
 
-        The file is read without running code that it may hold; `trust=True` allows that, for old checkpoints only.
+        Code in the file is not run; `trust=True` allows it, which only old checkpoints need.
 
         Raises:
             MissingInputError: there is no such file.
-            TrainingError: it is no checkpoint of an RF-DETR segmentation model, or a damaged one.
+            TrainingError: it is not a checkpoint of an RF-DETR segmentation model, or it is damaged.
             UsageError: it is of another size than this class.
         """
-        place = resolve_device(device or TargetConfig().device)
-        detector = vendor.load_checkpoint(Path(path), trust, place)
+        detector = vendor.load_checkpoint(Path(path), trust, device or TargetConfig().device)
         size = vendor.size_of(detector)
         if cls._fixed_size not in (None, size):
             raise UsageError(f"{path} is of size {size!r}, not {cls._fixed_size!r}.", "Use RFDETRSeg.from_checkpoint.")
@@ -86,17 +85,17 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes, in the order of `class_id`. Published weights know COCO's 80; builds the model if need be."""
+        """The classes, in the order of `class_id` (COCO's 80 with published weights). Builds the model if needed."""
         return tuple(self._model().class_names)
 
     @property
     def detector(self) -> Any:
-        """rfdetr's own model, built if need be."""
+        """rfdetr's own model, which is built if needed."""
         return self._model()
 
     @property
     def checkpoint(self) -> Path | None:
-        """The file that predictions are made with, None before any training."""
+        """The file of the weights that predict; None without a checkpoint or a training."""
         return self._checkpoint
 
     def train(
@@ -120,7 +119,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         progress: bool = True,
         **train_options: Any,
     ) -> Run:
-        """Train on a dataset; afterwards this target predicts with the best checkpoint, by mask AP of the valid split.
+        """Trains on a dataset; afterwards this target predicts with the best checkpoint, by mask AP of the valid split.
 
         Training starts from the weights that the target was made with (published weights, a checkpoint, or none), also
         when it is called again. The same call on the same CPU gives the same weights, also after a kill and a resume.
@@ -158,7 +157,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
             MissingInputError: there is no such dataset or checkpoint.
             DataError: the dataset's files are wrong, or another process trains in the output folder.
             DependencyError: a logger is not installed.
-            TrainingError: there is nothing to learn from or to choose by, or training failed.
+            TrainingError: the train or the valid split has no instance, or training failed.
         """
         options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
         options |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
@@ -197,7 +196,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
     ) -> Preflight:
         """The findings on dataset, memory and disk before `train(dataset, …)`; nothing is built or written.
 
-        Raises as `train`, where the options are wrong or there is nothing to learn from.
+        Raises as `train`, where the options are wrong or a split has no instance.
         """
         job = self.training_job(
             dataset, output=output, max_megapixels=max_megapixels, progress=progress, **train_options
@@ -340,7 +339,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         check_confidence(confidence)
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
-        """As `predict`, for RGB HWC uint8 arrays, which may differ in size, in one pass of the model."""
+        """As `predict`, for RGB HWC uint8 arrays of any sizes, in one pass of the model."""
         check_confidence(confidence)
         return vendor.detect(self._model(), images, confidence) if len(images) else []
 
@@ -353,7 +352,7 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         return plug_points.load("benchmark")(self, images, gold, **options)
 
     def export_for_roboflow(self, folder: str | os.PathLike[str]) -> str:
-        """Writes what Roboflow takes (`weights.pt`, `class_names.txt`) into `folder`; returns its name of the size."""
+        """Writes the files for Roboflow (`weights.pt`, `class_names.txt`); returns its name of the model's size."""
         return vendor.export_for_roboflow(self._model(), Path(folder))
 
     def export(
@@ -368,23 +367,23 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         bundle: bool = False,
         overwrite: bool = False,
     ) -> Exported:
-        """Write the model in another format, and make sure that it finds there what it finds here.
+        """Writes the model in another format, and checks that it finds the same instances there.
 
         Args:
             output: a folder, empty or new; `export/FORMAT-PRECISION` in the checkpoint's run by default.
             format: the name of a format, such as "onnx", "openvino" or "tensorrt"; `export --help` lists them all.
             precision: "fp32", or "fp16" where the format has it.
-            batch_size: how many images the artifact takes at once.
-            resolution: the side of its input, the model's own by default.
-            samples: an image or folder to compare on; the run's test or valid images, else drawn ones, by default.
-            bundle: add what runs it without torch (`run.py`) and golden images to check it with; ONNX only.
+            batch_size: images that the artifact takes at once.
+            resolution: the side of its input in pixels, the model's own by default.
+            samples: an image or folder to compare on; by default the run's test or valid images, else drawn ones.
+            bundle: add a runner without torch (`run.py`) and golden images to check it with; ONNX only.
             overwrite: replace an earlier export in `output`.
 
         Raises:
             UsageError: an option is unknown or wrong, or `output` holds something.
             DependencyError: a package is missing.
             TrainingError: the conversion failed.
-            GateError: the artifact finds something else than this model; it is moved to `OUTPUT.failed`.
+            GateError: the artifact finds other instances than this model; it is moved to `OUTPUT.failed`.
         """
         return export_target(
             self,
@@ -399,10 +398,10 @@ class RFDETRSeg(DetectionTargetModel):  # type: ignore[misc]
         )
 
     def _model(self) -> Any:
-        with vendor.MAKING:
+        with vendor.BUILD_LOCK:
             if self._detector is None:
-                place = resolve_device(self._device)
-                self._detector = vendor.build(self.size, {**self._options, "device": place})
+                device = resolve_device(self._device)
+                self._detector = vendor.build(self.size, {**self._options, "device": device})
             return self._detector
 
 

@@ -1,4 +1,4 @@
-"""A trained target as a base: the next round of labelling, by the student of the last one."""
+"""A trained target as a base, for the next round of labeling."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .training.training_folder import checkpoint_of, read_class_names
 if TYPE_CHECKING:
     import supervision as sv
 
-# What it gathers over. Low, since thresholds are applied at build; at 0 every query of every image would be stored.
+# Low, because thresholds are applied at build; at 0 every query of every image would be stored.
 _CONFIDENCE = 0.05
 _GPU_IMAGES = 8
 
 
 class StudentBase(DetectionBaseModel):  # type: ignore[misc]
-    """The model of a run as a base. Its prompts are its own class names; the ontology may rename or leave out some.
+    """The model of a run as a base. Its prompts are its class names; the ontology may rename or leave out some.
 
     Args:
         ontology: class name → class, a `CaptionOntology` or a plain mapping.
@@ -39,7 +39,7 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
     Raises:
         MissingInputError: there is no checkpoint.
         TrainingError: it cannot be read.
-        UnknownNameError: a prompt is none of the model's classes; the nearest is suggested.
+        UnknownNameError: a prompt is not a class of the model; the nearest is suggested.
         UsageError: `confidence` is out of range.
     """
 
@@ -57,10 +57,10 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
         self.ontology = ontology_of(ontology)
         self.settings = self.identity({"checkpoint": checkpoint, "confidence": confidence})
         self._confidence = confidence
-        # A CPU gains nothing from more, and dense masks of large images add up.
+        # Batches do not speed up a CPU, and dense masks of large images need much memory.
         self.preferred_batch = 1 if resolve_device(device) == "cpu" else _GPU_IMAGES
         self._batches = hub.Batches()
-        self._student = load_artifact(_path(checkpoint), device)
+        self._student = load_artifact(_model_path(checkpoint), device)
         names = self._student.class_names
         prompts = list(self.ontology.prompts())
         for prompt in prompts:
@@ -71,14 +71,14 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
 
     @staticmethod
     def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The weights' hash and the confidence: where the file lies, and on what device it runs, decides no label."""
+        """The weights' hash and the confidence; the file's path and the device do not change labels."""
         confidence = args.get("confidence", _CONFIDENCE)
-        return {"checkpoint_sha256": model_sha256(_path(args["checkpoint"])), "confidence": confidence}
+        return {"checkpoint_sha256": model_sha256(_model_path(args["checkpoint"])), "confidence": confidence}
 
     @staticmethod
     def classes(args: Mapping[str, Any]) -> tuple[str, ...]:
-        """The model's class names, told by its run's record; the model is loaded only where it has none."""
-        path = _path(args["checkpoint"])
+        """The model's class names, from its run's record; the model is loaded only where there is no record."""
+        path = _model_path(args["checkpoint"])
         if (folder := export_folder(path)) is not None:
             return tuple(read_export(folder)["model"]["class_names"])
         return read_class_names(checkpoint_of(path)) or load_artifact(path, "cpu").class_names
@@ -88,31 +88,33 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
 
         Raises:
             UsageError: an array of another shape or dtype.
-            DataError: a file that is no image.
+            DataError: a file that is not an image.
         """
         return self.predict_batch([input])[0]
 
     def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
-        """The same for several images of whatever sizes, in one pass of the model where it has the memory.
+        """The same for several images of any sizes, in one pass of the model where memory allows.
 
         Raises:
-            BaseModelError: one image alone is too much for the device.
+            BaseModelError: one image alone is too large for the device.
         """
-        return self._batches.run(self._ask, [bgr_of(image) for image in images], max(len(images), 1))
+        return self._batches.run(self._predict_rgb, [bgr_of(image) for image in images], max(len(images), 1))
 
-    def _ask(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
+    def _predict_rgb(self, images: Sequence[BgrImage]) -> list[sv.Detections]:
         rgb = [np.ascontiguousarray(image[..., ::-1]) for image in images]
-        return [self._prompted(found) for found in self._student.predict_batch(rgb, self._confidence)]
+        return [self._with_prompt_ids(found) for found in self._student.predict_batch(rgb, self._confidence)]
 
-    def _prompted(self, found: Any) -> Any:
+    def _with_prompt_ids(self, found: Any) -> Any:
         found.class_id = self._prompt_of[found.class_id]
         return found[found.class_id >= 0]
 
 
-def _path(checkpoint: str | Path) -> Path:
+def _model_path(checkpoint: str | Path) -> Path:
     path = Path(checkpoint)
     if not path.exists():
-        raise MissingInputError(f"There is no run or checkpoint {path}.", "A base is a name, a class, or such a path.")
+        raise MissingInputError(
+            f"There is no run or checkpoint {path}.", "Give a base's name or class, or the path of a run or checkpoint."
+        )
     if export_folder(path) is None:
         checkpoint_of(path)
     return path

@@ -1,35 +1,35 @@
-"""What must be known of rfdetr, and worked around in it. Only this module imports it, for `target`.
+"""Imports rfdetr, checks its options, and builds, loads and calls its models. Only this module imports rfdetr.
 
-What rfdetr and Lightning do that is undone or allowed for, where, and the thread that explains it; where none was
-found, the fault is all that is said.
+Faults of rfdetr and Lightning, the part of this package that works around each, and the thread that explains it, where
+there is one:
 
-- They log to stdout from their import on, and warn about what is meant: `quiet`.
-- rfdetr sets torch's matmul precision for the process, as it is imported and for each trainer: `quiet`.
-- The process is seeded for good, each rank otherwise, and PL_GLOBAL_SEED stays in the environment: `seeded`.
+- They log to stdout from their import on, and warn about intended use: `quiet`.
+- rfdetr sets torch's matmul precision for the process, when it is imported and for each trainer: `quiet`.
+- They seed the process for good, each rank with another seed, and leave PL_GLOBAL_SEED in the environment: `seeded`.
   https://github.com/roboflow/rf-detr/pull/808 https://github.com/Lightning-AI/pytorch-lightning/pull/18846
 - Ctrl-C becomes `SystemExit`, with SIGINT ignored from then on: `trainer`.
   https://github.com/Lightning-AI/pytorch-lightning/pull/19976
-- A checkpoint holds no random generator's state, so that a resumed run draws otherwise: `trainer`.
+- A checkpoint has no random generator's state, so a resumed run draws other numbers: `trainer`.
   https://github.com/Lightning-AI/pytorch-lightning/issues/17543
 - `train()` takes no callback: `trainer` builds the trainer. https://github.com/roboflow/rf-detr/issues/96
-- For several devices the user's whole script runs again on each: `device_launcher`.
+- For several devices the user's whole script runs again for each: `device_launcher`.
   https://github.com/Lightning-AI/pytorch-lightning/issues/13276
-- Four to six copies of the weights are left: `training_folder`. https://github.com/roboflow/rf-detr/issues/192
-- A best checkpoint is written only once mask AP is over 0, and one of an earlier run taken for it: `training_folder`.
+- Training leaves four to six copies of the weights: `training_folder`. https://github.com/roboflow/rf-detr/issues/192
+- A best checkpoint is written only once mask AP is above 0, and an older one may be taken for it: `training_folder`.
   https://github.com/roboflow/rf-detr/issues/83
-- Some old checkpoints load only by running code that is in them: `load_checkpoint`.
+- Some old checkpoints load only by running code in them: `load_checkpoint`.
   https://github.com/roboflow/rf-detr/pull/1179
-- The no-object class is predicted as one more: `detect`. https://github.com/roboflow/rf-detr/pull/970
+- The no-object class is predicted like a class: `detect`. https://github.com/roboflow/rf-detr/pull/970
 - Published weights predict COCO's category ids, with gaps: `detect`, `vendor_export`.
   https://github.com/roboflow/rf-detr/issues/85
 - Detections carry a copy of their image unless told not to: `detect`. https://github.com/roboflow/rf-detr/pull/892
-- EXIF orientation is not applied: our one reader does, and datasets hold turned pixels (`image_opening`).
+- EXIF orientation is not applied: this package's reader does it, and datasets have turned pixels (`image_opening`).
   https://github.com/roboflow/rf-detr/issues/189
-- A category without annotations that others name as their supercategory is no class: `dataset_survey`.
+- A category without annotations that is another's supercategory is not a class: `dataset_survey`.
   https://github.com/roboflow/rf-detr/pull/1303
-- Crowds are background, not ignored: `dataset_survey` and `training_data` do not count them; our datasets have
-  none.
-- An export takes batches of one size alone: `model_artifacts` fills them up. https://github.com/roboflow/rf-detr/issues/376
+- Crowds are background instead of ignored: `dataset_survey` and `training_data` do not count them; datasets built
+  here have none.
+- An export takes batches of one size only: `model_artifacts` fills them up. https://github.com/roboflow/rf-detr/issues/376
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ import numpy.typing as npt
 from ..core.errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
 from ..system.devices import resolve_device
 from ..system.versions import ReleaseRange
-from .vendor_output import hushed
 from .vendor_output import quiet as quiet
+from .vendor_output import quiet_logs
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -78,8 +78,8 @@ TESTED = ReleaseRange("rfdetr", "1.11.2", "1.12")
 _PIP = f"pip install 'rfdetr[train]{TESTED.requirement}'"
 _INSTALL = f"Install it with: {_PIP}"
 
-# Given by train()'s own arguments, or without a meaning here.
-_OURS = {
+# Options that train()'s own arguments set, or that have no effect here.
+_OWN_ARGUMENTS = {
     "dataset_dir",
     "dataset_file",
     "output_dir",
@@ -101,12 +101,12 @@ VENDOR_ERRORS = (
     AssertionError,
     pickle.UnpicklingError,
 )
-# Building seeds the process for a moment, so it is done one at a time; whoever asks whether a model is built holds it.
-MAKING = threading.RLock()
+# Held while a model is built, which seeds the process for a moment, and while it is checked whether one is built.
+BUILD_LOCK = threading.RLock()
 
 
 def check_release() -> None:
-    """Refuses a release of rfdetr that is known to be wrong; warns once of one that was not tested.
+    """Refuses a release of rfdetr with known faults; warns once about one that was not tested.
 
     Raises:
         DependencyError: it is older than the tested releases.
@@ -131,7 +131,7 @@ def _warn_untested(version: str) -> None:
     )
 
 
-def vendor(module: str = "rfdetr") -> Any:
+def import_rfdetr(module: str = "rfdetr") -> Any:
     """The module of rfdetr of that name, imported quietly.
 
     Raises:
@@ -147,10 +147,10 @@ def vendor(module: str = "rfdetr") -> Any:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: str | None) -> Iterator[None]:
-    """Inside, Python's, numpy's and torch's generators start from `seed`; after, all is as it was before.
+    """Seeds Python's, numpy's and torch's generators inside the block; their states are restored after it.
 
-    A model built from scratch draws its weights at once, so building belongs inside as well. `device` None stands for
-    no computing: OpenVINO cannot convert what torch traces in the way that is exact on a CPU.
+    A model built from scratch draws its weights while it is built, so build it inside the block. `device` is None where
+    nothing is computed: OpenVINO cannot convert a trace made in the mode that is exact on a CPU.
     """
     import torch
 
@@ -158,10 +158,10 @@ def seeded(seed: int, device: str | None) -> Iterator[None]:
     environment = {key: os.environ.get(key) for key in keys}
     python, legacy = random.getstate(), np.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    # rfdetr's mask losses are scripted: torch runs them one way at first and, optimised, another way later. On a CPU,
+    # rfdetr's mask losses are scripted: torch runs them one way at first and, optimized, another way later. On a CPU,
     # where all else is exact, the second training of a process would end in other weights than the first.
-    optimised = torch.jit.optimized_execution(device != "cpu")
-    with torch.random.fork_rng(devices=devices), optimised:
+    optimized = torch.jit.optimized_execution(device != "cpu")
+    with torch.random.fork_rng(devices=devices), optimized:
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -177,24 +177,24 @@ def seeded(seed: int, device: str | None) -> Iterator[None]:
                     os.environ[key] = value
 
 
-def gpu_memory(place: str) -> int | None:
-    """Bytes of the GPU that a torch device names; None where it is no CUDA device."""
+def gpu_memory(device: str) -> int | None:
+    """Bytes of memory of a CUDA device; None for any other torch device."""
     import torch
 
-    if not place.startswith("cuda"):
+    if not device.startswith("cuda"):
         return None
-    return int(torch.cuda.get_device_properties(torch.device(place)).total_memory)
+    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
 
 
 def gpu_count() -> int:
-    """How many CUDA devices torch sees."""
+    """The number of CUDA devices that torch sees."""
     import torch
 
     return int(torch.cuda.device_count())
 
 
 def model_config(size: str, options: Mapping[str, Any]) -> Any:
-    """rfdetr's model configuration of that size, its values checked.
+    """rfdetr's model configuration of a size, with its values checked.
 
     rfdetr sets `positional_encoding_size` from `resolution` itself, and interpolates pretrained encodings to it.
 
@@ -203,7 +203,7 @@ def model_config(size: str, options: Mapping[str, Any]) -> Any:
         UsageError: a value is of the wrong kind, or the resolution does not fit the patches.
         DependencyError: the installed rfdetr has no model of that size.
     """
-    kind = getattr(vendor("rfdetr.config"), SIZES[size] + "Config", None)
+    kind = getattr(import_rfdetr("rfdetr.config"), SIZES[size] + "Config", None)
     if kind is None:
         raise DependencyError(f"rfdetr {metadata.version('rfdetr')} has no RF-DETR Seg {size}.", _INSTALL)
     for name in options:
@@ -221,9 +221,9 @@ def model_config(size: str, options: Mapping[str, Any]) -> Any:
 
 
 def train_config(options: Mapping[str, Any]) -> Any:
-    """rfdetr's training configuration, its values checked; errors as in `model_config`."""
-    config = vendor("rfdetr.config")
-    known = set(config.SegmentationTrainConfig.model_fields) - _OURS
+    """rfdetr's training configuration, with its values checked; raises as `model_config`."""
+    config = import_rfdetr("rfdetr.config")
+    known = set(config.SegmentationTrainConfig.model_fields) - _OWN_ARGUMENTS
     for name in options:
         if name in config.RFDETRSegNanoConfig.model_fields and name not in known:
             raise UsageError(f"{name!r} is an option of the model, not of train().", f"Use RFDETRSeg(size, {name}=…).")
@@ -233,9 +233,9 @@ def train_config(options: Mapping[str, Any]) -> Any:
 
 
 def check_train_options(options: Mapping[str, Any]) -> None:
-    """Refuse what is no training option of rfdetr, or is one that train()'s own arguments give."""
-    for name in _OURS & set(options):
-        raise UsageError(f"{name!r} cannot be given to train(); its own arguments set it.")
+    """Refuses options that rfdetr's training does not have, or that train()'s own arguments set."""
+    for name in _OWN_ARGUMENTS & set(options):
+        raise UsageError(f"{name!r} cannot be passed to train(): its own arguments set it.")
     train_config({"dataset_dir": None, **options})
 
 
@@ -252,12 +252,12 @@ def _validated(kind: Any, options: Mapping[str, Any], where: str) -> Any:
 
 
 def build(size: str, options: Mapping[str, Any]) -> Any:
-    """rfdetr's model of that size, its published weights fetched on first use unless `pretrain_weights` says else."""
+    """rfdetr's model of a size, with published weights (downloaded on first use) unless `pretrain_weights` is given."""
     model_config(size, options)
     try:
         # Building draws random weights, even where a checkpoint then replaces them.
-        with MAKING, quiet(), seeded(0, "cpu"):
-            return getattr(vendor(), SIZES[size])(**options)
+        with BUILD_LOCK, quiet(), seeded(0, "cpu"):
+            return getattr(import_rfdetr(), SIZES[size])(**options)
     except VENDOR_ERRORS as error:
         raise TrainingError(
             f"The RF-DETR Seg {size} model could not be built: {first_line(error)}",
@@ -270,25 +270,27 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
 
     Raises:
         MissingInputError: there is no such file.
-        TrainingError: it is no checkpoint of a RF-DETR segmentation model, or a damaged one.
+        TrainingError: it is not a checkpoint of an RF-DETR segmentation model, or it is damaged.
     """
     if not path.is_file():
         raise MissingInputError(f"There is no checkpoint {path}.")
     # A bare name would mean a file in rfdetr's own cache.
     full = str(path.resolve())
     try:
-        with MAKING, quiet(), seeded(0, "cpu"):
-            detector = vendor().RFDETR.from_checkpoint(full, trust_checkpoint=trust, device=resolve_device(device))
+        with BUILD_LOCK, quiet(), seeded(0, "cpu"):
+            detector = import_rfdetr().RFDETR.from_checkpoint(
+                full, trust_checkpoint=trust, device=resolve_device(device)
+            )
     except VENDOR_ERRORS as error:
         hint = None if trust else "If it is an old checkpoint from a source that you trust, pass trust=True."
         raise TrainingError(f"{path} cannot be read as an RF-DETR checkpoint: {first_line(error)}", hint) from error
     if not detector.model_config.segmentation_head:
-        raise TrainingError(f"{path} holds {type(detector).__name__}, which gives boxes and no masks.")
+        raise TrainingError(f"{path} holds {type(detector).__name__}, which finds boxes but no masks.")
     return detector
 
 
 def size_of(detector: Any) -> str:
-    """Our name of the size of one of rfdetr's segmentation models."""
+    """This package's name of the size of rfdetr's segmentation model."""
     return str(detector.size).removeprefix("rfdetr-seg-")
 
 
@@ -297,18 +299,18 @@ def detect(
 ) -> list[sv.Detections]:
     """Instances of RGB HWC uint8 images, each with its mask at image size and a 0-based class_id into `class_names`.
 
-    `resolution` is the side of the model's input, where it is not the model's own.
+    `resolution` is the side of the model's input, None for the model's own.
 
-    rfdetr also gives the no-object slot (one above the last class) and, with published weights, COCO's category ids:
-    the first is dropped, the second are turned into indices.
+    rfdetr also returns the no-object class (one above the last class), which is dropped, and, with published weights,
+    COCO's category ids, which become indices.
     """
     import supervision as sv
 
     shape = None if resolution is None else (resolution, resolution)
-    # torch warns of arrays that cannot be written to.
-    given = [image if image.flags.writeable else image.copy() for image in images]
-    with hushed():
-        found = detector.predict(given, threshold=confidence, shape=shape, include_source_image=False)
+    # torch warns about read-only arrays.
+    writable = [image if image.flags.writeable else image.copy() for image in images]
+    with quiet_logs():
+        found = detector.predict(writable, threshold=confidence, shape=shape, include_source_image=False)
     index = {name: place for place, name in reversed(list(enumerate(detector.class_names)))}
     classes = len(detector.class_names)
     published = detector.model_config.num_classes > classes
@@ -318,14 +320,14 @@ def detect(
         ids = [index.get(name, classes) for name in names] if published else one.class_id
         ids = np.asarray(ids, dtype=int)
         keep = ids < classes
-        named = np.array([detector.class_names[i] for i in ids[keep]], dtype=object)
+        class_names = np.array([detector.class_names[i] for i in ids[keep]], dtype=object)
         result.append(
             sv.Detections(
                 xyxy=one.xyxy[keep],
                 mask=one.mask[keep],
                 confidence=one.confidence[keep],
                 class_id=ids[keep],
-                data={"class_name": named},
+                data={"class_name": class_names},
             )
         )
     return result

@@ -1,7 +1,7 @@
-"""What rfdetr and Lightning log, warn and print is kept off the caller's streams: of the threads that ask for it alone.
+"""Keeps what rfdetr and Lightning log, warn and print off the caller's streams, in the threads that ask for it only.
 
-A process has one stdout and one way to show a warning. So `quiet` puts something between that knows whose turn it is,
-once for all threads that are in it, and takes it away with the last of them. `hushed` changes nothing of the process.
+A process has one stdout and one way to show a warning. So `quiet` replaces both while any thread is in it, and routes
+what each thread writes. `quiet_logs` changes nothing in the process.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ _LOGGERS = ("rf-detr", "rfdetr", "pytorch_lightning", "lightning", "lightning_fa
 _log = logging.getLogger(__name__)
 
 _lock = threading.Lock()
-# What each thread that is in `quiet` has printed.
+# What each thread in `quiet` has printed.
 _printed: dict[int, io.StringIO] = {}
-_between = contextlib.ExitStack()
-_hushed = threading.local()
+_replacements = contextlib.ExitStack()
+_quiet_logs = threading.local()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Inside, what this thread's vendors log, warn or print goes to this module's logger at DEBUG (errors as errors).
+    """Sends what vendors log, warn or print in this thread to this module's logger at DEBUG (errors as errors).
 
-    rfdetr sets torch's matmul precision when it is imported and when it trains; it is put back.
+    rfdetr sets torch's matmul precision when it is imported and when it trains; it is restored.
     """
-    me = threading.get_ident()
+    thread = threading.get_ident()
     with _lock:
-        outermost = me not in _printed
+        outermost = thread not in _printed
         if not _printed:
-            _put_between(_between)
-        _printed.setdefault(me, io.StringIO())
+            _replace_outputs(_replacements)
+        _printed.setdefault(thread, io.StringIO())
     try:
         yield
     finally:
         if outermost:
             with _lock:
-                printed = _printed.pop(me).getvalue().strip()
+                printed = _printed.pop(thread).getvalue().strip()
                 if not _printed:
-                    _between.close()
+                    _replacements.close()
             if printed:
                 _log.debug("printed: %s", printed)
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Inside, what rfdetr logs in this thread goes to this module's logger at DEBUG; for what logs and no more."""
+def quiet_logs() -> Iterator[None]:
+    """Sends what rfdetr logs in this thread to this module's logger at DEBUG; for calls that neither print nor warn."""
     logger = logging.getLogger(_LOGGERS[0])
-    # Kept for good; added again it is still one.
-    logger.addFilter(_not_of_hushed)
-    before = getattr(_hushed, "now", False)
-    _hushed.now = True
+    # The filter stays; adding it again has no effect.
+    logger.addFilter(_is_loud)
+    before = getattr(_quiet_logs, "now", False)
+    _quiet_logs.now = True
     try:
         yield
     finally:
-        _hushed.now = before
+        _quiet_logs.now = before
 
 
-def _not_of_hushed(record: logging.LogRecord) -> bool:
-    if not getattr(_hushed, "now", False):
+def _is_loud(record: logging.LogRecord) -> bool:
+    if not getattr(_quiet_logs, "now", False):
         return True
     _forward(record)
     return False
@@ -81,7 +81,7 @@ class _Forward(logging.Handler):
 
 
 class _Routed:
-    """Stdout: of a thread that is quiet what is kept of it, of any other the real one."""
+    """Stdout: a buffer for a thread in `quiet`, the real stdout for any other."""
 
     def __init__(self, real: Any) -> None:
         self._real = real
@@ -90,11 +90,10 @@ class _Routed:
         return getattr(_printed.get(threading.get_ident(), self._real), name)
 
 
-def _put_between(stack: contextlib.ExitStack) -> None:
-    """Changes the process; closing `stack` undoes it."""
+def _replace_outputs(stack: contextlib.ExitStack) -> None:
+    """Replaces the process's outputs; closing `stack` restores them."""
     stack.callback(_restore_precision, _matmul_precision())
-    # Importing rfdetr adds handlers to its logger. Where it is not imported yet, a handler that is there first keeps
-    # it from doing so, and with it from writing to stdout ever after.
+    # Importing rfdetr adds a handler that writes to stdout to its logger, unless the logger already has one.
     for logger in map(logging.getLogger, _LOGGERS):
         stack.callback(_restore_logger, logger, logger.handlers, logger.propagate)
         logger.handlers, logger.propagate = [_Forward()], False
@@ -115,7 +114,7 @@ def _put_between(stack: contextlib.ExitStack) -> None:
 
 
 def _restore_stdout(routed: Any, real: Any) -> None:
-    # What somebody has put there meanwhile is theirs to take away.
+    # Another replacement made meanwhile stays.
     if sys.stdout is routed:
         sys.stdout = real
 

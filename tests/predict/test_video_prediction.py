@@ -161,7 +161,7 @@ def test_the_source_is_never_written_over(clip: Path, tmp_path: Path, options: d
     # Nor through a link, nor where it is named otherwise.
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "clip.mp4").hardlink_to(clip)
-    with pytest.raises(OutputExistsError, match=r"not empty|not of a prediction"):
+    with pytest.raises(OutputExistsError, match=r"not empty|not written by a prediction"):
         predict_video(Colours(), clip, tmp_path / "out", progress=False, **options)
     assert clip.read_bytes() == before and not list(tmp_path.rglob("*.jsonl"))
 

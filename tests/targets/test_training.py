@@ -133,7 +133,7 @@ def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Pat
 
 
 def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(coco: Path, tmp_path: Path) -> None:
-    training = vendor.vendor("rfdetr.training")
+    training = vendor.import_rfdetr("rfdetr.training")
     for ema in (False, True):
         config = vendor.train_config({"dataset_dir": str(coco), "use_ema": ema, "early_stopping": True})
         trainer = training.build_trainer(config, vendor.model_config("nano", TINY), accelerator="cpu")

@@ -91,7 +91,7 @@ def spec_of(detector: Any, resolution: int, batch_size: int) -> dict[str, Any]:
     names = list(detector.class_names)
     config = detector.model_config
     slots: list[int | None] = [None] * int(detector.model.model.class_embed.out_features)
-    coco = vendor.vendor("rfdetr.assets.coco_classes")
+    coco = vendor.import_rfdetr("rfdetr.assets.coco_classes")
     # Published weights have a logit for each of COCO's category ids, and names for those that are used.
     published = config.num_classes > len(names) and names == list(coco.COCO_CLASS_NAMES)
     for index, slot in enumerate(sorted(coco.COCO_CLASSES) if published else range(len(names))):

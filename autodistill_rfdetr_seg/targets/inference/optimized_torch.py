@@ -1,4 +1,4 @@
-"""A model in torch as rfdetr makes it faster: in half precision, or compiled."""
+"""A model in torch that rfdetr has made faster: in half precision, or compiled."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from .model_artifacts import TorchModel
 if TYPE_CHECKING:
     import supervision as sv
 
-# As rfdetr names its compilers; torch is none of them.
+# rfdetr's names of its compilers.
 COMPILERS = ("torchscript", "inductor")
 TORCH = ("torch", *COMPILERS)
 _TYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-# What a CPU says of itself (x86, Arm) where it computes in the type, and does not only emulate it.
+# Flags of a CPU (x86, Arm) that computes in the type instead of emulating it.
 _CPU_FLAGS = {"fp16": {"avx512_fp16", "amx_fp16", "fphp"}, "bf16": {"avx512_bf16", "amx_bf16", "bf16"}}
 
 
 class OptimizedModel(TorchModel):
-    """A checkpoint in torch after rfdetr's `inference()`. It is loaded anew: what is optimised serves for nothing else.
+    """A checkpoint in torch after rfdetr's `inference()`. It loads its own copy, which can be used for nothing else.
 
     Args:
         checkpoint: the file.
         kind: `torch`, or a compiler: `torchscript` (seconds), `inductor` (minutes; needs a C++ compiler).
         precision: `fp32`, `fp16` or `bf16`.
-        batch_size: what a compiled model is made for.
+        batch_size: the batch size of a compiled model.
         device: `auto`, `cpu`, `cuda`, `cuda:N`.
 
     Raises:
         MissingInputError, TrainingError: there is no such checkpoint, it is damaged, or it cannot be compiled.
-        UsageError: the device is not to be had, or does not compute in that precision.
+        UsageError: the device is not available, or does not compute in that precision.
     """
 
     def __init__(self, checkpoint: Path, kind: str, precision: str, batch_size: int, device: str) -> None:
@@ -57,7 +57,7 @@ class OptimizedModel(TorchModel):
                 )
         except vendor.VENDOR_ERRORS as error:
             raise TrainingError(
-                f"The model could not be made ready with {kind} in {precision}: {vendor.first_line(error)}"
+                f"The model could not be prepared with {kind} in {precision}: {vendor.first_line(error)}"
             ) from error
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
@@ -72,7 +72,7 @@ class OptimizedModel(TorchModel):
 
 
 def computes_in(device: str, precision: str, cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether a resolved device has instructions for a precision; a CPU that does not tell has them for fp32 only."""
+    """Whether a resolved device has instructions for a precision; without `cpu_info` a CPU counts as fp32 only."""
     import torch
 
     if precision == "fp32":

@@ -15,7 +15,7 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import TrainingError, UsageError
 from ...images.pillow_limit import pillow_accepts
-from ..vendor import VENDOR_ERRORS, build, first_line, quiet, seeded, train_config, vendor
+from ..vendor import VENDOR_ERRORS, build, first_line, import_rfdetr, quiet, seeded, train_config
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
     accelerator = {"cuda": "gpu"}.get(kind, kind)
     placement: dict[str, Any] = {"devices": [int(index)]} if index else {}
     config = train_config({**options, "accelerator": accelerator, "resume": str(resume) if resume else None})
-    training = vendor("rfdetr.training")
+    training = import_rfdetr("rfdetr.training")
     try:
         with quiet(), _interruptible():
             data = training.RFDETRDataModule(detector.model_config, config)
@@ -97,7 +97,7 @@ def _set_class_count(detector: Any, count: int) -> None:
 
 
 def _set_batch_size(detector: Any, config: Any, devices: list[int] | None) -> None:
-    result = vendor("rfdetr.training.auto_batch").resolve_auto_batch_config(
+    result = import_rfdetr("rfdetr.training.auto_batch").resolve_auto_batch_config(
         model_context=detector.model, model_config=detector.model_config, train_config=config, devices=devices
     )
     config.batch_size, config.grad_accum_steps = result.safe_micro_batch, result.recommended_grad_accum_steps

@@ -18,7 +18,7 @@ def write(detector: Any, folder: Path, precision: str, batch_size: int, resoluti
 
     path = export_with_rfdetr(detector, folder, "onnx", batch_size, resolution)
     if precision == "fp16":
-        cast = vendor.vendor("rfdetr.export._tensorrt.exporter").fp16_source_graph
+        cast = vendor.import_rfdetr("rfdetr.export._tensorrt.exporter").fp16_source_graph
         with cast(str(path)) as half:
             Path(half).replace(path)
     return path

@@ -14,7 +14,7 @@ def open_session(path: Path, precision: str, device: str) -> Session:
 
     from ... import vendor
 
-    engine = vendor.vendor("rfdetr.export._tensorrt.inference").TRTInference(
+    engine = vendor.import_rfdetr("rfdetr.export._tensorrt.inference").TRTInference(
         str(path), device=f"cuda:{cuda_index(device) or 0}", sync_mode=True
     )
 
