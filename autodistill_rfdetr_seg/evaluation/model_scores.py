@@ -214,7 +214,7 @@ def _on_sets(
     if names is not None:
         classes, ask = Classes(tuple(names)), target_predictor(model, score_floor, len(names))
     else:
-        source = BaseSource.of_model(model)
+        source = BaseSource.from_model(model)
         classes, ask = source.classes, base_predictor(source)
     gold = in_classes(sets, classes)
     answers = predict_gold(ask, gold.truth, max_megapixels=max_megapixels, progress=progress)

@@ -1,4 +1,4 @@
-"""A base as labelling knows it: how to build it, what it writes with labels, and what row its answer makes."""
+"""A base as labeling uses it: how it is built and asked, what is stored with its labels, and the row of an answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..bases.adapter import BaseAdapter, Pending, refuse_parts
 from ..bases.base_classes import identity_of
@@ -28,101 +28,82 @@ Item = tuple[Path, str]
 Outcome = StoredLabels | KnownImage | AutodistillSegError
 
 
-class Asking(NamedTuple):
-    """How a base is asked, as `BaseConfig` has it: in tiles, and whether again for stability."""
-
-    tiles: int | None = None
-    overlap: float = 0.2
-    stability: bool = False
-
-    @classmethod
-    def of(cls, config: BaseConfig) -> Asking:
-        """As the configuration says."""
-        return cls(config.tiles, config.overlap, config.stability)
-
-    def told(self) -> dict[str, Any]:
-        """What of it decides the labels, to be kept with them; nothing where a base is asked plainly."""
-        tiling = {} if self.tiles is None else {"tiles": self.tiles, "overlap": self.overlap}
-        return tiling | ({"stability": True} if self.stability else {})
-
-
-_PLAINLY = Asking()
-
-
 @dataclass(frozen=True)
 class BaseSource:
-    """A base that is built when the first image needs it, and what it writes beside its labels."""
+    """A base, how it is asked, and what is stored with its labels.
+
+    Attributes:
+        classes: the classes, and the prompts that find them.
+        config: the base's name and arguments, how it is asked (tiles, stability), and its segmenter.
+        provenance: what is stored with each label.
+        image_input: what its `predict` takes.
+        model: the base itself; None if it has not been built yet.
+        is_own_object: `model` is an object of the user, which cannot be built from `config`.
+        items: the images that it may be asked about, if it wants to know them.
+    """
 
     classes: Classes
+    config: BaseConfig
     provenance: Provenance
-    config: BaseConfig | None = None
-    model: Any = None
     image_input: ImageInput = "bgr"
-    asking: Asking = _PLAINLY
+    model: Any = None
+    is_own_object: bool = False
     items: Sequence[Item] = ()
 
     @classmethod
-    def named(cls, config: BaseConfig, classes: Classes) -> BaseSource:
-        """A base of the registry, with its segmenter where it has one.
+    def from_config(cls, config: BaseConfig, classes: Classes) -> BaseSource:
+        """A base by its name, with its segmenter if it needs one. It is not built yet.
 
         Raises:
-            UnknownNameError: one of them is not there.
-            UsageError: a detector has no segmenter, arguments have none to go to, a segmenter is given twice, or the
-                base cannot be asked in the way that is asked for.
-            DataError: a folder of weights that an argument names is not there.
+            UnknownNameError: one of them is not known.
+            DependencyError: another package adds one of them, and cannot be loaded.
+            UsageError: a detector has no segmenter, there are arguments for a segmenter and none is named, a segmenter
+                is given twice, or the base cannot be asked in this way.
+            DataError: there is no folder of weights where an argument names one.
         """
         entry = find_base(config.name)
         config = _with_own_segmenter(config) if entry.own_segmenter else config
-        prompts = tuple(prompt for prompt, _ in classes.prompts)
         if not entry.masks and config.segmenter is None:
             raise UsageError(
                 f"The base {config.name!r} gives boxes without masks.",
                 f"Add a segmenter: --segmenter {' or '.join(sorted(SEGMENTERS))}.",
             )
         if config.segmenter_args and config.segmenter is None:
-            raise UsageError("There are arguments for a segmenter, and no segmenter.", "Name it with --segmenter.")
+            raise UsageError("There are arguments for a segmenter, but no segmenter.", "Name it with --segmenter.")
         if entry.by_image:
             refuse_parts(config.tiles, config.stability)
         args = dict(identity_of(entry, config.args))
         if config.segmenter is not None:
             segmenter = identity_of(find_segmenter(config.segmenter), config.segmenter_args)
             args |= {"segmenter": config.segmenter, "segmenter_args": dict(segmenter)}
-        asking = Asking.of(config)
-        provenance = Provenance(entry.label or config.name, args | asking.told(), prompts, versions())
-        return cls(classes, provenance, config, None, entry.image_input, asking)
+        return cls(classes, config, _provenance(entry.label or config.name, args, config, classes), entry.image_input)
 
     @classmethod
-    def of_model(cls, model: Any, image_input: ImageInput = "bgr") -> BaseSource:
-        """A base that is at hand: any object with `ontology` and `predict`."""
-        # It imports autodistill, which takes a second that not every command has to spend.
+    def from_model(cls, model: Any, image_input: ImageInput = "bgr", config: BaseConfig | None = None) -> BaseSource:
+        """A base that the user has built: any object with `ontology` and `predict`.
+
+        `config` says how it is asked; its name and arguments are those that `describe_model` gives.
+        """
+        # It imports autodistill, which takes a second that not every command needs.
         from ..bases.grounded_sam import corrected
 
+        described = describe_model(model)
+        config = described if config is None else config
         classes = Classes.from_ontology(dict(model.ontology.promptMap))
-        prompts = tuple(prompt for prompt, _ in classes.prompts)
-        provenance = Provenance(_name(model), _shown(model), prompts, versions())
-        return cls(classes, provenance, None, corrected(model), image_input)
-
-    def asked(self, config: BaseConfig) -> BaseSource:
-        """A base that is at hand, asked as the configuration says."""
-        asking = Asking.of(config)
-        args = {**self.provenance.args, **asking.told()}
-        return dataclasses.replace(self, asking=asking, provenance=dataclasses.replace(self.provenance, args=args))
+        provenance = _provenance(described.name, described.args, config, classes)
+        return cls(classes, config, provenance, image_input, corrected(model), is_own_object=True)
 
     @property
     def by_image(self) -> bool:
-        """Whether the base answers by image (`contract`, `for_images`). Of a class of the user's it is known once it is
-        built."""
-        if self.model is not None or self.config is None:
-            return answers_by_image(self.model)
-        return find_base(self.config.name).by_image
+        """Whether the base has `for_images` (see `contract`). For a class of the user it is known once it is built."""
+        return answers_by_image(self.model) if self.model is not None else find_base(self.config.name).by_image
 
-    def expecting(self, items: Sequence[Item]) -> BaseSource:
-        """The same, its base told of all images that it may be asked about, where it wants to know them."""
+    def with_items(self, items: Sequence[Item]) -> BaseSource:
+        """The same; its base is told about all images that it may be asked about, if it wants to know them."""
         return dataclasses.replace(self, items=items) if self.by_image else self
 
     def notes(self) -> Sequence[str]:
-        """What the base has to say of the images that it expects. One that is not built yet is for it, without its
-        segmenter.
+        """What the base reports about its images. One that is not built yet is built for it, without its segmenter.
 
         Raises:
             AutodistillSegError: it cannot be built.
@@ -130,17 +111,17 @@ class BaseSource:
         if not self.by_image:
             return ()
         base = self.model
-        if base is None and self.config is not None:
+        if base is None:
             base = create_base(self.config.name, self.classes, self.config.args)
-        return _told_of(base, self.items)
+        return _announce(base, self.items)
 
-    def built(self) -> BaseSource:
-        """The same with its base at hand, built now if it is not.
+    def with_model(self) -> BaseSource:
+        """The same with its base, which is built now unless it was before.
 
         Raises:
             UnknownNameError, UsageError, DependencyError, BaseModelError: it cannot be built.
         """
-        if self.model is not None or self.config is None:
+        if self.model is not None:
             return self
         model = create_base(self.config.name, self.classes, self.config.args)
         if self.config.segmenter is not None:
@@ -150,44 +131,62 @@ class BaseSource:
             model = SegmentedBase(model, segmenter, self.image_input)
         return dataclasses.replace(self, model=model)
 
-    def portable(self) -> BaseSource:
-        """The same as it is sent to another process: built there, where it can be, not sent."""
-        return self if self.config is None else dataclasses.replace(self, model=None)
+    def for_other_process(self) -> BaseSource:
+        """The same to be sent to another process, which builds the base itself unless it is the user's own object."""
+        return self if self.is_own_object else dataclasses.replace(self, model=None)
 
     def adapter(self) -> BaseAdapter:
-        """The base behind its adapter; built now if it is not at hand."""
-        tiles, overlap, again = self.asking
-        of = [index for _, index in self.classes.prompts]
-        model = self.built().model
+        """The base behind its adapter; built now if it was not before."""
+        class_of_prompt = [index for _, index in self.classes.prompts]
+        model = self.with_model().model
         if self.items:
-            _told_of(model, self.items)
-        return BaseAdapter(model, len(of), self.image_input, tiles, overlap, stability=again, classes=of)
+            _announce(model, self.items)
+        return BaseAdapter(
+            model,
+            len(class_of_prompt),
+            self.image_input,
+            self.config.tiles,
+            self.config.overlap,
+            stability=self.config.stability,
+            classes=class_of_prompt,
+        )
 
 
-def _told_of(base: Any, items: Sequence[Item]) -> Sequence[str]:
+def _provenance(name: str, args: Mapping[str, Any], config: BaseConfig, classes: Classes) -> Provenance:
+    """The base's name and arguments, and of how it is asked what determines the labels."""
+    how = {} if config.tiles is None else {"tiles": config.tiles, "overlap": config.overlap}
+    how |= {"stability": True} if config.stability else {}
+    return Provenance(name, {**args, **how}, tuple(prompt for prompt, _ in classes.prompts), versions())
+
+
+def _announce(base: Any, items: Sequence[Item]) -> Sequence[str]:
     expect = getattr(base, "expect", None)
     return expect(items) if callable(expect) else ()
 
 
 def _with_own_segmenter(config: BaseConfig) -> BaseConfig:
-    """The same with the segmenter beside the base among the base's own arguments: it would make every mask twice."""
-    given: dict[str, Any] = {"segmenter": config.segmenter} if config.segmenter is not None else {}
-    given |= {"segmenter_args": config.segmenter_args} if config.segmenter_args else {}
-    if given and any(name.startswith("segmenter") for name in config.args):
+    """The same with --segmenter moved to the base's own arguments: beside the base it would make every mask twice."""
+    named: dict[str, Any] = {"segmenter": config.segmenter} if config.segmenter is not None else {}
+    named |= {"segmenter_args": config.segmenter_args} if config.segmenter_args else {}
+    if named and any(name.startswith("segmenter") for name in config.args):
         raise UsageError(
             f"The segmenter of {config.name!r} is given twice.",
             "Give it by --segmenter and --segmenter-arg, or among the base's arguments.",
         )
-    own = {"args": {**config.args, **given}, "segmenter": None, "segmenter_args": {}}
-    return config.model_copy(update=own)
+    return config.model_copy(update={"args": {**config.args, **named}, "segmenter": None, "segmenter_args": {}})
+
+
+def describe_model(model: Any) -> BaseConfig:
+    """The name and arguments of a base that the user has built, as far as it shows them (see `contract`)."""
+    return BaseConfig(name=_name(model), args=_settings(model))
 
 
 def _name(model: Any) -> str:
     return f"{type(model).__module__}:{type(model).__qualname__}"
 
 
-def _shown(model: Any) -> dict[str, Any]:
-    """What a constructor was given: the model's own word (`contract`, `settings`), or else as far as it shows.
+def _settings(model: Any) -> dict[str, Any]:
+    """The model's own `settings`, or its public attributes that are plain values.
 
     A private attribute is state, which may change by itself.
     """
@@ -195,10 +194,10 @@ def _shown(model: Any) -> dict[str, Any]:
 
     if isinstance(settings := getattr(model, "settings", None), Mapping):
         return dict(settings)
-    shown = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
-    plain = {name: value for name, value in shown.items() if isinstance(value, (bool, int, float, str))}
+    public = {name: value for name, value in sorted(vars(model).items()) if not name.startswith("_")}
+    plain = {name: value for name, value in public.items() if isinstance(value, (bool, int, float, str))}
     parts = ("detector", "segmenter") if isinstance(model, SegmentedBase) else ()
-    return with_hashes(plain) | {part: {"name": _name(shown[part]), **_shown(shown[part])} for part in parts}
+    return with_hashes(plain) | {part: {"name": _name(public[part]), **_settings(public[part])} for part in parts}
 
 
 def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
@@ -221,5 +220,5 @@ def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
 
 
 def source_of(config: PipelineConfig) -> BaseSource:
-    """The base that the configuration names; raises UnknownNameError or UsageError where it names none."""
-    return BaseSource.named(config.base, Classes.from_ontology(config.ontology))
+    """The base that the configuration names; raises as `BaseSource.from_config`."""
+    return BaseSource.from_config(config.base, Classes.from_ontology(config.ontology))

@@ -72,7 +72,7 @@ def label_images(
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
-        source = source if source.items else source.expecting(images)
+        source = source if source.items else source.with_items(images)
         # A base that answers by image may say something else of a copy, which has another name.
         firsts, copies = (
             (todo, {}) if source.by_image else without_copies(todo, max_megapixels=max_megapixels, progress=progress)

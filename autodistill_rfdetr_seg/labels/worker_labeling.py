@@ -110,7 +110,7 @@ class _Worker:
         self.batch = 1
         self.ready = self.gone = False
         self._timeout = options.start_timeout
-        args = (theirs, source.portable(), place, frozenset(known), options.batch_size, max_megapixels)
+        args = (theirs, source.for_other_process(), place, frozenset(known), options.batch_size, max_megapixels)
         self._process = context.Process(target=_work, args=args, daemon=True)
         try:
             self._process.start()

@@ -87,9 +87,9 @@ def plan(
     config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"workers": 0})})
     started = time.perf_counter()
     if config.labeling.timeout_per_image is None:
-        source = source.built()
+        source = source.with_model()
     built = time.perf_counter() - started
-    source = source.expecting(items)
+    source = source.with_items(items)
     sample, timing, memory = measured_sample(config, choose(items, count, seed), source, folder, progress)
     pixels = np.array([row.image.height * row.image.width for row in sample.rows], dtype=np.float64)
     all_pixels, largest, unreadable = total_pixels(items, config.inputs.max_megapixels)

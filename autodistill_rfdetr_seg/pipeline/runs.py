@@ -20,7 +20,7 @@ from ..core.types import Classes, SegDataset
 from ..evaluation.gold_sets import check_gate_names
 from ..images.frame_files import VIDEO_SUFFIXES
 from ..images.image_discovery import discover
-from ..labels.base_source import BaseSource, source_of
+from ..labels.base_source import BaseSource, describe_model, source_of
 from ..labels.current_labels import refuse_lost_classes
 from ..labels.labeler import LabelSummary
 from ..readers.image_sources import find_images
@@ -84,24 +84,27 @@ def label(
     Raises:
         AutodistillSegError: see `errors`; one sentence, with a hint.
     """
-    at_hand = None if isinstance(base, (str, BaseConfig)) else BaseSource.of_model(base, image_input)
-    if at_hand is not None:
-        ontology = at_hand.classes.ontology
-        base = BaseConfig(name=at_hand.provenance.base, args=dict(at_hand.provenance.args))
-    named = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
-    asked = {"tiles": tiles, "overlap": overlap, "stability": stability}
-    config = parse(
-        {
-            "images": str(Path(images).resolve()),
-            "ontology": dict(ontology or {}),
-            "base": named.model_dump() | {name: value for name, value in asked.items() if value is not None},
-            **options,
-        }
+    is_model = not isinstance(base, str | BaseConfig)
+    if is_model:
+        ontology = Classes.from_ontology(dict(base.ontology.promptMap)).ontology
+        base_config = describe_model(base)
+    else:
+        base_config = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
+    how_asked = {"tiles": tiles, "overlap": overlap, "stability": stability}
+    config = with_ontology(
+        parse(
+            {
+                "images": str(Path(images).resolve()),
+                "ontology": dict(ontology or {}),
+                "base": base_config.model_dump()
+                | {key: value for key, value in how_asked.items() if value is not None},
+                **options,
+            }
+        )
     )
-    source = None if at_hand is None else at_hand.asked(config.base)
-    config = with_ontology(config)
+    source = BaseSource.from_model(base, image_input, config.base) if is_model else source_of(config)
     run = RunFolder(Path(output))
-    with prepare(config, run, source or source_of(config), resume=resume, overwrite=overwrite) as source:
+    with prepare(config, run, source, resume=resume, overwrite=overwrite) as source:
         label_stage(config, run, source, progress=progress)
         return build_stage(config, run, progress=progress)[0]
 
@@ -151,7 +154,7 @@ def prepare(
             pass
     asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
     anew = overwrite or not (resume or run.config_file.is_file())
-    source = source.built() if asked_here and anew else source
+    source = source.with_model() if asked_here and anew else source
     with _claimed(config, run, resume=resume, overwrite=overwrite):
         yield source
 

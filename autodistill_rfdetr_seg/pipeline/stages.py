@@ -49,7 +49,7 @@ def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True
 def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True) -> LabelSummary:
     """Labels the images that are not labelled yet."""
     found = find_inputs(config, run, progress=progress)
-    source = source.expecting(found.items)
+    source = source.with_items(found.items)
     for note in source.notes():
         _log.warning("%s", note)
     summary = label_images(

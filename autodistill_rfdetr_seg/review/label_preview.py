@@ -87,7 +87,7 @@ def preview(
         UsageError: as `choose`.
         DataError: not one image of the sample could be labelled.
     """
-    source = source.expecting(items)
+    source = source.with_items(items)
     sample = label_sample(config, choose(items, count, seed), source, folder / "labels", progress)
     per_class = instances_per_image(sample.labels, source.classes)
     negatives = sum(not labels.instances for labels in sample.labels)

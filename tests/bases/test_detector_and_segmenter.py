@@ -169,7 +169,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_base_at_hand_is_known_by_both_its_parts(weights: dict[str, Path]) -> None:
     def fingerprint(name: str, **options: Any) -> str:
         segmenter = create_segmenter("sam2", {"model": str(weights[name]), "device": "cpu", **options})
-        return BaseSource.of_model(SegmentedBase(Finds(), segmenter)).provenance.fingerprint
+        return BaseSource.from_model(SegmentedBase(Finds(), segmenter)).provenance.fingerprint
 
     assert fingerprint("one") == fingerprint("one", dtype="bfloat16", boxes_per_pass=2)
     assert fingerprint("one") != fingerprint("other")

@@ -139,7 +139,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path, segmenter: str, capsys: pyt
     told = capsys.readouterr().out
     assert "kept 1 labels, rejected 5" in told and "box_outside_image 2" in told and "crowd_box 1" in told
     assert kept(tmp_path / "run") == {"a.png": [("part", (0, 0, 9, 9), 1.0)]}
-    source = BaseSource.named(
+    source = BaseSource.from_config(
         BaseConfig(name="boxes", args={"file": str(file)}, segmenter=segmenter), Classes.from_ontology({"nut": "part"})
     )
     from autodistill_rfdetr_seg.images.image_opening import open_image

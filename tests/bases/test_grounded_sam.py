@@ -188,7 +188,7 @@ def test_defaults_are_the_packages() -> None:
 
 def test_a_users_own_object_is_corrected_and_left_as_it_is(theirs: Any) -> None:
     before = dict(vars(theirs))
-    source = BaseSource.of_model(theirs)
+    source = BaseSource.from_model(theirs)
     assert isinstance(source.model, CorrectedGroundedSAM)
     assert source.provenance.base == "autodistill_grounded_sam.grounded_sam:GroundedSAM"
     assert source.provenance.args == ALL
@@ -246,7 +246,7 @@ def test_no_boxes_and_boxes_without_a_word(theirs: Any) -> None:
     # No token passes the text threshold: the package gives such boxes their prompt's class.
     theirs.box_threshold, theirs.text_threshold = -1, 2.0
     assert theirs.predict(PIXELS).class_id.tolist() == [0] * 4 + [1] * 4
-    answer = BaseSource.of_model(theirs).adapter().ask(PIXELS)
+    answer = BaseSource.from_model(theirs).adapter().ask(PIXELS)
     assert (answer.instances, answer.dropped) == ((), {"unknown_class": 8})
 
 

@@ -392,7 +392,7 @@ def test_it_is_in_the_registry(weights: str) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'negatives'"):
         create_base("grounding-dino", classes, {"negative": ["toy"]})
     with pytest.raises(UsageError, match="boxes without masks"):
-        BaseSource.named(BaseConfig(name="grounding-dino"), classes)
+        BaseSource.from_config(BaseConfig(name="grounding-dino"), classes)
 
 
 def test_offline_it_keeps_to_the_hubs_cache(

@@ -20,7 +20,7 @@ CLASSES = Classes.from_ontology({"a dog": "dog"})
 
 
 def named(**args: Any) -> BaseSource:
-    return BaseSource.named(BaseConfig(name="mine.py:Mine", args=args), CLASSES)
+    return BaseSource.from_config(BaseConfig(name="mine.py:Mine", args=args), CLASSES)
 
 
 def test_arguments_that_name_no_file_are_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,10 +80,10 @@ def test_a_base_that_is_handed_over_shows_its_weights(tmp_path: Path) -> None:
 
     file = tmp_path / "net.pt"
     file.write_bytes(b"first")
-    first = BaseSource.of_model(Mine(file)).provenance
+    first = BaseSource.from_model(Mine(file)).provenance
     assert first.args == {"level": 3, "weights": {"sha256": file_sha256(file)}}
     file.write_bytes(b"second")
-    assert BaseSource.of_model(Mine(file)).provenance.fingerprint != first.fingerprint
+    assert BaseSource.from_model(Mine(file)).provenance.fingerprint != first.fingerprint
 
 
 def test_a_base_of_a_file_is_counted_from_the_pipeline_file_s_folder(tmp_path: Path) -> None:

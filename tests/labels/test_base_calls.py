@@ -132,7 +132,7 @@ def test_another_question_is_asked(home: Path) -> None:
     shutil.move(home / "photos", home / "photos2")
     shutil.move(home / "photos2", home / "photos" / "moved")
     notes(home)
-    for more in (("--class", "glow=glow"), ("--tiles", "32"), ("--stability")):
+    for more in (("--class", "glow=glow"), ("--tiles", "32"), ("--stability",)):
         label(home, "run", "--resume", *more)
         assert notes(home)[1] >= 12, more
         (home / "photos" / "moved").rename(home / "photos" / f"moved{len(more[0])}")
@@ -157,7 +157,7 @@ def test_an_overwritten_photo_that_comes_back_is_known(home: Path) -> None:
 
 def test_a_row_taken_again_says_what_made_it(home: Path) -> None:
     classes = Classes.from_ontology({"bright": "lamp"})
-    source = BaseSource.named(BaseConfig(name=f"{home / 'base.py'}:Bright"), classes)
+    source = BaseSource.from_config(BaseConfig(name=f"{home / 'base.py'}:Bright"), classes)
     source.provenance.versions.clear()  # type: ignore[attr-defined]
     source.provenance.versions["transformers"] = "1.0"  # type: ignore[index]
     label_images(source, [(home / "photos" / "00.png", "00.png")], home / "labels", progress=False)
@@ -176,7 +176,9 @@ def test_copies_are_asked_for_by_one_share_only(home: Path) -> None:
     for folder in ("a", "b", "c"):
         shutil.move(home / folder, home / "photos" / folder)
     items = [(path, path.relative_to(home / "photos").as_posix()) for path in sorted((home / "photos").rglob("*.png"))]
-    source = BaseSource.named(BaseConfig(name=f"{home / 'base.py'}:Bright"), Classes.from_ontology({"bright": "lamp"}))
+    source = BaseSource.from_config(
+        BaseConfig(name=f"{home / 'base.py'}:Bright"), Classes.from_ontology({"bright": "lamp"})
+    )
     stored: list[str] = []
     for number in (1, 2, 3):
         folder = home / f"labels{number}"
@@ -247,7 +249,9 @@ def test_what_was_labelled_is_kept_when_no_worker_is_left(home: Path) -> None:
 
 def test_what_is_known_is_not_part_of_what_a_sample_took(home: Path) -> None:
     """A forecast counts the seconds of what it has asked for, not those of a row that it has taken again."""
-    source = BaseSource.named(BaseConfig(name=f"{home / 'base.py'}:Bright"), Classes.from_ontology({"bright": "lamp"}))
+    source = BaseSource.from_config(
+        BaseConfig(name=f"{home / 'base.py'}:Bright"), Classes.from_ontology({"bright": "lamp"})
+    )
     config = parse({"images": str(home / "photos"), "ontology": {"bright": "lamp"}})
     items = [(path, path.name) for path in sorted((home / "photos").iterdir())]
     assert len(label_sample(config, items[:6], source, home / "labels", False).fresh) == 6

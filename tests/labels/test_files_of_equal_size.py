@@ -50,7 +50,7 @@ def test_the_first_image_does_not_wait_for_the_folder_to_be_read(tmp_path: Path)
         bitmap(photos / f"{number:02d}.bmp", number)
     shutil.copyfile(photos / "03.bmp", photos / "copy.bmp")
     base = Reader()
-    source = BaseSource.of_model(base)
+    source = BaseSource.from_model(base)
     # What is loaded with the first labelling is no image's.
     bitmap(tmp_path / "one" / "one.bmp", 99)
     label_images(

@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def labelled(base: RedBase, folder: Path, output: Path) -> LabelSummary:
-    source = BaseSource.of_model(base)
+    source = BaseSource.from_model(base)
     return label_images(source, relative_paths(discover(folder), folder), output, progress=False)
 
 
@@ -315,7 +315,7 @@ def test_one_video_is_cut_into_chunks_and_more_frames_move_none(tmp_path: Path) 
             texture(tmp_path / "frames" / name, i)
         items = [(tmp_path / "frames" / name, name) for name in names]
         groups = dict.fromkeys(names, "v")
-        source = BaseSource.of_model(RedBase())
+        source = BaseSource.from_model(RedBase())
         label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
         build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", BuildOptions(), progress=False)
         found: dict[str, Any] = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
@@ -335,7 +335,7 @@ def test_copies_stay_together_in_a_still_video_and_beside_it(tmp_path: Path) -> 
     for i, name in enumerate(names):
         texture(tmp_path / "frames" / name, i // 3 if i < 48 else 5)
     items = [(tmp_path / "frames" / name, name) for name in names]
-    source = BaseSource.of_model(RedBase())
+    source = BaseSource.from_model(RedBase())
     groups = dict.fromkeys(names[:48], "v")
     label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
     build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", BuildOptions(), progress=False)
@@ -353,7 +353,7 @@ def test_two_videos_are_cut_where_there_are_three_splits(tmp_path: Path) -> None
         texture(tmp_path / "frames" / name, i)
     items = [(tmp_path / "frames" / name, name) for name in names]
     groups = {name: name[0] for name in names}
-    source = BaseSource.of_model(RedBase())
+    source = BaseSource.from_model(RedBase())
     label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
     two = BuildOptions(split=SplitConfig(train=0.5, valid=0.5, test=0))
     for options, cut in ((two, 0), (BuildOptions(), 40)):
@@ -371,7 +371,7 @@ def test_frames_of_one_video_stay_together(tmp_path: Path) -> None:
     for path, name in relative_paths(discover(tmp_path / "frames"), tmp_path / "frames"):
         items.append((path, name))
         groups[name] = f"video {name.split('/')[0]}"
-    source = BaseSource.of_model(RedBase())
+    source = BaseSource.from_model(RedBase())
     label_images(source, items, tmp_path / "labels", root=tmp_path / "frames", groups=groups, progress=False)
     shares = BuildOptions(split=SplitConfig(train=0.5, valid=0.25, test=0.25))
     build(tmp_path / "labels", tmp_path / "frames", tmp_path / "dataset", shares, progress=False)

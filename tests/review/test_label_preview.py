@@ -59,7 +59,7 @@ def images(tmp_path: Path) -> Path:
 
 
 def arguments(images: Path, **options: Any) -> tuple[PipelineConfig, list[Item], BaseSource]:
-    source = BaseSource.of_model(Discs())
+    source = BaseSource.from_model(Discs())
     config = parse({"images": str(images), "ontology": source.classes.ontology, **options})
     return config, relative_paths(discover(images), images), source
 
