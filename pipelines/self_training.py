@@ -27,9 +27,9 @@ from autodistill_rfdetr_seg.cli.option_values import name_values
 from autodistill_rfdetr_seg.core.config import BaseConfig, PipelineConfig
 from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
 from autodistill_rfdetr_seg.dataset.dataset_joining import Part, join
-from autodistill_rfdetr_seg.evaluation.model_scores import evaluate_stage, read_gold
+from autodistill_rfdetr_seg.evaluation.gold_sets import read_gold
 from autodistill_rfdetr_seg.pipeline.runs import with_ontology
-from autodistill_rfdetr_seg.pipeline.stages import train_stage
+from autodistill_rfdetr_seg.pipeline.stages import evaluate_stage, train_stage
 from autodistill_rfdetr_seg.system.config_files import load
 from autodistill_rfdetr_seg.system.files import read_json, write_json
 from autodistill_rfdetr_seg.system.run_folder import RunFolder

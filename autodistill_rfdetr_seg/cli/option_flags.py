@@ -65,7 +65,7 @@ LABELING_OPTIONS = (
     Option("--max-failures", "labeling.max_failures", int, "stop when more than N images have failed", "N"),
     Option(
         "--slice",
-        "labeling.share",
+        "labeling.slice",
         slice_of_images,
         "label only slice I of N, next to other processes",
         "I/N",

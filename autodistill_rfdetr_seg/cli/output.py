@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..system.run_folder import RunFolder
+from .exit_codes import OK, SOME_FAILED
 
 if TYPE_CHECKING:
     from ..labels.missing_images import Gaps
+    from ..pipeline.runs import RunResult
 
 # The keys of dataset.json that `label` and `build` print.
 _DATASET_KEYS = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
@@ -65,3 +67,18 @@ def print_metrics(args: argparse.Namespace, metrics: Mapping[str, Any], files: M
     print_text(metrics_table(metrics))
     for name, path in files.items():
         print_text(f"{name:<11}{path}")
+
+
+def print_run(args: argparse.Namespace, result: RunResult) -> int:
+    """Prints the metrics of a whole run and checks its gates. Returns the exit code.
+
+    Raises:
+        GateError: a metric did not reach its gate.
+    """
+    from ..evaluation import check_gates
+
+    folder = result.folder
+    files = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
+    print_metrics(args, result.metrics, {**files, "checkpoint": folder.training / "checkpoint_best_total.pth"})
+    check_gates(result.config.evaluation.gates, result.metrics)
+    return SOME_FAILED if result.some_failed else OK

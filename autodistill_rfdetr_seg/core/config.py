@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UnknownNameError, UsageError
 
@@ -98,7 +98,8 @@ class LabelingConfig(Options):
     `workers` are processes with a base each (0: none, this process asks), one a GPU where there are several.
     `batch_size` images are asked about at a time where the base takes batches (None: as many as it prefers).
     `timeout_per_image` (seconds) ends a base that hangs, `start_timeout` one that hangs while a worker builds it, which
-    may mean to fetch its weights; `max_failures` stops early; `share` is (I, N) of the images.
+    may mean to fetch its weights; `max_failures` stops early; `slice` (I, N) labels only slice I of N
+    of the images.
     """
 
     workers: Annotated[int, Field(ge=0)] = 0
@@ -106,12 +107,13 @@ class LabelingConfig(Options):
     timeout_per_image: Annotated[float, Field(gt=0)] | None = None
     start_timeout: Annotated[float, Field(gt=0)] = 3600.0
     max_failures: Annotated[int, Field(ge=0)] | None = None
-    share: tuple[int, int] | None = None
+    # `share` is its name in run folders of release 0.1.0.
+    slice: tuple[int, int] | None = Field(default=None, validation_alias=AliasChoices("slice", "share"))
 
     @model_validator(mode="after")
-    def _share_is_one_of_its_number(self) -> LabelingConfig:
-        if self.share is not None and not 1 <= self.share[0] <= self.share[1]:
-            raise ValueError(f"the share {self.share[0]}/{self.share[1]} is not one of 1/N to N/N")
+    def _slice_exists(self) -> LabelingConfig:
+        if self.slice is not None and not 1 <= self.slice[0] <= self.slice[1]:
+            raise ValueError(f"the slice {self.slice[0]}/{self.slice[1]} is not one of 1/N to N/N")
         return self
 
 

@@ -20,8 +20,8 @@ from ..images.rgb_image import RgbImage
 from ..labels.base_source import BaseSource, source_of
 from ..labels.label_store import LabelStore, StoredLabels
 from ..labels.labeler import label_images
-from ..system.file_hash import file_sha256
 from ..system.run_folder import RunFolder
+from .gold_sets import Gold
 
 _log = logging.getLogger(__name__)
 
@@ -78,11 +78,12 @@ def base_predictor(source: BaseSource) -> Predictor:
 
 
 def base_predictions(
-    config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool
+    config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool
 ) -> list[ImagePredictions] | None:
     """The base's instances for each gold image, refined but without a threshold; images without stored labels are
     labeled now. None for a base that answers by image, unless every gold image is one of the run's."""
-    rows = _base_rows(config, run, truth, progress)
+    truth = gold.whole.truth
+    rows = _base_rows(config, run, gold, progress)
     unknown = [image.image_id for image in truth.images if image.image_id not in rows]
     if unknown and source_of(config).by_image:
         _log.warning(
@@ -109,15 +110,15 @@ def base_predictions(
     return predictions
 
 
-def _base_rows(config: PipelineConfig, run: RunFolder, truth: GroundTruth, progress: bool) -> dict[str, StoredLabels]:
+def _base_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool) -> dict[str, StoredLabels]:
     """The base's label row for each gold image by id: from the run's labels if they contain that content."""
     source = source_of(config)
     stored = LabelStore(run.labels)
     by_content = {key.sha256: key for key in stored.keys(source.provenance.fingerprint).values()}
     rows: dict[str, StoredLabels] = {}
     rest: list[tuple[Path, str]] = []
-    for image in truth.images:
-        key = by_content.get(file_sha256(image.path))
+    for image in gold.whole.truth.images:
+        key = by_content.get(gold.contents[image.image_id])
         if key is None:
             rest.append((image.path, image.image_id))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -47,13 +47,14 @@ class Gold:
 
     `scored` are the images that the scores are computed on: the held-out images, or `whole` if none is held out;
     `whole` includes look-alikes of training images. `human` says whether people made the labels; `held_out` is None
-    if they did not.
+    if they did not. `contents` maps the id of each image in `whole` to the SHA-256 of its file; empty if they did not.
     """
 
     scored: GoldSets
     whole: GoldSets
     human: bool
     held_out: HeldOut | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def truth(self) -> GroundTruth:
@@ -114,10 +115,11 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
     held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out, config.inputs.max_megapixels)
     alike = {one.image for one in held_out.look_alikes}
     whole = in_classes(raw, dataset.classes)
+    hashes = {image_id: sha256 for image_id, (_, sha256) in contents.items()}
     if not held_out.images or not alike:
-        return Gold(whole, whole, True, held_out)
+        return Gold(whole, whole, True, held_out, hashes)
     scored = in_classes({name: without(truth, alike) for name, truth in raw.items()}, dataset.classes)
-    return Gold(scored, whole, True, held_out)
+    return Gold(scored, whole, True, held_out, hashes)
 
 
 def check_gate_names(config: PipelineConfig, classes: Classes) -> None:

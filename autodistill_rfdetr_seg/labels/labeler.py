@@ -67,8 +67,8 @@ def label_images(
     from tqdm import tqdm
 
     options = options or LabelingConfig()
-    mine = _of_share(images, options.share, max_megapixels, progress)
-    with locked(folder, options.share):
+    mine = _images_of_slice(images, options.slice, max_megapixels, progress)
+    with locked(folder, options.slice):
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
@@ -105,29 +105,29 @@ def label_images(
                         labelled += 1
                 # Last, so that what the bar has counted is in the store's hands.
                 bar.update(1 + len(twins))
-        _write_failures(folder, failures, options.share)
+        _write_failures(folder, failures, options.slice)
         names = sorted(printable(name) for _, name in images)
         write_json(folder / "labels.json", _account(source, names, root, groups or {}))
     return LabelSummary(labelled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
 
 
-def in_share(name: str, share: tuple[int, int] | None) -> bool:
-    """Whether an image belongs to share I of N (1-based), told by its name alone, so that shares never overlap."""
-    if share is None:
+def in_slice(name: str, image_slice: tuple[int, int] | None) -> bool:
+    """Whether an image belongs to slice I of N (1-based); decided by its name alone, so that slices never overlap."""
+    if image_slice is None:
         return True
-    index, count = share
+    index, count = image_slice
     return int(image_id(name, ""), 16) % count == index - 1
 
 
-def _of_share(
-    images: Sequence[Item], share: tuple[int, int] | None, max_megapixels: float, progress: bool
+def _images_of_slice(
+    images: Sequence[Item], image_slice: tuple[int, int] | None, max_megapixels: float, progress: bool
 ) -> Sequence[Item]:
-    """The images that a share labels. What may be copies goes where the first of them belongs, so that no content is
-    asked about by two shares."""
-    if share is None:
+    """The images that a slice labels. Possible copies go to the slice of the first one, so that no content is labeled
+    by two slices."""
+    if image_slice is None:
         return images
     alike = same_at_a_glance(images, max_megapixels=max_megapixels, progress=progress)
-    return [file[:2] for same in alike if in_share(same[0].name, share) for file in same]
+    return [file[:2] for same in alike if in_slice(same[0].name, image_slice) for file in same]
 
 
 class _Stored:
@@ -184,7 +184,7 @@ def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:
 def _check_failures(failures: Sequence[Mapping[str, str]], options: LabelingConfig, folder: Path) -> None:
     most = options.max_failures
     if most is not None and len(failures) > most:
-        _write_failures(folder, failures, options.share)
+        _write_failures(folder, failures, options.slice)
         raise BaseModelError(
             f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
             f"{failures[-1]['reason']}",
@@ -203,9 +203,9 @@ def _is_stored(path: Path, key: Key | None) -> bool:
     return (stat.st_size, stat.st_mtime_ns) == (key.file_bytes, key.mtime_ns)
 
 
-def _write_failures(folder: Path, failures: Sequence[Mapping[str, str]], share: tuple[int, int] | None) -> None:
-    name = "failures.jsonl" if share is None else f"failures-{share[0]}-of-{share[1]}.jsonl"
-    if share is None:
+def _write_failures(folder: Path, failures: Sequence[Mapping[str, str]], image_slice: tuple[int, int] | None) -> None:
+    name = "failures.jsonl" if image_slice is None else f"failures-{image_slice[0]}-of-{image_slice[1]}.jsonl"
+    if image_slice is None:
         for old in folder.glob("failures-*-of-*.jsonl"):
             old.unlink()
     write_text(folder / name, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))

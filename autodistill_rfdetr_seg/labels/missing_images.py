@@ -12,19 +12,19 @@ from typing import Any
 from ..core.errors import DataError
 from ..system.file_hash import file_sha256
 from .label_store import Key
-from .labeler import LabelAccount, in_share, read_failures
+from .labeler import LabelAccount, in_slice, read_failures
 
 
 @dataclass(frozen=True)
 class Gaps:
     """Of the `images` asked for, those that are not in the dataset: `failures` ({path, reason}), `gone` (labelled, but
-    there is no file any more) and `not_labelled`, by name; `shares` ("2/3") are those that the latter belong to."""
+    there is no file any more) and `not_labelled`, by name; `slices` ("2/3") are those that the latter belong to."""
 
     images: int
     failures: tuple[Mapping[str, str], ...] = ()
     gone: tuple[str, ...] = ()
     not_labelled: tuple[str, ...] = ()
-    shares: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.failures or self.gone or self.not_labelled)
@@ -38,7 +38,7 @@ class Gaps:
         lines = [f"failed  {failure['path']}: {failure['reason']}" for failure in self.failures]
         lines += [f"gone    {name}" for name in self.gone]
         if self.not_labelled:
-            where = f" (share {', '.join(self.shares)})" if self.shares else ""
+            where = f" (slice {', '.join(self.slices)})" if self.slices else ""
             lines.append(f"{len(self.not_labelled)} of {self.images} images are not labelled{where}")
         return lines
 
@@ -54,7 +54,7 @@ def find_gaps(
         failures=tuple(failures.values()),
         gone=gone((name for name in keys if name not in built and name not in failures), images),
         not_labelled=tuple(waiting),
-        shares=_shares(labels, waiting),
+        slices=_slices(labels, waiting),
     )
 
 
@@ -92,12 +92,12 @@ def _is_absent(path: Path) -> bool:
     return False
 
 
-def _shares(labels: Path, names: Collection[str]) -> tuple[str, ...]:
-    """The shares that the names belong to, where the run was labelled in shares: one that ends leaves its failures."""
+def _slices(labels: Path, names: Collection[str]) -> tuple[str, ...]:
+    """The slices that the names belong to, if the run was labeled in slices: each finished one leaves its failures."""
     ended = (re.fullmatch(r"failures-\d+-of-(\d+)", path.stem) for path in labels.glob("failures-*.jsonl"))
     counts = {int(match[1]) for match in ended if match}
     if len(counts) != 1:
         return ()
     count = counts.pop()
-    shares = range(1, count + 1)
-    return tuple(f"{i}/{count}" for i in shares if any(in_share(name, (i, count)) for name in names))
+    slices = range(1, count + 1)
+    return tuple(f"{i}/{count}" for i in slices if any(in_slice(name, (i, count)) for name in names))

@@ -72,7 +72,7 @@ def measured_sample(
         sample = label_sample(config, chosen, source, labels, progress)
         timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.fresh[:1]))
         return sample, timing, Memory(None, None)
-    options = config.labeling.model_copy(update={"share": None})
+    options = config.labeling.model_copy(update={"slice": None})
     # The first image alone: libraries are loaded with it, and the base warms up. Then none, which takes its time too.
     first, empty = [_timed_labels(source, chosen[:1], labels, options, config.inputs.max_megapixels) for _ in range(2)]
     rest = resident_memory()

@@ -1,49 +1,53 @@
-"""Whole runs over the stages, and the functions a script calls: `label`, `run`."""
+"""Whole runs: what the Python API (`label`, `run`), a pipeline file and the command line call."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-from .. import evaluation
 from ..bases.contract import ImageInput
-from ..bases.registry import BASES, own_ontology
+from ..bases.registry import own_ontology
 from ..core.config import BaseConfig, PipelineConfig, parse
-from ..core.errors import MissingInputError, OutputExistsError, UsageError
-from ..core.types import Classes, SegDataset
-from ..evaluation.gold_sets import check_gate_names
-from ..images.frame_files import VIDEO_SUFFIXES
-from ..images.image_discovery import discover
-from ..labels.base_source import BaseSource, describe_model, source_of
-from ..labels.current_labels import refuse_lost_classes
-from ..labels.labeler import LabelSummary
-from ..readers.image_sources import find_images
-from ..system.config_files import changed_options, load, save_run_config
-from ..system.files import check_output, read_json
-from ..system.folders import Links
-from ..system.locks import LOCK, in_turn, locked
-from ..system.run_folder import REVIEWS, RunFolder
-from .stages import build_stage, label_stage, train_stage
+from ..core.errors import UsageError
+from ..core.types import Classes, Run, SegDataset
+from ..evaluation import check_gates
+from ..evaluation.gold_sets import read_gold
+from ..labels.base_source import BaseSource, describe_model
+from ..labels.labeler import LabelSummary, read_failures
+from ..review.label_preview import Preview, preview
+from ..system.config_files import load, save_run_config
+from ..system.run_folder import RunFolder
+from .labeling_plan import Forecast, plan
+from .run_preparation import PreparedRun, prepare_run
+from .stages import build_stage, evaluate_stage, label_stage, missing_images, report_stage, train_stage
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class StageResult:
-    """One stage of a run: whether it had something to do, and its outcome in a few words."""
+class LabelingResult:
+    """What a labeling did, and the dataset; None if it was not built."""
 
-    stage: str
-    worked: bool
-    summary: str
+    summary: LabelSummary
+    dataset: SegDataset | None
 
-    def __str__(self) -> str:
-        return f"{self.stage}: {self.summary}{'' if self.worked else ' (nothing to do)'}"
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its configuration, its folder, and the content of `evaluation/metrics.json`."""
+
+    config: PipelineConfig
+    folder: RunFolder
+    metrics: dict[str, Any]
+
+    @property
+    def some_failed(self) -> bool:
+        """Whether images failed or are missing from the dataset."""
+        return bool(read_failures(self.folder.labels) or missing_images(self.config, self.folder))
 
 
 def label(
@@ -61,25 +65,25 @@ def label(
     progress: bool = True,
     **options: Any,
 ) -> SegDataset:
-    """Labels a folder with a base and builds `output/dataset`, as autodistill's `label` does in one go.
+    """Labels a folder with a base and builds `output/dataset`, as autodistill's `label` does in one call.
 
     Args:
         base: any autodistill `DetectionBaseModel`, a name such as "grounded-sam" or "package.module:Class", or the
             path of a run or checkpoint (with a slash), whose model then labels.
         images: the folder of images, searched recursively; never written to.
         output: the run's folder.
-        ontology: prompt → class name; left out where `base` is a model, which has its own, or a path.
+        ontology: prompt → class name; leave it out if `base` is a model, which has its own, or a path.
         resume: continue where an earlier call stopped.
         overwrite: start over in an output folder that is not empty.
-        image_input: how a `base` model wants images: "bgr" (HWC uint8 array), "path" or "pil".
+        image_input: how a `base` model takes images: "bgr" (HWC uint8 array), "path" or "pil".
         tiles: side in pixels of the tiles that larger images are cut into; None leaves what `base` says.
-        overlap: share by which tiles overlap; None likewise.
-        stability: ask the base again, and store how much each mask agrees with itself; None likewise.
+        overlap: fraction by which tiles overlap; None likewise.
+        stability: run the base again, and store how well each mask agrees; None likewise.
         options: groups of `PipelineConfig`: `refine={...}`, `split={...}`, `dataset={...}`, …
 
     Returns:
-        The dataset: `dataset.root` holds train/, valid/ and test/ with `_annotations.coco.json` each. Images that could
-        not be labelled are in `output/labels/failures.jsonl`.
+        The dataset: `dataset.root` contains train/, valid/ and test/ with `_annotations.coco.json` each. Images that
+        could not be labeled are in `output/labels/failures.jsonl`.
 
     Raises:
         AutodistillSegError: see `errors`; one sentence, with a hint.
@@ -90,27 +94,49 @@ def label(
         base_config = describe_model(base)
     else:
         base_config = base if isinstance(base, BaseConfig) else BaseConfig(name=base)
-    how_asked = {"tiles": tiles, "overlap": overlap, "stability": stability}
-    config = with_ontology(
-        parse(
-            {
-                "images": str(Path(images).resolve()),
-                "ontology": dict(ontology or {}),
-                "base": base_config.model_dump()
-                | {key: value for key, value in how_asked.items() if value is not None},
-                **options,
-            }
-        )
+    changes = {"tiles": tiles, "overlap": overlap, "stability": stability}
+    config = parse(
+        {
+            "images": str(Path(images).resolve()),
+            "ontology": dict(ontology or {}),
+            "base": base_config.model_dump() | {key: value for key, value in changes.items() if value is not None},
+            **options,
+        }
     )
-    source = BaseSource.from_model(base, image_input, config.base) if is_model else source_of(config)
+    source = BaseSource.from_model(base, image_input, config.base) if is_model else None
     run = RunFolder(Path(output))
-    with prepare(config, run, source, resume=resume, overwrite=overwrite) as source:
-        label_stage(config, run, source, progress=progress)
-        return build_stage(config, run, progress=progress)[0]
+    result = label_and_build(with_ontology(config), run, source, resume=resume, overwrite=overwrite, progress=progress)
+    assert result.dataset is not None
+    return result.dataset
+
+
+def run(
+    config: PipelineConfig | Mapping[str, Any] | str | Path,
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Runs a whole pipeline, given as a configuration or its YAML file; returns `evaluation/metrics.json`.
+
+    Raises:
+        GateError: a metric did not reach its gate; the run is complete and its report is written.
+        AutodistillSegError: see `errors`.
+    """
+    if isinstance(config, str | Path):
+        config = load(Path(config))
+    config = with_ontology(config if isinstance(config, PipelineConfig) else parse(config))
+    if output is None and config.output is None:
+        raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
+    folder = RunFolder(Path(output if output is not None else str(config.output)))
+    result = run_pipeline(config, folder, resume=resume, overwrite=overwrite, progress=progress)
+    check_gates(config.evaluation.gates, result.metrics)
+    return result.metrics
 
 
 def with_ontology(config: PipelineConfig) -> PipelineConfig:
-    """The configuration, an ontology that it leaves out filled in by its base.
+    """The configuration; if it has no ontology, with that of its base.
 
     Raises:
         UsageError: the base has no classes of its own.
@@ -126,207 +152,108 @@ def with_ontology(config: PipelineConfig) -> PipelineConfig:
     return config.model_copy(update={"ontology": own})
 
 
-@contextlib.contextmanager
-def prepare(
-    config: PipelineConfig, run: RunFolder, source: BaseSource, *, resume: bool, overwrite: bool
-) -> Iterator[BaseSource]:
-    """Looks at all inputs, claims the run's folder and saves the configuration in it; its labels are this process's to
-    write for as long as the block lasts.
-
-    What is wrong is refused before anything is written. Gives the source, its base built unless this is a resumption,
-    which may not need it, or workers build their own. A share resumes what another has begun with the same options.
-
-    Raises:
-        MissingInputError: there are no images, or no gold set where one is named.
-        OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set; or this is a share of
-            a run with other options.
-        UsageError: the output lies in the images' folder, would replace them, or holds the base's model; or the base
-            does not take its arguments or prompts; or a share is to overwrite; or a gate names no metric.
-        DataError: a person's work in the run has a class that the ontology lacks; or another process writes to the run.
-    """
-    _refuse_inputs(config, run)
-    check_gate_names(config, Classes.from_ontology(config.ontology))
-    _check_claim(config, run, resume=resume, overwrite=overwrite)
-    refuse_lost_classes(run.human, Classes.from_ontology(config.ontology))
-    if overwrite and run.labels.is_dir():
-        # Already here: a base may take long to build, and have no room beside another process's.
-        with locked(run.labels):
-            pass
-    asked_here = not (config.labeling.workers or config.labeling.timeout_per_image)
-    anew = overwrite or not (resume or run.config_file.is_file())
-    source = source.with_model() if asked_here and anew else source
-    with _claimed(config, run, resume=resume, overwrite=overwrite):
-        yield source
-
-
-def _refuse_inputs(config: PipelineConfig, run: RunFolder) -> None:
-    images, root, links = Path(config.images).resolve(), run.root.resolve(), Links()
-    if not (images.is_file() or has_magic(config.images)):
-        discover(images, links)
-    elif images.suffix.lower() not in VIDEO_SUFFIXES:
-        # A list, pattern or COCO file that is wrong or names nothing leaves no run behind; a video's frames are files.
-        limit = config.inputs.max_megapixels
-        find_images(config.images, run.frames, limit=1, max_megapixels=limit, progress=False)
-    for theirs in (images, *(link.resolve() for link in links.followed)):
-        if theirs.is_dir() and root.is_relative_to(theirs):
-            raise UsageError(
-                f"The output {root} lies in the images' folder {theirs}.",
-                "Your folder is never written to: choose another.",
-            )
-        for ours in run.written:
-            if theirs.is_relative_to(ours.resolve()):
-                raise UsageError(
-                    f"The images {theirs} lie in {ours}, which the run would replace.",
-                    "Your folder is never written to: choose another --output.",
-                )
-    _refuse_own_base(config, root)
-    for gold in config.evaluation.gold:
-        if not Path(gold).exists():
-            raise MissingInputError(f"There is no gold set {gold}.", "It is a COCO file or a folder that holds one.")
-
-
-def _check_claim(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> None:
-    if config.labeling.share is None:
-        check_output(run.root, resume=resume, overwrite=overwrite)
-    elif overwrite:
-        raise UsageError(
-            "A share cannot overwrite the run (--overwrite with --shard): it would remove the other shares' labels.",
-            "Give all shares a new --output.",
-        )
-    elif not (resume or _is_shared(run)):
-        try:
-            check_output(run.root, resume=False, overwrite=False)
-        except OutputExistsError as error:
-            raise OutputExistsError(error.message, "Give all shares the same --output, new or a run's.") from error
-
-
-def _is_shared(run: RunFolder) -> bool:
-    """Whether this is a run, or another share is just making it one: then there are locks, and files half-written."""
-    if run.config_file.is_file() or not run.root.exists():
-        return True
-    if not run.root.is_dir():
-        return False
-    inside = [*run.root.iterdir(), *(run.labels.iterdir() if run.labels.is_dir() else ())]
-    return all(path == run.labels or path.name.startswith(".") for path in inside)
-
-
-@contextlib.contextmanager
-def _claimed(config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Holds the run's labels, and has cleared it and saved the configuration as soon as it does."""
-    share = config.labeling.share
-    config = config.model_copy(update={"base": config.base.beside(Path.cwd())})
-    _check_claim(config, run, resume=resume, overwrite=overwrite)
-    with contextlib.ExitStack() as stack:
-        # Shares that begin together: the first one's options are there before the next one looks.
-        with contextlib.nullcontext() if share is None else in_turn(run.labels):
-            alone = stack.enter_context(locked(run.labels, share, lend=True))
-            if overwrite:
-                clear_run(run)
-            other = changed_options(run, config) if share is not None and run.config_file.is_file() else []
-            if other and not (resume and alone):
-                raise OutputExistsError(
-                    f"The run {run.root} has other options than this share: {', '.join(other)}.",
-                    "Give all shares the same. --resume takes the new ones, while no other share is at work.",
-                )
-            if share is None or other or not run.config_file.is_file():
-                save_run_config(run, config)
-        yield
-
-
-def clear_run(run: RunFolder) -> None:
-    """Removes what stages wrote, and nothing else: neither what a person imported nor the user's own files.
-
-    The caller holds the lock of the labels, which stays.
-
-    Raises:
-        DataError: another process builds the dataset, or labels gold images.
-    """
-    with contextlib.ExitStack() as stack:
-        for folder in (run.root, run.evaluation / "labels"):
-            if folder.is_dir():
-                stack.enter_context(locked(folder))
-        for path in run.labels.iterdir() if run.labels.is_dir() else ():
-            if not path.name.startswith(LOCK):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-        for folder in run.written:
-            if folder != run.labels:
-                shutil.rmtree(folder, ignore_errors=True)
-        reviews = [run.review(kind) for kind in REVIEWS]
-        for file in (run.config_file, run.report, run.picture, *reviews):
-            file.unlink(missing_ok=True)
-
-
-def _refuse_own_base(config: PipelineConfig, root: Path) -> None:
-    """A run that labels with the model in its own folder would delete it: before labelling, or when it is trained."""
-    if config.base.name in BASES or config.base.path is None:
-        return
-    model = config.base.path.resolve()
-    if model.is_relative_to(root):
-        raise UsageError(
-            f"The base {config.base.name} lies in the output folder {root}, where its labels' own model will be.",
-            "Give the next round another --output.",
-        )
-
-
-def run_stages(
-    config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True
-) -> Iterator[StageResult]:
-    """Runs label, build, train, evaluate and report in turn, each only where its inputs have changed."""
-    from ..evaluation.model_scores import evaluate_stage
-    from ..report.run_report import report_stage
-
-    yield describe_labels(label_stage(config, run, source, progress=progress))
-    dataset, worked = build_stage(config, run, progress=progress)
-    yield describe_dataset(dataset, worked)
-    trained, worked = train_stage(config, run, progress=progress)
-    yield StageResult("train", worked, f"checkpoint {trained.checkpoint}")
-    metrics, worked = evaluate_stage(config, run, progress=progress)
-    yield StageResult("evaluate", worked, f"{metrics['images']} images against {metrics['reference']}")
-    yield StageResult("report", report_stage(config, run, progress=progress), str(run.report))
-
-
-def describe_labels(summary: LabelSummary) -> StageResult:
-    """What a labelling did, in a line."""
-    words = f"{summary.labelled} images labelled, {summary.stored} were already"
-    if summary.failures:
-        words += f", {len(summary.failures)} failed"
-    return StageResult("label", summary.labelled > 0, words)
-
-
-def describe_dataset(dataset: SegDataset, worked: bool) -> StageResult:
-    """A dataset's sizes, in a line."""
-    sizes = ", ".join(f"{name} {c['images']} images {c['instances']} instances" for name, c in dataset.counts.items())
-    return StageResult("build", worked, sizes)
-
-
-def run(
-    config: PipelineConfig | Mapping[str, Any] | str | Path,
-    output: str | Path | None = None,
+def label_and_build(
+    config: PipelineConfig,
+    run: RunFolder,
+    source: BaseSource | None = None,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
+    build: bool = True,
+    resume: bool,
+    overwrite: bool,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Runs a whole pipeline, given as it is or as its YAML file, and returns what `evaluation/metrics.json` holds.
+) -> LabelingResult:
+    """The label stage and, with `build`, the build stage. Raises as `prepare_run`."""
+    with prepare_run(config, run, source, resume=resume, overwrite=overwrite) as prepared:
+        summary = _label(prepared, progress)
+        return LabelingResult(summary, _build(config, run, progress) if build else None)
 
-    Raises:
-        GateError: a metric did not reach its gate; the run is complete and its report written.
-        AutodistillSegError: see `errors`.
-    """
-    if isinstance(config, str | Path):
-        config = load(Path(config))
-    config = with_ontology(config if isinstance(config, PipelineConfig) else parse(config))
-    if output is None and config.output is None:
-        raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
-    folder = RunFolder(Path(output if output is not None else str(config.output)))
-    with prepare(config, folder, source_of(config), resume=resume, overwrite=overwrite) as source:
-        for result in run_stages(config, folder, source, progress=progress):
-            _log.info("%s", result)
-    metrics: dict[str, Any] = read_json(folder.evaluation / "metrics.json")
-    check_gates(config, metrics)
+
+def run_pipeline(
+    config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool, progress: bool = True
+) -> RunResult:
+    """Runs all five stages, each only if its inputs have changed; gates are not checked. Raises as `prepare_run`."""
+    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+        _label(prepared, progress)
+        _build(config, run, progress)
+        trained, worked = train_stage(config, run, progress=progress)
+        _log_stage("train", f"checkpoint {trained.checkpoint}", worked)
+        gold = read_gold(config, run)
+        metrics, worked = evaluate_stage(config, run, gold, progress=progress)
+        _log_stage("evaluate", f"{metrics['images']} images against {metrics['reference']}", worked)
+        _log_stage("report", str(run.report), report_stage(config, run, gold=gold))
+    return RunResult(config, run, metrics)
+
+
+def preview_labels(
+    config: PipelineConfig, run: RunFolder, count: int, *, resume: bool, overwrite: bool, progress: bool = True
+) -> Preview:
+    """Labels a sample of `count` images and draws it on a contact sheet. Raises as `prepare_run`."""
+    config = _without_slice(config)
+    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+        images = prepared.images(progress=progress)
+        return preview(config, images.items, prepared.source, run.root, count, progress=progress)
+
+
+def plan_labeling(
+    config: PipelineConfig, run: RunFolder, count: int, *, resume: bool, overwrite: bool, progress: bool = True
+) -> Forecast:
+    """Labels a sample of `count` images and forecasts the rest. Raises as `prepare_run`."""
+    config = _without_slice(config)
+    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+        # Measured before the frames of a video are extracted: the run will not extract them again.
+        started = time.process_time()
+        images = prepared.images(progress=progress)
+        return plan(config, images.items, prepared.source, run.root, count, begun=started, progress=progress)
+
+
+def rebuild_dataset(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> SegDataset:
+    """The build stage with a changed configuration, which is saved."""
+    dataset = _build(config, run, progress)
+    save_run_config(run, config)
+    return dataset
+
+
+def train_again(config: PipelineConfig, run: RunFolder, *, overwrite: bool = False, progress: bool = True) -> Run:
+    """The train stage with a changed configuration, which is saved when the training starts."""
+    trained, worked = train_stage(
+        config, run, overwrite=overwrite, on_start=lambda: save_run_config(run, config), progress=progress
+    )
+    if not worked:
+        save_run_config(run, config)
+        _log.info("train: the checkpoint is from the same dataset and options (nothing to do)")
+    return trained
+
+
+def evaluate_again(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> dict[str, Any]:
+    """The evaluate stage with a changed configuration, which is saved. Returns the content of metrics.json."""
+    metrics, worked = evaluate_stage(config, run, progress=progress)
+    save_run_config(run, config)
+    if not worked:
+        _log.info("evaluate: the same checkpoint was scored on the same images before (nothing to do)")
     return metrics
 
 
-def check_gates(config: PipelineConfig, metrics: Mapping[str, Any]) -> None:
-    """Raises GateError for the configuration's gates that are not met; an undefined metric meets none."""
-    evaluation.check_gates(config.evaluation.gates, metrics)
+def _label(prepared: PreparedRun, progress: bool) -> LabelSummary:
+    images = prepared.images(progress=progress)
+    summary = label_stage(prepared.config, prepared.folder, prepared.source, images, progress=progress)
+    text = f"{summary.labelled} images labeled, {summary.stored} already had labels"
+    if summary.failures:
+        text += f", {len(summary.failures)} failed"
+    _log_stage("label", text, summary.labelled > 0)
+    return summary
+
+
+def _build(config: PipelineConfig, run: RunFolder, progress: bool) -> SegDataset:
+    dataset, worked = build_stage(config, run, progress=progress)
+    sizes = ", ".join(f"{name} {c['images']} images {c['instances']} instances" for name, c in dataset.counts.items())
+    _log_stage("build", sizes, worked)
+    return dataset
+
+
+def _log_stage(stage: str, result: str, worked: bool) -> None:
+    _log.info("%s: %s%s", stage, result, "" if worked else " (nothing to do)")
+
+
+def _without_slice(config: PipelineConfig) -> PipelineConfig:
+    """A sample is drawn from all images, not from a slice."""
+    return config.model_copy(update={"labeling": config.labeling.model_copy(update={"slice": None})})

@@ -1,11 +1,6 @@
-"""The stages of a run over its folder: label, build, train. Each reads files, writes files, and skips finished work.
+"""The five stages of a run: label, build, train, evaluate, report.
 
-RUN/pipeline.yaml   the resolved configuration; every stage alone reads its options here
-RUN/labels/         raw base output
-RUN/dataset/        train/ valid/ test/
-RUN/training/       checkpoint and run.json
-RUN/evaluation/     metrics.json, predictions
-RUN/report.html
+Each reads files, writes files, and does nothing if its output is up to date. `system/run_folder.py` lists the files.
 """
 
 from __future__ import annotations
@@ -13,69 +8,82 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..core.config import MAX_MEGAPIXELS, PipelineConfig, TargetConfig
+from ..core.config import PipelineConfig
 from ..core.errors import DataError
 from ..core.types import Run, SegDataset
 from ..dataset.builder import BuildOptions, build, read_gaps
 from ..dataset.dataset_index import read_dataset, read_index
 from ..dataset.split_groups import leakage
-from ..labels.base_source import BaseSource
+from ..evaluation.gold_predictions import base_predictions, predict_gold, target_predictor
+from ..evaluation.gold_sets import Gold, check_gate_names, read_gold
+from ..evaluation.run_scores import score_models, write_predictions
+from ..labels.base_source import BaseSource, source_of
 from ..labels.labeler import LabelSummary, label_images, read_account
 from ..labels.missing_images import Gaps
 from ..readers.image_sources import Inputs, find_images
+from ..report.run_report import write_report
+from ..system.config_files import dump
 from ..system.files import fingerprint, read_json, write_json
 from ..system.locks import locked
 from ..system.run_folder import RunFolder
+from ..system.versions import versions
+from .target_training import train_target
 
-if TYPE_CHECKING:
-    from ..targets import Preflight, RFDETRSeg
-
-# Names, in a training's folder, the dataset and options that it is of.
-_STAMP = "inputs.json"
+# In a training's folder: the fingerprint of its dataset and options.
+_INPUTS_FILE = "inputs.json"
 
 _log = logging.getLogger(__name__)
 
 
-def find_inputs(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
-    """The images that the configuration names; what there is to say about them goes to the log."""
-    found = find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
-    for note in found.notes:
-        _log.warning("%s", note)
-    return found
+def find_run_images(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
+    """The images that the configuration names; the frames of a video are extracted into the run's folder."""
+    return find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
 
 
-def label_stage(config: PipelineConfig, run: RunFolder, source: BaseSource, *, progress: bool = True) -> LabelSummary:
-    """Labels the images that are not labelled yet."""
-    found = find_inputs(config, run, progress=progress)
-    source = source.with_items(found.items)
+def label_stage(
+    config: PipelineConfig,
+    run: RunFolder,
+    source: BaseSource,
+    images: Inputs | None = None,
+    *,
+    progress: bool = True,
+) -> LabelSummary:
+    """Labels the images that have no labels yet; without `images`, they are searched now.
+
+    Raises:
+        DataError: every image failed.
+    """
+    if images is None:
+        images = find_run_images(config, run, progress=progress)
+    source = source.with_items(images.items)
     for note in source.notes():
         _log.warning("%s", note)
     summary = label_images(
         source,
-        found.items,
+        images.items,
         run.labels,
         config.labeling,
-        root=found.root,
-        groups=found.groups,
+        root=images.root,
+        groups=images.groups,
         max_megapixels=config.inputs.max_megapixels,
         progress=progress,
     )
     if summary.several:
         count = len(summary.several)
-        _log.warning("%d files hold several pages or frames, such as %s: the first counts.", count, summary.several[0])
+        _log.warning("%d files have several pages or frames, such as %s: the first is used.", count, summary.several[0])
     if summary.failures and not (summary.labelled or summary.stored):
         first = summary.failures[0]
         raise DataError(
-            f"None of {len(summary.failures)} images could be labelled; the first, {first['path']}: {first['reason']}",
+            f"All {len(summary.failures)} images failed; the first, {first['path']}: {first['reason']}",
             f"All reasons are in {run.labels / 'failures.jsonl'}.",
         )
     return summary
 
 
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
-    """Builds the dataset; the log says what may leak. The second value tells whether there was something to do."""
+    """Builds the dataset and logs what may leak between splits. The second value is False if it was up to date."""
     options = BuildOptions(config.refine, config.split, config.dataset)
     built = build(
         run.labels,
@@ -86,13 +94,13 @@ def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
         max_megapixels=config.inputs.max_megapixels,
         progress=progress,
     )
-    together = read_index(run.dataset)["kept_together"]
-    _log.log(logging.WARNING if together["across"] or together["cut"]["images"] else logging.INFO, leakage(together))
+    groups = read_index(run.dataset)["kept_together"]
+    _log.log(logging.WARNING if groups["across"] or groups["cut"]["images"] else logging.INFO, leakage(groups))
     return built
 
 
-def gaps_of(config: PipelineConfig, run: RunFolder) -> Gaps:
-    """What the run's dataset lacks of the images that were asked for."""
+def missing_images(config: PipelineConfig, run: RunFolder) -> Gaps:
+    """The images that were to be labeled and are not in the run's dataset."""
     return read_gaps(run.labels, _images_root(config, run), run.dataset, human=run.human)
 
 
@@ -105,16 +113,16 @@ def train_stage(
     run: RunFolder,
     *,
     overwrite: bool = False,
-    begun: Callable[[], object] = lambda: None,
+    on_start: Callable[[], object] = lambda: None,
     progress: bool = True,
 ) -> tuple[Run, bool]:
-    """Trains the target, where its dataset and options are others than the checkpoint's, or it is to `overwrite` it.
+    """Trains the target if there is no checkpoint from the same dataset and options, or with `overwrite`.
 
-    The checkpoint that is there stays until the new one is whole. What a training of the same dataset and options has
-    left unfinished is gone on with. `begun` is called once all that can be checked before the first step is.
+    The old checkpoint stays until the new one is complete. An unfinished training with the same dataset and options is
+    resumed. `on_start` is called when all checks have passed, before the first step.
 
     Returns:
-        The run, and whether there was something to do.
+        The training's record, and False if it was up to date.
 
     Raises:
         DataError: another process builds the dataset or trains on it.
@@ -124,83 +132,116 @@ def train_stage(
 
     with locked(run.root):
         dataset = read_dataset(run.dataset)
-        # Where it is trained, and what is written beside it, is no matter of what is trained.
+        # The device and the loggers do not change the model.
         options = config.target.model_dump(mode="json", exclude={"loggers", "device"})
         inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
         finish_publishing(run.training)
-        if not overwrite and run.training_record.is_file() and _stamped(run.training, inputs):
+        if not overwrite and run.training_record.is_file() and _has_inputs(run.training, inputs):
             return read_run(run.training), False
-        _refuse_untrainable(run.dataset)
+        _refuse_empty_dataset(run.dataset)
 
-        def begin(folder: Path) -> None:
-            write_json(folder / _STAMP, inputs)
-            begun()
+        def start(folder: Path) -> None:
+            write_json(folder / _INPUTS_FILE, inputs)
+            on_start()
 
-        resume = not overwrite and _stamped(run.training / UNFINISHED, inputs)
-        how: dict[str, Any] = {"resume": resume, "overwrite": True, "begun": begin, "progress": progress}
-        how["max_megapixels"] = config.inputs.max_megapixels
-        return train_target(config.target, dataset, run.training, **how), True
-
-
-def _stamped(folder: Path, inputs: dict[str, str]) -> bool:
-    return (folder / _STAMP).is_file() and read_json(folder / _STAMP) == inputs
-
-
-def train_target(
-    target: TargetConfig,
-    dataset: SegDataset | Path,
-    output: Path | None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    begun: Callable[[Path], object] = lambda _: None,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    progress: bool = True,
-) -> Run:
-    """Trains the target that the options describe; the others as in `RFDETRSeg.train_job`."""
-    model = _target(target)
-    options = _train_options(target)
-    job = model.training_job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options)
-    return model.train_job(job, resume=resume, overwrite=overwrite, on_start=begun, progress=progress)
+        trained = train_target(
+            config.target,
+            dataset,
+            run.training,
+            resume=not overwrite and _has_inputs(run.training / UNFINISHED, inputs),
+            overwrite=True,
+            on_start=start,
+            max_megapixels=config.inputs.max_megapixels,
+            progress=progress,
+        )
+        return trained, True
 
 
-def check_training(
-    target: TargetConfig,
-    dataset: SegDataset | Path,
-    output: Path | None,
-    *,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    progress: bool = True,
-) -> Preflight:
-    """What is to be known before `train_target` with the same arguments; nothing is written."""
-    options = _train_options(target)
-    return _target(target).preflight(
-        dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options
-    )
+def _has_inputs(folder: Path, inputs: dict[str, str]) -> bool:
+    return (folder / _INPUTS_FILE).is_file() and read_json(folder / _INPUTS_FILE) == inputs
 
 
-def _target(target: TargetConfig) -> RFDETRSeg:
-    from ..targets import RFDETRSeg
-
-    return RFDETRSeg(target.size, device=target.device, **target.model)
-
-
-def _train_options(target: TargetConfig) -> dict[str, Any]:
-    chosen = {"batch_size", "grad_accum_steps"} if target.preset is not None else set()
-    named = target.model_dump(exclude={"size", "model", "train", "device", *chosen})
-    return {**named, **target.train}
-
-
-def _refuse_untrainable(folder: Path) -> None:
-    """Refuses a dataset without an instance, naming the rule that took the most."""
+def _refuse_empty_dataset(folder: Path) -> None:
+    """Refuses a dataset without an instance; the message names the rule that rejected the most."""
     index = read_index(folder)
     if index["kept"]:
         return
     rejected = sorted(index["rejected"].items(), key=lambda item: -item[1])
     if not rejected:
         raise DataError("The base found no instance of any class in any image.", "Try other prompts or another base.")
-    took = ", ".join(f"{reason} {count}" for reason, count in rejected)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected)
     raise DataError(
-        f"The dataset holds no instance of any class: the filters took all of them ({took}).",
+        f"The dataset has no instances: the refine rules rejected all of them ({reasons}).",
         f"Loosen {rejected[0][0]!r} first: `autodistill-seg build {folder.parent} …`.",
     )
+
+
+def evaluate_stage(
+    config: PipelineConfig, run: RunFolder, gold: Gold | None = None, *, progress: bool = True
+) -> tuple[dict[str, Any], bool]:
+    """Scores base and target on the same images, which the target has not seen. Without `gold`, it is read now.
+
+    Without a gold set, the target is compared with the base's labels of the test split; the metrics then say `base
+    labels`, as that is agreement, not truth. Writes `evaluation/metrics.json`, `details.json` (curves, per image) and
+    the predictions as COCO results with the ids of the gold file: one file for each model and gold set.
+
+    Returns:
+        The content of `metrics.json`, and False if it was up to date.
+    """
+    from ..targets import RFDETRSeg, read_run
+
+    gold = gold or read_gold(config, run)
+    classes = gold.truth.classes
+    check_gate_names(config, classes)
+    trained = read_run(run.training)
+    options = config.evaluation.model_dump(mode="json", exclude={"gold", "samples", "gates"})
+    prints = {
+        "gold": gold.truth.fingerprint,
+        "dataset": trained.dataset_fingerprint,
+        "base": source_of(config).provenance.fingerprint,
+        "checkpoint_sha256": trained.checkpoint_sha256,
+    }
+    gold_prints = [gold.human, gold.whole.truth.fingerprint, gold.ids_fingerprint]
+    held_out = None if gold.held_out is None else gold.held_out.to_dict()
+    inputs = fingerprint(prints, options, config.refine.model_dump(mode="json"), gold_prints, held_out)
+    metrics_file = run.evaluation / "metrics.json"
+    if metrics_file.is_file() and read_json(metrics_file).get("inputs") == inputs:
+        return read_json(metrics_file), False
+    run.evaluation.mkdir(parents=True, exist_ok=True)
+    base = base_predictions(config, run, gold, progress) if gold.human else None
+    model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
+    predict = target_predictor(model, config.evaluation.score_floor, len(classes.names))
+    target = predict_gold(predict, gold.whole.truth, max_megapixels=config.inputs.max_megapixels, progress=progress)
+    predictions = {"base": base, "target": target}
+    metrics, details = score_models(config, gold, predictions)
+    metrics |= {"fingerprints": prints, "versions": versions(), "inputs": inputs}
+    write_predictions(run, gold, predictions)
+    write_json(run.evaluation / "details.json", details)
+    write_json(metrics_file, metrics)
+    return metrics, True
+
+
+def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = None, gold: Gold | None = None) -> bool:
+    """Writes the report page (to `output`, or the run's folder) and the picture; False if both were up to date.
+
+    Raises:
+        DataError: the run has not been evaluated.
+    """
+    metrics_file = run.evaluation / "metrics.json"
+    if not metrics_file.is_file():
+        raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
+    page = output or run.report
+    metrics = read_json(metrics_file)
+    if "held_out" not in metrics:
+        raise DataError(
+            f"{run.root} was evaluated by an earlier version; its predictions do not have the ids of the gold set.",
+            f"Run `autodistill-seg evaluate {run.root}` again: it does not label or train.",
+        )
+    stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
+    if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
+        return False
+    write_report(config, run, gold or read_gold(config, run), metrics, page)
+    # The stamp is written last: a page without it is incomplete, or was made from other files.
+    with page.open("a", encoding="utf-8") as file:
+        file.write(f"\n{stamp}\n")
+    return True

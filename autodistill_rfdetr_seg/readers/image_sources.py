@@ -27,13 +27,15 @@ class Inputs:
     """Images to work on.
 
     `items` are (path, POSIX name relative to `root`), sorted by name; `root / name` is the path. `groups` maps the
-    names of images that belong together (the frames of a video) to a common key. `notes` are sentences for the user.
+    names of images that belong together (the frames of a video) to a common key. `notes` are sentences for the user,
+    `linked_folders` the links to folders that were followed.
     """
 
     root: Path
     items: list[tuple[Path, str]]
     groups: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    linked_folders: tuple[Path, ...] = ()
 
 
 def find_images(
@@ -102,7 +104,8 @@ def _from_folder(folder: Path) -> Inputs:
         raise MissingInputError(
             f"There is no image in {folder}, only {_count(videos, 'video')}.", "Give one video file itself."
         ) from error
-    return Inputs(folder, items, notes=(*_followed(links, folder), *_passed_over(videos)))
+    notes = (*_followed(links, folder), *_passed_over(videos))
+    return Inputs(folder, items, notes=notes, linked_folders=tuple(links.followed))
 
 
 def _followed(links: Links, folder: Path) -> tuple[str, ...]:
@@ -245,7 +248,7 @@ def _chosen(found: Inputs, limit: int | None, sample: int | None, seed: int) -> 
     if len(items) < len(found.items):
         notes = (*notes, f"{len(items)} of {_count(len(found.items), 'image')} were chosen.")
     groups = {name: found.groups[name] for _, name in items if name in found.groups}
-    return Inputs(found.root, items, groups, notes)
+    return Inputs(found.root, items, groups, notes, found.linked_folders)
 
 
 def _draw(seed: int, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The report stage: a run's files in, `report.html` and `samples.png` out."""
+"""From a run's files to its `report.html` and `samples.png`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 
 from .. import coco
 from ..core.config import PipelineConfig
-from ..core.errors import DataError
 from ..core.types import GroundTruth, ImagePredictions, Instance, TruthImage
 from ..dataset.dataset_index import read_index
 from ..dataset.split_groups import leakage
 from ..drawing.overlays import contact_sheet, draw_instances
-from ..evaluation.gold_sets import Gold, read_gold
-from ..evaluation.model_scores import results_files
+from ..evaluation.gold_sets import Gold
+from ..evaluation.run_scores import results_files
 from ..images.image_opening import open_rgb
 from ..images.rgb_image import write_png
 from ..labels.labeler import read_failures
 from ..system.config_files import dump
-from ..system.files import fingerprint, read_json, replacing
+from ..system.files import read_json, replacing
 from ..system.run_folder import RunFolder
 from .report_page import PageData, Pair, Sample, write_page
 
@@ -27,27 +26,9 @@ _ROWS_IN_PICTURE = 4
 _PAIRS_SHOWN = 6
 
 
-def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = None, *, progress: bool = True) -> bool:
-    """Writes the page and the picture; returns whether there was something to do.
-
-    Raises:
-        DataError: the run has not been evaluated.
-    """
-    metrics_file = run.evaluation / "metrics.json"
-    if not metrics_file.is_file():
-        raise DataError(f"{run.root} has not been evaluated.", f"Run `autodistill-seg evaluate {run.root}` first.")
-    page = output or run.report
-    metrics = read_json(metrics_file)
-    if "held_out" not in metrics:
-        raise DataError(
-            f"{run.root} was evaluated by an earlier version, whose predictions have other ids than the gold set.",
-            f"Run `autodistill-seg evaluate {run.root}` again: nothing is labelled or trained for it.",
-        )
-    stamp = f"<!-- inputs {fingerprint(metrics, dump(config))} -->"
-    if page.is_file() and run.picture.is_file() and page.read_text(encoding="utf-8").rstrip().endswith(stamp):
-        return False
+def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Mapping[str, Any], page: Path) -> None:
+    """Writes the page of an evaluated run to `page`, and its picture to the run's folder."""
     details = read_json(run.evaluation / "details.json")
-    gold = read_gold(config, run)
     predictions = {
         who: _best(_written(run, gold, who), metrics[who]) for who in ("base", "target") if metrics[who] is not None
     }
@@ -78,10 +59,6 @@ def report_stage(config: PipelineConfig, run: RunFolder, output: Path | None = N
             for at in range(min(_ROWS_IN_PICTURE, len(samples)))
         )
         write_png(temporary, contact_sheet(rows))
-    # The stamp goes last: a page without it was not finished, or was made of other files.
-    with page.open("a", encoding="utf-8") as file:
-        file.write(f"\n{stamp}\n")
-    return True
 
 
 def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:

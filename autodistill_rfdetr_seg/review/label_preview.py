@@ -145,7 +145,7 @@ def label_sample(
     Raises:
         DataError: not one could be labelled.
     """
-    options = config.labeling.model_copy(update={"share": None})
+    options = config.labeling.model_copy(update={"slice": None})
     store = LabelStore(labels)
     before = {key.sha256 for key in store.rows(source.provenance.fingerprint)} if labels.is_dir() else set()
     started = time.perf_counter()

@@ -113,7 +113,7 @@ def run_megapixels(run: RunFolder) -> float:
 
 def save_run_config(run: RunFolder, config: PipelineConfig) -> None:
     """Writes the resolved configuration, without what belongs to one call only: its output folder and its slice."""
-    labeling = config.labeling.model_copy(update={"share": None})
+    labeling = config.labeling.model_copy(update={"slice": None})
     write_text(run.config_file, dump(config.model_copy(update={"output": None, "labeling": labeling})))
 
 

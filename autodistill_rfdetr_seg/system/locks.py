@@ -26,7 +26,7 @@ _LENT: ContextVar[Mapping[Path, bool]] = ContextVar("lent")
 
 
 @contextlib.contextmanager
-def locked(folder: Path, share: tuple[int, int] | None = None, *, lend: bool = False) -> Iterator[bool]:
+def locked(folder: Path, image_slice: tuple[int, int] | None = None, *, lend: bool = False) -> Iterator[bool]:
     """Holds the right to write to `folder`: alone, or as slice I of N beside the others; whether it is alone there.
 
     What is called within the block is refused as any other caller is, unless the lock is held to `lend` it.
@@ -41,9 +41,9 @@ def locked(folder: Path, share: tuple[int, int] | None = None, *, lend: bool = F
         yield lent[here]
         return
     with contextlib.ExitStack() as stack:
-        alone = _lock(stack, folder, share)
+        alone = _lock(stack, folder, image_slice)
         # The lock is held: what is half-written here was left by a process that is gone.
-        sweep(folder, alone=share is None)
+        sweep(folder, alone=image_slice is None)
         if lend:
             _LENT.set({**lent, here: alone})
             stack.callback(_LENT.set, lent)
@@ -64,7 +64,7 @@ def in_turn(folder: Path) -> Iterator[None]:
         yield
 
 
-def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | None) -> bool:
+def _lock(stack: contextlib.ExitStack, folder: Path, image_slice: tuple[int, int] | None) -> bool:
     """Takes the lock for as long as `stack` is open; whether it is alone."""
     exclusive, shared = LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING, LockFlags.SHARED | LockFlags.NON_BLOCKING
 
@@ -72,11 +72,11 @@ def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | No
         if not _take(file, flags):
             raise DataError(
                 f"Another process is writing to {folder}.",
-                "Wait for it, or give every process its share: --shard 1/4, --shard 2/4 …",
+                "Wait for it, or give each process a slice: --slice 1/4, --slice 2/4 …",
             )
 
     everyones = stack.enter_context(_open(folder / LOCK))
-    if share is None:
+    if image_slice is None:
         take_or_refuse(everyones, exclusive)
         return True
     alone = _take(everyones, exclusive)
@@ -84,7 +84,7 @@ def _lock(stack: contextlib.ExitStack, folder: Path, share: tuple[int, int] | No
     if alone and os.name == "nt":
         # There the file has both locks now, and the exclusive one is the first to be given back.
         portalocker.unlock(everyones)
-    take_or_refuse(stack.enter_context(_open(folder / f"{LOCK}-{share[0]}-of-{share[1]}")), exclusive)
+    take_or_refuse(stack.enter_context(_open(folder / f"{LOCK}-{image_slice[0]}-of-{image_slice[1]}")), exclusive)
     return alone
 
 

@@ -301,12 +301,12 @@ def test_a_detector_and_a_segmenter_on_the_command_line(
     for more in (("device=auto",), ("dtype=float32", "boxes_per_pass=1")):
         options = [word for one in more for word in ("--segmenter-arg", one)]
         assert main(command(photos, run, "--resume", *options, model=weights["one"])) == 0
-        assert "0 images labelled, 6 were already" in capsys.readouterr().err
+        assert "0 images labeled, 6 already had labels" in capsys.readouterr().err
     assert main(command(photos, run, "--resume", model=weights["other"])) == 0
-    assert "6 images labelled, 0 were already" in capsys.readouterr().err
+    assert "6 images labeled, 0 already had labels" in capsys.readouterr().err
     assert rows(run)["0.png"] != labels["0.png"]
     assert main(command(photos, run, "--resume", segmenter="sam", model=weights["sam"])) == 0
-    assert "6 images labelled, 0 were already" in capsys.readouterr().err
+    assert "6 images labeled, 0 already had labels" in capsys.readouterr().err
 
 
 def test_workers_build_both(photos: Path, weights: dict[str, Path], tmp_path: Path) -> None:

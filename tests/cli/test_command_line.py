@@ -60,7 +60,7 @@ def test_again_needs_a_word_and_then_does_nothing(
     args = [a for a in label_args(photos, labelled, "--resume") if a != "-q"]
     assert main(args) == 0
     err = capsys.readouterr().err
-    assert "0 images labelled, 10 were already (nothing to do)" in err
+    assert "0 images labeled, 10 already had labels (nothing to do)" in err
     assert err.count("nothing to do") == 2
 
 

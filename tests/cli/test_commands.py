@@ -75,8 +75,8 @@ def test_a_file_in_the_folder_is_a_command(
         (["--stability"], {"base.stability": True}),
         (["--stability", "true", "--scene-changes=True"], {"base.stability": True, "inputs.scene_changes": True}),
         (["--stability", "false", "--limit", "3"], {"inputs.limit": 3}),
-        (["--slice", "2/8"], {"labeling.share": (2, 8)}),
-        (["--shard", "2/8"], {"labeling.share": (2, 8)}),
+        (["--slice", "2/8"], {"labeling.slice": (2, 8)}),
+        (["--shard", "2/8"], {"labeling.slice": (2, 8)}),
     ],
 )
 def test_flags_take_no_value_and_old_spellings_are_read(arguments: list[str], found: dict[str, object]) -> None:

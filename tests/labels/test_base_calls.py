@@ -64,7 +64,7 @@ def test_the_same_content_under_other_names_is_not_asked_for(home: Path, workers
     label(home, "run", "--workers", workers)
     assert notes(home)[1] == 12
     shutil.copytree(home / "photos", home / "photos" / "again")
-    assert "0 images labelled, 24 were already" in label(home, "run", "--resume", "--workers", workers)
+    assert "0 images labeled, 24 already had labels" in label(home, "run", "--resume", "--workers", workers)
     assert notes(home) == (0, 0)
     # As backups and sync services write them: other times, other names.
     (home / "photos" / "day1").mkdir()
@@ -72,7 +72,7 @@ def test_the_same_content_under_other_names_is_not_asked_for(home: Path, workers
         path.rename(home / "photos" / "day1" / f"IMG_{number}.PNG.png")
         os.utime(home / "photos" / "day1" / f"IMG_{number}.PNG.png", (1, 1))
     said = label(home, "run", "--resume", "--workers", workers)
-    assert "0 images labelled, 24 were already" in said
+    assert "0 images labeled, 24 already had labels" in said
     assert notes(home) == (0, 0)
     label(home, "fresh")
     assert annotations(home / "run") == annotations(home / "fresh")
@@ -88,7 +88,7 @@ def test_touched_files_are_not_asked_for(home: Path, workers: str) -> None:
     for path in (home / "photos").iterdir():
         os.utime(path, (1, 1))
     notes(home)
-    assert "0 images labelled, 12 were already" in label(home, "run", "--resume", "--workers", workers)
+    assert "0 images labeled, 12 already had labels" in label(home, "run", "--resume", "--workers", workers)
     assert notes(home) == (0, 0)
     assert sorted((home / "run" / "labels").glob("part-*.parquet")) == shards
 
@@ -102,7 +102,7 @@ def test_what_is_known_is_found_behind_what_is_new(home: Path, workers: str) -> 
     shutil.copytree(home / "photos", home / "more", ignore=shutil.ignore_patterns("00new*", "zz*"))
     shutil.move(home / "more", home / "photos" / "more")
     said = label(home, "run", "--resume", "--workers", workers)
-    assert "2 images labelled, 24 were already" in said
+    assert "2 images labeled, 24 already had labels" in said
     assert notes(home)[1] == 2
     label(home, "fresh")
     # What had a place keeps it, so that only a dataset made anew is the same.
@@ -121,7 +121,7 @@ def test_a_list_that_gains_a_line_shifts_names_and_asks_for_nothing(home: Path) 
     scene(home / "deep" / "one.png", 50)
     listed.write_text("\n".join([*lines, str(home / "deep" / "one.png")]))
     notes(home)
-    assert "1 images labelled, 12 were already" in label(home, "run", "--resume", images=listed)
+    assert "1 images labeled, 12 already had labels" in label(home, "run", "--resume", images=listed)
     assert notes(home)[1] == 1
     index = json.loads((home / "run" / "dataset" / "dataset.json").read_text())["images"]
     assert set(index) == {f"photos/{i:02d}.png" for i in range(12)} | {"one.png"}
@@ -182,7 +182,7 @@ def test_copies_are_asked_for_by_one_share_only(home: Path) -> None:
     stored: list[str] = []
     for number in (1, 2, 3):
         folder = home / f"labels{number}"
-        label_images(source, items, folder, LabelingConfig(share=(number, 3)), progress=False)
+        label_images(source, items, folder, LabelingConfig(slice=(number, 3)), progress=False)
         rows = [row["path"] for shard in folder.glob("*.parquet") for row in pq.read_table(shard).to_pylist()]
         assert rows
         stored += rows
@@ -244,7 +244,7 @@ def test_what_was_labelled_is_kept_when_no_worker_is_left(home: Path) -> None:
     (home / "hang").unlink()
     code, _, err = finish([*command, "--resume"])
     assert code == 4, err
-    assert "6 images labelled, 5 were already, 1 failed" in err
+    assert "6 images labeled, 5 already had labels, 1 failed" in err
 
 
 def test_what_is_known_is_not_part_of_what_a_sample_took(home: Path) -> None:
@@ -267,5 +267,5 @@ def test_an_unreadable_file_among_known_ones_needs_no_base(home: Path) -> None:
     (home / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     code, _, err = here([part for part in arguments(home / "photos", home / "run", "--resume") if part != "-q"])
     assert code == 4, err
-    assert "0 images labelled, 12 were already, 1 failed" in err
+    assert "0 images labeled, 12 already had labels, 1 failed" in err
     assert notes(home) == (0, 0)

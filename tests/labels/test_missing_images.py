@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.cli.command_line import main
-from autodistill_rfdetr_seg.labels.labeler import in_share
+from autodistill_rfdetr_seg.labels.labeler import in_slice
 from helpers.commands import here
 from helpers.lamps import annotations, arguments, scene
 from helpers.square_photos import written
@@ -28,21 +28,21 @@ def names(run: Path) -> set[str]:
 
 def test_a_build_tells_which_shares_are_missing(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert main(arguments(photos, run, "--shard", "1/3")) == 0
-    mine = [path.name for path in photos.iterdir() if in_share(path.name, (1, 3))]
+    assert main(arguments(photos, run, "--slice", "1/3")) == 0
+    mine = [path.name for path in photos.iterdir() if in_slice(path.name, (1, 3))]
     code, out, _ = here(["build", str(run), "-q"])
     assert code == 4
-    assert f"{24 - len(mine)} of 24 images are not labelled (share 2/3, 3/3)" in out
+    assert f"{24 - len(mine)} of 24 images are not labelled (slice 2/3, 3/3)" in out
     assert names(run) == set(mine)
-    assert main(arguments(photos, run, "--shard", "3/3")) == 0
+    assert main(arguments(photos, run, "--slice", "3/3")) == 0
     code, result = built(run)
-    missing = sorted(path.name for path in photos.iterdir() if in_share(path.name, (2, 3)))
-    assert (code, result["not_labelled"], result["shares"]) == (4, missing, ["2/3"])
+    missing = sorted(path.name for path in photos.iterdir() if in_slice(path.name, (2, 3)))
+    assert (code, result["not_labelled"], result["slices"]) == (4, missing, ["2/3"])
     # There is nothing to do, and still something is missing.
     assert built(run) == (4, result)
-    assert main(arguments(photos, run, "--shard", "2/3")) == 0
+    assert main(arguments(photos, run, "--slice", "2/3")) == 0
     code, result = built(run)
-    assert (code, result["not_labelled"], result["shares"]) == (0, [], [])
+    assert (code, result["not_labelled"], result["slices"]) == (0, [], [])
 
 
 def test_a_build_names_what_could_not_be_labelled(photos: Path, tmp_path: Path) -> None:
@@ -54,14 +54,14 @@ def test_a_build_names_what_could_not_be_labelled(photos: Path, tmp_path: Path) 
     # A share puts it right; the list of the whole run's failures still has it.
     scene(photos / "raises.png", 32)
     for share in ("1/2", "2/2"):
-        assert main(arguments(photos, run, "--shard", share, "--resume")) == 0
+        assert main(arguments(photos, run, "--slice", share, "--resume")) == 0
     code, result = built(run)
     assert (code, result["failures"], len(names(run))) == (0, [], 25)
 
 
 def test_a_photo_that_has_gone_is_left_out_and_named(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert main(arguments(photos, run, "--shard", "1/1")) == 0
+    assert main(arguments(photos, run, "--slice", "1/1")) == 0
     kept = (photos / "07.png").rename(tmp_path / "07.png")
     code, out, err = here(["build", str(run), "-q"])
     assert (code, "gone    07.png" in out, "07.png" in err) == (4, True, True), (out, err)

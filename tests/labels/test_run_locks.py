@@ -16,8 +16,7 @@ import yaml
 
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import DataError
-from autodistill_rfdetr_seg.labels.base_source import source_of
-from autodistill_rfdetr_seg.pipeline.runs import prepare
+from autodistill_rfdetr_seg.pipeline.run_preparation import prepare_run
 from autodistill_rfdetr_seg.pipeline.stages import label_stage
 from autodistill_rfdetr_seg.system.config_files import read_run_config
 from autodistill_rfdetr_seg.system.locks import in_turn, locked
@@ -84,14 +83,14 @@ def test_overwrite_waits_for_a_build(photos: Path, tmp_path: Path, capsys: pytes
 
 def test_overwrite_is_refused_to_a_share(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert main(arguments(photos, run, "--shard", "1/2")) == 0
+    assert main(arguments(photos, run, "--slice", "1/2")) == 0
     before = sorted(path.name for path in (run / "labels").glob("part-*"))
-    code, _, err = here(arguments(photos, run, "--shard", "2/2", "--overwrite"))
-    assert (code, "--overwrite" in err, "--shard" in err) == (2, True, True), err
+    code, _, err = here(arguments(photos, run, "--slice", "2/2", "--overwrite"))
+    assert (code, "--overwrite" in err, "--slice" in err) == (2, True, True), err
     assert sorted(path.name for path in (run / "labels").glob("part-*")) == before != []
 
 
-@pytest.mark.parametrize("more", [["--resume"], ["--resume", "--preview", "2"], ["--shard", "1/2"], ["--overwrite"]])
+@pytest.mark.parametrize("more", [["--resume"], ["--resume", "--preview", "2"], ["--slice", "1/2"], ["--overwrite"]])
 def test_a_refused_writer_leaves_the_configuration(photos: Path, tmp_path: Path, more: list[str]) -> None:
     run = tmp_path / "run"
     assert main(arguments(photos, run)) == 0
@@ -125,8 +124,8 @@ def test_a_run_is_held_as_long_as_it_is_prepared(photos: Path, tmp_path: Path) -
     run = RunFolder(tmp_path / "run")
     assert main(arguments(photos, run.root)) == 0
     config = read_run_config(run)
-    with prepare(config, run, source_of(config), resume=True, overwrite=False) as source:
-        assert label_stage(config, run, source, progress=False).stored == 24
+    with prepare_run(config, run, resume=True, overwrite=False) as prepared:
+        assert label_stage(config, run, prepared.source, progress=False).stored == 24
         code, _, err = finish(arguments(photos, run.root, "--overwrite"))
         assert (code, "Another process is writing" in err) == (1, True), err
     assert main(arguments(photos, run.root, "--overwrite")) == 0
@@ -135,7 +134,7 @@ def test_a_run_is_held_as_long_as_it_is_prepared(photos: Path, tmp_path: Path) -
 def test_shares_begin_a_run_together(photos: Path, tmp_path: Path) -> None:
     assert main(arguments(photos, tmp_path / "whole", pause=0.05)) == 0
     run = tmp_path / "run"
-    begun = [begin(arguments(photos, run, "--shard", f"{i}/3", pause=0.05)) for i in (1, 2, 3)]
+    begun = [begin(arguments(photos, run, "--slice", f"{i}/3", pause=0.05)) for i in (1, 2, 3)]
     for process in begun:
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
@@ -149,38 +148,38 @@ def test_a_share_comes_to_a_run_that_another_is_just_making(photos: Path, tmp_pa
         (run / "labels").mkdir(parents=True)
         for name in made:
             (run / "labels" / name).touch()
-        assert main(arguments(photos, run, "--shard", "2/2")) == 0
+        assert main(arguments(photos, run, "--slice", "2/2")) == 0
         shutil.rmtree(run)
     (run / "labels").mkdir(parents=True)
     (run / "notes.txt").write_text("not a run's")
-    code, _, err = here(arguments(photos, run, "--shard", "2/2"))
+    code, _, err = here(arguments(photos, run, "--slice", "2/2"))
     assert (code, "--overwrite" in err) == (2, False), err
     assert [path.name for path in run.rglob("*")] == ["labels", "notes.txt"]
 
 
 def test_a_share_with_other_options_is_refused(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert main(arguments(photos, run, "--shard", "1/2")) == 0
+    assert main(arguments(photos, run, "--slice", "1/2")) == 0
     before = (run / "pipeline.yaml").read_bytes()
-    code, _, err = here(renamed(photos, run, "--shard", "2/2", "--confidence", "0.9"))
+    code, _, err = here(renamed(photos, run, "--slice", "2/2", "--confidence", "0.9"))
     assert (code, "ontology, refine" in err, "--overwrite" in err) == (2, True, False), err
     # Nor may it where it is asked for while another is at work with what it began with.
     with locked(run / "labels", (1, 2)):
-        code, _, err = here(renamed(photos, run, "--shard", "2/2", "--resume"))
+        code, _, err = here(renamed(photos, run, "--slice", "2/2", "--resume"))
         assert (code, "ontology" in err) == (2, True), err
         assert (run / "pipeline.yaml").read_bytes() == before
         # How it goes about it is each share's own.
-        assert main(arguments(photos, run, "--shard", "2/2", "--workers", "1")) == 0
+        assert main(arguments(photos, run, "--slice", "2/2", "--workers", "1")) == 0
         assert (run / "pipeline.yaml").read_bytes() == before
-    assert main(renamed(photos, run, "--shard", "2/2", "--resume")) == 0
+    assert main(renamed(photos, run, "--slice", "2/2", "--resume")) == 0
     assert yaml.safe_load((run / "pipeline.yaml").read_text())["ontology"] == {"dim": "torch"}
 
 
 def test_a_share_already_at_work_is_refused(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert main(arguments(photos, run, "--shard", "1/2")) == 0
+    assert main(arguments(photos, run, "--slice", "1/2")) == 0
     with locked(run / "labels", (2, 2)):
-        code, _, err = here(arguments(photos, run, "--shard", "2/2"))
+        code, _, err = here(arguments(photos, run, "--slice", "2/2"))
     assert (code, "Another process is writing" in err) == (1, True), err
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DataError
-from autodistill_rfdetr_seg.labels.labeler import in_share, read_failures
+from autodistill_rfdetr_seg.labels.labeler import in_slice, read_failures
 from autodistill_rfdetr_seg.system.locks import locked
 from helpers.lamps import BASE, annotations, arguments, scene
 
@@ -52,7 +52,7 @@ def test_a_base_that_hangs_dies_or_raises_costs_its_image_only(
     capsys.readouterr()
     args = [a for a in arguments(photos, run, "--resume") if a != "-q"]
     assert main(args) == 0
-    assert "3 images labelled, 24 were already" in capsys.readouterr().err
+    assert "3 images labeled, 24 already had labels" in capsys.readouterr().err
 
 
 BATCHES = (
@@ -107,7 +107,7 @@ def test_shares_merge_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     assert main(arguments(photos, tmp_path / "whole")) == 0
     run = tmp_path / "run"
     for share in ("2/3", "1/3", "3/3"):
-        assert main(arguments(photos, run, "--shard", share, "--resume")) == 0
+        assert main(arguments(photos, run, "--slice", share, "--resume")) == 0
     assert not (run / "dataset").exists()
     assert main(["build", str(run), "-q"]) == 0
     assert annotations(run) == annotations(tmp_path / "whole")
@@ -115,7 +115,7 @@ def test_shares_merge_to_the_same_bytes(photos: Path, tmp_path: Path) -> None:
 
 def test_shares_cover_everything_once() -> None:
     names = [f"folder/{i}.jpg" for i in range(300)]
-    shares = [[name for name in names if in_share(name, (i, 4))] for i in range(1, 5)]
+    shares = [[name for name in names if in_slice(name, (i, 4))] for i in range(1, 5)]
     assert sorted(name for share in shares for name in share) == sorted(names)
     assert min(map(len, shares)) > 40
 

@@ -7,7 +7,6 @@ import json
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,10 +17,10 @@ from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.config import parse
 from autodistill_rfdetr_seg.core.errors import DataError, GateError, UsageError
 from autodistill_rfdetr_seg.core.types import ImageLabels
-from autodistill_rfdetr_seg.evaluation.model_scores import read_gold
+from autodistill_rfdetr_seg.evaluation import check_gates
+from autodistill_rfdetr_seg.evaluation.gold_sets import read_gold
 from autodistill_rfdetr_seg.images.image_opening import open_image
 from autodistill_rfdetr_seg.labels.base_source import source_of
-from autodistill_rfdetr_seg.pipeline.runs import check_gates
 from autodistill_rfdetr_seg.pipeline.runs import run as whole_run
 from autodistill_rfdetr_seg.pipeline.stages import build_stage, label_stage
 from autodistill_rfdetr_seg.system.files import fingerprint
@@ -199,16 +198,13 @@ def test_several_gold_sets_keep_their_names(built: tuple[Path, RunFolder]) -> No
 def test_gates() -> None:
     metrics = {"target": {"mask": {"ap50": 0.5, "ap_small": None}}}
 
-    def config(**gates: float) -> Any:
-        return parse({"images": "x", "ontology": {"a": "a"}, "evaluation": {"gates": gates}})
-
-    check_gates(config(**{"target.mask.ap50": 0.5}), metrics)
+    check_gates({"target.mask.ap50": 0.5}, metrics)
     with pytest.raises(GateError, match=r"0\.500"):
-        check_gates(config(**{"target.mask.ap50": 0.51}), metrics)
+        check_gates({"target.mask.ap50": 0.51}, metrics)
     with pytest.raises(GateError, match="undefined"):
-        check_gates(config(**{"target.mask.ap_small": 0.0}), metrics)
+        check_gates({"target.mask.ap_small": 0.0}, metrics)
     with pytest.raises(UsageError, match="names no metric"):
-        check_gates(config(**{"target.mask.app": 0.0}), metrics)
+        check_gates({"target.mask.app": 0.0}, metrics)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_linked_folder_is_not_written_to(home: Path) -> None:
     (home / "set").mkdir()
     (home / "set" / "cam").symlink_to(home / "one")
     code, _, err = label(home, str(home / "set"), output="one/run")
-    assert (code, "lies in the images' folder" in err) == (2, True), err
+    assert (code, "is inside the images' folder" in err) == (2, True), err
     (home / "set" / "cam").unlink()
     lamps(home / "run" / "frames", 1)
     (home / "set" / "cam").symlink_to(home / "run" / "frames")

@@ -288,7 +288,7 @@ def test_every_file_has_its_fate(nasty: tuple[Path, Path, tuple[int, str, str]])
 
 def test_several_frames_are_told(nasty: tuple[Path, Path, tuple[int, str, str]]) -> None:
     _, _, (_, _, err) = nasty
-    assert "4 files hold several pages or frames, such as moving.gif: the first counts." in err
+    assert "4 files have several pages or frames, such as moving.gif: the first is used." in err
 
 
 def test_the_mask_lies_on_the_lamp_in_every_readers_eyes(nasty: tuple[Path, Path, tuple[int, str, str]]) -> None:

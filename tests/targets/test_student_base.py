@@ -126,7 +126,7 @@ def test_a_run_may_not_label_with_the_model_in_its_own_folder(
     for base, flag in (("./first", "--overwrite"), (str(checkpoint), "--overwrite"), ("first/training", "--resume")):
         assert main(["label", "photos", "--base", base, "--output", "first", flag, "-q"]) == 2
         err = capsys.readouterr().err
-        assert "lies in the output folder" in err and "another --output" in err
+        assert "is inside the output folder" in err and "another --output" in err
     assert checkpoint.is_file()
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 
-from ...system.config_files import read_run_config, save_run_config
+from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..common_arguments import add_run_argument
 from ..exit_codes import OK, SOME_FAILED
 from ..option_flags import BUILD_OPTIONS, add_options, overrides
 from ..output import print_dataset
-
-_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,17 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Builds a run's dataset again."""
-    from ...pipeline.runs import describe_dataset
-    from ...pipeline.stages import build_stage, gaps_of
+    from ...pipeline.runs import rebuild_dataset
+    from ...pipeline.stages import missing_images
 
-    run = RunFolder(Path(args.run))
-    config = read_run_config(run, overrides(args))
-    dataset, worked = build_stage(config, run, progress=not args.quiet)
-    save_run_config(run, config)
-    _log.info("%s", describe_dataset(dataset, worked))
-    gaps = gaps_of(config, run)
-    print_dataset(args, run, gaps)
-    return SOME_FAILED if gaps else OK
+    folder = RunFolder(Path(args.run))
+    config = read_run_config(folder, overrides(args))
+    rebuild_dataset(config, folder, progress=not args.quiet)
+    missing = missing_images(config, folder)
+    print_dataset(args, folder, missing)
+    return SOME_FAILED if missing else OK
 
 
 COMMANDS = (

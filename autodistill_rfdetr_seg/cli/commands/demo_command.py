@@ -8,6 +8,7 @@ from pathlib import Path
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..common_arguments import add_resume_or_overwrite
+from ..output import print_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,19 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Makes images and runs the whole pipeline on them."""
-    from ...pipeline.demo import pipeline, write_scenes
-    from ...system.files import check_output
-    from ...system.locks import locked
-    from .run_command import run_config
+    from ...pipeline.demo_run import run_demo
 
     folder = RunFolder(Path(args.output))
-    scenes = folder.root / "scenes"
-    check_output(folder.root, resume=args.resume, overwrite=args.overwrite)
-    # No other process may label the scenes while they are drawn.
-    with locked(folder.labels, lend=True):
-        if not args.resume or not scenes.is_dir():
-            write_scenes(scenes)
-        return run_config(args, pipeline(scenes), folder, claimed=True)
+    result = run_demo(folder, resume=args.resume, overwrite=args.overwrite, progress=not args.quiet)
+    return print_run(args, result)
 
 
 COMMANDS = (

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.config import EvaluationConfig, options, with_overrides
 from ...core.errors import UsageError
-from ...system.config_files import read_run_config, save_run_config
+from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..exit_codes import OK
@@ -19,8 +18,6 @@ from ..output import print_json, print_metrics, print_text
 
 if TYPE_CHECKING:
     from ...evaluation import Report
-
-_log = logging.getLogger(__name__)
 
 # Groups of a run's configuration that `evaluate` does not read, though `--set` accepts them; and the exceptions.
 _NOT_READ = ("inputs", "labeling", "split", "dataset", "target", "images", "output")
@@ -52,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _evaluate_run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from ...evaluation import check_gates
-    from ...evaluation.model_scores import evaluate_stage
+    from ...pipeline.runs import evaluate_again
 
     for key in changes:
         if key.split(".")[0] in _NOT_READ and key not in _READ:
@@ -62,10 +59,7 @@ def _evaluate_run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
             )
     run = RunFolder(Path(args.run))
     config = read_run_config(run, changes)
-    metrics, worked = evaluate_stage(config, run, progress=not args.quiet)
-    save_run_config(run, config)
-    if not worked:
-        _log.info("evaluate: the same checkpoint was scored on the same images before (nothing to do)")
+    metrics = evaluate_again(config, run, progress=not args.quiet)
     print_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
     check_gates(config.evaluation.gates, metrics)
     return OK

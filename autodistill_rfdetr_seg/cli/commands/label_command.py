@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,6 @@ from ..output import print_dataset, print_json, print_text
 
 if TYPE_CHECKING:
     from ...core.config import PipelineConfig
-    from ...labels.base_source import BaseSource
-    from ...labels.labeler import LabelSummary
-
-_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,35 +31,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Labels images and builds the dataset."""
-    from ...labels.base_source import source_of
-    from ...pipeline.runs import describe_dataset, describe_labels, prepare
-    from ...pipeline.stages import build_stage, gaps_of, label_stage
+    from ...pipeline.runs import label_and_build
+    from ...pipeline.stages import missing_images
 
-    config = labeling_config(args)
+    config, folder = labeling_config(args), RunFolder(Path(args.output))
     if args.preview is not None:
-        config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"share": None})})
-    run = RunFolder(Path(args.output))
-    with prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite) as source:
-        if args.preview is not None:
-            return _preview(args, config, run, source)
-        summary = label_stage(config, run, source, progress=not args.quiet)
-        _log.info("%s", describe_labels(summary))
-        if config.labeling.share is not None:
-            _print_slice(args, run, summary, "slice {} of {}".format(*config.labeling.share))
-            return SOME_FAILED if summary.failures else OK
-        dataset, worked = build_stage(config, run, progress=not args.quiet)
-        _log.info("%s", describe_dataset(dataset, worked))
-        gaps = dataclasses.replace(gaps_of(config, run), failures=summary.failures)
-    print_dataset(args, run, gaps)
-    return SOME_FAILED if gaps else OK
+        return _preview(args, config, folder)
+    one_slice = config.labeling.slice
+    result = label_and_build(
+        config,
+        folder,
+        build=one_slice is None,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
+    summary = result.summary
+    if one_slice is not None:
+        if args.json:
+            print_json(dataclasses.asdict(summary))
+        else:
+            name = "slice {} of {}".format(*one_slice)
+            print_text(f"{name} is labeled; when all slices are: autodistill-seg build {folder.root}")
+        return SOME_FAILED if summary.failures else OK
+    missing = dataclasses.replace(missing_images(config, folder), failures=summary.failures)
+    print_dataset(args, folder, missing)
+    return SOME_FAILED if missing else OK
 
 
-def _preview(args: argparse.Namespace, config: PipelineConfig, run: RunFolder, source: BaseSource) -> int:
-    from ...pipeline.stages import find_inputs
-    from ...review.label_preview import preview
+def _preview(args: argparse.Namespace, config: PipelineConfig, folder: RunFolder) -> int:
+    from ...pipeline.runs import preview_labels
 
-    found = find_inputs(config, run, progress=not args.quiet)
-    shown = preview(config, found.items, source, run.root, args.preview, progress=not args.quiet)
+    count = args.preview
+    shown = preview_labels(config, folder, count, resume=args.resume, overwrite=args.overwrite, progress=not args.quiet)
     if args.json:
         print_json(shown.as_json())
     else:
@@ -73,13 +72,6 @@ def _preview(args: argparse.Namespace, config: PipelineConfig, run: RunFolder, s
         print_text(f"picture  {shown.picture}\npage     {shown.page}")
         print_text(f"to label all images: the same command with --resume instead of --preview {args.preview}")
     return SOME_FAILED if shown.failures else OK
-
-
-def _print_slice(args: argparse.Namespace, run: RunFolder, summary: LabelSummary, name: str) -> None:
-    if args.json:
-        print_json(dataclasses.asdict(summary))
-    else:
-        print_text(f"{name} is labeled; when all slices are: autodistill-seg build {run.root}")
 
 
 COMMANDS = (

@@ -22,26 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Labels a sample and forecasts the whole."""
-    import time
+    """Labels a sample and forecasts the rest."""
+    from ...pipeline.labeling_plan import forecast_text
+    from ...pipeline.runs import plan_labeling
 
-    from ...labels.base_source import source_of
-    from ...pipeline.labeling_plan import forecast_text, plan
-    from ...pipeline.runs import prepare
-    from ...pipeline.stages import find_inputs
-
-    config = labeling_config(args)
-    config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"share": None})})
-    run = RunFolder(Path(args.output))
-    with prepare(config, run, source_of(config), resume=args.resume, overwrite=args.overwrite) as source:
-        # Before the images are searched: the frames of a video are extracted now, and not again by the run.
-        begun = time.process_time()
-        found = find_inputs(config, run, progress=not args.quiet)
-        result = plan(config, found.items, source, run.root, args.count, begun=begun, progress=not args.quiet)
+    forecast = plan_labeling(
+        labeling_config(args),
+        RunFolder(Path(args.output)),
+        args.count,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        progress=not args.quiet,
+    )
     if args.json:
-        print_json(result.as_json())
+        print_json(forecast.as_json())
     else:
-        print_text(forecast_text(result))
+        print_text(forecast_text(forecast))
     return OK
 
 

@@ -24,11 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the report page of a run."""
-    from ...report.run_report import report_stage
+    from ...pipeline.stages import report_stage
 
     folder = RunFolder(Path(args.run))
     page = Path(args.output) if args.output else folder.report
-    if not report_stage(read_run_config(folder), folder, page, progress=not args.quiet):
+    if not report_stage(read_run_config(folder), folder, page):
         _log.info("report: it is up to date (nothing to do)")
     if args.json:
         print_json({"report": str(page), "picture": str(folder.picture)})

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.config import TargetConfig, options, with_overrides
 from ...core.errors import UsageError
-from ...system.config_files import read_run_config, save_run_config
+from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..common_arguments import add_resume_or_overwrite
@@ -19,8 +18,6 @@ from ..output import print_json, print_text
 
 if TYPE_CHECKING:
     from ...targets import Preflight
-
-_log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains on a run's dataset, or on any dataset."""
     from ...dataset.dataset_index import read_dataset
-    from ...pipeline.stages import check_training, train_stage, train_target
+    from ...pipeline.runs import train_again
+    from ...pipeline.target_training import check_training, train_target
 
     source, changes = Path(args.dataset), overrides(args)
     if "target.preset" in changes and {"target.batch_size", "target.grad_accum_steps"} & changes.keys():
@@ -54,14 +52,7 @@ def run(args: argparse.Namespace) -> int:
                 progress=not args.quiet,
             )
             return _print_preflight(args, found)
-
-        def save() -> None:
-            save_run_config(run, config)
-
-        result, worked = train_stage(config, run, overwrite=args.overwrite, begun=save, progress=not args.quiet)
-        if not worked:
-            save()
-            _log.info("train: the checkpoint is from the same dataset and options (nothing to do)")
+        result = train_again(config, run, overwrite=args.overwrite, progress=not args.quiet)
     else:
         keys = {key.removeprefix("target."): value for key, value in changes.items()}
         target = options(TargetConfig, with_overrides({}, keys), "the options")

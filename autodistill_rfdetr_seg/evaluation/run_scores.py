@@ -1,0 +1,106 @@
+"""The scores of a run's base and target on its gold sets, and the files of their predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import coco
+from ..core.config import PipelineConfig
+from ..core.types import GroundTruth, ImagePredictions
+from ..system.run_folder import RunFolder
+from . import Report, evaluate, recovery
+from . import gold_look_alikes as look_alikes
+from .gold_coverage import Coverage, sentences
+from .gold_sets import Gold, predictions_for
+
+
+def results_files(run: RunFolder, gold: Gold, who: str) -> dict[str, Path]:
+    """Where the predictions of `base` or `target` lie, by gold set."""
+    several = len(gold.sets) > 1
+    return {name: run.evaluation / (f"{who}-{name}.json" if several else f"{who}.json") for name in gold.sets}
+
+
+def write_predictions(run: RunFolder, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]) -> None:
+    """Writes the predictions of each model as COCO results, and removes those of an earlier evaluation."""
+    for who, predictions in found.items():
+        files = {} if predictions is None else results_files(run, gold, who)
+        for name, path in files.items():
+            part = gold.whole.parts[name]
+            coco.write_results(path, predictions_for(part, predictions or ()), part)
+        # An earlier evaluation may have had other gold sets, whose ids have no meaning here.
+        for old in run.evaluation.glob(f"{who}*.json"):
+            if old not in files.values():
+                old.unlink()
+
+
+def score_models(
+    config: PipelineConfig, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What metrics.json says of the scores, and what details.json does."""
+    reports = {who: _score(config, gold.truth, some, gold.scored.match) for who, some in found.items()}
+    whole = reports
+    if gold.whole is not gold.scored:
+        whole = {who: _score(config, gold.whole.truth, some, gold.whole.match) for who, some in found.items()}
+    target = reports["target"]
+    assert target is not None and whole["target"] is not None
+    notes = sentences(Coverage(**target.coverage), "gold" if gold.human else "test")
+    if gold.held_out is not None:
+        notes = (*look_alikes.sentences(gold.held_out, whole["target"].mask["ap"]), *notes)
+    metrics: dict[str, Any] = {
+        "reference": "gold" if gold.human else "base labels",
+        "images": target.images,
+        "instances": target.instances,
+        "images_left_out": gold.left_out,
+        "held_out": None if gold.held_out is None else gold.held_out.to_dict(),
+        "notes": list(notes),
+        "classes": list(gold.truth.classes.names),
+        "max_detections": config.evaluation.max_detections,
+        "score_floor": config.evaluation.score_floor,
+        **_side_by_side(reports),
+    }
+    if gold.human:
+        metrics["all"] = {
+            "images": whole["target"].images,
+            "instances": whole["target"].instances,
+            **_side_by_side(whole),
+        }
+    if len(gold.sets) > 1:
+        sets = {
+            name: {who: _score(config, part, some, gold.scored.matches[name]) for who, some in found.items()}
+            for name, part in gold.scored.parts.items()
+        }
+        metrics["sets"] = {
+            name: {who: report and report.to_dict() for who, report in scores.items()} for name, scores in sets.items()
+        }
+    return metrics, {who: None if report is None else report.details for who, report in reports.items()}
+
+
+def _side_by_side(reports: Mapping[str, Report | None]) -> dict[str, Any]:
+    base, target = reports["base"], reports["target"]
+    assert target is not None
+    return {
+        "base": None if base is None else base.to_dict(),
+        "target": target.to_dict(),
+        "recovery": None if base is None else recovery(base, target),
+    }
+
+
+def _score(
+    config: PipelineConfig,
+    truth: GroundTruth,
+    predictions: Sequence[ImagePredictions] | None,
+    match: coco.ClassMatch,
+) -> Report | None:
+    """The report; None where there are no predictions, or none of the set's images counts."""
+    if predictions is None or not truth.images:
+        return None
+    return evaluate(
+        truth,
+        predictions_for(truth, predictions),
+        max_detections=config.evaluation.max_detections,
+        area_from=config.evaluation.area_from,
+        crowds=config.evaluation.crowds,
+        class_match=match,
+    )
