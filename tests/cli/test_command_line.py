@@ -84,7 +84,7 @@ def test_some_failed_is_exit_4_and_lists_them(photos: Path, tmp_path: Path, caps
 
 
 BAD: list[tuple[list[str], int, str]] = [
-    (["label", "gone", "--output", "x", "--ontology", ONTOLOGY, "--base", "threshold"], 3, "no folder .*gone"),
+    (["label", "gone", "--output", "x", "--ontology", ONTOLOGY, "--base", "threshold"], 3, "nothing at .*gone"),
     (["label", "empty", "--output", "x", "--ontology", ONTOLOGY, "--base", "threshold"], 3, "no image in .*empty"),
     (["label", "photos", "--output", "x", "--ontology", "{oops", "--base", "threshold"], 2, "not JSON"),
     (["label", "photos", "--output", "x", "--ontology", "{}", "--base", "threshold"], 2, "not a mapping"),
