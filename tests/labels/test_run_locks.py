@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from autodistill_rfdetr_seg.pipeline.stages import label_stage
 from autodistill_rfdetr_seg.system.config_files import read_run_config
 from autodistill_rfdetr_seg.system.locks import in_turn, locked
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
-from helpers.commands import begin, finish, here
+from helpers.commands import Process, begin, finish, here
 from helpers.lamps import annotations, arguments
 
 
@@ -30,7 +29,7 @@ def renamed(photos: Path, run: Path, *more: str) -> list[str]:
     return ["dim=torch" if a == "bright=lamp" else a for a in arguments(photos, run, *more)]
 
 
-def until(process: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+def until(process: Process, there: Callable[[], bool]) -> None:
     end = time.monotonic() + 60
     while not there():
         assert process.poll() is None, process.communicate()

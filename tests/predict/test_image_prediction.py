@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from PIL import Image
 from autodistill_rfdetr_seg import coco, predict_images
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, UsageError
+from helpers.commands import begin
 from helpers.red_model import Reds
 from helpers.tiny_training import draw
 
@@ -167,12 +166,7 @@ def test_a_terminated_command_goes_on(speaking_run: Path, tmp_path: Path, capsys
         os.link(photos / f"{at % 3:03d}.png", photos / f"{at:03d}.png")
     out = tmp_path / "out"
     args = ["predict", str(speaking_run), str(photos), "--output", str(out), "--confidence", "0.05", "--device", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autodistill_rfdetr_seg", *args, "-q"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
+    process = begin([*args, "-q"])
     until = time.monotonic() + 120
     while time.monotonic() < until and not ((out / "predictions.jsonl").is_file() and len(lines_of(out)) > 2):
         time.sleep(0.02)

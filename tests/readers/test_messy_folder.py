@@ -27,7 +27,7 @@ from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError
 from autodistill_rfdetr_seg.images.image_opening import open_image
-from helpers.commands import finish, here
+from helpers.commands import finish, finish_new, here
 from helpers.lamps import BASE, arguments
 
 HEIGHT, WIDTH = 48, 64
@@ -398,7 +398,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
         if subprocess.run(peek, capture_output=True, check=False, preexec_fn=without_roots_powers).returncode == 0:
             pytest.skip("root's power to read everything cannot be laid down here")
         command = arguments(photos, tmp_path / "run", "--split", "1,0,0")
-        code, out, err = finish(command, preexec_fn=without_roots_powers)
+        code, out, err = finish_new(command, preexec_fn=without_roots_powers)
     finally:
         (photos / "closed").chmod(0o755)
     assert code == 4, err

@@ -29,12 +29,14 @@ RULES = ("nms_iou", "nms_iom", "agnostic_nms_iou")
 
 
 @pytest.fixture(scope="module")
-def first(speaking_run: Path) -> Path:
+def first(speaking_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with a model of `ant` and `bee` in it, and photos beside."""
-    (speaking_run.parent / "photos").mkdir()
+    home = tmp_path_factory.mktemp("student")
+    shutil.copytree(speaking_run, home / "first")
+    (home / "photos").mkdir()
     for at in range(6):
-        Image.fromarray(draw(at)[0]).save(speaking_run.parent / "photos" / f"{at}.png")
-    return speaking_run
+        Image.fromarray(draw(at)[0]).save(home / "photos" / f"{at}.png")
+    return home / "first"
 
 
 def test_the_whole_way(first: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
