@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import random
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,11 +14,10 @@ import pytest
 from autodistill_rfdetr_seg.core.errors import DependencyError, TrainingError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, SegDataset
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset
-from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
 from autodistill_rfdetr_seg.targets.training import trainer as fitting
 from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
-from helpers.commands import here
+from helpers.commands import begin, finish, here
 from helpers.tiny_training import QUICK, TINY, run_folder, write_coco
 
 pytestmark = pytest.mark.train
@@ -75,28 +72,24 @@ def test_a_dataset_that_was_edited_by_hand_is_another(coco: Path, tmp_path: Path
     assert len({built, made, find_dataset(old).fingerprint, find_dataset(run.dataset).fingerprint}) == 3
 
 
-def command(run: RunFolder, *more: str) -> list[str]:
-    return [sys.executable, "-m", "autodistill_rfdetr_seg", "train", str(run.root), *more]
-
-
-def test_killed_at_a_random_moment_it_ends_with_the_weights_of_an_undisturbed_run(coco: Path, tmp_path: Path) -> None:
+def test_killed_in_an_epoch_it_ends_with_the_weights_of_an_undisturbed_run(coco: Path, tmp_path: Path) -> None:
     import torch
 
-    options = {"epochs": 4, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
+    options = {"epochs": 3, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
     options["train"] = {"lr_encoder": 1e-3, "use_ema": True, "multi_scale": True, "ema_tau": 0}
     killed, undisturbed = (run_folder(tmp_path / name, coco, **options) for name in ("killed", "undisturbed"))
-    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = begin(["train", str(killed.root)])
     while not (killed.training / "unfinished" / "last.ckpt").is_file():
-        assert process.poll() is None
-        time.sleep(0.02)
-    time.sleep(random.SystemRandom().random())
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not killed.training_record.exists()
     for run in (killed, undisturbed):
-        done = subprocess.run(command(run), capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert "batch_size 2 x grad_accum_steps 1 x devices 1 = 2 images for each change" in done.stderr
+        code, _, err = here(["train", str(run.root)])
+        assert code == 0, err
+        assert ("goes on from" in err) == (run is killed)
+        assert "batch_size 2 x grad_accum_steps 1 x devices 1 = 2 images for each change" in err
     one, two = (weights(run.training / "checkpoint_best_total.pth") for run in (killed, undisturbed))
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
     assert rows(killed.training, "train/loss") == rows(undisturbed.training, "train/loss")
@@ -106,11 +99,11 @@ def test_two_devices_share_an_epoch_in_processes_of_their_own(tmp_path: Path) ->
     larger = write_coco(tmp_path / "dataset", {"train": 10, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
     options = {"epochs": 1, "device": "cpu", "model": TINY, "batch_size": 1, "grad_accum_steps": 1, "devices": 2}
     run = run_folder(tmp_path / "run", larger, **options)
-    done = subprocess.run(command(run), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    code, out, err = finish(["train", str(run.root)])
+    assert code == 0, err
     # Said by the first alone; and 5 steps, where one device would take 10.
-    assert done.stderr.count("x devices 2 = 2 images for each change of the weights") == 1
-    assert done.stderr.count("epoch 1/1: loss") == 1 and done.stdout.startswith("checkpoint  ")
+    assert err.count("x devices 2 = 2 images for each change of the weights") == 1
+    assert err.count("epoch 1/1: loss") == 1 and out.startswith("checkpoint  ")
     assert set(rows(run.training, "step")) == {4.0}
     left = {path.name for path in run.training.iterdir()}
     assert left == {"checkpoint_best_total.pth", "inputs.json", "metrics.csv", "run.json"}
