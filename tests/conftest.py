@@ -49,6 +49,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
     place = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         place = place.parent
+    place /= "shared"
+    place.mkdir(exist_ok=True)
 
     def folder(name: str, make: Callable[[Path], Any]) -> Path:
         with portalocker.Lock(place / f"{name}.lock", timeout=600):
@@ -63,7 +65,10 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 @pytest.fixture(scope="session")
 def trained_run(made_once: Callable[[str, Callable[[Path], Any]], Path]) -> Path:
-    """A tiny model of `ant` and `bee` after one epoch on four red squares: `data` and `training`, not to be changed."""
+    """A run's folder with a dataset of six red squares and a tiny model of `ant` and `bee` after one epoch on it.
+
+    It is not to be changed.
+    """
     from helpers.tiny_target import save_trained
 
     return made_once("trained", save_trained)

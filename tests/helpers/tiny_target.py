@@ -8,14 +8,16 @@ from typing import Any
 
 from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSegNano, checkpoint_of
-from helpers.tiny_training import QUICK, TINY, write_coco
+from helpers.commands import here
+from helpers.tiny_training import TRAIN_OPTIONS, run_folder, write_coco
 
 
 def save_trained(root: Path) -> None:
-    """`root/training`, a model of `ant` and `bee` trained for one epoch on `root/data`."""
-    write_coco(root / "data", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
-    options = QUICK | {"seed": 4}
-    RFDETRSegNano(device="cpu", **TINY).train(root / "data", output=root / "training", **options, epochs=1)
+    """A run's folder whose model of `ant` and `bee` is trained for one epoch, by the command line."""
+    data = write_coco(root.parent / "data", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
+    run_folder(root, data, **TRAIN_OPTIONS)
+    code, _, err = here(["train", str(root)])
+    assert code == 0, err
 
 
 def make_speak(run: Path, bias: list[float]) -> None:

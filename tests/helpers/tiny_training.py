@@ -42,6 +42,18 @@ QUICK: dict[str, Any] = {
 }
 
 
+TRAIN_OPTIONS: dict[str, Any] = {
+    "epochs": 1,
+    "device": "cpu",
+    "model": TINY,
+    "batch_size": 2,
+    "grad_accum_steps": 1,
+    "lr": 1e-3,
+    "seed": 4,
+    "train": {"lr_encoder": 1e-3, "use_ema": False, "multi_scale": False},
+}
+
+
 def draw(index: int) -> tuple[np.ndarray, tuple[int, int]]:
     image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
     x, y = 5 + 7 * index, 10 + 3 * index

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,20 +86,6 @@ def trained(coco: Path) -> Trained:
     target = RFDETRSegNano(device="cpu", **TINY)
     target.train(coco, **LEARN)
     return Trained(target, coco.parent / "training")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _weights_do_not_pile_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What this module's tests have written goes; what was there before is another's."""
-    before = set(weights(tmp_path_factory.getbasetemp()))
-    yield
-    for path in weights(tmp_path_factory.getbasetemp()):
-        if path not in before:
-            path.unlink()
-
-
-def weights(folder: Path) -> list[Path]:
-    return [path for pattern in ("*.pth", "*.ckpt") for path in folder.rglob(pattern)]
 
 
 def test_sizes_and_options_are_checked_before_anything_is_built() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import pytest
 from autodistill_rfdetr_seg.core.errors import DependencyError, TrainingError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, SegDataset
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
 from autodistill_rfdetr_seg.targets.training import trainer as fitting
 from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
-from helpers.commands import begin, finish, here
+from helpers.commands import finish, here
+from helpers.ended_training import end_after_an_epoch
 from helpers.tiny_training import QUICK, TINY, run_folder, write_coco
 
 pytestmark = pytest.mark.train
@@ -27,14 +30,6 @@ pytestmark = pytest.mark.train
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("coco")
     return write_coco(root / "dataset", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
-
-
-@pytest.fixture(autouse=True)
-def _weights_do_not_pile_up(tmp_path: Path) -> Any:
-    yield
-    for pattern in ("*.pth", "*.ckpt"):
-        for path in tmp_path.rglob(pattern):
-            path.unlink()
 
 
 def weights(checkpoint: Path) -> dict[str, Any]:
@@ -49,11 +44,9 @@ def rows(output: Path, key: str) -> list[float]:
         return [float(row[key]) for row in csv.DictReader(file) if row.get(key)]
 
 
-def test_a_dataset_that_was_edited_by_hand_is_another(coco: Path, tmp_path: Path) -> None:
-    options = {"epochs": 1, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1}
-    run = run_folder(tmp_path / "run", coco, **options)
+def test_a_dataset_that_was_edited_by_hand_is_another(trained_run: Path, tmp_path: Path) -> None:
+    run = RunFolder(shutil.copytree(trained_run, tmp_path / "run"))
     built = read_dataset(run.dataset).fingerprint
-    assert here(["train", str(run.root)])[0] == 0
     assert read_run(run.training).dataset_fingerprint == built
     code, _, err = here(["train", str(run.root)])
     assert code == 0 and "nothing to do" in err and "edited" not in err
@@ -78,12 +71,7 @@ def test_killed_in_an_epoch_it_ends_with_the_weights_of_an_undisturbed_run(coco:
     options = {"epochs": 3, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1, "lr": 1e-3}
     options["train"] = {"lr_encoder": 1e-3, "use_ema": True, "multi_scale": True, "ema_tau": 0}
     killed, undisturbed = (run_folder(tmp_path / name, coco, **options) for name in ("killed", "undisturbed"))
-    process = begin(["train", str(killed.root)])
-    while not (killed.training / "unfinished" / "last.ckpt").is_file():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    end_after_an_epoch(["train", str(killed.root)], killed.training, signal.SIGKILL)
     assert not killed.training_record.exists()
     for run in (killed, undisturbed):
         code, _, err = here(["train", str(run.root)])
@@ -144,10 +132,10 @@ def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(coco:
         target.train(coco, 6, output=tmp_path / "other", early_stopping=True, **QUICK)
 
 
-def test_a_checkpoint_tells_what_made_it_and_plain_rfdetr_still_reads_it(coco: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_tells_what_made_it_and_plain_rfdetr_still_reads_it(trained_run: Path, tmp_path: Path) -> None:
     from rfdetr import RFDETRSegNano as Plain
 
-    run = RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=tmp_path / "out", **QUICK)
+    run = read_run(trained_run / "training")
     record = json.loads((run.root / "run.json").read_text())
     made = read_provenance(run.checkpoint)
     assert made == {key: record[key] for key in ("config", "dataset_fingerprint", "class_names", "versions")}

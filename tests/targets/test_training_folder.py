@@ -8,10 +8,7 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,13 +26,11 @@ from autodistill_rfdetr_seg.system.locks import locked
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_run
 from autodistill_rfdetr_seg.targets.training.training_folder import publish
-from helpers.commands import begin, here
-from helpers.tiny_training import QUICK, TINY, run_folder, write_coco
+from helpers.commands import here
+from helpers.ended_training import end_after_an_epoch, epochs
+from helpers.tiny_training import QUICK, TINY, TRAIN_OPTIONS, write_coco
 
 pytestmark = pytest.mark.train
-
-OPTIONS: dict[str, Any] = {"epochs": 1, "device": "cpu", "model": TINY, "batch_size": 2, "grad_accum_steps": 1}
-OPTIONS["train"] = {"use_ema": False, "multi_scale": False}
 
 
 @pytest.fixture(scope="module")
@@ -44,48 +39,17 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_coco(root / "dataset", {"train": 4, "valid": 2}, ((1, "ant"), (2, "bee")), used=2)
 
 
-@pytest.fixture(scope="module")
-def finished(coco: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run's folder whose model is trained."""
-    run = run_folder(tmp_path_factory.mktemp("finished") / "run", coco, **OPTIONS)
-    assert here(["train", str(run.root)])[0] == 0
-    yield run.root
-    (run.training / "checkpoint_best_total.pth").unlink()
-
-
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Iterator[RunFolder]:
-    """A copy of it."""
-    shutil.copytree(finished, tmp_path / "run", copy_function=os.link)
-    yield RunFolder(tmp_path / "run")
-    for pattern in ("*.pth", "*.ckpt"):
-        for path in tmp_path.rglob(pattern):
-            path.unlink()
+def run(trained_run: Path, tmp_path: Path) -> RunFolder:
+    """A copy of a run whose model is trained, but for what is never written to in place."""
+    shutil.copytree(trained_run, tmp_path / "run", copy_function=os.link)
+    return RunFolder(tmp_path / "run")
 
 
 def state(run: RunFolder) -> dict[str, str]:
     """Each file of a run but locks, and what it holds."""
     found = sorted(path for path in run.root.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
     return {path.relative_to(run.root).as_posix(): file_sha256(path) for path in found}
-
-
-def epochs(training: Path) -> list[int]:
-    """The epochs that `metrics.csv` has a training loss of; a kill may cost it that of the last one before."""
-    with (training / "metrics.csv").open() as file:
-        return [int(row["epoch"]) for row in csv.DictReader(file) if row.get("train/loss")]
-
-
-def end_after_an_epoch(command: list[str], training: Path, how: signal.Signals) -> tuple[int, str]:
-    """Runs a training, ends it once an epoch is whole and its loss is written; its exit code and stderr."""
-    last = training / "unfinished" / "last.ckpt"
-    before = last.stat().st_ino if last.is_file() else None
-    process = begin(command)
-    while not last.is_file() or last.stat().st_ino == before or not epochs(last.parent):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.02)
-    process.send_signal(how)
-    err = process.communicate(timeout=120)[1]
-    return process.returncode, err
 
 
 def test_a_training_that_is_refused_leaves_the_model_that_is_there(run: RunFolder, tmp_path: Path) -> None:
@@ -192,7 +156,7 @@ def test_a_killed_training_of_a_run_goes_on_with_its_options(run: RunFolder) -> 
 
 def test_a_killed_training_of_a_dataset_goes_on_with_resume(coco: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    sets = {"target.model": TINY, "target.train": OPTIONS["train"]}
+    sets = {"target.model": TINY, "target.train": TRAIN_OPTIONS["train"]}
     command = ["train", str(coco), "--output", str(output), "--device=cpu", "--batch-size=2"]
     command += ["--grad-accum-steps=1", *(f"--set={key}={json.dumps(value)}" for key, value in sets.items())]
     code, err = end_after_an_epoch([*command, "--epochs=200"], output, signal.SIGTERM)
@@ -225,7 +189,7 @@ def test_a_kill_between_two_renames_at_the_end_is_made_good(run: RunFolder) -> N
 def test_two_trainings_of_one_run_do_not_meet(run: RunFolder, coco: Path, tmp_path: Path) -> None:
     with locked(run.root):
         code, _, err = here(["train", str(run.root), "--seed", "5"])
-    assert code == 1 and "Another process is writing" in err and read_run_config(run).target.seed == 0
+    assert code == 1 and "Another process is writing" in err and read_run_config(run).target.seed == 4
     output = tmp_path / "out"
     with locked(output / "unfinished"), pytest.raises(DataError, match="Another process"):
         RFDETRSegNano(device="cpu", **TINY).train(coco, 1, output=output, resume=True, **QUICK)
