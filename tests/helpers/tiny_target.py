@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill_rfdetr_seg.system.file_hash import file_sha256
-from autodistill_rfdetr_seg.targets import RFDETRSegNano, checkpoint_of
+from autodistill_rfdetr_seg.targets import checkpoint_of
 from helpers.commands import here
 from helpers.tiny_training import TRAIN_OPTIONS, run_folder, write_coco
 
