@@ -35,9 +35,10 @@ def measure(job: dict[str, Any]) -> int:
     import torch
 
     from autodistill_rfdetr_seg.targets import vendor
+    from autodistill_rfdetr_seg.targets.rfdetr_import import import_rfdetr
 
-    probe = vendor.import_rfdetr("rfdetr.training.auto_batch")
-    models = vendor.import_rfdetr("rfdetr.models")
+    probe = import_rfdetr("rfdetr.training.auto_batch")
+    models = import_rfdetr("rfdetr.models")
     config = vendor.train_config({"dataset_dir": ".", "multi_scale": False})
     before = resident()
     options = {"pretrain_weights": None, "resolution": job["resolution"], "device": "cpu", **job["model"]}

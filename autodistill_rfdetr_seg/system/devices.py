@@ -1,4 +1,4 @@
-"""The torch device that a name such as `auto` or `cuda:1` means on this machine."""
+"""The torch devices of this machine: what a name such as `auto` or `cuda:1` means, and the memory of GPUs."""
 
 from __future__ import annotations
 
@@ -36,3 +36,19 @@ def _best_device() -> str:
     # Others, such as xpu; torch before 2.6 does not tell.
     accelerator = getattr(torch, "accelerator", None)
     return str(accelerator.current_accelerator()) if accelerator is not None and accelerator.is_available() else "cpu"
+
+
+def gpu_memory(device: str) -> int | None:
+    """Bytes of memory of a CUDA device; None for any other torch device."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return None
+    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+
+
+def gpu_count() -> int:
+    """The number of CUDA devices that torch sees."""
+    import torch
+
+    return int(torch.cuda.device_count())

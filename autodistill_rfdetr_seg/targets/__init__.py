@@ -1,6 +1,5 @@
 """The target: RF-DETR Seg as autodistill `DetectionTargetModel`s. Datasets come in, trained models and their
-predictions go out. The only importer of rfdetr: `vendor`, `vendor_export` and `trainer`. Called by `predict`,
-`evaluation`, `pipeline` and scripts.
+predictions go out. Only `rfdetr_import` imports rfdetr. Called by `predict`, `evaluation`, `pipeline` and scripts.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _OTHER_HOMES = {
 }
 
 
-# The command line reads the export formats for its help, without torch's friends.
+# The command line reads the export formats for its help, which must not import autodistill and PIL.
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

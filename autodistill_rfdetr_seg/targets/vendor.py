@@ -1,4 +1,4 @@
-"""Imports rfdetr, checks its options, and builds, loads and calls its models. Only this module imports rfdetr.
+"""Checks rfdetr's options, and builds, loads and calls its models.
 
 Faults of rfdetr and Lightning, the part of this package that works around each, and the thread that explains it, where
 there is one:
@@ -34,15 +34,8 @@ there is one:
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib
-import logging
-import os
-import pickle
-import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,14 +45,12 @@ import numpy.typing as npt
 
 from ..core.errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
 from ..system.devices import resolve_device
-from ..system.versions import ReleaseRange
-from .vendor_output import quiet as quiet
-from .vendor_output import quiet_logs
+from .random_seed import seeded
+from .rfdetr_import import INSTALL_HINT, VENDOR_ERRORS, first_line, import_rfdetr
+from .vendor_output import quiet, quiet_logs
 
 if TYPE_CHECKING:
     import supervision as sv
-
-_log = logging.getLogger(__name__)
 
 SIZES = {
     "preview": "RFDETRSegPreview",
@@ -72,11 +63,6 @@ SIZES = {
 }
 CHECKPOINT = "checkpoint_best_total.pth"
 LAST = "last.ckpt"
-# Of what later releases are to remove, none is used here up to 2.0 (1.12: `datasets.aug_config`, 1.13: `eval_ema_only`,
-# 1.14: `ModelConfig.amp`, `fp16_eval`); 2.0 is to remove `RFDETRSegPreview`.
-TESTED = ReleaseRange("rfdetr", "1.11.2", "1.12")
-_PIP = f"pip install 'rfdetr[train]{TESTED.requirement}'"
-_INSTALL = f"Install it with: {_PIP}"
 
 # Options that train()'s own arguments set, or that have no effect here.
 _OWN_ARGUMENTS = {
@@ -90,107 +76,8 @@ _OWN_ARGUMENTS = {
     "clearml",
     "fp16_eval",
 }
-VENDOR_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OSError,
-    EOFError,
-    AssertionError,
-    pickle.UnpicklingError,
-)
 # Held while a model is built, which seeds the process for a moment, and while it is checked whether one is built.
 BUILD_LOCK = threading.RLock()
-
-
-def check_release() -> None:
-    """Refuses a release of rfdetr with known faults; warns once about one that was not tested.
-
-    Raises:
-        DependencyError: it is older than the tested releases.
-        PackageNotFoundError: none is installed.
-    """
-    found, version = TESTED.installed(), metadata.version("rfdetr")
-    if found == "older":
-        raise DependencyError(
-            f"rfdetr {version} is installed; {TESTED.oldest} or newer is needed: earlier ones can corrupt the weights "
-            "without an error when two threads predict at once, and lose the input size of a stripped checkpoint.",
-            _INSTALL,
-        )
-    if found == "newer":
-        _warn_untested(version)
-
-
-@functools.cache
-def _warn_untested(version: str) -> None:
-    _log.warning(
-        "rfdetr %s has not been tested with this package; rfdetr%s has. If something fails, install that: %s",
-        *(version, TESTED.requirement, _PIP),
-    )
-
-
-def import_rfdetr(module: str = "rfdetr") -> Any:
-    """The module of rfdetr of that name, imported quietly.
-
-    Raises:
-        DependencyError: rfdetr, or what it trains with, is not installed, or is too old.
-    """
-    try:
-        check_release()
-        with quiet():
-            return importlib.import_module(module)
-    except (ImportError, metadata.PackageNotFoundError) as error:
-        raise DependencyError(f"rfdetr cannot be imported ({error}).", _INSTALL) from error
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: str | None) -> Iterator[None]:
-    """Seeds Python's, numpy's and torch's generators inside the block; their states are restored after it.
-
-    A model built from scratch draws its weights while it is built, so build it inside the block. `device` is None where
-    nothing is computed: OpenVINO cannot convert a trace made in the mode that is exact on a CPU.
-    """
-    import torch
-
-    keys = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
-    environment = {key: os.environ.get(key) for key in keys}
-    python, legacy = random.getstate(), np.random.get_state()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    # rfdetr's mask losses are scripted: torch runs them one way at first and, optimized, another way later. On a CPU,
-    # where all else is exact, the second training of a process would end in other weights than the first.
-    optimized = torch.jit.optimized_execution(device != "cpu")
-    with torch.random.fork_rng(devices=devices), optimized:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(legacy)
-            for key, value in environment.items():
-                if value is None:
-                    os.environ.pop(key, None)
-                else:
-                    os.environ[key] = value
-
-
-def gpu_memory(device: str) -> int | None:
-    """Bytes of memory of a CUDA device; None for any other torch device."""
-    import torch
-
-    if not device.startswith("cuda"):
-        return None
-    return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
-
-
-def gpu_count() -> int:
-    """The number of CUDA devices that torch sees."""
-    import torch
-
-    return int(torch.cuda.device_count())
 
 
 def model_config(size: str, options: Mapping[str, Any]) -> Any:
@@ -205,7 +92,7 @@ def model_config(size: str, options: Mapping[str, Any]) -> Any:
     """
     kind = getattr(import_rfdetr("rfdetr.config"), SIZES[size] + "Config", None)
     if kind is None:
-        raise DependencyError(f"rfdetr {metadata.version('rfdetr')} has no RF-DETR Seg {size}.", _INSTALL)
+        raise DependencyError(f"rfdetr {metadata.version('rfdetr')} has no RF-DETR Seg {size}.", INSTALL_HINT)
     for name in options:
         if name not in kind.model_fields:
             raise UnknownNameError("model option", name, kind.model_fields)
@@ -338,9 +225,3 @@ def export_for_roboflow(detector: Any, folder: Path) -> str:
     with quiet():
         detector.export_for_roboflow(folder)
     return str(detector.size)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a vendor's message, as a sentence."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".") + "."

@@ -17,6 +17,7 @@ from autodistill_rfdetr_seg.core.types import Classes, SegDataset
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, read_provenance, read_run, vendor
+from autodistill_rfdetr_seg.targets.rfdetr_import import import_rfdetr
 from autodistill_rfdetr_seg.targets.training import trainer as fitting
 from autodistill_rfdetr_seg.targets.training.training_data import find_dataset
 from helpers.commands import finish, here
@@ -114,7 +115,7 @@ def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Pat
 
 
 def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(coco: Path, tmp_path: Path) -> None:
-    training = vendor.import_rfdetr("rfdetr.training")
+    training = import_rfdetr("rfdetr.training")
     for ema in (False, True):
         config = vendor.train_config({"dataset_dir": str(coco), "use_ema": ema, "early_stopping": True})
         trainer = training.build_trainer(config, vendor.model_config("nano", TINY), accelerator="cpu")

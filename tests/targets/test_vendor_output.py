@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from autodistill_rfdetr_seg.targets import RFDETRSeg, RFDETRSegNano, checkpoint_of
-from autodistill_rfdetr_seg.targets.vendor import quiet
+from autodistill_rfdetr_seg.targets.vendor_output import quiet
 from helpers.tiny_training import TINY, draw
 
 WORKERS = 4

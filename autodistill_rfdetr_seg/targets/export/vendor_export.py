@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import DependencyError, TrainingError, UsageError
-from .. import vendor
+from ..random_seed import seeded
+from ..rfdetr_import import VENDOR_ERRORS, first_line, import_rfdetr
+from ..vendor_output import quiet
 from .export_format import ExportFormat
 
 OPSET = 17
@@ -46,18 +48,18 @@ def write(format: ExportFormat, detector: Any, folder: Path, precision: str, bat
     """
     try:
         # The traced example is random.
-        with vendor.quiet(), vendor.seeded(0, None):
+        with quiet(), seeded(0, None):
             if format.write is not None:
                 return format.write(detector, folder, precision, batch_size, resolution)
             options = format.precisions[precision]
             return export_with_rfdetr(detector, folder, format.name, batch_size, resolution, **options)
     except ImportError as error:
         raise DependencyError(
-            f"Exporting to {format.name} needs more than is installed: {vendor.first_line(error)}",
+            f"Exporting to {format.name} needs more than is installed: {first_line(error)}",
             f"Install it with: {format.install}",
         ) from error
-    except vendor.VENDOR_ERRORS as error:
-        raise TrainingError(f"The model could not be exported to {format.name}: {vendor.first_line(error)}") from error
+    except VENDOR_ERRORS as error:
+        raise TrainingError(f"The model could not be exported to {format.name}: {first_line(error)}") from error
 
 
 def export_with_rfdetr(
@@ -91,7 +93,7 @@ def spec_of(detector: Any, resolution: int, batch_size: int) -> dict[str, Any]:
     names = list(detector.class_names)
     config = detector.model_config
     slots: list[int | None] = [None] * int(detector.model.model.class_embed.out_features)
-    coco = vendor.import_rfdetr("rfdetr.assets.coco_classes")
+    coco = import_rfdetr("rfdetr.assets.coco_classes")
     # Published weights have a logit for each of COCO's category ids, and names for those that are used.
     published = config.num_classes > len(names) and names == list(coco.COCO_CLASS_NAMES)
     for index, slot in enumerate(sorted(coco.COCO_CLASSES) if published else range(len(names))):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...core.errors import AutodistillSegError, DataError, DependencyError, MissingInputError, UsageError
-from .. import vendor
 from ..export.export_format import Session
 from ..export.known_formats import find_format, known_formats
+from ..rfdetr_import import first_line
 
 
 def open_session(kind: str, path: Path, precision: str, device: str) -> Session:
@@ -30,10 +30,10 @@ def open_session(kind: str, path: Path, precision: str, device: str) -> Session:
         return format.open_session(path, precision, device)
     except ImportError as error:
         raise DependencyError(
-            f"{kind} models need a package that is not installed ({vendor.first_line(error)})",
+            f"{kind} models need a package that is not installed ({first_line(error)})",
             f"Install it with: {format.install}",
         ) from error
     except AutodistillSegError:
         raise
     except Exception as error:  # each runtime has its own, without a common root
-        raise DataError(f"{path} cannot be loaded as {kind}: {vendor.first_line(error)}") from error
+        raise DataError(f"{path} cannot be loaded as {kind}: {first_line(error)}") from error

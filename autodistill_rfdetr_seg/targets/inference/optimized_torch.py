@@ -12,6 +12,8 @@ from ...core.errors import TrainingError, UnknownNameError, UsageError
 from ...images.rgb_image import RgbImage
 from ...system.devices import resolve_device
 from .. import vendor
+from ..rfdetr_import import VENDOR_ERRORS, first_line
+from ..vendor_output import quiet
 from .model_artifacts import TorchModel
 
 if TYPE_CHECKING:
@@ -51,13 +53,13 @@ class OptimizedModel(TorchModel):
         self.batch_size = batch_size if kind in COMPILERS else 0
         backend = {"compile_backend": kind} if kind in COMPILERS else {}
         try:
-            with vendor.quiet():
+            with quiet():
                 self.detector.inference(
                     compile=bool(backend), batch_size=batch_size, dtype=_TYPES[precision], **backend
                 )
-        except vendor.VENDOR_ERRORS as error:
+        except VENDOR_ERRORS as error:
             raise TrainingError(
-                f"The model could not be prepared with {kind} in {precision}: {vendor.first_line(error)}"
+                f"The model could not be prepared with {kind} in {precision}: {first_line(error)}"
             ) from error
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...core.errors import TrainingError
 from ...system.files import replacing
-from ..vendor import VENDOR_ERRORS, first_line
+from ..rfdetr_import import VENDOR_ERRORS, first_line
 
 OWN_KEY = "autodistill_rfdetr_seg"
 

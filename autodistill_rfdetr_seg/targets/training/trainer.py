@@ -15,7 +15,10 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import TrainingError, UsageError
 from ...images.pillow_limit import pillow_accepts
-from ..vendor import VENDOR_ERRORS, build, first_line, import_rfdetr, quiet, seeded, train_config
+from ..random_seed import seeded
+from ..rfdetr_import import VENDOR_ERRORS, first_line, import_rfdetr
+from ..vendor import build, train_config
+from ..vendor_output import quiet
 
 _log = logging.getLogger(__name__)
 

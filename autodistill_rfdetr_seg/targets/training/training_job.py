@@ -12,7 +12,7 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS, TargetConfig
 from ...core.errors import DependencyError, TrainingError, UsageError
 from ...core.types import Run, SegDataset
-from ...system.devices import resolve_device
+from ...system.devices import gpu_count, gpu_memory, resolve_device
 from ...system.machine import disk_free, memory_gb
 from ...system.versions import importable
 from .. import vendor
@@ -52,7 +52,7 @@ class TrainingJob:
             if name != "csv" and not importable(name):
                 raise DependencyError(f"The logger {name} is not installed.", f"Install it with: pip install {name}")
         if config.preset is not None:
-            gpu_bytes = vendor.gpu_memory(device)
+            gpu_bytes = gpu_memory(device)
             gb = None if gpu_bytes is None else gpu_bytes / memory.GB
             chosen = memory.choose_batch(config.preset, config.size, config.devices, gb, config.model)
             if chosen is not None:
@@ -80,7 +80,7 @@ class TrainingJob:
         """The options that memory and disk depend on, and this machine's memory and disk."""
         config = self.config
         options = vendor.train_config({**self.train_options, "dataset_dir": None})
-        gpu = vendor.gpu_memory(self.device)
+        gpu = gpu_memory(self.device)
         main = memory_gb()["available"]
         start = config.model.get("pretrain_weights")
         epochs = config.epochs // options.checkpoint_interval
@@ -174,8 +174,8 @@ def _check_devices(config: TargetConfig, device: str) -> None:
     kind, _, index = device.partition(":")
     if index or kind not in ("cpu", "cuda"):
         raise UsageError(f"{config.devices} devices cannot be {device!r}.", "Use device cuda or cpu, without a number.")
-    if kind == "cuda" and vendor.gpu_count() < config.devices:
-        raise UsageError(f"{config.devices} GPUs were asked for; torch sees {vendor.gpu_count()}.")
+    if kind == "cuda" and gpu_count() < config.devices:
+        raise UsageError(f"{config.devices} GPUs were asked for; torch sees {gpu_count()}.")
     if config.batch_size == "auto" and config.preset is None:
         raise UsageError(
             "batch_size auto is for one device: several devices might find different sizes.",

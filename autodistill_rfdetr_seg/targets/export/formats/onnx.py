@@ -13,12 +13,12 @@ from ..export_format import ExportFormat, Session, cuda_index
 
 def write(detector: Any, folder: Path, precision: str, batch_size: int, resolution: int) -> Path:
     """Writes it with rfdetr; fp16 is the same graph with its weights and operations cast."""
-    from ... import vendor
+    from ...rfdetr_import import import_rfdetr
     from ..vendor_export import export_with_rfdetr
 
     path = export_with_rfdetr(detector, folder, "onnx", batch_size, resolution)
     if precision == "fp16":
-        cast = vendor.import_rfdetr("rfdetr.export._tensorrt.exporter").fp16_source_graph
+        cast = import_rfdetr("rfdetr.export._tensorrt.exporter").fp16_source_graph
         with cast(str(path)) as half:
             Path(half).replace(path)
     return path

@@ -12,9 +12,9 @@ def open_session(path: Path, precision: str, device: str) -> Session:
     """The engine on a GPU; its input is copied there by torch."""
     import torch
 
-    from ... import vendor
+    from ...rfdetr_import import import_rfdetr
 
-    engine = vendor.import_rfdetr("rfdetr.export._tensorrt.inference").TRTInference(
+    engine = import_rfdetr("rfdetr.export._tensorrt.inference").TRTInference(
         str(path), device=f"cuda:{cuda_index(device) or 0}", sync_mode=True
     )
 
