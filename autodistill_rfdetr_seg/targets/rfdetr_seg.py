@@ -4,7 +4,7 @@
     target.train("./images_labeled/data.yaml", epochs=50)
     target.predict("image.jpg")
 
-Nothing of rfdetr is imported before it is needed, and only `vendor.py` imports it.
+Nothing of rfdetr is imported before it is needed, and only `rfdetr_import.py` imports it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from PIL import Image
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import DependencyError
 from autodistill_rfdetr_seg.system.versions import ReleaseRange
-from autodistill_rfdetr_seg.targets import rfdetr_import
+from autodistill_rfdetr_seg.targets import rfdetr_import, vendor
 from helpers.paths import ROOT
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def test_a_newer_rfdetr_works_with_one_warning(
 ) -> None:
     claim(tmp_path, monkeypatch, "rfdetr", version)
     for _ in range(2):
-        assert rfdetr_import.model_config("nano", {"resolution": 96}).resolution == 96
+        assert vendor.model_config("nano", {"resolution": 96}).resolution == 96
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
             logging.WARNING,
@@ -74,7 +74,7 @@ def test_an_older_rfdetr_is_refused_with_the_reason(
 ) -> None:
     claim(tmp_path, monkeypatch, "rfdetr", version)
     with pytest.raises(DependencyError, match=rf"rfdetr {version} .*1\.11\.2 or newer.*corrupt") as error:
-        rfdetr_import.model_config("nano", {})
+        vendor.model_config("nano", {})
     assert error.value.hint == HINT
 
 
@@ -97,9 +97,9 @@ def test_a_size_that_rfdetr_no_longer_has_is_named(tmp_path: Path, monkeypatch: 
     claim(tmp_path, monkeypatch, "rfdetr", "2.0.0")
     monkeypatch.delattr(rfdetr.config, "RFDETRSegPreviewConfig")
     with pytest.raises(DependencyError, match=r"^rfdetr 2\.0\.0 has no RF-DETR Seg preview\.") as error:
-        rfdetr_import.build("preview", {"pretrain_weights": None})
+        vendor.build("preview", {"pretrain_weights": None})
     assert error.value.hint == HINT
-    assert rfdetr_import.model_config("nano", {}).resolution == 312
+    assert vendor.model_config("nano", {}).resolution == 312
 
 
 def test_pip_is_asked_for_the_oldest_tested_release_and_may_take_a_newer_one() -> None:

@@ -110,7 +110,7 @@ def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Pat
         target.train(coco, 1, devices=2, batch_size="auto", output=tmp_path / "c")
     with pytest.raises(UsageError, match=r"cannot be 'cuda:0'|torch sees"):
         target.train(coco, 1, device="cuda:0", devices=64, output=tmp_path / "c")
-    with pytest.raises(UsageError, match="'devices' cannot be given"):
+    with pytest.raises(UsageError, match="'devices' cannot be passed"):
         vendor.check_train_options({"devices": 2})
 
 
