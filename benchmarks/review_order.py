@@ -30,7 +30,7 @@ from autodistill_rfdetr_seg.core.plain_text import table
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, Instance, TruthImage
 from autodistill_rfdetr_seg.dataset.refine import refine
 from autodistill_rfdetr_seg.images.image_opening import open_image
-from autodistill_rfdetr_seg.review.review_order import ranking
+from autodistill_rfdetr_seg.review.review_order import review_ranks
 
 MUSHROOMS = {"bright": "Mushroom"}
 FRUITS = {"#6b2a28:25": "date", "#8a5a40:20": "hazelnut", "#524d40:20": "fig"}
@@ -80,7 +80,7 @@ def row(name: str, confidence: float, instances: Sequence[Instance], wrong: npt.
     scores = np.array([one.score for one in instances])
     stability = np.array([np.nan if one.stability is None else one.stability for one in instances])
     assert np.isfinite(stability).all()
-    orders = (stability, ranking(scores - confidence, stability.tolist()), scores)
+    orders = (stability, review_ranks(scores - confidence, stability.tolist()), scores)
     found = [str(int(wrong[np.argsort(order, kind="stable")[:first]].sum())) for order in orders]
     rng = np.random.default_rng(0)
     shuffled = [int(wrong[rng.permutation(len(wrong))[:first]].sum()) for _ in range(SHUFFLES)]

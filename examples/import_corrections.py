@@ -20,7 +20,7 @@ def main(run: str, corrected: str) -> ImportSummary:
     summary = import_labels(folder, Path(corrected))
     dataset, _ = build_stage(read_run_config(folder), folder)
     print(f"{summary.imported} images changed, {summary.unchanged} as they were; {dataset.counts}")
-    for one in summary.unplaced:
+    for one in summary.unmatched:
         print(f"not of this run: {one.name}: {one.reason}")
     return summary
 

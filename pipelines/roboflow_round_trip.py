@@ -73,7 +73,7 @@ def back(args: argparse.Namespace) -> None:
     for file in files:
         summary = import_labels(RunFolder(args.output), file)
         print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} as they were")
-        for one in summary.unplaced:
+        for one in summary.unmatched:
             print(f"not of this run: {one.name}: {one.reason}")
     run(config, args.output, resume=True, progress=not args.quiet)
     checkpoint = checkpoint_of(args.output)

@@ -25,7 +25,7 @@ from ..images.rgb_image import write_png
 from ..labels.base_source import BaseSource
 from ..labels.label_store import ROWS_PER_SHARD, SECONDS_PER_SHARD, LabelStore
 from ..labels.labeler import label_images
-from ..review.label_preview import Item, Sample, account_kept, label_sample
+from ..review.label_preview import Item, Sample, label_sample, restoring_account
 from ..system.files import link, read_json, write_json
 
 # Beside the pictures in work, a run keeps names, places and the dataset's index of all images
@@ -70,7 +70,7 @@ def measured_sample(
     if config.labeling.timeout_per_image is not None:
         # The work is done in another process, so that nothing beside the base's own seconds is known.
         sample = label_sample(config, chosen, source, labels, progress)
-        timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.fresh[:1]))
+        timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.new[:1]))
         return sample, timing, Memory(None, None)
     options = config.labeling.model_copy(update={"slice": None})
     # The first image alone: libraries are loaded with it, and the base warms up. Then none, which takes its time too.
@@ -83,7 +83,7 @@ def measured_sample(
         return sample, _beside(folder, source, sample, pixels, sample.wall, None, set()), memory
     name = chosen[0][1]
     own = next(row.seconds for row in sample.rows if row.image.path == name)
-    if not sample.fresh:
+    if not sample.new:
         timing = _kept(folder / "timing.json", source, max(0.0, first[0] - own), 0.0, pixels[name], {name})
         return sample, timing, memory
     wall = max(0.0, sample.wall - empty[0] - _shard(sample, source)[1])
@@ -94,7 +94,7 @@ def _timed_labels(
     source: BaseSource, items: Sequence[Item], labels: Path, options: LabelingConfig, max_megapixels: float
 ) -> tuple[float, int]:
     started = time.perf_counter()
-    with account_kept(labels):
+    with restoring_account(labels):
         summary = label_images(source, items, labels, options, max_megapixels=max_megapixels, progress=False)
     return time.perf_counter() - started, summary.labelled
 
@@ -109,9 +109,9 @@ def _beside(
     warm_ups: set[str],
 ) -> Timing:
     """The timing of the fresh images, which took `wall` seconds; `first` is what one before took beside the base."""
-    if not sample.fresh:
+    if not sample.new:
         return _kept(folder / "timing.json", source, None, None, 0.0, set())
-    fresh = set(sample.fresh)
+    fresh = set(sample.new)
     # Files of one content are labelled once, and their rows hold the same seconds.
     once_each = {r.image.sha256: r for r in sample.rows if r.image.path in fresh}.values()
     beside = max(0.0, wall - sum(row.seconds for row in once_each))

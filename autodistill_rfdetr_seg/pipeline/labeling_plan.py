@@ -16,7 +16,7 @@ from ..core.config import PipelineConfig
 from ..core.plain_text import number, table
 from ..labels.base_source import BaseSource
 from ..labels.label_store import StoredLabels
-from ..review.label_preview import Item, choose, instances_per_image
+from ..review.label_preview import Item, instances_per_image, seeded_sample
 from .labeling_costs import dataset_cost, labels_bytes, measured_sample, total_pixels
 
 Range = tuple[float, float]
@@ -90,7 +90,7 @@ def plan(
         source = source.with_model()
     built = time.perf_counter() - started
     source = source.with_items(items)
-    sample, timing, memory = measured_sample(config, choose(items, count, seed), source, folder, progress)
+    sample, timing, memory = measured_sample(config, seeded_sample(items, count, seed), source, folder, progress)
     pixels = np.array([row.image.height * row.image.width for row in sample.rows], dtype=np.float64)
     all_pixels, largest, unreadable = total_pixels(items, config.inputs.max_megapixels)
     draws = _draws(len(sample.rows), seed)

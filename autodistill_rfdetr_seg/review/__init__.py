@@ -1,4 +1,4 @@
-"""What a person does with a run: preview a sample, look at the doubtful labels first, ask where a label came from,
-compare two runs, bring corrections back. A run's files come in; sheets, tables and the store of people's work go out.
-Called by the command line.
+"""What a person does with a run: preview a sample, check the doubtful labels first, explain a label, compare two runs,
+import corrections. The files of a run come in; contact sheets, tables and the store of corrected labels go out. Called
+by the command line.
 """

@@ -1,4 +1,4 @@
-"""What two builds of a dataset differ in: labels gained, lost and changed, image by image."""
+"""Compares the datasets of two runs: labels gained, lost and changed, image by image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from .. import coco
 from ..core import masks
-from ..core.plain_text import short_list, table
 from ..core.types import Rle
 from ..dataset.dataset_index import read_dataset, read_index
 from ..system.config_files import read_run_config
@@ -22,13 +21,11 @@ from ..system.run_folder import RunFolder
 MATCH_IOU = 0.5
 SAME_IOU = 0.95
 SAME_SCORE = 0.01
-_SHOWN_IMAGES = 10
-_SHOWN_NAMES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One label of a dataset; `reference` (`train:12`) is what `explain` takes. A score may be unknown (None)."""
+    """One label of a dataset; `reference` (`train:12`) is the argument of `explain`. `score` is None if unknown."""
 
     reference: str
     class_name: str
@@ -37,7 +34,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A label that is in both builds and differs in `what`: some of `class`, `mask`, `score`. `iou` is of the masks."""
+    """A label in both datasets that differs in `what`: some of `class`, `mask`, `score`. `iou` compares the masks."""
 
     a: Label
     b: Label
@@ -47,7 +44,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """What differs in one image; `same` counts the labels that do not. `content` tells that the file is another."""
+    """The differences in one image; `same` counts the equal labels. `content` is True if the image file differs."""
 
     path: str
     split_a: str
@@ -66,11 +63,11 @@ class ImageChange:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """From build A to build B.
+    """The differences from dataset A to dataset B.
 
-    `totals` and each of `per_class` count labels: a, b, same, changed, gained, lost (a changed label counts for the
-    class it has in A). `images` are those in both that differ, by path; `only_a` and `only_b` the paths in one alone,
-    whose labels count as lost or gained. `options` holds the options that differ, key → (A's, B's).
+    `totals` and each of `per_class` count labels: a, b, same, changed, gained, lost (a changed label counts for its
+    class in A). `images` are the images in both that differ, sorted by path. `only_a` and `only_b` are the paths in one
+    dataset only; their labels count as lost or gained. `options` has the options that differ, key → (A's, B's).
     """
 
     images_in_both: int
@@ -100,7 +97,7 @@ class _Mask:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One image of a build."""
+    """One image of a dataset."""
 
     split: str
     sha256: str
@@ -108,62 +105,41 @@ class _Entry:
 
 
 def compare(run_a: RunFolder, run_b: RunFolder) -> Comparison:
-    """What was gained, lost and changed from the dataset of `run_a` to that of `run_b`.
+    """Compares the dataset of `run_b` with that of `run_a`.
 
-    Images are the same by path, labels by mask IoU of at least 0.5: first within a class, then across, highest first.
-    A matched label is changed where its masks' IoU is under 0.95, its class differs or its score by more than 0.01.
+    Images are matched by path; labels by a mask IoU of at least 0.5, first within a class, then across classes, highest
+    IoU first. A matched label counts as changed if the IoU of its masks is below 0.95, its class differs, or its score
+    differs by more than 0.01.
 
     Raises:
-        DataError: one of them has no dataset, or its COCO file is not sound.
+        DataError: a run has no dataset, or its COCO file is invalid.
     """
     a, b = _read(run_a), _read(run_b)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    found: list[ImageChange] = []
+    changes: list[ImageChange] = []
     for path in sorted(a.keys() & b.keys()):
         change = _compare_image(path, a[path], b[path])
         _count(counts, a[path].masks, b[path].masks, change)
         if change.size or change.content or change.split_a != change.split_b:
-            found.append(change)
+            changes.append(change)
     only_a, only_b = sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())
-    for side, lacking, paths, entries in (("a", "lost", only_a, a), ("b", "gained", only_b, b)):
+    for side, kind, paths, entries in (("a", "lost", only_a, a), ("b", "gained", only_b, b)):
         for mask in (mask for path in paths for mask in entries[path].masks):
-            counts[mask.label.class_name].update((side, lacking))
+            counts[mask.label.class_name].update((side, kind))
     keys = ("a", "b", "same", "changed", "gained", "lost")
     return Comparison(
         images_in_both=len(a.keys() & b.keys()),
         totals={key: sum(count[key] for count in counts.values()) for key in keys},
         per_class={name: {key: counts[name][key] for key in keys} for name in _class_names(run_a, run_b)},
-        images=tuple(found),
+        images=tuple(changes),
         only_a=tuple(only_a),
         only_b=tuple(only_b),
         options=_options(run_a, run_b),
     )
 
 
-def comparison_text(comparison: Comparison) -> str:
-    """The comparison for reading in a terminal: totals, options that differ, and the images that changed most."""
-    c = comparison
-    head = ["", "A", "B", "same", "changed", "gained", "lost"]
-    rows = [[name, *map(str, count.values())] for name, count in (*c.per_class.items(), ("all", c.totals))]
-    lines = [table(head, rows), "", f"{c.images_in_both} images in both, {len(c.images)} of them differ"]
-    for words, paths in (
-        ("only in A", c.only_a),
-        ("only in B", c.only_b),
-        ("in another split", [f"{i.path} ({i.split_a} → {i.split_b})" for i in c.moved]),
-        ("with other content", [i.path for i in c.images if i.content]),
-    ):
-        if paths:
-            lines.append(f"{len(paths)} {words}: {short_list(paths)}")
-    lines += [f"option {key}: {old} → {new}" for key, (old, new) in c.options.items()]
-    most = sorted((i for i in c.images if i.size), key=lambda i: (-i.size, i.path))[:_SHOWN_IMAGES]
-    if most:
-        rows = [[i.path, *(str(len(part)) for part in (i.changed, i.gained, i.lost))] for i in most]
-        lines += ["", table(["most changed", "changed", "gained", "lost"], rows)]
-    return "\n".join(lines)
-
-
 def _read(run: RunFolder) -> dict[str, _Entry]:
-    """The images of a build by path, masks as RLE."""
+    """The images of a dataset by path."""
     read_dataset(run.dataset)
     index = read_index(run.dataset)
     masks_of = {split: dict(_masks(run, split)) for split in index["counts"]}
@@ -174,7 +150,7 @@ def _read(run: RunFolder) -> dict[str, _Entry]:
 
 
 def _masks(run: RunFolder, split: str) -> Iterator[tuple[str, tuple[_Mask, ...]]]:
-    """The labels of each image of a split by file name, in the file's order."""
+    """(file name, labels) of each image of a split, in the order of the file."""
     folder = run.dataset / split
     rows = coco.read_rows(folder)
     truth = coco.read(folder)
@@ -207,7 +183,7 @@ def _compare_image(path: str, a: _Entry, b: _Entry) -> ImageChange:
 
 
 def _match(a: Sequence[_Mask], b: Sequence[_Mask]) -> list[tuple[int, int, float]]:
-    """Greedy one-to-one matches (place in A, place in B, IoU): within a class first, then across, highest IoU first."""
+    """Greedy one-to-one matches (index in A, index in B, IoU): first within a class, then across, highest IoU first."""
     iou = _iou(a, b)
     candidates = sorted(
         (a[i].label.class_name != b[j].label.class_name, -float(iou[i, j]), int(i), int(j))
@@ -225,49 +201,49 @@ def _match(a: Sequence[_Mask], b: Sequence[_Mask]) -> list[tuple[int, int, float
 
 def _iou(a: Sequence[_Mask], b: Sequence[_Mask]) -> npt.NDArray[np.float64]:
     sizes = {(mask.rle.height, mask.rle.width) for mask in (*a, *b)}
-    if len(sizes) > 1:  # the file is another: no mask of one size is one of the other
+    if len(sizes) > 1:  # the image file differs: masks of different sizes cannot be compared
         return np.zeros((len(a), len(b)))
     return masks.iou_matrix([mask.rle for mask in a], [mask.rle for mask in b])
 
 
 def _change(a: Label, b: Label, iou: float) -> Change:
-    score_moved = (a.score is None) != (b.score is None) or (
-        # COCO files hold six digits: a difference of exactly the limit is not more than it.
+    score_differs = (a.score is None) != (b.score is None) or (
+        # COCO files have six digits; without rounding, a difference of exactly the limit could exceed it.
         a.score is not None and b.score is not None and round(abs(a.score - b.score), 6) > SAME_SCORE
     )
-    differs = {"class": a.class_name != b.class_name, "mask": iou < SAME_IOU, "score": score_moved}
-    return Change(a, b, iou, tuple(what for what, yes in differs.items() if yes))
+    differs = {"class": a.class_name != b.class_name, "mask": iou < SAME_IOU, "score": score_differs}
+    return Change(a, b, iou, tuple(name for name, value in differs.items() if value))
 
 
 def _count(counts: defaultdict[str, Counter[str]], a: Sequence[_Mask], b: Sequence[_Mask], change: ImageChange) -> None:
-    for side, found in (("a", a), ("b", b)):
-        for mask in found:
+    for side, side_masks in (("a", a), ("b", b)):
+        for mask in side_masks:
             counts[mask.label.class_name][side] += 1
     for kind, labels in (("gained", change.gained), ("lost", change.lost), ("changed", [c.a for c in change.changed])):
         for label in labels:
             counts[label.class_name][kind] += 1
-    unlike = {label.reference for label in (*change.lost, *(c.a for c in change.changed))}
+    different = {label.reference for label in (*change.lost, *(c.a for c in change.changed))}
     for mask in a:
-        counts[mask.label.class_name]["same"] += mask.label.reference not in unlike
+        counts[mask.label.class_name]["same"] += mask.label.reference not in different
 
 
 def _class_names(run_a: RunFolder, run_b: RunFolder) -> list[str]:
-    """A's classes in their order, then those of B alone."""
+    """The classes of A in their order, then those only in B."""
     return list(dict.fromkeys(n for run in (run_a, run_b) for n in read_dataset(run.dataset).classes.names))
 
 
 def _options(run_a: RunFolder, run_b: RunFolder) -> dict[str, tuple[Any, Any]]:
-    """The options of the builds, and the bases and ontologies, that differ: dotted key → (A's, B's)."""
-    a, b = (dict(_flat(_made_of(run))) for run in (run_a, run_b))
+    """The build options, bases and ontologies that differ: dotted key → (A's, B's)."""
+    a, b = (dict(_flat(_settings(run))) for run in (run_a, run_b))
     return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
 
 
-def _made_of(run: RunFolder) -> dict[str, Any]:
-    made = {"options": read_index(run.dataset)["options"]}
+def _settings(run: RunFolder) -> dict[str, Any]:
+    settings = {"options": read_index(run.dataset)["options"]}
     if run.config_file.is_file():
         config = read_run_config(run)
-        made |= {"base": config.base.model_dump(mode="json"), "ontology": config.ontology}
-    return made
+        settings |= {"base": config.base.model_dump(mode="json"), "ontology": config.ontology}
+    return settings
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
-"""A person's work into a run: an edited COCO file back in, so that it wins over any later label of the base.
+"""Imports corrections: an edited COCO file replaces the labels of the base, now and in every later `label`.
 
-An image whose annotations differ from the run's dataset has been worked on by a person; from then on it is taken as
-they left it, in `label`, `build` and `--overwrite` alike. What they did not touch in it stays marked as the base's.
+An image counts as corrected if its annotations differ from the run's dataset. From then on `label`, `build` and
+`--overwrite` use the corrected labels. Labels in it that the person did not change keep the base as their source.
 """
 
 from __future__ import annotations
@@ -26,91 +26,96 @@ from ..labels.labeler import read_account
 from ..readers import read_source
 from ..system.config_files import read_run_config, run_megapixels
 from ..system.run_folder import RunFolder
-from .match_images import Unplaced, original_names, place
+from .match_images import UnmatchedImage, match_run_images, original_names
 
-# What rounding leaves of a mask at the least: where less is the same, a person has been at it.
+# Rounding coordinates leaves at least this IoU; a mask below it was changed by a person.
 _ROUNDED_IOU = 0.98
 
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """How many images were taken as a person's, and how many are as the run had them; the images of the file that are
-    none of the run's, each with the reason; and those that the file calls otherwise than the run (file name → path)."""
+    """What an import did.
+
+    `imported` counts the images that now have corrected labels, `unchanged` those equal to the run. `unmatched` are
+    the images of the file that match no image of the run; `renamed` maps the file names that differ from the run's to
+    the paths in the run.
+    """
 
     imported: int
     unchanged: int
-    unplaced: tuple[Unplaced, ...] = ()
+    unmatched: tuple[UnmatchedImage, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """The file names in `unplaced`."""
-        return tuple(one.name for one in self.unplaced)
+        """The file names in `unmatched`."""
+        return tuple(one.name for one in self.unmatched)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready data, `unknown` included."""
-        return {**asdict(self), "unknown": list(self.unknown)}
+        """JSON-ready data, `unknown` included; `unmatched` is called `unplaced` there."""
+        data = asdict(self)
+        return {**data, "unplaced": data.pop("unmatched"), "unknown": list(self.unknown)}
 
 
 def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> ImportSummary:
-    """Imports the images of annotated images (COCO or YOLO-seg, in any layout) that a person has changed.
+    """Imports the images that a person has changed, from a COCO or YOLO-seg dataset in any layout.
 
-    An image is found by its content where the file lies beside the JSON, else by its name in the dataset or in the
-    user's folder, else by the name it had before Roboflow, Label Studio or another tool changed it: see `place`.
-    A mask is changed where a pixel of it is; a polygon, where rounding cannot explain how it differs.
-    With `everything` unchanged images count as checked by a person too, and each mask is taken as the file has it.
-    What is wrong is found before anything is stored.
+    An image is matched by its content if the image file is next to the JSON, else by its name in the dataset or in the
+    user's folder, else by the name it had before Roboflow, Label Studio or another tool changed it: see
+    `match_run_images`. A mask counts as changed if a pixel differs; a polygon, if the difference is more than rounding.
+    With `everything`, unchanged images count as checked by a person too, and every mask is imported as it is in the
+    file. All checks are done before anything is stored.
 
     Raises:
-        MissingInputError, DataError: there is no such file, it is wrong, it has a class that the run has not, an image
-            has another size than in the run, or no image of it is one of the run's.
+        MissingInputError, DataError: the file does not exist or is invalid, it has a class that the run does not have,
+            the size of an image differs from the run, or no image matches one of the run.
     """
     account = read_account(run.labels)
     max_megapixels = run_megapixels(run)
-    found = read_source(source, images="ignored", max_megapixels=max_megapixels)
-    coco.refuse_errors(found.problems)
-    coco.log_warnings(found.problems)
+    annotated = read_source(source, images="ignored", max_megapixels=max_megapixels)
+    coco.refuse_errors(annotated.problems)
+    coco.log_warnings(annotated.problems)
     rows = Rows.of(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
-    # Images that the last labelling did not name may be named again by the next.
+    # Images that the latest `label` left out may be part of the next one.
     keys = {**rows.base.keys(account.fingerprint), **rows.keys}
-    placed: list[tuple[TruthImage, str]] = []
-    unplaced: list[Unplaced] = []
+    matched: list[tuple[TruthImage, str]] = []
+    unmatched: list[UnmatchedImage] = []
     renamed: dict[str, str] = {}
-    for split, truth in found.splits.items():
-        originals = original_names(found.files[split]) if found.format == "coco" else {}
-        images = _with_our_classes(truth, account.classes).images
-        one = place(images, originals, run.dataset, keys, rows.keys, max_megapixels)
-        placed += [(image, one.paths[image.image_id]) for image in images if image.image_id in one.paths]
-        unplaced += one.unplaced
-        renamed |= one.renamed
-    if not placed:
-        raise _none_of_ours(source, run, unplaced)
-    changed, unchanged = _changed(run, rows, keys, placed, account.classes, everything)
+    for split, truth in annotated.splits.items():
+        originals = original_names(annotated.files[split]) if annotated.format == "coco" else {}
+        images = _with_run_classes(truth, account.classes).images
+        matches = match_run_images(images, originals, run.dataset, keys, rows.keys, max_megapixels)
+        matched += [(image, matches.paths[image.image_id]) for image in images if image.image_id in matches.paths]
+        unmatched += matches.unmatched
+        renamed |= matches.renamed
+    if not matched:
+        raise _nothing_matched(source, run, unmatched)
+    changed, unchanged = _changed(run, rows, keys, matched, account.classes, everything)
     with LabelStore(run.human) as store:
         for row in changed:
             store.append(row, Provenance(HUMAN, {}, account.classes.names))
-    return ImportSummary(len(changed), unchanged, tuple(unplaced), renamed)
+    return ImportSummary(len(changed), unchanged, tuple(unmatched), renamed)
 
 
 def _changed(
     run: RunFolder,
     rows: Rows,
     keys: Mapping[str, Key],
-    placed: Sequence[tuple[TruthImage, str]],
+    matched: Sequence[tuple[TruthImage, str]],
     classes: Classes,
     everything: bool,
 ) -> tuple[list[StoredLabels], int]:
-    """The rows of the images that a person has changed, and how many others there are."""
+    """The new rows of the images that a person has changed, and the number of unchanged images."""
     index: Mapping[str, Any] = read_index(run.dataset)["images"] if run.dataset.is_dir() else {}
-    now = {split: _by_file_name(run.dataset / split) for split in SPLITS}
+    built = {split: _by_file_name(run.dataset / split) for split in SPLITS}
     changed: list[StoredLabels] = []
     unchanged = 0
-    for image, path in placed:
+    for image, path in matched:
         entry = index.get(path)
-        had = () if entry is None else now[entry["split"]].get(entry["file_name"], ())
+        current = () if entry is None else built[entry["split"]].get(entry["file_name"], ())
         stored = rows.read(path) if path in rows.keys else rows.base.read(keys[path])
         _check_size(stored, image)
-        instances, same = _as_left(image, had, exact=everything)
+        instances, same = _corrected(image, current, exact=everything)
         if same and not everything:
             unchanged += 1
         else:
@@ -118,28 +123,28 @@ def _changed(
     return changed, unchanged
 
 
-def _none_of_ours(source: Path, run: RunFolder, unplaced: Sequence[Unplaced]) -> DataError:
-    if not unplaced:
-        return DataError(f"{source} lists no image.", "Import what was exported from this run.")
-    first = unplaced[0]
-    said = f"No image of {source} is one of the run {run.root}; the first, {first.name}: {first.reason}."
-    return DataError(said, first.hint)
+def _nothing_matched(source: Path, run: RunFolder, unmatched: Sequence[UnmatchedImage]) -> DataError:
+    if not unmatched:
+        return DataError(f"{source} lists no image.", "Import annotations of images of this run.")
+    first = unmatched[0]
+    message = f"No image of {source} matches an image of the run {run.root}. The first, {first.name}: {first.reason}."
+    return DataError(message, first.hint)
 
 
-def _with_our_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
+def _with_run_classes(truth: GroundTruth, classes: Classes) -> GroundTruth:
     known = {class_key(name) for name in classes.names}
     used = {truth.classes.names[i.class_index] for image in truth.images for i in image.instances}
-    strange = sorted(name for name in used if class_key(name) not in known)
-    if strange:
+    unknown = sorted(name for name in used if class_key(name) not in known)
+    if unknown:
         raise DataError(
-            f"The file has the class {strange[0]!r}, which the run has not ({', '.join(classes.names)}).",
-            "Label with an ontology that names it first: a person's work is never dropped silently.",
+            f"The file has the class {unknown[0]!r}, but the run does not ({', '.join(classes.names)}).",
+            "Label with an ontology that has this class first: an import never drops a person's labels.",
         )
     return coco.align(truth, classes)
 
 
 def _by_file_name(folder: Path) -> Mapping[str, tuple[Instance, ...]]:
-    """What the dataset holds now of each image of a split, by file name."""
+    """The current labels of each image of a split, by file name."""
     if not folder.is_dir():
         return {}
     rows = coco.read_rows(folder)
@@ -156,30 +161,31 @@ def _check_size(stored: StoredLabels, image: TruthImage) -> None:
         raise DataError(
             f"{image.image_id} is {image.width}x{image.height} in the file and {stored.image.width}x"
             f"{stored.image.height} in the run.",
-            "Annotate the dataset's images as they are. Nothing has been imported.",
+            "Annotate the images of the dataset without resizing or rotating them. Nothing was imported.",
         )
 
 
-def _as_left(image: TruthImage, had: Sequence[Instance], *, exact: bool) -> tuple[tuple[Instance, ...], bool]:
-    """The image's labels as a person left them, and whether these are the ones it `had`, all untouched.
+def _corrected(image: TruthImage, current: Sequence[Instance], *, exact: bool) -> tuple[tuple[Instance, ...], bool]:
+    """The labels of the image after the correction, and whether they all equal the `current` ones of the dataset.
 
-    An untouched one is the dataset's, with its mask, scores and source; each of the dataset's is found once at most.
+    A label that was not changed is the one of the dataset, with its mask, scores and source. Each of those is matched
+    at most once.
     """
     rounded = not exact and any(one.polygons for one in image.instances)
-    # A polygon has no holes: what an editor was given of a mask with some is that without them.
-    given = [*had, *(clean_masks(had, 0, np.inf)[0] if rounded else ())]
-    overlap = masks.iou_matrix([one.rle for one in image.instances], [one.rle for one in given])
-    pairs = sorted((-float(overlap[at, of]), int(at), int(of)) for at, of in np.argwhere(overlap >= _ROUNDED_IOU))
-    found: dict[int, int] = {}
-    for _, at, of in pairs:
-        one, theirs = image.instances[at], given[of]
-        if at in found or of % len(had) in found.values() or one.class_index != theirs.class_index:
+    # A polygon has no holes, so an editor shows a mask with holes without them: both forms are candidates.
+    candidates = [*current, *(clean_masks(current, 0, np.inf)[0] if rounded else ())]
+    iou = masks.iou_matrix([one.rle for one in image.instances], [one.rle for one in candidates])
+    pairs = sorted((-float(iou[i, j]), int(i), int(j)) for i, j in np.argwhere(iou >= _ROUNDED_IOU))
+    matched: dict[int, int] = {}
+    for _, i, j in pairs:
+        one, candidate = image.instances[i], candidates[j]
+        if i in matched or j % len(current) in matched.values() or one.class_index != candidate.class_index:
             continue
-        same = overlap[at, of] == 1 and of < len(had)
-        if same or (rounded and one.polygons and masks.differ_in_outline_alone(theirs.rle, one.rle)):
-            found[at] = of % len(had)
+        same = iou[i, j] == 1 and j < len(current)
+        if same or (rounded and one.polygons and masks.differ_in_outline_alone(candidate.rle, one.rle)):
+            matched[i] = j % len(current)
     instances = tuple(
-        had[found[at]] if at in found else Instance(one.class_index, one.rle, 1.0, source=HUMAN)
-        for at, one in enumerate(image.instances)
+        current[matched[i]] if i in matched else Instance(one.class_index, one.rle, 1.0, source=HUMAN)
+        for i, one in enumerate(image.instances)
     )
-    return instances, len(found) == len(had) == len(instances)
+    return instances, len(matched) == len(current) == len(instances)

@@ -1,4 +1,4 @@
-"""A seeded sample of a folder, labelled and shown before the rest is."""
+"""Labels a seeded sample of a folder and draws it, before the rest is labeled."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Item = tuple[Path, str]
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The sheet's files and what is on it: `rejected` is reason → number, `failures` {path, reason} each."""
+    """The files of a contact sheet and what it shows: `rejected` is reason → number, `failures` {path, reason} each."""
 
     picture: Path
     page: Path
@@ -49,20 +49,20 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The sampled images that could be labelled, in the order of their names: row of the store, refined labels, file.
+    """The sampled images that could be labeled, sorted by name: row of the store, refined labels, file.
 
-    `fresh` are the names labelled now, not before, in `wall` seconds.
+    `new` are the names of the images labeled now and not earlier, which took `wall` seconds.
     """
 
     rows: tuple[StoredLabels, ...]
     labels: tuple[ImageLabels, ...]
     paths: tuple[Path, ...]
     summary: LabelSummary
-    fresh: tuple[str, ...]
+    new: tuple[str, ...]
     wall: float
 
     def rejected(self) -> Counter[str]:
-        """What refine and the contract took, by reason."""
+        """Reason → number of instances rejected by the refine rules or by the checks of the base's output."""
         reasons = Counter(one.reason for labels in self.labels for one in labels.rejected)
         for row in self.rows:
             reasons.update(row.dropped)
@@ -81,14 +81,14 @@ def preview(
 ) -> Preview:
     """Labels a seeded sample of `items` into `folder/labels` and writes `folder/preview.png` and `preview.html`.
 
-    What is stored there already is not asked for again. Nothing is opened.
+    Images that are labeled there already are not labeled again. No viewer or browser is started.
 
     Raises:
-        UsageError: as `choose`.
-        DataError: not one image of the sample could be labelled.
+        UsageError: see `seeded_sample`.
+        DataError: no image of the sample could be labeled.
     """
     source = source.with_items(items)
-    sample = label_sample(config, choose(items, count, seed), source, folder / "labels", progress)
+    sample = label_sample(config, seeded_sample(items, count, seed), source, folder / "labels", progress)
     per_class = instances_per_image(sample.labels, source.classes)
     negatives = sum(not labels.instances for labels in sample.labels)
     rejected = dict(sample.rejected())
@@ -105,7 +105,7 @@ def preview(
     images = (SheetImage(path, labels) for path, labels in zip(sample.paths, sample.labels, strict=True))
     kept = ", ".join(f"{found} × {name}" for name, found in result.per_class.items())
     summary = (
-        f"{result.images} of {len(items)} images, seed {seed}, labelled by {source.provenance.base}. Kept: {kept}. "
+        f"{result.images} of {len(items)} images, seed {seed}, labeled by {source.provenance.base}. Kept: {kept}. "
         f"Nothing found or kept in {negatives}. Not checked by a person."
     )
     text = SheetText("Preview of labels", summary, rejected, result.failures)
@@ -120,16 +120,16 @@ def preview(
     return result
 
 
-def choose(items: Sequence[Item], count: int, seed: int = 0) -> list[Item]:
-    """`count` of the items (all where there are fewer), by a hash of seed and name, in the order of their names.
+def seeded_sample(items: Sequence[Item], count: int, seed: int = 0) -> list[Item]:
+    """`count` of the items (or all, if there are fewer), chosen by a hash of seed and name, sorted by name.
 
-    A larger count of the same seed takes the smaller one's items and some more.
+    A larger sample with the same seed contains the smaller one.
 
     Raises:
-        UsageError: `count` is under 1, or there are no items.
+        UsageError: `count` is below 1, or there are no items.
     """
     if count < 1 or not items:
-        raise UsageError(f"A sample of {count} of {len(items)} images is none.", "Ask for at least 1 image.")
+        raise UsageError(f"A sample of {count} of {len(items)} images is empty.", "Ask for at least 1 image.")
 
     def rank(item: Item) -> str:
         return hashlib.sha256(f"{seed}\0{item[1]}".encode("utf-8", "surrogateescape")).hexdigest()
@@ -140,16 +140,16 @@ def choose(items: Sequence[Item], count: int, seed: int = 0) -> list[Item]:
 def label_sample(
     config: PipelineConfig, chosen: Sequence[Item], source: BaseSource, labels: Path, progress: bool
 ) -> Sample:
-    """Labels the chosen images that `labels` does not hold yet, and refines all of them.
+    """Labels the chosen images that are not in the store `labels` yet, and refines all of them.
 
     Raises:
-        DataError: not one could be labelled.
+        DataError: none could be labeled.
     """
     options = config.labeling.model_copy(update={"slice": None})
     store = LabelStore(labels)
     before = {key.sha256 for key in store.rows(source.provenance.fingerprint)} if labels.is_dir() else set()
     started = time.perf_counter()
-    with account_kept(labels):
+    with restoring_account(labels):
         summary = label_images(
             source, chosen, labels, options, max_megapixels=config.inputs.max_megapixels, progress=progress
         )
@@ -159,19 +159,19 @@ def label_sample(
     good = [(path, name) for path, name in chosen if name in keys and name not in failed]
     if not good:
         raise DataError(
-            f"None of the {len(chosen)} images of the sample could be labelled; the first, "
+            f"None of the {len(chosen)} images of the sample could be labeled. The first, "
             f"{summary.failures[0]['path']}: {summary.failures[0]['reason']}",
-            "Try another seed, or look at the base with `autodistill-seg doctor`.",
+            "Try another seed, or check the base with `autodistill-seg doctor`.",
         )
     rows = tuple(store.read(keys[name]) for _, name in good)
     refined = tuple(refine(row.with_classes(source.classes), config.refine, source.classes) for row in rows)
-    fresh = tuple(name for _, name in good if keys[name].sha256 not in before)
-    return Sample(rows, refined, tuple(path for path, _ in good), summary, fresh, wall)
+    new = tuple(name for _, name in good if keys[name].sha256 not in before)
+    return Sample(rows, refined, tuple(path for path, _ in good), summary, new, wall)
 
 
 @contextlib.contextmanager
-def account_kept(labels: Path) -> Iterator[None]:
-    """Leaves a store's account and failures as they were: a sample is not what a finished run asked for."""
+def restoring_account(labels: Path) -> Iterator[None]:
+    """Restores the account and the failures of a store afterwards: a sample is not the labeling of a whole run."""
     before = {path: path.read_text(encoding="utf-8") for path in labels.glob("*.json*")}
     try:
         yield
@@ -181,6 +181,6 @@ def account_kept(labels: Path) -> Iterator[None]:
 
 
 def instances_per_image(labels: Sequence[ImageLabels], classes: Classes) -> dict[str, npt.NDArray[np.float64]]:
-    """Class → kept instances of each image, float64 of shape (images,)."""
+    """Class → number of kept instances in each image, float64 of shape (images,)."""
     counts = [Counter(one.class_index for one in labels_.instances) for labels_ in labels]
     return {name: np.array([c[at] for c in counts], dtype=np.float64) for at, name in enumerate(classes.names)}

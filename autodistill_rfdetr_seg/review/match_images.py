@@ -1,4 +1,4 @@
-"""Which image of a run each image of somebody's COCO file is: by content, by name, or by a name that a tool changed."""
+"""Matches the images of an annotation file to those of a run: by content, by name, or by a name before an upload."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..images.perceptual_hash import perceptual_hash
 from ..labels.label_store import Key
 from ..system.file_hash import file_sha256
 
-# Bits of 64 by which hashes of one picture may differ. Of 150 photos, JPEG at quality 20 changed 4 at most, more
-# contrast 8, and mirroring 22 at least.
+# Bits of 64 by which the hashes of one picture may differ. In a test with 150 photos, JPEG at quality 20 changed up to
+# 4 bits, more contrast up to 8, and mirroring at least 22.
 _SAME_PICTURE = 12
-_RENAME = "Give it the name that it has in the run's dataset (its path and name are in dataset/dataset.json)."
-_AS_THEY_ARE = "Export the images as they are: not resized, turned, cropped or augmented."
+_RENAME = "Rename it as in the run's dataset (dataset/dataset.json has its path and file name)."
+_EXPORT_UNCHANGED = "Export the images unchanged: not resized, rotated, cropped or augmented."
 
 
 @dataclass(frozen=True)
-class Unplaced:
-    """An image of the file that is none of the run's: its `name` there, the `reason`, and a `hint` what to do."""
+class UnmatchedImage:
+    """An image of the file that matches no image of the run: its `name` there, the `reason`, and a `hint`."""
 
     name: str
     reason: str
@@ -38,53 +38,54 @@ class Unplaced:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """`paths` are the run's images by file name; those that are called otherwise in the file are in `renamed` too."""
+class ImageMatches:
+    """`paths` maps file names to paths in the run; `renamed` has those of them that have another name in the file."""
 
     paths: Mapping[str, str]
     renamed: Mapping[str, str]
-    unplaced: tuple[Unplaced, ...]
+    unmatched: tuple[UnmatchedImage, ...]
 
 
-def place(
+def match_run_images(
     images: Sequence[TruthImage],
     originals: Mapping[str, str],
     dataset: Path,
     keys: Mapping[str, Key],
     current: Mapping[str, Key],
     max_megapixels: float = MAX_MEGAPIXELS,
-) -> Placed:
-    """Finds the image of a run that each of a file's `images` is.
+) -> ImageMatches:
+    """Matches each of a file's `images` to an image of the run.
 
-    Content counts first, where the picture lies beside the file; then its name, if it is the one in the run's `dataset`
-    or in the user's folder; then the names that it may have had (`originals` by file name, and `earlier`), if they fit
-    one image of the run alone, of the same size. A picture that lies there must look like the one it is taken for.
+    The content comes first, if the image file is next to the annotation file. Then the name in the run's `dataset` or
+    in the user's folder. Then the names that it may have had before (`originals`, by file name, and `earlier`), if they
+    match exactly one image of the run with the same size. An image file that exists must look like its match.
 
-    An image of the run is taken once: of two that fit it, by the one that fits better, else by none.
+    An image of the run is matched once: if two images match it, the better match counts; if both are equally good,
+    none.
 
     Args:
-        keys: all rows that may be meant, by path; those in `current` are meant first.
+        keys: all rows of the run, by path; those in `current` are preferred.
     """
-    finder = _Finder(dataset, keys, current, max_megapixels)
-    matches: dict[str, _Match] = {}
-    unplaced: dict[str, Unplaced] = {}
+    matcher = _Matcher(dataset, keys, current, max_megapixels)
+    candidates: dict[str, _Match] = {}
+    unmatched: dict[str, UnmatchedImage] = {}
     for image in images:
-        found = finder.find(image, originals.get(image.image_id))
+        found = matcher.find(image, originals.get(image.image_id))
         if isinstance(found, _Match):
-            matches[image.image_id] = found
+            candidates[image.image_id] = found
         else:
-            unplaced[image.image_id] = found
-    unplaced.update(_beaten(matches))
-    placed = {name: match for name, match in matches.items() if name not in unplaced}
-    return Placed(
-        {name: match.path for name, match in placed.items()},
-        {name: match.path for name, match in placed.items() if match.how is _How.EARLIER_NAME},
-        tuple(unplaced[image.image_id] for image in images if image.image_id in unplaced),
+            unmatched[image.image_id] = found
+    unmatched.update(_conflicts(candidates))
+    matches = {name: match for name, match in candidates.items() if name not in unmatched}
+    return ImageMatches(
+        {name: match.path for name, match in matches.items()},
+        {name: match.path for name, match in matches.items() if match.kind is _MatchKind.EARLIER_NAME},
+        tuple(unmatched[image.image_id] for image in images if image.image_id in unmatched),
     )
 
 
 def original_names(file: Path) -> dict[str, str]:
-    """What each image of a COCO file was called before it was uploaded, by file name: Roboflow's `extra.name`."""
+    """File name → name before the upload, from the `extra.name` that Roboflow writes into a COCO file."""
     document: Any = load(file, lambda _: None)
     rows = document.get("images") if isinstance(document, dict) else None
     names = {}
@@ -96,8 +97,8 @@ def original_names(file: Path) -> dict[str, str]:
     return names
 
 
-class _How(IntEnum):
-    """How an image was found; the less, the surer."""
+class _MatchKind(IntEnum):
+    """How an image was matched; a lower number is more certain."""
 
     CONTENT = 0
     NAME = 1
@@ -107,29 +108,29 @@ class _How(IntEnum):
 @dataclass(frozen=True, slots=True)
 class _Match:
     path: str
-    how: _How
+    kind: _MatchKind
 
 
-def _beaten(matches: Mapping[str, _Match]) -> Iterator[tuple[str, Unplaced]]:
-    """The images whose place in the run another of the file has a better claim to, or as good a one."""
-    rivals: dict[str, list[str]] = defaultdict(list)
+def _conflicts(matches: Mapping[str, _Match]) -> Iterator[tuple[str, UnmatchedImage]]:
+    """The images of the file that match an image of the run which another one matches better or equally well."""
+    names_of: dict[str, list[str]] = defaultdict(list)
     for name, match in matches.items():
-        rivals[match.path].append(name)
-    for path, names in rivals.items():
-        names.sort(key=lambda name: matches[name].how)
-        best = matches[names[0]].how
+        names_of[match.path].append(name)
+    for path, names in names_of.items():
+        names.sort(key=lambda name: matches[name].kind)
+        best = matches[names[0]].kind
         for at, name in enumerate(names):
-            if len(names) > 1 and matches[names[1]].how == best == matches[name].how:
+            if len(names) > 1 and matches[names[1]].kind == best == matches[name].kind:
                 other = names[0] if at else names[1]
-                reason = f"{other} of the file fits the same image of the run, {path}"
+                reason = f"{other} in the file matches the same image of the run, {path}"
             elif at:
-                reason = f"the image of the run that fits its name, {path}, is {names[0]} of the file"
+                reason = f"{names[0]} in the file is a better match for the image of the run with its name, {path}"
             else:
                 continue
-            yield name, Unplaced(name, reason, "Leave the one that is right in the file, and take the other out.")
+            yield name, UnmatchedImage(name, reason, "Keep the right one in the file, and remove the other.")
 
 
-class _Finder:
+class _Matcher:
     def __init__(
         self, dataset: Path, keys: Mapping[str, Key], current: Mapping[str, Key], max_megapixels: float
     ) -> None:
@@ -137,12 +138,12 @@ class _Finder:
         self._keys, self._current = keys, current
         self._max_megapixels = max_megapixels
         self._by_content: dict[str, list[str]] = defaultdict(list)
-        # Those of `current` first.
+        # Paths of `current` first.
         for path in sorted(keys, key=lambda path: (path not in current, path)):
             self._by_content[keys[path].sha256].append(path)
         self._sizes = {key.file_bytes for key in keys.values()}
-        self._written = _written_anew(index, dataset, keys)
-        # Names may have shifted since the build: that of a content counts where the content is.
+        self._converted = _converted_copies(index, dataset, keys)
+        # Files may have been renamed since the build: a name in the dataset belongs to the content, wherever it is now.
         names: dict[str, list[str]] = {path: [] for path in keys}
         for path, entry in index.items():
             now = path if path in keys and keys[path].sha256 == entry["sha256"] else None
@@ -150,72 +151,73 @@ class _Finder:
                 names[holder].append(entry["file_name"])
         self._names = KnownNames(names)
 
-    def find(self, image: TruthImage, original: str | None) -> _Match | Unplaced:
-        exact = self._meant(self._names.exact(image.image_id))
-        if same := self._of_content(image.path):
-            return _Match(next((path for path in exact if path in same), same[0]), _How.CONTENT)
+    def find(self, image: TruthImage, original: str | None) -> _Match | UnmatchedImage:
+        exact = self._current_first(self._names.exact(image.image_id))
+        if same := self._with_content_of(image.path):
+            return _Match(next((path for path in exact if path in same), same[0]), _MatchKind.CONTENT)
         if len(exact) == 1:
-            return self._looked_at(image, exact[0])
+            return self._checked(image, exact[0])
         if exact:
-            return _several(image, image.image_id, exact)
-        return self._renamed(image, original)
+            return _ambiguous(image, image.image_id, exact)
+        return self._by_earlier_name(image, original)
 
-    def _renamed(self, image: TruthImage, original: str | None) -> _Match | Unplaced:
+    def _by_earlier_name(self, image: TruthImage, original: str | None) -> _Match | UnmatchedImage:
         names = earlier(image.image_id)
         if original is not None:
             names = list(dict.fromkeys([*names[:1], *earlier(original), *names[1:]]))
-        refused = Unplaced(image.image_id, "no image of the run has this name or content", _RENAME)
-        of_other_size = False
+        unmatched = UnmatchedImage(image.image_id, "no image of the run has this name or content", _RENAME)
+        size_differs = False
         for name in names:
             fitting = self._names.fitting(name)
-            of_size = self._meant([path for path in fitting if self._has_size(path, image)])
-            if len(of_size) > 1:
-                return _several(image, name.rpartition("/")[2], of_size)
-            if of_size:
-                found = self._looked_at(image, of_size[0])
-                return _Match(found.path, _How.EARLIER_NAME) if isinstance(found, _Match) else found
-            if fitting and not of_other_size:
-                of_other_size = True
-                refused = Unplaced(image.image_id, _sizes(image, fitting[0], self._keys[fitting[0]]), _AS_THEY_ARE)
-        return refused
+            same_size = self._current_first([path for path in fitting if self._has_size(path, image)])
+            if len(same_size) > 1:
+                return _ambiguous(image, name.rpartition("/")[2], same_size)
+            if same_size:
+                found = self._checked(image, same_size[0])
+                return _Match(found.path, _MatchKind.EARLIER_NAME) if isinstance(found, _Match) else found
+            if fitting and not size_differs:
+                size_differs = True
+                reason = _size_difference(image, fitting[0], self._keys[fitting[0]])
+                unmatched = UnmatchedImage(image.image_id, reason, _EXPORT_UNCHANGED)
+        return unmatched
 
-    def _meant(self, paths: Sequence[str]) -> Sequence[str]:
-        """Those that the last labelling named, where there are any."""
+    def _current_first(self, paths: Sequence[str]) -> Sequence[str]:
+        """The paths of the latest `label`, or all of them if there are none."""
         return [path for path in paths if path in self._current] or paths
 
-    def _of_content(self, file: Path) -> list[str]:
-        """The images of the run whose content, or copy in the dataset, the file is."""
+    def _with_content_of(self, file: Path) -> list[str]:
+        """The images of the run whose file, or converted copy in the dataset, has the same content as `file`."""
         try:
             size = file.stat().st_size
         except OSError:
             return []
-        written = self._written.get(size, ())
-        if not file.is_file() or (size not in self._sizes and not written):
+        converted = self._converted.get(size, ())
+        if not file.is_file() or (size not in self._sizes and not converted):
             return []
         sha256 = file_sha256(file)
-        return self._by_content.get(sha256) or [path for path, copy in written if file_sha256(copy) == sha256]
+        return self._by_content.get(sha256) or [path for path, copy in converted if file_sha256(copy) == sha256]
 
     def _has_size(self, path: str, image: TruthImage) -> bool:
         return (self._keys[path].height, self._keys[path].width) == (image.height, image.width)
 
-    def _looked_at(self, image: TruthImage, path: str) -> _Match | Unplaced:
-        """The image of that name, unless the picture that lies beside the file is another."""
+    def _checked(self, image: TruthImage, path: str) -> _Match | UnmatchedImage:
+        """The match by name, unless the image file next to the annotation file shows another picture."""
         key = self._keys[path]
         if image.path.is_file() and key.phash is not None and self._has_size(path, image):
             try:
-                seen = perceptual_hash(open_rgb(image.path, max_megapixels=self._max_megapixels))
+                phash = perceptual_hash(open_rgb(image.path, max_megapixels=self._max_megapixels))
             except DataError:
-                seen = None
-            if seen is not None and (seen ^ key.phash).bit_count() > _SAME_PICTURE:
-                reason = f"its picture is another than that of {path}, the image of the run that fits its name"
-                return Unplaced(image.image_id, reason, _AS_THEY_ARE)
-        return _Match(path, _How.NAME)
+                phash = None
+            if phash is not None and (phash ^ key.phash).bit_count() > _SAME_PICTURE:
+                reason = f"it shows another picture than {path}, the image of the run with its name"
+                return UnmatchedImage(image.image_id, reason, _EXPORT_UNCHANGED)
+        return _Match(path, _MatchKind.NAME)
 
 
-def _written_anew(
+def _converted_copies(
     index: Mapping[str, Any], dataset: Path, keys: Mapping[str, Key]
 ) -> Mapping[int, list[tuple[str, Path]]]:
-    """The dataset's images that are not the user's files but written anew (turned, of a rare format), by bytes."""
+    """The images of the dataset that are not the user's files but conversions (rotated, rare format), by file size."""
     found: dict[int, list[tuple[str, Path]]] = defaultdict(list)
     for path, entry in index.items():
         copy = dataset / entry["split"] / entry["file_name"]
@@ -224,11 +226,10 @@ def _written_anew(
     return found
 
 
-def _several(image: TruthImage, name: str, paths: Sequence[str]) -> Unplaced:
-    count = "two" if len(paths) == 2 else str(len(paths))
-    reason = f"{count} images of the run are called {name}: {short_list(paths, 3)}"
-    return Unplaced(image.image_id, reason, _RENAME)
+def _ambiguous(image: TruthImage, name: str, paths: Sequence[str]) -> UnmatchedImage:
+    reason = f"{len(paths)} images of the run have the name {name}: {short_list(paths, 3)}"
+    return UnmatchedImage(image.image_id, reason, _RENAME)
 
 
-def _sizes(image: TruthImage, path: str, key: Key) -> str:
-    return f"it is {image.width}x{image.height} in the file, and {path} of the run is {key.width}x{key.height}"
+def _size_difference(image: TruthImage, path: str, key: Key) -> str:
+    return f"it is {image.width}x{image.height} in the file, but {path} in the run is {key.width}x{key.height}"

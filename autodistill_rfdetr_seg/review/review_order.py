@@ -1,4 +1,4 @@
-"""Which labels of a run's dataset a person should look at first."""
+"""Sorts the labels of a run's dataset by what a person should check first."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from ..system.config_files import run_megapixels
 from ..system.files import write_json, write_text
 from ..system.run_folder import REVIEWS, RunFolder
 
-# What a reason is given for: no order follows from these.
+# Limits for the reasons shown with a label; the order does not depend on them.
 UNSTABLE = 0.5
-NEAR = 0.1
+NEAR_THRESHOLD = 0.1
 POOR_MASK = 0.5
-_SHOWN = 20
+_LINES_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One label; `image` is the path of the user's file, `annotation_id` that of the split's COCO file.
+    """One label; `image` is the path of the user's file, `annotation_id` the id in the COCO file of the split.
 
-    `reasons` are some of `unstable`, `near_threshold` (its score is little over its class's threshold), `poor_mask`
-    (the segmenter's own score is low); there may be none.
+    `reasons` are none or some of `unstable`, `near_threshold` (the score is just above the threshold of the class) and
+    `poor_mask` (the segmenter gave the mask a low score).
     """
 
     split: str
@@ -52,13 +52,13 @@ class Entry:
 
     @property
     def reference(self) -> str:
-        """What `explain` takes."""
+        """The argument of `explain`."""
         return f"{self.split}:{self.annotation_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The labels in the order to look at them, and the files that say so; no pictures where there are no labels."""
+    """The labels in the order to check them, and the files written; without labels there are no pictures."""
 
     entries: tuple[Entry, ...]
     files: Mapping[str, Path]
@@ -70,8 +70,8 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A label, what it is ordered by, and where it is drawn."""
+class _Candidate:
+    """A label, its margin (score minus threshold), its mask, and the image file to draw it on."""
 
     entry: Entry
     margin: float
@@ -80,100 +80,100 @@ class _Found:
 
 
 def review(run: RunFolder, count: int) -> Review:
-    """Orders the labels of the run's dataset; writes `review.json`, `review.csv`, `review.png` and `review.html`.
+    """Sorts the labels of the run's dataset; writes `review.json`, `review.csv`, `review.png` and `review.html`.
 
-    The sheet shows the first `count` labels, image by image. Images that a person has worked on are left out.
+    The contact sheet shows the first `count` labels, image by image. Images that a person corrected are left out.
 
     Raises:
-        UsageError: `count` is under 1.
+        UsageError: `count` is below 1.
         DataError: the run has no dataset.
     """
     if count < 1:
-        raise UsageError(f"A sheet of {count} labels is none.", "Ask for at least 1.")
+        raise UsageError(f"A contact sheet of {count} labels is empty.", "Ask for at least 1 label.")
     index = read_index(run.dataset)
     classes = Classes(tuple(index["classes"]))
-    found = [one for split in index["counts"] for one in _labels(run, index, split)]
-    places = ranking([one.margin for one in found], [one.entry.stability for one in found])
-    ordered = [found[at] for at in np.argsort(places, kind="stable")]
-    files = {kind: run.review(kind) for kind in (REVIEWS if found else ("csv", "json"))}
+    labels = [one for split in index["counts"] for one in _candidates(run, index, split)]
+    ranks = review_ranks([one.margin for one in labels], [one.entry.stability for one in labels])
+    ordered = [labels[at] for at in np.argsort(ranks, kind="stable")]
+    files = {kind: run.review(kind) for kind in (REVIEWS if labels else ("csv", "json"))}
     write_text(files["csv"], _csv([one.entry for one in ordered]))
     if ordered:
         shown = ordered[:count]
         summary = (
-            f"The first {len(shown)} of {len(found)} labels, by stability and by how little their scores are over the "
-            "threshold. Each is named as `autodistill-seg explain` takes it."
+            f"The first {len(shown)} of {len(labels)} labels, sorted by stability and by how close the score is to the "
+            "threshold. `autodistill-seg explain RUN NAME` explains each."
         )
-        text = SheetText("Labels to look at first", summary, {}, kept="Other labels", taken="To look at")
-        images = _sheet_images(shown, found)
+        text = SheetText("Labels to check first", summary, {}, kept="Other labels", taken="To check")
+        images = _sheet_images(shown, labels)
         write_sheet(files["png"], files["html"], images, classes, text, max_megapixels=run_megapixels(run))
     result = Review(tuple(one.entry for one in ordered), files)
     write_json(files["json"], [dataclasses.asdict(entry) for entry in result.entries])
     return result
 
 
-def ranking(margins: Sequence[float], stabilities: Sequence[float | None]) -> npt.NDArray[np.float64]:
-    """The place (N,) in 0..1 of each label, the least to be looked at first: the mean of its places by stability and by
-    margin, the score less the threshold; by margin alone where it has no stability.
+def review_ranks(margins: Sequence[float], stabilities: Sequence[float | None]) -> npt.NDArray[np.float64]:
+    """The rank (N,) of each label in 0..1; the label with the lowest rank is to be checked first.
 
-    On the real sets each of the two fails where the other works (`benchmarks/review_order.py`).
+    It is the mean of the ranks by stability and by margin (score minus threshold), or the rank by margin if a label has
+    no stability. On real datasets each of the two fails where the other works (`benchmarks/review_order.py`).
     """
-    by_margin = _places(np.array(margins, dtype=np.float64))
+    by_margin = _relative_ranks(np.array(margins, dtype=np.float64))
     stability = np.array([np.nan if one is None else one for one in stabilities], dtype=np.float64)
     known = np.isfinite(stability)
     by_stability = by_margin.copy()
-    by_stability[known] = _places(stability[known])
-    places: npt.NDArray[np.float64] = (by_margin + by_stability) / 2
-    return places
+    by_stability[known] = _relative_ranks(stability[known])
+    ranks: npt.NDArray[np.float64] = (by_margin + by_stability) / 2
+    return ranks
 
 
 def review_text(found: Review) -> str:
-    """The first labels, for reading in a terminal, and where the rest is."""
+    """The first labels as text for a terminal, and the files with all of them."""
     rows = [
         [e.reference, e.class_name, number(e.score), number(e.stability), ", ".join(e.reasons), e.image]
-        for e in found.entries[:_SHOWN]
+        for e in found.entries[:_LINES_SHOWN]
     ]
     head = ["label", "class", "score", "stability", "reasons", "image"]
-    lines = [table(head, rows)] if rows else ["there is no label to look at"]
-    if len(found.entries) > _SHOWN:
-        lines.append(f"… {len(found.entries) - _SHOWN} more")
+    lines = [table(head, rows)] if rows else ["there are no labels to check"]
+    if len(found.entries) > _LINES_SHOWN:
+        lines.append(f"… {len(found.entries) - _LINES_SHOWN} more")
     return "\n".join([*lines, *(f"{name:<9}{path}" for name, path in found.files.items())])
 
 
-def _places(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The share of values under each, equal ones sharing their places."""
+def _relative_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The fraction of values below each one; equal values get their mean rank."""
     order = np.sort(values)
     below, upto = (np.searchsorted(order, values, side) for side in ("left", "right"))
     return np.asarray((below + upto) / (2 * max(1, len(values))), dtype=np.float64)
 
 
-def _labels(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterator[_Found]:
-    """The labels of a split that no person has worked on, in the file's order."""
+def _candidates(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterator[_Candidate]:
+    """The labels of a split in images that no person corrected, in the order of the file."""
     folder = run.dataset / split
     paths = {e["file_name"]: path for path, e in index["images"].items() if e["split"] == split}
     by_people = {path for path, e in index["images"].items() if e.get("source") == HUMAN}
     truth, rows = coco.read(folder), coco.read_rows(folder)
     refine = options(RefineConfig, index["options"]["refine"], str(run.dataset / INDEX))
-    least = dict(zip(index["classes"], class_thresholds(refine, Classes(tuple(index["classes"]))), strict=True))
+    thresholds = dict(zip(index["classes"], class_thresholds(refine, Classes(tuple(index["classes"]))), strict=True))
     for image in truth.images:
         if paths[image.image_id] in by_people:
             continue
         for one, row in zip(image.instances, rows[image.image_id], strict=True):
             name = truth.classes.names[one.class_index]
             stability, mask_score = row.get("stability"), row.get("mask_score")
-            margin = row["score"] - least[name]
-            told = _reasons(stability, mask_score, margin if least[name] else None)
-            entry = Entry(split, paths[image.image_id], row["id"], name, row["score"], stability, mask_score, told)
+            margin = row["score"] - thresholds[name]
+            reasons = _reasons(stability, mask_score, margin if thresholds[name] else None)
+            entry = Entry(split, paths[image.image_id], row["id"], name, row["score"], stability, mask_score, reasons)
             class_index = index["classes"].index(name)
-            yield _Found(entry, margin, Instance(class_index, one.rle, row["score"]), image.path)
+            yield _Candidate(entry, margin, Instance(class_index, one.rle, row["score"]), image.path)
 
 
 def _reasons(stability: float | None, mask_score: float | None, margin: float | None) -> tuple[str, ...]:
-    told = {
+    applies = {
         "unstable": stability is not None and stability < UNSTABLE,
-        "near_threshold": margin is not None and margin < NEAR,
+        "near_threshold": margin is not None and margin < NEAR_THRESHOLD,
         "poor_mask": mask_score is not None and mask_score < POOR_MASK,
     }
-    return tuple(reason for reason, so in told.items() if so)
+    return tuple(reason for reason, yes in applies.items() if yes)
 
 
 def _csv(entries: Sequence[Entry]) -> str:
@@ -186,13 +186,13 @@ def _csv(entries: Sequence[Entry]) -> str:
     return text.getvalue()
 
 
-def _sheet_images(shown: Sequence[_Found], all_: Sequence[_Found]) -> Iterator[SheetImage]:
-    """The images of the labels shown, in that order; the labels as taken out, the image's others as kept."""
+def _sheet_images(shown: Sequence[_Candidate], all_: Sequence[_Candidate]) -> Iterator[SheetImage]:
+    """The images of the labels to show, in that order: those labels as rejected, the other labels as kept."""
     chosen = {one.entry.reference for one in shown}
     for file in dict.fromkeys(one.file for one in shown):
-        here = [one for one in all_ if one.file == file]
-        rle = here[0].instance.rle
-        record = ImageRecord("", here[0].entry.image, rle.height, rle.width, "")
-        others = tuple(one.instance for one in here if one.entry.reference not in chosen)
-        taken = tuple(Rejected(one.instance, one.entry.reference) for one in shown if one.file == file)
-        yield SheetImage(file, ImageLabels(record, others, taken))
+        of_image = [one for one in all_ if one.file == file]
+        rle = of_image[0].instance.rle
+        record = ImageRecord("", of_image[0].entry.image, rle.height, rle.width, "")
+        others = tuple(one.instance for one in of_image if one.entry.reference not in chosen)
+        to_check = tuple(Rejected(one.instance, one.entry.reference) for one in shown if one.file == file)
+        yield SheetImage(file, ImageLabels(record, others, to_check))

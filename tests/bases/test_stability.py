@@ -26,7 +26,7 @@ from autodistill_rfdetr_seg.dataset.dataset_index import read_index
 from autodistill_rfdetr_seg.dataset.refine import refine
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
 from autodistill_rfdetr_seg.labels.labeler import read_account
-from autodistill_rfdetr_seg.review.review_order import ranking
+from autodistill_rfdetr_seg.review.review_order import review_ranks
 from helpers.shapes import detections
 
 SHAPE = (48, 64)
@@ -266,10 +266,10 @@ def test_refine_drops_what_is_unstable() -> None:
 
 def test_ranking_takes_both_places() -> None:
     # places by margin 1, 2, 3, 4 and by stability 2, 3, 1, the last has none
-    assert np.argsort(ranking([0.1, 0.2, 0.3, 0.4], [0.5, 0.9, 0.2, None])).tolist() == [0, 2, 1, 3]
-    assert ranking([0.3, 0.1], [None, None]).tolist() == [0.75, 0.25]
-    assert ranking([0.1, 0.1], [0.9, 0.2]).argmin() == 1
-    assert ranking([], []).tolist() == []
+    assert np.argsort(review_ranks([0.1, 0.2, 0.3, 0.4], [0.5, 0.9, 0.2, None])).tolist() == [0, 2, 1, 3]
+    assert review_ranks([0.3, 0.1], [None, None]).tolist() == [0.75, 0.25]
+    assert review_ranks([0.1, 0.1], [0.9, 0.2]).argmin() == 1
+    assert review_ranks([], []).tolist() == []
 
 
 BASE = '''
@@ -346,7 +346,7 @@ def test_review(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed[1].split()[0] == f"{data[0]['split']}:{data[0]['annotation_id']}"
     page = (run / "review.html").read_text(encoding="utf-8")
     assert page.count("<article") == 3
-    assert "1 to look at" in page and "Dropped" not in page
+    assert "1 to check" in page and "Dropped" not in page
     with Image.open(run / "review.png") as sheet:
         assert sheet.width == 1200
     assert main(["explain", str(run), printed[1].split()[0], "-q"]) == 0

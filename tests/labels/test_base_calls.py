@@ -251,9 +251,9 @@ def test_what_is_known_is_not_part_of_what_a_sample_took(home: Path) -> None:
     )
     config = parse({"images": str(home / "photos"), "ontology": {"bright": "lamp"}})
     items = [(path, path.name) for path in sorted((home / "photos").iterdir())]
-    assert len(label_sample(config, items[:6], source, home / "labels", False).fresh) == 6
+    assert len(label_sample(config, items[:6], source, home / "labels", False).new) == 6
     renamed = [(path, f"moved/{name}") for path, name in items[:8]]
-    assert label_sample(config, renamed, source, home / "labels", False).fresh == ("moved/06.png", "moved/07.png")
+    assert label_sample(config, renamed, source, home / "labels", False).new == ("moved/06.png", "moved/07.png")
 
 
 def test_an_unreadable_file_among_known_ones_needs_no_base(home: Path) -> None:

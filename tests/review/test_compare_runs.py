@@ -13,7 +13,8 @@ from PIL import Image
 
 from autodistill_rfdetr_seg.core.errors import DataError
 from autodistill_rfdetr_seg.pipeline.runs import label
-from autodistill_rfdetr_seg.review.compare_runs import Comparison, compare, comparison_text
+from autodistill_rfdetr_seg.review.compare_runs import Comparison, compare
+from autodistill_rfdetr_seg.review.comparison_text import comparison_text
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from helpers.shapes import detections, disc
 
@@ -24,7 +25,7 @@ TRAIN_ONLY = {"train": 1.0, "valid": 0, "test": 0}
 
 
 class ByGrey(DetectionBaseModel):
-    """Says of each image what `answers` holds for its grey value."""
+    """Says of each image what `answers` holds for its gray value."""
 
     def __init__(self, answers: dict[int, list[Found]]) -> None:
         self.ontology = CaptionOntology({name: name for name in NAMES})
@@ -42,8 +43,8 @@ class ByGrey(DetectionBaseModel):
 def made(root: Path, answers: dict[int, list[Found]], **options: Any) -> RunFolder:
     images = root / "images"
     images.mkdir(parents=True)
-    for grey in answers:
-        Image.fromarray(np.full((60, 60, 3), grey, np.uint8)).save(images / f"{grey:03}.png")
+    for gray in answers:
+        Image.fromarray(np.full((60, 60, 3), gray, np.uint8)).save(images / f"{gray:03}.png")
     label(ByGrey(answers), images, root / "run", progress=False, **{"split": TRAIN_ONLY, **options})
     return RunFolder(root / "run")
 
@@ -110,7 +111,7 @@ def test_the_same_class_is_matched_before_a_better_overlap(tmp_path: Path) -> No
 
 
 def test_options_and_splits(tmp_path: Path) -> None:
-    answers: dict[int, list[Found]] = {grey: [("bolt", BIG, 0.4 + grey / 100)] for grey in range(1, 21)}
+    answers: dict[int, list[Found]] = {gray: [("bolt", BIG, 0.4 + gray / 100)] for gray in range(1, 21)}
     a = made(tmp_path / "a", answers, split={"train": 0.5, "valid": 0.5, "test": 0})
     b = made(
         tmp_path / "b", answers, split={"train": 0.5, "valid": 0.5, "test": 0, "seed": 7}, refine={"confidence": 0.5}

@@ -12,7 +12,8 @@ from PIL import Image
 
 from autodistill_rfdetr_seg.core.errors import DataError, UsageError
 from autodistill_rfdetr_seg.pipeline.runs import label
-from autodistill_rfdetr_seg.review.explain_label import Explanation, explain, explain_text
+from autodistill_rfdetr_seg.review.explain_label import Explanation, explain
+from autodistill_rfdetr_seg.review.explanation_text import explanation_text
 from autodistill_rfdetr_seg.system.files import read_json
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from helpers.shapes import detections, disc
@@ -90,7 +91,7 @@ def test_what_a_label_displaced(run: RunFolder) -> None:
 
 def test_text_and_json(run: RunFolder) -> None:
     found = explain(run, "train:1")
-    text = explain_text(found)
+    text = explanation_text(found)
     assert text.startswith("train:1  bolt\n")
     assert "'a big screw'" in text
     assert "bolt 0.600  mask_nms  IoU 0.8" in text
@@ -112,7 +113,7 @@ def test_labels_that_have_changed_since_the_build(run: RunFolder) -> None:
     file.unlink()
     file.write_text(json.dumps(data))
     try:
-        with pytest.raises(DataError, match=r"labels of a\.png are not those"):
+        with pytest.raises(DataError, match=r"labels of a\.png have changed"):
             explain(run, "train:1")
         assert explain(run, "train:3").area == explain(run, "train:3").raw_area + 9
     finally:

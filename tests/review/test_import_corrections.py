@@ -118,7 +118,7 @@ def test_refusals(run: RunFolder) -> None:
     with pytest.raises(DataError, match=r"'circle'.*square"):
         import_labels(run, path)
     path, _ = edited(run, lambda data: [image.update(file_name=f"x{image['id']}.png") for image in data["images"]])
-    with pytest.raises(DataError, match="is one of the run"):
+    with pytest.raises(DataError, match="matches an image of the run"):
         import_labels(run, path)
     path, _ = edited(run, lambda data: [image.update(file_name="gone.png") for image in data["images"][:1]])
     assert import_labels(run, path).unknown == ("gone.png",)

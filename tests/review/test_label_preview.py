@@ -21,7 +21,7 @@ from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.labeler import label_images
 from autodistill_rfdetr_seg.pipeline.labeling_costs import Memory
 from autodistill_rfdetr_seg.pipeline.labeling_plan import Forecast, forecast_text, plan
-from autodistill_rfdetr_seg.review.label_preview import Item, choose, preview
+from autodistill_rfdetr_seg.review.label_preview import Item, preview, seeded_sample
 from helpers.shapes import detections, disc
 
 
@@ -66,14 +66,14 @@ def arguments(images: Path, **options: Any) -> tuple[PipelineConfig, list[Item],
 
 def test_the_choice_is_seeded_and_grows() -> None:
     items = [(Path(f"{at}.png"), f"{at}.png") for at in range(50)]
-    ten = choose(items, 10, 3)
-    assert ten == choose(list(reversed(items)), 10, 3)
+    ten = seeded_sample(items, 10, 3)
+    assert ten == seeded_sample(list(reversed(items)), 10, 3)
     assert ten == sorted(ten, key=lambda item: item[1])
-    assert set(ten) < set(choose(items, 20, 3))
-    assert set(ten) != set(choose(items, 10, 4))
-    assert len(choose(items, 99)) == 50
+    assert set(ten) < set(seeded_sample(items, 20, 3))
+    assert set(ten) != set(seeded_sample(items, 10, 4))
+    assert len(seeded_sample(items, 99)) == 50
     with pytest.raises(UsageError):
-        choose(items, 0)
+        seeded_sample(items, 0)
 
 
 def test_preview_counts_and_files(images: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_preview_of_nothing_but_failures(tmp_path: Path) -> None:
         preview(config, items, source, tmp_path / "p", 5, progress=False)
 
 
-def test_dropped_masks_are_outlined_over_grey() -> None:
+def test_dropped_masks_are_outlined_over_gray() -> None:
     pixels = np.full((100, 100, 3), (200, 40, 40), np.uint8)
     mask = disc(100, 100, 50, 50, 30)
     instance = Instance(0, masks.encode(mask), 0.3)
@@ -130,8 +130,8 @@ def test_dropped_masks_are_outlined_over_grey() -> None:
     assert drawn[95, 5].tolist() == [drawn[95, 5, 0]] * 3
     assert drawn[50, 50].tolist() == drawn[95, 5].tolist()
     edge = mask & ~disc(100, 100, 50, 50, 28)
-    coloured = (drawn[edge] != drawn[95, 5]).any(axis=1).mean()
-    assert 0.2 < coloured < 0.8
+    colored = (drawn[edge] != drawn[95, 5]).any(axis=1).mean()
+    assert 0.2 < colored < 0.8
     assert pixels[50, 50].tolist() == [200, 40, 40]
 
 
@@ -167,7 +167,7 @@ def test_plan_scales_with_pixels_and_reuses_what_is_stored(images: Path, tmp_pat
     (tmp_path / "plan" / "timing.json").write_text(json.dumps(timing))
     small = plan(config, items, source, tmp_path / "plan", 5, progress=False)
     assert source.model._asked == 5
-    chosen = {name for _, name in choose(items, 5)}
+    chosen = {name for _, name in seeded_sample(items, 5)}
     for _, name in items:
         if name not in chosen:
             with Image.open(images / name) as old:

@@ -1,4 +1,4 @@
-"""Exports whose images were renamed find the run's images; what cannot be placed is named with the reason."""
+"""Exports whose images were renamed find the run's images; an image that matches none is reported with the reason."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def imported(run: RunFolder, **names: str) -> ImportSummary:
 
 
 def reasons(summary: ImportSummary) -> dict[str, str]:
-    return {one.name: one.reason for one in summary.unplaced}
+    return {one.name: one.reason for one in summary.unmatched}
 
 
 def mine(run: RunFolder) -> set[str]:
@@ -108,7 +108,7 @@ ROBOFLOW = {f"e_png.rf.{HASH}.jpg": "e.png", f"y__b_png.rf.{HASH}.jpg": "y__b.pn
 )
 def test_renamed_files_are_found_from_the_json_alone(run: RunFolder, names: dict[str, str]) -> None:
     summary = import_labels(run, export(run, names))
-    assert (summary.imported, summary.unplaced) == (2, ())
+    assert (summary.imported, summary.unmatched) == (2, ())
     assert mine(run) == {"e.png", "y/b.png"}
 
 
@@ -117,14 +117,14 @@ def test_signs_that_an_upload_replaces(run: RunFolder) -> None:
     assert mine(run) == {"c d.png"}
 
 
-def test_where_two_fit_or_none_it_is_told(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_matches_or_none_are_reported(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"1a2b3c4d-a.png": "", "gone.png": "", "images/e.png": "", "z/b.png": ""}
     folder = export(run, names)
     capsys.readouterr()
     assert main(["import", str(run.root), str(folder), "-q"]) == 4
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "1 images now have the labels of a person, 0 are unchanged"
-    assert "not of this run  1a2b3c4d-a.png: two images of the run are called a.png: x/a.png, y/a.png" in said
+    assert "not of this run  1a2b3c4d-a.png: 2 images of the run have the name a.png: x/a.png, y/a.png" in said
     assert "not of this run  gone.png: no image of the run has this name or content" in said
     assert "not of this run  z/b.png: no image of the run has this name or content" in said
     assert sum(line.startswith("what to do ") for line in said) == 1
@@ -134,8 +134,10 @@ def test_where_two_fit_or_none_it_is_told(run: RunFolder, capsys: pytest.Capture
     assert mine(run) == {"e.png"}
 
 
-def test_where_nothing_fits_the_first_reason_is_told(run: RunFolder) -> None:
-    with pytest.raises(DataError, match=r"is one of the run .*; the first, 1a2b3c4d-a\.png: two images .* x/a\.png"):
+def test_the_first_reason_is_reported_when_nothing_matches(run: RunFolder) -> None:
+    with pytest.raises(
+        DataError, match=r"matches an image of the run .*\. The first, 1a2b3c4d-a\.png: 2 images .* x/a\.png"
+    ):
         imported(run, **{"1a2b3c4d-a.png": ""})
     assert not list(run.human.glob("part-*"))
 
@@ -146,12 +148,12 @@ def test_content_goes_before_any_name(run: RunFolder) -> None:
     photos = run.root.parent / "photos"
     for name, source in (("0001.png", "y/a.png"), ("e.png", "f.png"), (f"e_png.rf.{HASH}.png", "c d.png")):
         shutil.copyfile(photos / source, folder / name)
-    assert import_labels(run, folder).unplaced == ()
+    assert import_labels(run, folder).unmatched == ()
     assert mine(run) == {"y/a.png", "f.png", "c d.png"}
 
 
-def test_the_datasets_own_copy_is_found_by_content(tmp_path: Path) -> None:
-    """A photo with an orientation mark is written anew into the dataset: other bytes than the user's."""
+def test_a_copy_in_the_dataset_is_found_by_content(tmp_path: Path) -> None:
+    """A photo with an orientation mark is converted for the dataset: other bytes than the user's."""
     for at in range(4):
         path = photo(tmp_path / "photos" / f"{at}.png", 4 + 6 * at)
         with Image.open(path) as image:
@@ -169,7 +171,7 @@ def test_the_datasets_own_copy_is_found_by_content(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "placed"),
+    ("change", "matched"),
     [
         (lambda pixels: pixels, True),
         (lambda pixels: (pixels * 0.7).astype(np.uint8), True),
@@ -179,36 +181,36 @@ def test_the_datasets_own_copy_is_found_by_content(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("name", [f"e_png.rf.{HASH}.jpg", "e.png"])
-def test_a_picture_that_lies_there_must_look_like_it(
-    run: RunFolder, name: str, change: Callable[[np.ndarray], np.ndarray], placed: bool
+def test_an_image_file_must_look_like_its_match(
+    run: RunFolder, name: str, change: Callable[[np.ndarray], np.ndarray], matched: bool
 ) -> None:
     """Roboflow's augmented copies keep the name; their masks lie elsewhere."""
     folder = export(run, {name: "e.png", "f.png": ""})
     beside(folder, name, np.ascontiguousarray(change(picture(4))))
     summary = import_labels(run, folder)
-    assert (summary.unplaced == ()) is placed
-    if not placed:
-        assert "its picture is another than that of e.png" in reasons(summary)[name]
-        assert "augmented" in summary.unplaced[0].hint
-    assert mine(run) == ({"e.png", "f.png"} if placed else {"f.png"})
+    assert (summary.unmatched == ()) is matched
+    if not matched:
+        assert "it shows another picture than e.png" in reasons(summary)[name]
+        assert "augmented" in summary.unmatched[0].hint
+    assert mine(run) == ({"e.png", "f.png"} if matched else {"f.png"})
 
 
-def test_another_size_is_told(run: RunFolder) -> None:
-    with pytest.raises(DataError, match=r"1a2b3c4d-e\.png: it is 80x70 in the file, and e\.png of the run is 64x64"):
+def test_another_size_is_reported(run: RunFolder) -> None:
+    with pytest.raises(DataError, match=r"1a2b3c4d-e\.png: it is 80x70 in the file, but e\.png in the run is 64x64"):
         import_labels(run, export(run, {"1a2b3c4d-e.png": ""}, (80, 70)))
     # An image that has the run's very name and another size ends it all, as ever.
     with pytest.raises(DataError, match=r"e\.png is 80x70 in the file .*64x64"):
         import_labels(run, export(run, {"e.png": ""}, (80, 70)))
 
 
-def test_an_image_of_the_run_is_taken_once(run: RunFolder) -> None:
+def test_an_image_of_the_run_is_matched_once(run: RunFolder) -> None:
     other = "1111111111111111"
     names = {f"e_png.rf.{HASH}.jpg": "", f"e_png.rf.{other}.jpg": "", "f.png": "", f"f_png.rf.{HASH}.jpg": ""}
     told = reasons(import_labels(run, export(run, names)))
     assert told == {
-        f"e_png.rf.{HASH}.jpg": f"e_png.rf.{other}.jpg of the file fits the same image of the run, e.png",
-        f"e_png.rf.{other}.jpg": f"e_png.rf.{HASH}.jpg of the file fits the same image of the run, e.png",
-        f"f_png.rf.{HASH}.jpg": "the image of the run that fits its name, f.png, is f.png of the file",
+        f"e_png.rf.{HASH}.jpg": f"e_png.rf.{other}.jpg in the file matches the same image of the run, e.png",
+        f"e_png.rf.{other}.jpg": f"e_png.rf.{HASH}.jpg in the file matches the same image of the run, e.png",
+        f"f_png.rf.{HASH}.jpg": "f.png in the file is a better match for the image of the run with its name, f.png",
     }
     assert mine(run) == {"f.png"}
 

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows how two datasets differ."""
-    from ...review.compare_runs import compare, comparison_text
+    from ...review.compare_runs import compare
+    from ...review.comparison_text import comparison_text
 
     found = compare(RunFolder(Path(args.run)), RunFolder(Path(args.other)))
     if args.json:

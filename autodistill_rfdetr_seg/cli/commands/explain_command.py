@@ -20,13 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Shows where a label comes from."""
-    from ...review.explain_label import explain, explain_text
+    from ...review.explain_label import explain
+    from ...review.explanation_text import explanation_text
 
     found = explain(RunFolder(Path(args.run)), args.label)
     if args.json:
         print_json(found.as_json())
     else:
-        print_text(explain_text(found))
+        print_text(explanation_text(found))
     return OK
 
 

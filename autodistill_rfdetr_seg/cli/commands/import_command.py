@@ -42,11 +42,11 @@ def run(args: argparse.Namespace) -> int:
         if summary.renamed:
             name, path = next(iter(summary.renamed.items()))
             print_text(f"{len(summary.renamed)} have another name in the file, such as {name} for {path}")
-        for one in summary.unplaced:
+        for one in summary.unmatched:
             print_text(f"not of this run  {one.name}: {one.reason}")
-        for hint in dict.fromkeys(one.hint for one in summary.unplaced):
+        for hint in dict.fromkeys(one.hint for one in summary.unmatched):
             print_text(f"what to do       {hint}")
-    return SOME_FAILED if summary.unplaced else OK
+    return SOME_FAILED if summary.unmatched else OK
 
 
 COMMANDS = (
