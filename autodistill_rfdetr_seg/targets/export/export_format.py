@@ -27,13 +27,13 @@ Write: TypeAlias = Callable[[Any, Path, str, int, int], Path]
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A format: its `name`, and all that the package must know of it.
+    """A format: its `name`, and everything that the package must know about it.
 
-    `precisions` maps each precision, the default "fp32" first, to rfdetr's arguments for it. `modules` must be
-    importable to write and to run it, `precision_modules` besides for some precision, and `install` is the command that
-    installs them. The name of an artifact ends with one of `suffixes`. rfdetr's exporter writes it where `write` is
-    None; it cannot be run here, and so not be compared with torch, where `open_session` is None. `devices` are those
-    that it runs on, the fastest first. `through_onnx` says that it is made from an ONNX graph, whose opset is recorded.
+    `precisions` maps each precision, "fp32" first, to rfdetr's arguments for it. `modules` must be importable to write
+    and to run it, `precision_modules` also for some precisions; `install` is the command that installs them. The name
+    of an artifact ends with one of `suffixes`. Where `write` is None, rfdetr's exporter writes it. Where `open_session`
+    is None, it cannot be run here, so it is not compared with torch. `devices` are those that it runs on, the fastest
+    first. `through_onnx` means that it is made from an ONNX graph, whose opset is recorded.
     """
 
     name: str

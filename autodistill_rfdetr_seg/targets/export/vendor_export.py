@@ -81,8 +81,8 @@ def export_with_rfdetr(
 
 
 def as_published(config: Any, input_size: int) -> bool:
-    """Whether a model of that rfdetr configuration, at that side of its input, computes what its size's published one
-    does: what was published of the size's speed says nothing of another."""
+    """Whether a model of that rfdetr configuration, at that side of its input, computes what the published model of its
+    size does, so that its published speed applies."""
     own = type(config)()
     differs = own.model_dump(exclude=_NOT_ARCHITECTURE) != config.model_dump(exclude=_NOT_ARCHITECTURE)
     return input_size == own.resolution and not differs

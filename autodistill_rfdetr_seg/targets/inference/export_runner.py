@@ -29,7 +29,7 @@ class Detection(NamedTuple):
 
 
 def resize(planes: Any, height: int, width: int) -> Any:
-    """An array (..., H, W) in another size, float32: bilinear between pixel centres, not smoothed where it shrinks."""
+    """An array (..., H, W) in another size, float32: bilinear between pixel centers, not smoothed where it shrinks."""
     for axis, size in ((-2, height), (-1, width)):
         known = planes.shape[axis]
         at = np.clip((np.arange(size, dtype=np.float32) + 0.5) * np.float32(known / size) - 0.5, 0, known - 1)
@@ -47,7 +47,7 @@ def preprocess(images: Sequence[Array], spec: Mapping[str, Any]) -> Any:
 
 
 def decode(raw: Sequence[Array], size: Sequence[int], spec: Mapping[str, Any], confidence: float) -> list[Detection]:
-    """The instances over `confidence`, best first, of `raw`: boxes (queries, 4: centre and extent as shares), logits
+    """The instances over `confidence`, best first, of `raw`: boxes (queries, 4: center and size, 0..1), logits
     (queries, slots), mask logits (queries, h, w). The best `num_select` logits count, without those of no class."""
     boxes, logits, masks = raw
     scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float32), -88, 88)))

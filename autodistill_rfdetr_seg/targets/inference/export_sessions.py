@@ -23,7 +23,7 @@ def open_session(kind: str, path: Path, precision: str, device: str) -> Session:
     format = find_format(kind)
     if format.open_session is None:
         runnable = [name for name, one in known_formats().items() if one.open_session is not None]
-        raise UsageError(f"There is no runner for {kind} here.", f"There are for {', '.join(runnable)}.")
+        raise UsageError(f"Models in the format {kind} cannot be run here.", f"These can: {', '.join(runnable)}.")
     if not path.exists():
         raise MissingInputError(f"There is no {path}, which the export's record names.")
     try:

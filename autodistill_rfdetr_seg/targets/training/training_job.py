@@ -175,7 +175,7 @@ def _check_devices(config: TargetConfig, device: str) -> None:
     if index or kind not in ("cpu", "cuda"):
         raise UsageError(f"{config.devices} devices cannot be {device!r}.", "Use device cuda or cpu, without a number.")
     if kind == "cuda" and gpu_count() < config.devices:
-        raise UsageError(f"{config.devices} GPUs were asked for; torch sees {gpu_count()}.")
+        raise UsageError(f"{config.devices} GPUs are requested; torch sees {gpu_count()}.")
     if config.batch_size == "auto" and config.preset is None:
         raise UsageError(
             "batch_size auto is for one device: several devices might find different sizes.",

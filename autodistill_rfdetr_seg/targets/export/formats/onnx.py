@@ -36,7 +36,7 @@ def open_session(path: Path, precision: str, device: str) -> Session:
             session = load_session(path, [("CUDAExecutionProvider", {"device_id": index}), CPU])
     if device.startswith("cuda") and (session is None or "CUDAExecutionProvider" not in session.get_providers()):
         hint = "Install onnxruntime-gpu, with the CUDA that it is made for."
-        raise UsageError(f"Device {device!r} was asked for; this onnxruntime has none here.", hint)
+        raise UsageError(f"This onnxruntime has no device {device!r} here.", hint)
     session = session or load_session(path)
     return lambda batch: session.run(["dets", "labels", "masks"], {"input": batch})
 
@@ -48,7 +48,7 @@ FORMATS = (
         modules=("onnx", "onnxruntime"),
         install="pip install 'autodistill-rfdetr-seg[onnx]'",
         precisions={"fp32": {}, "fp16": {}},
-        # Casting a graph is no part of what rfdetr needs for ONNX.
+        # rfdetr's own requirements for ONNX do not include casting.
         precision_modules={"fp16": ("onnxconverter_common",)},
         write=write,
         open_session=open_session,
