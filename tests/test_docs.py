@@ -21,7 +21,8 @@ from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.core import errors, masks
-from autodistill_rfdetr_seg.core.config import PARITY, PipelineConfig, parse
+from autodistill_rfdetr_seg.core.artifact_config import PARITY
+from autodistill_rfdetr_seg.core.config import PipelineConfig, parse
 from autodistill_rfdetr_seg.evaluation.score_tables import metrics_table
 from helpers.paths import README, ROOT
 from helpers.square_photos import photo, scenes

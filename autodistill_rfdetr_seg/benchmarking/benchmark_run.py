@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..core.config import BenchmarkConfig
+from ..core.artifact_config import BenchmarkConfig
 from ..core.config import options as parse_options
 from ..core.errors import TrainingError, UsageError
 from ..images.rgb_image import RgbImage

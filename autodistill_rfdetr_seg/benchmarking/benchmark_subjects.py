@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import coco
-from ..core.config import MAX_MEGAPIXELS, BenchmarkConfig, EvaluationConfig, PipelineConfig
+from ..core.artifact_config import BenchmarkConfig
+from ..core.config import MAX_MEGAPIXELS, EvaluationConfig, PipelineConfig
 from ..core.errors import DataError, MissingInputError, UnknownNameError, UsageError
 from ..core.types import GroundTruth
 from ..dataset.dataset_index import split_of_content

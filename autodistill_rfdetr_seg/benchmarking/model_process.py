@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.config import BenchmarkConfig, EvaluationConfig
+from ..core.artifact_config import BenchmarkConfig
+from ..core.config import DISPLAY_CONFIDENCE, EvaluationConfig
 from ..core.errors import AutodistillSegError, DependencyError, UsageError
 from ..core.types import GroundTruth
 from ..images.rgb_image import RgbImage
@@ -127,7 +128,7 @@ class Work:
         place, self._model = _load(wanted, device)
         model = self._model
         loaded = time.perf_counter()
-        model.predict_batch(self._batch(0), 0.5)
+        model.predict_batch(self._batch(0), DISPLAY_CONFIDENCE)
         return {
             "device": place,
             **_size(wanted, model),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import DataError, DependencyError, MissingInputError
 from ..images.rgb_image import RgbImage
 
@@ -68,7 +69,7 @@ class YoloModel:
         self.predict_batch([np.zeros((64, 64, 3), np.uint8)])
         torch.set_num_threads(int(threads))
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`."""
         if not len(images):
             return []

@@ -1,43 +1,48 @@
-"""Every option of a pipeline, with its default: the only place defaults live. The CLI and the docs read them here.
+"""Every option of a pipeline, with its default. Command line, Python API and documentation read the defaults here.
 
-`load(path)` parses a pipeline's YAML once into `PipelineConfig`; an unknown key is refused and the nearest known one
-suggested. Relative paths in a file are relative to that file.
+The options of exports and benchmarks are in `artifact_config.py`; `system/config_files.py` reads and writes the files.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import UnknownNameError, UsageError
+from .config_errors import usage_error
+from .errors import UsageError
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Literal["preview", "nano", "small", "medium", "large", "xlarge", "2xlarge"]
 Preset = Literal["auto", "8gb", "16gb", "24gb", "40gb", "80gb"]
 Logger = Literal["csv", "tensorboard", "wandb"]
 
-# The most million pixels of an image that is opened; a little under where Pillow refuses by itself.
+# Larger images are refused: a small file can take all of a machine's memory. A little under Pillow's own limit.
 MAX_MEGAPIXELS = 178.0
-# Instances that score above it are shown; `predict`, its files and the benchmark use it unless told otherwise.
+# Instances with a higher score are shown, unless a caller gives another confidence.
 DISPLAY_CONFIDENCE = 0.5
+# Images that `plan` labels, and labels that `review` shows.
+PLAN_IMAGES = 20
+REVIEW_LABELS = 50
+# Of a Roboflow project that `push` creates.
+PROJECT_LICENSE = "Private"
 
 
 class Options(BaseModel):
-    """Base of all option groups: frozen, unknown keys refused."""
+    """Base class of all option groups: frozen, unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class InputsConfig(Options):
-    """Which of the images: the first `limit` by name, or a seeded `sample`; of a video every n-th frame or `fps` frames
-    a second (1 where neither is given), those with a changed scene preferred where `scene_changes` is set.
+    """Which images are labeled: only the first `limit` by name, or `sample` images chosen with `seed`.
 
-    An image of more than `max_megapixels` (millions) is refused: a small file may ask for all of a machine's memory.
+    Of a video, every `every`-th frame or `fps` frames per second (1 if neither is given); `scene_changes` prefers
+    frames where the scene changed. Images larger than `max_megapixels` are skipped: a small file can take all of a
+    machine's memory.
     """
 
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -58,13 +63,14 @@ class InputsConfig(Options):
 
 
 class BaseConfig(Options):
-    """Which base labels: a registered name, `package.module:Class`, or a path (with a slash) to a run's folder or a
-    checkpoint, whose model then labels; and its constructor's arguments.
+    """The base that labels, and the arguments of its constructor.
 
-    `segmenter` (a registered name, or `package.module:Class`) makes masks of the boxes of a base that gives none,
-    or is that of a base which has one of its own.
-    `tiles` cuts images larger than so many pixels into tiles that `overlap` by a share, for small objects. `stability`
-    asks the base again, of a mirrored image and, where it can, with moved boxes, and keeps how much each mask agrees.
+    `name` is a registered name, `package.module:Class`, or a path (with a slash) to a run's folder or a checkpoint,
+    whose model then labels. `segmenter` (a registered name or `package.module:Class`) makes masks from the boxes of a
+    base without masks; a base with a segmenter of its own uses this one instead.
+    `tiles` cuts images larger than N pixels into tiles of N x N pixels, for small objects; `overlap` is the fraction
+    of a tile's side that it shares with its neighbor. `stability` runs the base again on changed images (mirrored, or
+    with moved boxes), and stores how well each mask agrees with itself.
     """
 
     name: str = "grounded-sam"
@@ -77,13 +83,13 @@ class BaseConfig(Options):
 
     @property
     def path(self) -> Path | None:
-        """The path that `name` is written as: with a slash, or from `.` or `~`; None where it is a name or class."""
+        """The path in `name`: it has a slash, or starts with `.` or `~`. None for a registered name or a class."""
         written = ":" not in self.name and ("/" in self.name or self.name.startswith((".", "~")))
         return Path(self.name).expanduser() if written else None
 
     def beside(self, folder: Path) -> BaseConfig:
-        """The same, a relative path to something that is there counted from `folder` and made absolute: a run's, a
-        checkpoint's, or that of the Python file of a `path/to/file.py:Class`."""
+        """The same with an absolute path, if `name` is a path relative to `folder` and exists there: a run, a
+        checkpoint, or the Python file of `path/to/file.py:Class`."""
         file, colon, attribute = self.name.rpartition(":")
         path = Path(file).expanduser() if colon and file.endswith(".py") else self.path
         found = None if path is None else (folder / path).resolve()
@@ -93,13 +99,13 @@ class BaseConfig(Options):
 
 
 class LabelingConfig(Options):
-    """How labelling goes about it; none of this changes a label.
+    """How images are labeled; none of this changes a label.
 
-    `workers` are processes with a base each (0: none, this process asks), one a GPU where there are several.
-    `batch_size` images are asked about at a time where the base takes batches (None: as many as it prefers).
-    `timeout_per_image` (seconds) ends a base that hangs, `start_timeout` one that hangs while a worker builds it, which
-    may mean to fetch its weights; `max_failures` stops early; `slice` (I, N) labels only slice I of N
-    of the images.
+    `workers` is the number of worker processes, each with its own base, one per GPU if there are several; 0 labels in
+    this process. `batch_size` is the number of images in a batch, if the base takes batches (None: as many as the base
+    prefers). `timeout_per_image` (seconds) stops a base that hangs, `start_timeout` (seconds) a worker that hangs while
+    it builds its base, which may include a download. `max_failures` stops when more images have failed. `slice` (I, N)
+    labels only slice I of N of the images.
     """
 
     workers: Annotated[int, Field(ge=0)] = 0
@@ -118,19 +124,21 @@ class LabelingConfig(Options):
 
 
 class RefineConfig(Options):
-    """The rules between what the base said and what the dataset keeps. Applied at build, never at labelling.
+    """The rules that decide which labels of the base the dataset keeps. Applied when the dataset is built.
 
-    An area limit is in pixels, or a share of the image where it is under 1 (written `0.001`). NMS is on masks;
-    `*_iom` is the intersection over the smaller mask, which catches one mask nested in another. `min_stability` takes
-    away what agrees less with itself; what has no stability passes.
+    Labels with a score below `confidence` (one value, or one for each class) are dropped, and those with a stability
+    below `min_stability`; labels without a stability pass. NMS compares masks: `*_iou` by IoU, `*_iom` by intersection
+    over the smaller mask, which finds a mask nested in another; `agnostic_*` also across classes. An area is in pixels,
+    or a fraction of the image if it is under 1 (such as 0.001). `island_area` removes smaller separate parts of a mask,
+    `hole_area` fills holes up to this size. `max_instances` keeps only the best instances of an image.
     """
 
-    confidence: Share | dict[str, Share] = 0.0
-    min_stability: Share | None = None
-    nms_iou: Share | None = 0.6
-    nms_iom: Share | None = 0.9
-    agnostic_nms_iou: Share | None = 0.8
-    agnostic_nms_iom: Share | None = None
+    confidence: Fraction | dict[str, Fraction] = 0.0
+    min_stability: Fraction | None = None
+    nms_iou: Fraction | None = 0.6
+    nms_iom: Fraction | None = 0.9
+    agnostic_nms_iou: Fraction | None = 0.8
+    agnostic_nms_iom: Fraction | None = None
     min_area: Annotated[float, Field(ge=0)] = 0
     max_area: Annotated[float, Field(gt=0)] | None = None
     island_area: Annotated[float, Field(ge=0)] = 0
@@ -139,41 +147,43 @@ class RefineConfig(Options):
 
 
 class SplitConfig(Options):
-    """Shares of the splits; each image's place comes from a hash of its content, so adding images moves none.
+    """Fractions of the splits. A hash of an image's content decides its split, so adding images moves no other.
 
     Copies of a file, frames of one video, and images whose perceptual hashes differ in at most `near_duplicates` of 64
-    bits stay in one split (None: copies and frames only).
+    bits stay in one split (None: only copies and frames). Another `seed` gives another split.
     """
 
-    train: Share = 0.8
-    valid: Share = 0.1
-    test: Share = 0.1
+    train: Fraction = 0.8
+    valid: Fraction = 0.1
+    test: Fraction = 0.1
     seed: int = 0
     near_duplicates: Annotated[int, Field(ge=0, le=16)] | None = 4
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitConfig:
         if abs(self.train + self.valid + self.test - 1) > 1e-6:
-            raise ValueError(f"the shares of train, valid and test add up to {self.train + self.valid + self.test:g}")
+            raise ValueError(
+                f"the fractions of train, valid and test add up to {self.train + self.valid + self.test:g}"
+            )
         if self.train <= 0:
-            raise ValueError("the share of train must be above 0")
+            raise ValueError("the fraction of train must be above 0")
         return self
 
 
 class DatasetConfig(Options):
-    """How the COCO-seg dataset is written."""
+    """How the COCO-seg dataset is written: masks as RLE, which is exact, or as polygons."""
 
     segmentation: Literal["rle", "polygon"] = "rle"
 
 
 class TargetConfig(Options):
-    """The target: its size, rfdetr's model options and training options.
+    """The target: its size, and how it is trained.
 
-    `model` takes what rfdetr's model configuration takes (`resolution`, `num_queries`, `pretrain_weights` …), `train`
-    what rfdetr's `TrainConfig` takes beyond the options named here. `epochs`, `batch_size` and `grad_accum_steps` are
-    always explicit: rfdetr changed its own defaults between releases. `preset` chooses the last two for a GPU's memory,
-    `devices` is how many of them train together, `early_stopping` ends after so many validations without a better mask
-    AP, and `loggers` write beside `metrics.csv`, which is always there.
+    `model` takes rfdetr's model options (`resolution`, `num_queries`, `pretrain_weights` …), `train` the options of
+    rfdetr's `TrainConfig` that have no field here. `epochs`, `batch_size` and `grad_accum_steps` are always passed on:
+    rfdetr changed its own defaults between releases. `preset` chooses the last two for a GPU's memory, `devices` is the
+    number of GPUs that train together, `early_stopping` ends after N validations without a better mask AP, and
+    `loggers` write in addition to `metrics.csv`, which is always written.
     """
 
     size: Size = "nano"
@@ -192,25 +202,25 @@ class TargetConfig(Options):
 
 
 class EvaluationConfig(Options):
-    """Against what, and how, base and target are scored.
+    """What base and target are compared with, and how they are scored.
 
-    `gold` lists what people annotated: COCO files or folders, or YOLO `data.yaml` files. Images whose content is in
-    the train or valid split are left out. Those that look like an image of these splits (their perceptual hashes differ
-    in at most `look_alikes` of 64 bits, twice as many for frames of a video) are named and do not count as held out:
-    the scores are those without them as long as an image is left, and `all` in metrics.json has those with them. None
-    asks for equal content only. Saving a photo again in another size or format changes up to 6 bits; photos of
-    different scenes differ in more than 16.
+    `gold` lists human annotations: COCO files or folders, or YOLO `data.yaml` files. Images with the content of an
+    image in the train or valid split are left out. Images that look like one of these (their perceptual hashes differ
+    in at most `look_alikes` of 64 bits, twice as many for frames of a video) are listed and are not held out: they are
+    not scored, unless no other image is left; `all` in metrics.json has the scores with them. None compares content
+    only. Saving a photo again in another size or format changes up to 6 bits; photos of different scenes differ in more
+    than 16.
 
-    Predictions are gathered above `score_floor`, never at a display threshold. `area_from` says where an object's size
-    class comes from: the file's own `area` (as pycocotools does) or the mask. `crowds` says what `iscrowd` 1 means: to
-    "ignore" the region, as COCO does, or to score it like other "objects" (CVAT marks every brush mask as a crowd).
-    `gates` maps a metric such as `target.mask.ap50` to the least value it must reach; the run ends with exit code 5
-    where one does not, or is undefined.
+    Predictions are collected above `score_floor`, not above a display threshold. `area_from` decides where the size
+    class of an object comes from: the `area` in the file (as in pycocotools) or the mask. `crowds` decides what happens
+    to annotations with `iscrowd` 1: "ignore" the region, as COCO does, or score it as "objects" (CVAT marks every brush
+    mask as a crowd). `samples` is the number of images in the report. `gates` maps a metric such as
+    `target.mask.ap50` to its lowest allowed value; the run ends with exit code 5 if a metric is lower or undefined.
     """
 
     gold: list[str] = Field(default_factory=list)
     look_alikes: Annotated[int, Field(ge=0, le=16)] | None = 8
-    score_floor: Share = 0.01
+    score_floor: Fraction = 0.01
     max_detections: Annotated[int, Field(ge=1)] = 100
     area_from: Literal["file", "mask"] = "file"
     crowds: Literal["ignore", "objects"] = "ignore"
@@ -218,48 +228,11 @@ class EvaluationConfig(Options):
     gates: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
-class ParityConfig(Options):
-    """How well an exported model must agree with the model in torch, and on what.
-
-    Up to `samples` images are looked at, and in them what torch scores over `confidence`. Each instance must have its
-    like with the same class and a score no more than `score_difference` apart; `mask_iou` is the least mean mask IoU.
-    """
-
-    samples: Annotated[int, Field(ge=1)] = 8
-    confidence: Share = 0.3
-    mask_iou: Share = 0.99
-    score_difference: Share = 0.01
-
-
-# Half precision has 11 bits: what is left of them after some dozen layers moves edges of masks by parts of a pixel.
-PARITY = {"fp32": ParityConfig(), "fp16": ParityConfig(mask_iou=0.97, score_difference=0.03)}
-
-
-class BenchmarkConfig(Options):
-    """What a benchmark measures, and how.
-
-    `formats` are torch, torchscript, inductor, onnx, openvino and tensorrt (None: torch, and each of the last three
-    whose package is here). `runs` calls a row count, spread over `rounds` in which the rows take turns, each turn after
-    `warm_up` calls that do not count; `pause` seconds lie between two calls. Up to `images` are gone through. Instances
-    over `confidence` are looked for; the score is from the evaluation's own floor.
-    """
-
-    formats: tuple[str, ...] | None = None
-    precisions: tuple[Literal["fp32", "fp16", "bf16"], ...] = ("fp32",)
-    device: str = "auto"
-    batch_size: Annotated[int, Field(ge=1)] = 1
-    images: Annotated[int, Field(ge=1)] = 8
-    confidence: Share = DISPLAY_CONFIDENCE
-    runs: Annotated[int, Field(ge=1)] = 100
-    warm_up: Annotated[int, Field(ge=0)] = 10
-    rounds: Annotated[int, Field(ge=1)] = 5
-    pause: Annotated[float, Field(ge=0)] = 0.0
-
-
 class PipelineConfig(Options):
-    """One whole run: images in, evaluated model and report out.
+    """A whole run, from images to an evaluated model and its report.
 
-    `ontology` maps prompts to classes; left out, it is what the base knows of itself: a trained model has its classes.
+    `images` is a folder, a video, a pattern, a `.txt` list or a COCO `.json`; `output` is the run's folder. `ontology`
+    maps prompts to classes; it may be left out if the base has classes of its own, as a trained model has.
     """
 
     images: str
@@ -279,12 +252,12 @@ def parse(data: Mapping[str, Any], where: str = "the configuration") -> Pipeline
     """The validated configuration of a mapping.
 
     Raises:
-        UsageError: a key is unknown (the nearest known one is suggested) or a value is of the wrong kind.
+        UsageError: a key is unknown (the nearest known one is suggested) or a value is wrong.
     """
     try:
         return PipelineConfig.model_validate(data)
     except ValidationError as error:
-        raise _translate(error, PipelineConfig, where) from error
+        raise usage_error(error, PipelineConfig, where) from error
 
 
 def options(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
@@ -292,7 +265,7 @@ def options(model: type[Any], data: Mapping[str, Any], where: str) -> Any:
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise _translate(error, model, where) from error
+        raise usage_error(error, model, where) from error
 
 
 def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -317,48 +290,20 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
 
 
 def check_confidence(confidence: float) -> None:
-    """Refuses what is no share.
+    """Checks a confidence.
 
     Raises:
         UsageError: it is not within 0..1.
     """
     if not 0 <= confidence <= 1:
-        raise UsageError(f"The confidence is {confidence:g}; it lies between 0 and 1.", "One half is 0.5, not 50.")
+        raise UsageError(f"The confidence is {confidence:g}; it must be between 0 and 1.", "One half is 0.5, not 50.")
 
 
 def check_megapixels(limit: float) -> None:
-    """Refuses what is no limit of pixels.
+    """Checks a limit of megapixels.
 
     Raises:
         UsageError: it is not a number above 0.
     """
     if not 0 < limit < math.inf:
         raise UsageError(f"The limit of megapixels is {limit:g}; it must be above 0.", "Give a number such as 400.")
-
-
-# What pydantic puts into the place of an error for a form of a value: a number, or a mapping of numbers.
-_FORM = re.compile(r"constrained-\w+|\w+\[.+\]")
-
-
-def _translate(error: ValidationError, model: type[BaseModel], where: str) -> UsageError:
-    """pydantic's first complaint as one sentence; an unknown key gets the nearest known one."""
-    # A key that is unknown is likely the misspelt form of one that is missing: it says more, so it goes first.
-    complaints = error.errors()
-    first = min(complaints, key=lambda one: one["type"] != "extra_forbidden")
-    keys = [str(part) for part in first["loc"]]
-    form = next((at for at, key in enumerate(keys) if _FORM.fullmatch(key)), None)
-    if form is not None:
-        # Each form that the value may have complains; the one that it has goes the deepest into it.
-        same = [one for one in complaints if one["loc"][:form] == first["loc"][:form]]
-        first = max(same, key=lambda one: len(one["loc"]))
-        keys = [str(part) for at, part in enumerate(first["loc"]) if at != form]
-    dotted = ".".join(keys)
-    if first["type"] == "extra_forbidden":
-        owner: Any = model
-        for key in keys[:-1]:
-            owner = owner.model_fields[key].annotation
-        return UnknownNameError(f"option in {where}:", dotted.rpartition(".")[2], owner.model_fields)
-    if first["type"] == "missing":
-        return UsageError(f"The option {dotted!r} is missing from {where}.")
-    message = first["msg"].removeprefix("Value error, ")
-    return UsageError(f"Option {dotted!r} in {where}: {message[0].lower()}{message[1:]} (got {first.get('input')!r}).")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.config import PipelineConfig
+from ..core.config import PLAN_IMAGES, PipelineConfig
 from ..core.plain_text import number, table
 from ..labels.base_source import BaseSource
 from ..labels.label_store import StoredLabels
@@ -69,7 +69,7 @@ def plan(
     items: Sequence[Item],
     source: BaseSource,
     folder: Path,
-    count: int = 20,
+    count: int = PLAN_IMAGES,
     *,
     seed: int = 0,
     begun: float = 0.0,

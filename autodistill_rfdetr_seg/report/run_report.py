@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import coco
-from ..core.config import PipelineConfig
+from ..core.config import DISPLAY_CONFIDENCE, PipelineConfig
 from ..core.types import GroundTruth, ImagePredictions, Instance, TruthImage
 from ..dataset.dataset_index import read_index
 from ..dataset.split_groups import leakage
@@ -95,7 +95,7 @@ def _written(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
 
 def _best(predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]) -> dict[str, tuple[Instance, ...]]:
     """The instances to show of each image: those over the confidence that gives the best F1."""
-    least = scores.get("best_confidence") or 0.5
+    least = scores.get("best_confidence") or DISPLAY_CONFIDENCE
     return {p.image_id: tuple(i for i in p.instances if i.score >= least) for p in predictions}
 
 

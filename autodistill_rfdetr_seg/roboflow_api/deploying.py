@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import DataError, RemoteError, UsageError
 from ..targets import RFDETRSeg
 from . import calls, keys, sdk
@@ -152,7 +153,7 @@ def _await(workspace: str, project: str, version: int, timeout: float) -> str:
             )
         if found.get("model"):
             try:
-                model.ask(np.zeros((64, 64, 3), np.uint8), 0.5)
+                model.ask(np.zeros((64, 64, 3), np.uint8), DISPLAY_CONFIDENCE)
                 return endpoint
             except RemoteError as error:
                 state = f"its endpoint does not serve: {error.message}"

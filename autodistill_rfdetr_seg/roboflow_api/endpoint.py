@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import coco
 from ..core import masks
+from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import RemoteError, UsageError
 from ..images.rgb_image import RgbImage
 from . import calls, keys, sdk
@@ -51,7 +52,7 @@ class EndpointModel:
         self._unknown: set[str] = set()
         self.class_names: tuple[str, ...] = tuple(class_names or _classes_of(url))
 
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = 0.5) -> list[sv.Detections]:
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """The instances above `confidence` in RGB HWC uint8 images, best first, as `RFDETRSeg.predict_batch`.
 
         Raises:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import coco
+from ..core.config import PROJECT_LICENSE
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import SPLITS, Classes, TruthImage
 from ..dataset.dataset_index import read_dataset
@@ -60,7 +61,7 @@ class PushOptions:
     split_from_run: bool = False
     overwrite: bool = False
     create: bool = False
-    license: str = "Private"
+    license: str = PROJECT_LICENSE
 
 
 def push(

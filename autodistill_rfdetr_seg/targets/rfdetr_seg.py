@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from autodistill.detection import DetectionTargetModel
 
 from ..core import plug_points
+from ..core.artifact_config import ExportConfig
 from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, Logger, Preset, TargetConfig, check_confidence
 from ..core.config import options as parse_options
 from ..core.errors import UnknownNameError, UsageError
@@ -31,6 +32,8 @@ from .training.training_job import TrainingJob, check_preset_alone
 
 if TYPE_CHECKING:
     import supervision as sv
+
+_EXPORT = ExportConfig()
 
 
 class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
@@ -243,9 +246,9 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
         self,
         output: str | os.PathLike[str] | None = None,
         *,
-        format: str = "onnx",
-        precision: Literal["fp32", "fp16"] = "fp32",
-        batch_size: int = 1,
+        format: str = _EXPORT.format,
+        precision: Literal["fp32", "fp16"] = _EXPORT.precision,
+        batch_size: int = _EXPORT.batch_size,
         resolution: int | None = None,
         samples: str | os.PathLike[str] | None = None,
         bundle: bool = False,

@@ -21,7 +21,7 @@ from autodistill_rfdetr_seg.benchmarking.machine_state import Watch
 from autodistill_rfdetr_seg.benchmarking.model_process import Child, NotRunError, Wanted, Work
 from autodistill_rfdetr_seg.benchmarking.ultralytics_model import YoloModel
 from autodistill_rfdetr_seg.cli.command_line import main
-from autodistill_rfdetr_seg.core.config import BenchmarkConfig
+from autodistill_rfdetr_seg.core.artifact_config import BenchmarkConfig
 from autodistill_rfdetr_seg.core.errors import (
     DataError,
     DependencyError,

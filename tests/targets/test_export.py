@@ -20,7 +20,8 @@ from PIL import Image
 from autodistill_rfdetr_seg.bases.base_classes import identity_of
 from autodistill_rfdetr_seg.bases.registry import find_base, own_ontology
 from autodistill_rfdetr_seg.cli.command_line import main
-from autodistill_rfdetr_seg.core.config import PARITY, BaseConfig
+from autodistill_rfdetr_seg.core.artifact_config import PARITY
+from autodistill_rfdetr_seg.core.config import BaseConfig
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, GateError, OutputExistsError
 from autodistill_rfdetr_seg.core.masks import fill_holes
 from autodistill_rfdetr_seg.images.image_opening import open_rgb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ...core.config import BenchmarkConfig
+from ...core.artifact_config import BenchmarkConfig
 from ..command import Command
 from ..common_arguments import DEVICE
 from ..exit_codes import OK, SOME_FAILED
@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="from torch,torchscript,inductor,onnx,openvino,tensorrt (default: those installed)",
     )
-    parser.add_argument("--precision", metavar="LIST", default="fp32", help="fp32,fp16,bf16 (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        metavar="LIST",
+        default=",".join(defaults.precisions),
+        help="fp32,fp16,bf16 (default: %(default)s)",
+    )
     parser.add_argument("--yolo", metavar="FILE", action="append", help="also measure these YOLO -seg weights")
     parser.add_argument("--device", default=defaults.device, help=DEVICE)
     for flag, key, kind, metavar, text in _OPTIONS:

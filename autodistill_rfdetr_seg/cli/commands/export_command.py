@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...core.artifact_config import ExportConfig
 from ..command import Command
 from ..common_arguments import RUN_OR_CHECKPOINT
 from ..exit_codes import OK
@@ -15,14 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     from ...targets.export.known_formats import known_formats
 
+    defaults = ExportConfig()
     parser.add_argument("model", metavar="RUN|CHECKPOINT", help=RUN_OR_CHECKPOINT)
-    parser.add_argument("--format", default="onnx", help=f"{', '.join(known_formats())} (default: %(default)s)")
+    parser.add_argument(
+        "--format", default=defaults.format, help=f"{', '.join(known_formats())} (default: %(default)s)"
+    )
     parser.add_argument("--output", metavar="FOLDER", help="default: export/FORMAT-PRECISION in the run")
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16"), default="fp32", help="fp32 or fp16 (default: %(default)s)"
+        "--precision", choices=("fp32", "fp16"), default=defaults.precision, help="fp32 or fp16 (default: %(default)s)"
     )
     parser.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="images per inference (default: %(default)s)"
+        "--batch-size",
+        type=int,
+        default=defaults.batch_size,
+        metavar="N",
+        help="images per inference (default: %(default)s)",
     )
     parser.add_argument(
         "--resolution", type=int, metavar="N", help="side of the input in pixels (default: the model's own)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...core.config import PLAN_IMAGES
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..exit_codes import OK
@@ -17,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     add_labeling_arguments(parser)
     parser.add_argument(
-        "--count", type=positive_integer, default=20, metavar="N", help="images to sample (default: %(default)s)"
+        "--count",
+        type=positive_integer,
+        default=PLAN_IMAGES,
+        metavar="N",
+        help="images to sample (default: %(default)s)",
     )
 
 

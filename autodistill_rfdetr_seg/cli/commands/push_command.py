@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from ...core.config import PROJECT_LICENSE
 from ..command import Command
 from ..common_arguments import add_roboflow_project, add_run_argument
 from ..exit_codes import OK, SOME_FAILED
@@ -20,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-from-run", action="store_true", help="keep the run's splits (default: all to train)")
     parser.add_argument("--overwrite", action="store_true", help="replace annotations that are in the project")
     parser.add_argument("--create", action="store_true", help="create the project if it does not exist")
-    parser.add_argument("--license", default="Private", help="license of a created project (default: %(default)s)")
+    parser.add_argument(
+        "--license", default=PROJECT_LICENSE, help="license of a created project (default: %(default)s)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be sent; needs no API key")
     add_roboflow_project(parser)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...core.config import REVIEW_LABELS
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..common_arguments import add_run_argument
@@ -16,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     add_run_argument(parser)
     parser.add_argument(
-        "--count", type=int, default=50, metavar="N", help="labels on the contact sheet (default: %(default)s)"
+        "--count",
+        type=int,
+        default=REVIEW_LABELS,
+        metavar="N",
+        help="labels on the contact sheet (default: %(default)s)",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...core.config import ParityConfig
+from ...core.artifact_config import ParityConfig
 from ...core.plain_text import short_list
 from ...images.rgb_image import write_png
 from ...system.files import write_json, write_text

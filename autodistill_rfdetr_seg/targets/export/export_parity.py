@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...core.config import MAX_MEGAPIXELS, ParityConfig
+from ...core.artifact_config import ParityConfig
+from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError, MissingInputError
 from ...images.image_discovery import discover
 from ...images.image_opening import open_rgb

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...core.config import PARITY, ParityConfig
+from ...core.artifact_config import PARITY, ExportConfig, ParityConfig
 from ...core.errors import GateError, OutputExistsError, UsageError
 from ...system.file_hash import file_sha256
 from ...system.files import replacing_folder, write_json
@@ -22,6 +22,7 @@ from .export_format import ExportFormat
 from .export_parity import Parity, compare, expected_images, find_samples
 from .known_formats import check_format, find_format
 
+_DEFAULTS = ExportConfig()
 _RUNTIMES = ("onnx", "onnxruntime", "onnxconverter-common", "openvino", "tensorrt")
 _log = logging.getLogger(__name__)
 
@@ -67,9 +68,9 @@ def export_target(
     target: TorchTarget,
     output: Path | None,
     *,
-    format: str = "onnx",
-    precision: str = "fp32",
-    batch_size: int = 1,
+    format: str = _DEFAULTS.format,
+    precision: str = _DEFAULTS.precision,
+    batch_size: int = _DEFAULTS.batch_size,
     resolution: int | None = None,
     samples: Path | None = None,
     bundle: bool = False,
