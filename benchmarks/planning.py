@@ -19,8 +19,8 @@ from typing import Any
 
 from drawn import Finished, classes, make_images, timed
 
+from autodistill_rfdetr_seg.labels.label_account import read_account
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
-from autodistill_rfdetr_seg.labels.labeler import read_account
 
 SIZES = [(320, 240), (480, 360), (640, 480), (800, 600)]
 

@@ -13,7 +13,7 @@ from ..system.run_folder import RunFolder
 from .exit_codes import OK, SOME_FAILED
 
 if TYPE_CHECKING:
-    from ..labels.missing_images import Gaps
+    from ..labels.missing_images import MissingImages
     from ..pipeline.runs import RunResult
 
 # The keys of dataset.json that `label` and `build` print.
@@ -35,7 +35,7 @@ def print_json(data: Any) -> None:
     print_text(text)
 
 
-def print_dataset(args: argparse.Namespace, run: RunFolder, missing: Gaps) -> None:
+def print_dataset(args: argparse.Namespace, run: RunFolder, missing: MissingImages) -> None:
     """Prints the contents of a run's dataset, and the images that are missing from it."""
     from ..dataset.dataset_index import read_index
 

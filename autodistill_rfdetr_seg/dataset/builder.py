@@ -21,10 +21,10 @@ from ..core.plain_text import short_list
 from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
 from ..images.image_opening import open_image
 from ..images.rgb_image import write_png
-from ..labels.current_labels import Rows
-from ..labels.label_store import HUMAN, Key, StoredLabels
-from ..labels.labeler import LabelAccount, read_account
-from ..labels.missing_images import Gaps, failed, find_gaps, gone
+from ..labels.current_labels import CurrentLabels
+from ..labels.label_account import LabelAccount, read_account
+from ..labels.missing_images import MissingImages, find_missing_images, unresolved_failures, without_file
+from ..labels.stored_labels import HUMAN, Key, StoredLabels
 from ..system.file_hash import file_sha256
 from ..system.files import fingerprint, link, link_or_copy, read_json, replacing_folder, restore_folder, write_json
 from ..system.folders import flat_stems
@@ -57,6 +57,15 @@ class BuildOptions:
         }
 
 
+@dataclass(frozen=True)
+class BuildResult:
+    """A built dataset; `worked` is False if it existed already. `missing` are the requested images it does not have."""
+
+    dataset: SegDataset
+    worked: bool
+    missing: MissingImages
+
+
 def build(
     labels: Path,
     images: Path,
@@ -66,16 +75,16 @@ def build(
     human: Path | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
-) -> tuple[SegDataset, bool]:
+) -> BuildResult:
     """Builds the dataset in `folder` from the label store `labels` and the user's `images`.
 
     An image whose content a person has corrected (a row in the store `human`) is taken as they left it: no rule
     applies. Corrections that match no image are logged. Images that are missing since they were labeled are left out
-    and logged; `read_gaps` lists everything that is missing. `max_megapixels` (millions) limits the images that are
+    and logged; the result lists everything that is missing. `max_megapixels` (millions) limits the images that are
     opened to be written as PNG.
 
     Returns:
-        The dataset, and whether it was built: False if it already exists, from the same labels and options.
+        The dataset; it is not built again if it already exists, from the same labels and options.
 
     Raises:
         DataError: no finished labels; a split would be empty; an image has changed since it was labeled, or all of
@@ -95,24 +104,31 @@ def _build(
     human: Path | None,
     max_megapixels: float,
     progress: bool,
-) -> tuple[SegDataset, bool]:
+) -> BuildResult:
     account = read_account(labels)
-    rows = Rows.of(labels, human or labels.parent / "human", account, images)
-    rows.warn_of_idle_work()
+    current = CurrentLabels.from_stores(labels, human or labels.parent / "human", account, images)
+    current.warn_of_unused_work()
+    failures = unresolved_failures(labels, account, current, images)
+
+    def result(dataset: SegDataset, worked: bool) -> BuildResult:
+        built = read_index(folder)["images"]
+        missing = find_missing_images(labels, account, current, failures, images, built)
+        return BuildResult(dataset, worked, missing)
+
     # A file that was replaced by one that cannot be labeled: its row belongs to another picture.
-    rows = rows.without(failed(labels, account, rows.keys, images))
+    rows = current.without(failures)
     if not rows.keys:
         raise DataError(f"No image of {images} is labeled.", "labels/failures.jsonl has the reasons.")
     inputs = _inputs_fingerprint(account, rows.keys, options)
     built = read_dataset(folder) if (folder / INDEX).is_file() else None
     had = None if built is None else read_json(folder / INDEX)["inputs"]
     if built is not None and had == inputs:
-        return built, False
+        return result(built, worked=False)
     rows = _without_missing(rows, images)
     keys = rows.keys
     inputs = _inputs_fingerprint(account, keys, options)
     if built is not None and had == inputs:
-        return built, False
+        return result(built, worked=False)
     groups = SplitGroups.from_labels(keys, account.groups, options.split)
     places = _places(keys, groups, options.split, folder)
     file_names = flat_stems({path: key.image_id for path, key in keys.items()})
@@ -121,12 +137,12 @@ def _build(
         index = _write(partial, rows, images, account, options, places, file_names, earlier, max_megapixels, progress)
         index = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places), **index}
         write_json(partial / INDEX, index)
-    return read_dataset(folder), True
+    return result(read_dataset(folder), worked=True)
 
 
-def _without_missing(rows: Rows, images: Path) -> Rows:
+def _without_missing(rows: CurrentLabels, images: Path) -> CurrentLabels:
     """The rows of the images that still exist; raises DataError if none does."""
-    missing = gone(rows.keys, images)
+    missing = without_file(rows.keys, images)
     if not missing:
         return rows
     if len(missing) == len(rows.keys):
@@ -137,18 +153,6 @@ def _without_missing(rows: Rows, images: Path) -> Rows:
     some = short_list(missing, 10)
     _log.warning("%d of %d labeled images are missing and left out: %s", len(missing), len(rows.keys), some)
     return rows.without(missing)
-
-
-def read_gaps(labels: Path, images: Path, folder: Path, *, human: Path | None = None) -> Gaps:
-    """Which of the requested images are not in the dataset in `folder`, built with the same arguments, and why.
-
-    Raises:
-        DataError: no finished labels.
-    """
-    account = read_account(labels)
-    built = read_index(folder)["images"] if (folder / INDEX).is_file() else {}
-    rows = Rows.of(labels, human or labels.parent / "human", account, images)
-    return find_gaps(labels, account, rows.keys, images, built)
 
 
 def _files_of(folder: Path) -> dict[str, Path]:
@@ -196,7 +200,7 @@ def _places(keys: Mapping[str, Key], groups: SplitGroups, split: SplitConfig, fo
 
 def _write(
     partial: Path,
-    rows: Rows,
+    rows: CurrentLabels,
     images: Path,
     account: LabelAccount,
     options: BuildOptions,

@@ -11,7 +11,7 @@ from typing import Any
 from .. import coco
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, ImageLabels, ImageRecord, SegDataset
-from ..labels.label_store import HUMAN
+from ..labels.stored_labels import HUMAN
 from ..system.files import link_or_copy, replacing_folder, write_json
 from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_index
 

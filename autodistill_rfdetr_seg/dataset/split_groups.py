@@ -11,7 +11,7 @@ from ..core.config import SplitConfig
 from ..core.plain_text import counted
 from ..core.types import SPLITS
 from ..images.perceptual_hash import groups, near_duplicates, stretches
-from ..labels.label_store import Key
+from ..labels.stored_labels import Key
 
 # A group of look-alikes with more than this fraction of the images is no set of duplicates: all images look like that.
 _MAX_LOOK_ALIKES = 0.2

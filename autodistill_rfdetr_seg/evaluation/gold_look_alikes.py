@@ -16,8 +16,9 @@ from ..core.plain_text import counted
 from ..dataset.dataset_index import read_index
 from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import nearest, perceptual_hash
-from ..labels.label_store import HUMAN, LabelStore
-from ..labels.labeler import LabelAccount, read_account
+from ..labels.label_account import LabelAccount, read_account
+from ..labels.label_store import LabelStore
+from ..labels.stored_labels import HUMAN
 from ..system.run_folder import RunFolder
 
 # Frames of a video may differ in twice the bits, but never in as many as photos of different scenes do.

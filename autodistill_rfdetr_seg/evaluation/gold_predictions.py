@@ -18,8 +18,9 @@ from ..dataset.refine import refine
 from ..images.image_opening import open_rgb
 from ..images.rgb_image import RgbImage
 from ..labels.base_source import BaseSource, source_of
-from ..labels.label_store import LabelStore, StoredLabels
+from ..labels.label_store import LabelStore
 from ..labels.labeler import label_images
+from ..labels.stored_labels import StoredLabels
 from ..system.run_folder import RunFolder
 from .gold_sets import Gold
 

@@ -20,7 +20,7 @@ from ..core.types import Classes
 from ..images.image_opening import KnownImage, OpenedImage
 from ..images.perceptual_hash import perceptual_hash
 from ..system.versions import versions
-from .label_store import Provenance, StoredLabels
+from .stored_labels import Provenance, StoredLabels
 
 # The file of an image, and its name relative to the folder that was given.
 Item = tuple[Path, str]

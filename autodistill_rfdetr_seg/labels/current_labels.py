@@ -1,13 +1,13 @@
-"""Which row each image of a run has: the base's, or, where a person has worked on the very same content, theirs.
+"""The row that counts for each image of a run: a person's if there is one for the same content, else the base's.
 
-A person's work is found by content: it goes where the file goes, whatever its name, and holds for copies too. Where the
-path itself has a row of this content that one counts, else the newest of any path.
+A person's work belongs to a content: it follows a file that is moved or renamed, and applies to its copies. A row of
+the same path counts first, then the newest row of any path.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from ..core.plain_text import short_list
 from ..core.types import Classes
 from ..images.image_opening import image_id
 from ..system.file_hash import file_sha256
-from .label_store import HUMAN, Key, LabelStore, StoredLabels
-from .labeler import LabelAccount
+from .label_account import LabelAccount
+from .label_store import LabelStore
+from .stored_labels import HUMAN, Key, StoredLabels
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +26,17 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Where the row of each image of a run lies, by its path.
+class CurrentLabels:
+    """The row of each image of a run, by its path.
 
-    `by_people` are the paths whose row is a person's. `changed` and `gone` are the paths of people's rows that hold for
-    no image: another content lies there now, or none.
+    Attributes:
+        base: the store of the base's labels.
+        human: the store of people's work.
+        keys: the row of each image.
+        by_people: the paths whose row is a person's.
+        changed: the paths of people's rows that match no image, because another content is there now.
+        gone: likewise, because no image is there.
+        hashed_files: the SHA-256 of each file that was read to find this out.
     """
 
     base: LabelStore
@@ -38,24 +45,27 @@ class Rows:
     by_people: frozenset[str]
     changed: tuple[str, ...]
     gone: tuple[str, ...]
+    hashed_files: Mapping[str, str]
 
     @classmethod
-    def of(cls, labels: Path, human: Path, account: LabelAccount, images: Path) -> Rows:
-        """The rows of the images that `account` names; `images` is the folder that their names are relative to."""
+    def from_stores(cls, labels: Path, human: Path, account: LabelAccount, images: Path) -> CurrentLabels:
+        """The rows of the images in `account`; `images` is the folder that their names are relative to."""
         base, people = LabelStore(labels), LabelStore(human)
         names = set(account.images)
         keys = {path: key for path, key in base.keys(account.fingerprint).items() if path in names}
         work = list(people.rows(HUMAN))
-        contents = dict(_contents(account.images, keys, work, images)) if work else {}
-        theirs = _of_contents(work, contents)
-        held = {contents[path] for path in theirs}
-        idle = sorted({key.path: key.sha256 for key in work if key.path not in theirs}.items())
-        lost = [path for path, sha256 in idle if sha256 not in held]
+        hashed = _hash_unlabeled(account.images, keys, work, images) if work else {}
+        contents = hashed | {path: key.sha256 for path, key in keys.items()}
+        theirs = _rows_by_content(work, contents)
+        used = {contents[path] for path in theirs}
+        unused = sorted({key.path: key.sha256 for key in work if key.path not in theirs}.items())
+        lost = [path for path, sha256 in unused if sha256 not in used]
         changed = tuple(path for path in lost if path in contents)
         gone = tuple(path for path in lost if path not in contents)
-        return cls(base, people, keys | theirs, frozenset(theirs), changed, gone)
+        read = {path: sha256 for path, sha256 in hashed.items() if sha256}
+        return cls(base, people, keys | theirs, frozenset(theirs), changed, gone, read)
 
-    def without(self, paths: Collection[str]) -> Rows:
+    def without(self, paths: Collection[str]) -> CurrentLabels:
         """The rows of all other images."""
         return replace(self, keys={path: key for path, key in self.keys.items() if path not in paths})
 
@@ -67,27 +77,27 @@ class Rows:
         row = self.human.read(key)
         return replace(row, image=replace(row.image, id=key.image_id, path=path))
 
-    def warn_of_idle_work(self) -> None:
-        """Says what of people's work holds for no image, and why."""
+    def warn_of_unused_work(self) -> None:
+        """Logs which of people's work matches no image, and why."""
         if self.changed:
             verb = "has" if len(self.changed) == 1 else "have"
             _log.warning(
-                "%s %s changed since a person worked on it: the base's labels of what is there now count.",
+                "%s %s changed since a person worked on it: the base's labels of the present content are used.",
                 short_list(self.changed),
                 verb,
             )
         if self.gone:
             _log.warning(
-                "A person's work on %s counts for nothing: no image of the run has that content. It is kept.",
+                "A person's work on %s is not used: no image of the run has that content. It is kept.",
                 short_list(self.gone),
             )
 
 
 def refuse_lost_classes(human: Path, classes: Classes) -> None:
-    """Nothing, where `classes` has every class that people drew in the images of the store `human`.
+    """Checks that `classes` has every class that people drew in the images of the store `human`.
 
     Raises:
-        DataError: it has not; the class and the images are named.
+        DataError: a class is missing; it and its images are named.
     """
     store = LabelStore(human)
     images: dict[str, list[str]] = {}
@@ -102,21 +112,15 @@ def refuse_lost_classes(human: Path, classes: Classes) -> None:
         )
 
 
-def _contents(
-    names: Sequence[str], keys: Mapping[str, Key], work: Sequence[Key], images: Path
-) -> Iterator[tuple[str, str]]:
-    """SHA-256 of what lies at each path: as the base's row says, else (the base failed on it) of the file."""
+def _hash_unlabeled(names: Sequence[str], keys: Mapping[str, Key], work: Sequence[Key], images: Path) -> dict[str, str]:
+    """SHA-256 of each file that has no row of the base (the base failed on it); empty for a size that no work has."""
     sizes = {key.file_bytes for key in work}
-    for path in names:
-        if path in keys:
-            yield path, keys[path].sha256
-        elif (file := images / path).is_file():
-            # Another size is other content, which need not be read.
-            yield path, file_sha256(file) if file.stat().st_size in sizes else ""
+    files = ((path, images / path) for path in names if path not in keys)
+    return {path: file_sha256(file) if file.stat().st_size in sizes else "" for path, file in files if file.is_file()}
 
 
-def _of_contents(work: Sequence[Key], contents: Mapping[str, str]) -> dict[str, Key]:
-    """The row of people's `work`, the oldest first, that holds for each path (path → SHA-256)."""
+def _rows_by_content(work: Sequence[Key], contents: Mapping[str, str]) -> dict[str, Key]:
+    """The row of people's `work` (oldest first) for each path in `contents` (path → SHA-256) that has one."""
     own = {(key.path, key.sha256): key for key in work}
     newest = {key.sha256: key for key in work}
     found = {path: own.get((path, sha256), newest.get(sha256)) for path, sha256 in contents.items()}

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
-from ..core.errors import AutodistillSegError, BaseModelError, DataError
-from ..core.types import Classes
-from ..images.file_copies import same_at_a_glance, stamp, without_copies
+from ..core.errors import AutodistillSegError, BaseModelError
+from ..images.file_copies import stamp, without_copies
 from ..images.image_opening import KnownImage, image_id
-from ..system.files import read_json, write_json, write_text
 from ..system.folders import printable
 from ..system.locks import locked
 from .base_source import BaseSource, Item, Outcome
-from .label_store import Key, LabelStore, Provenance, StoredLabels
+from .image_slices import items_of_slice
+from .label_account import write_account, write_failures
+from .label_store import LabelStore
+from .stored_labels import Key, Provenance, StoredLabels
 from .threaded_labeling import asked_in_threads, known_first
 from .worker_labeling import asked_in_workers
 
 _log = logging.getLogger(__name__)
-
-_GLANCE = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def label_images(
     from tqdm import tqdm
 
     options = options or LabelingConfig()
-    mine = _images_of_slice(images, options.slice, max_megapixels, progress)
+    mine = items_of_slice(images, options.slice, max_megapixels, progress)
     with locked(folder, options.slice):
         store = LabelStore(folder)
         rows = _Stored(store, source.provenance)
@@ -105,29 +102,10 @@ def label_images(
                         labelled += 1
                 # Last, so that what the bar has counted is in the store's hands.
                 bar.update(1 + len(twins))
-        _write_failures(folder, failures, options.slice)
+        write_failures(folder, failures, options.slice)
         names = sorted(printable(name) for _, name in images)
-        write_json(folder / "labels.json", _account(source, names, root, groups or {}))
+        write_account(folder, source, names, root, groups or {})
     return LabelSummary(labelled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
-
-
-def in_slice(name: str, image_slice: tuple[int, int] | None) -> bool:
-    """Whether an image belongs to slice I of N (1-based); decided by its name alone, so that slices never overlap."""
-    if image_slice is None:
-        return True
-    index, count = image_slice
-    return int(image_id(name, ""), 16) % count == index - 1
-
-
-def _images_of_slice(
-    images: Sequence[Item], image_slice: tuple[int, int] | None, max_megapixels: float, progress: bool
-) -> Sequence[Item]:
-    """The images that a slice labels. Possible copies go to the slice of the first one, so that no content is labeled
-    by two slices."""
-    if image_slice is None:
-        return images
-    alike = same_at_a_glance(images, max_megapixels=max_megapixels, progress=progress)
-    return [file[:2] for same in alike if in_slice(same[0].name, image_slice) for file in same]
 
 
 class _Stored:
@@ -184,7 +162,7 @@ def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:
 def _check_failures(failures: Sequence[Mapping[str, str]], options: LabelingConfig, folder: Path) -> None:
     most = options.max_failures
     if most is not None and len(failures) > most:
-        _write_failures(folder, failures, options.slice)
+        write_failures(folder, failures, options.slice)
         raise BaseModelError(
             f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
             f"{failures[-1]['reason']}",
@@ -201,80 +179,3 @@ def _is_stored(path: Path, key: Key | None) -> bool:
     except OSError:
         return False
     return (stat.st_size, stat.st_mtime_ns) == (key.file_bytes, key.mtime_ns)
-
-
-def _write_failures(folder: Path, failures: Sequence[Mapping[str, str]], image_slice: tuple[int, int] | None) -> None:
-    name = "failures.jsonl" if image_slice is None else f"failures-{image_slice[0]}-of-{image_slice[1]}.jsonl"
-    if image_slice is None:
-        for old in folder.glob("failures-*-of-*.jsonl"):
-            old.unlink()
-    write_text(folder / name, "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in failures))
-
-
-def _account(source: BaseSource, names: Sequence[str], root: Path | None, groups: Mapping[str, str]) -> dict[str, Any]:
-    provenance = source.provenance
-    return {
-        "base": provenance.base,
-        "args": {key: _plain(value) for key, value in provenance.args.items()},
-        "fingerprint": provenance.fingerprint,
-        "image_input": source.image_input,
-        "ontology": source.classes.ontology,
-        "versions": dict(provenance.versions),
-        "root": None if root is None else str(root),
-        "groups": dict(sorted(groups.items())),
-        "images": names,
-    }
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, list, dict, type(None))) else str(value)
-
-
-@dataclass(frozen=True)
-class LabelAccount:
-    """What `labels.json` says: the classes, the base, the names of the images asked for, the folder that these are
-    relative to, and the groups of those that belong into one split."""
-
-    classes: Classes
-    base: str
-    args: Mapping[str, Any]
-    fingerprint: str
-    images: tuple[str, ...]
-    versions: Mapping[str, str]
-    root: Path | None
-    groups: Mapping[str, str]
-
-
-def read_account(folder: Path) -> LabelAccount:
-    """The account of a label store.
-
-    Raises:
-        DataError: the folder holds no finished labelling, or its account is not one.
-    """
-    path = folder / "labels.json"
-    if not path.is_file():
-        raise DataError(f"There are no finished labels in {folder}.", "Run `autodistill-seg label` first.")
-    data = read_json(path)
-    try:
-        return LabelAccount(
-            Classes.of_stored(data["ontology"]),
-            data["base"],
-            data["args"],
-            data["fingerprint"],
-            tuple(data["images"]),
-            data["versions"],
-            None if data["root"] is None else Path(data["root"]),
-            data["groups"],
-        )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a label account: {error!r}.") from error
-
-
-def read_failures(folder: Path) -> list[dict[str, str]]:
-    """The images of the last labelling that could not be labelled: {path, reason} each."""
-    return [
-        json.loads(line)
-        for path in sorted(folder.glob("failures*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line
-    ]

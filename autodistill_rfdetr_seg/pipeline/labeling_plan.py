@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..core.config import PLAN_IMAGES, PipelineConfig
 from ..core.plain_text import number, table
 from ..labels.base_source import BaseSource
-from ..labels.label_store import StoredLabels
+from ..labels.stored_labels import StoredLabels
 from ..review.label_preview import Item, instances_per_image, seeded_sample
 from .labeling_costs import dataset_cost, labels_bytes, measured_sample, total_pixels
 

@@ -14,40 +14,43 @@ from ..bases.registry import own_ontology
 from ..core.config import BaseConfig, PipelineConfig, parse
 from ..core.errors import UsageError
 from ..core.types import Classes, Run, SegDataset
+from ..dataset.builder import BuildResult
 from ..evaluation import check_gates
 from ..evaluation.gold_sets import read_gold
 from ..labels.base_source import BaseSource, describe_model
-from ..labels.labeler import LabelSummary, read_failures
+from ..labels.label_account import read_failures
+from ..labels.labeler import LabelSummary
 from ..review.label_preview import Preview, preview
 from ..system.config_files import load, save_run_config
 from ..system.run_folder import RunFolder
 from .labeling_plan import Forecast, plan
 from .run_preparation import PreparedRun, prepare_run
-from .stages import build_stage, evaluate_stage, label_stage, missing_images, report_stage, train_stage
+from .stages import build_stage, evaluate_stage, label_stage, report_stage, train_stage
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class LabelingResult:
-    """What a labeling did, and the dataset; None if it was not built."""
+    """What a labeling did, and the dataset with what it lacks; None if it was not built."""
 
     summary: LabelSummary
-    dataset: SegDataset | None
+    built: BuildResult | None
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run: its configuration, its folder, and the content of `evaluation/metrics.json`."""
+    """A finished run: its configuration, its folder, its dataset, and the content of `evaluation/metrics.json`."""
 
     config: PipelineConfig
     folder: RunFolder
+    built: BuildResult
     metrics: dict[str, Any]
 
     @property
     def some_failed(self) -> bool:
         """Whether images failed or are missing from the dataset."""
-        return bool(read_failures(self.folder.labels) or missing_images(self.config, self.folder))
+        return bool(read_failures(self.folder.labels) or self.built.missing)
 
 
 def label(
@@ -106,8 +109,8 @@ def label(
     source = BaseSource.from_model(base, image_input, config.base) if is_model else None
     run = RunFolder(Path(output))
     result = label_and_build(with_ontology(config), run, source, resume=resume, overwrite=overwrite, progress=progress)
-    assert result.dataset is not None
-    return result.dataset
+    assert result.built is not None
+    return result.built.dataset
 
 
 def run(
@@ -174,14 +177,14 @@ def run_pipeline(
     """Runs all five stages, each only if its inputs have changed; gates are not checked. Raises as `prepare_run`."""
     with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
         _label(prepared, progress)
-        _build(config, run, progress)
+        built = _build(config, run, progress)
         trained, worked = train_stage(config, run, progress=progress)
         _log_stage("train", f"checkpoint {trained.checkpoint}", worked)
         gold = read_gold(config, run)
         metrics, worked = evaluate_stage(config, run, gold, progress=progress)
         _log_stage("evaluate", f"{metrics['images']} images against {metrics['reference']}", worked)
         _log_stage("report", str(run.report), report_stage(config, run, gold=gold))
-    return RunResult(config, run, metrics)
+    return RunResult(config, run, built, metrics)
 
 
 def preview_labels(
@@ -206,11 +209,11 @@ def plan_labeling(
         return plan(config, images.items, prepared.source, run.root, count, begun=started, progress=progress)
 
 
-def rebuild_dataset(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> SegDataset:
+def rebuild_dataset(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> BuildResult:
     """The build stage with a changed configuration, which is saved."""
-    dataset = _build(config, run, progress)
+    built = _build(config, run, progress)
     save_run_config(run, config)
-    return dataset
+    return built
 
 
 def train_again(config: PipelineConfig, run: RunFolder, *, overwrite: bool = False, progress: bool = True) -> Run:
@@ -243,11 +246,12 @@ def _label(prepared: PreparedRun, progress: bool) -> LabelSummary:
     return summary
 
 
-def _build(config: PipelineConfig, run: RunFolder, progress: bool) -> SegDataset:
-    dataset, worked = build_stage(config, run, progress=progress)
-    sizes = ", ".join(f"{name} {c['images']} images {c['instances']} instances" for name, c in dataset.counts.items())
-    _log_stage("build", sizes, worked)
-    return dataset
+def _build(config: PipelineConfig, run: RunFolder, progress: bool) -> BuildResult:
+    built = build_stage(config, run, progress=progress)
+    counts = built.dataset.counts
+    sizes = ", ".join(f"{name} {c['images']} images {c['instances']} instances" for name, c in counts.items())
+    _log_stage("build", sizes, built.worked)
+    return built
 
 
 def _log_stage(stage: str, result: str, worked: bool) -> None:

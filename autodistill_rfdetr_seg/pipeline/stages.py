@@ -12,16 +12,16 @@ from typing import Any
 
 from ..core.config import PipelineConfig
 from ..core.errors import DataError
-from ..core.types import Run, SegDataset
-from ..dataset.builder import BuildOptions, build, read_gaps
+from ..core.types import Run
+from ..dataset.builder import BuildOptions, BuildResult, build
 from ..dataset.dataset_index import read_dataset, read_index
 from ..dataset.split_groups import leakage
 from ..evaluation.gold_predictions import base_predictions, predict_gold, target_predictor
 from ..evaluation.gold_sets import Gold, check_gate_names, read_gold
 from ..evaluation.run_scores import score_models, write_predictions
 from ..labels.base_source import BaseSource, source_of
-from ..labels.labeler import LabelSummary, label_images, read_account
-from ..labels.missing_images import Gaps
+from ..labels.label_account import read_account
+from ..labels.labeler import LabelSummary, label_images
 from ..readers.image_sources import Inputs, find_images
 from ..report.run_report import write_report
 from ..system.config_files import dump
@@ -82,8 +82,8 @@ def label_stage(
     return summary
 
 
-def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> tuple[SegDataset, bool]:
-    """Builds the dataset and logs what may leak between splits. The second value is False if it was up to date."""
+def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> BuildResult:
+    """Builds the dataset and logs what may leak between splits."""
     options = BuildOptions(config.refine, config.split, config.dataset)
     built = build(
         run.labels,
@@ -97,11 +97,6 @@ def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
     groups = read_index(run.dataset)["kept_together"]
     _log.log(logging.WARNING if groups["across"] or groups["cut"]["images"] else logging.INFO, leakage(groups))
     return built
-
-
-def missing_images(config: PipelineConfig, run: RunFolder) -> Gaps:
-    """The images that were to be labeled and are not in the run's dataset."""
-    return read_gaps(run.labels, _images_root(config, run), run.dataset, human=run.human)
 
 
 def _images_root(config: PipelineConfig, run: RunFolder) -> Path:

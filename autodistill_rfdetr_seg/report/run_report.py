@@ -16,7 +16,7 @@ from ..evaluation.gold_sets import Gold
 from ..evaluation.run_scores import results_files
 from ..images.image_opening import open_rgb
 from ..images.rgb_image import write_png
-from ..labels.labeler import read_failures
+from ..labels.label_account import read_failures
 from ..system.config_files import dump
 from ..system.files import read_json, replacing
 from ..system.run_folder import RunFolder

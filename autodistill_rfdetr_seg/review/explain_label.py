@@ -16,8 +16,9 @@ from ..core.errors import DataError, UsageError
 from ..core.types import Instance
 from ..dataset.dataset_index import INDEX, read_index
 from ..dataset.refine import context_of
-from ..labels.label_store import HUMAN, Key, LabelStore
-from ..labels.labeler import read_account
+from ..labels.label_account import read_account
+from ..labels.label_store import LabelStore
+from ..labels.stored_labels import HUMAN, Key
 from ..system.config_files import read_run_config
 from ..system.files import read_json
 from ..system.run_folder import RunFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..labels.label_store import HUMAN
+from ..labels.stored_labels import HUMAN
 from .explain_label import Explanation
 
 

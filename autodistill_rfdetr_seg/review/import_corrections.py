@@ -20,9 +20,10 @@ from ..core.name_keys import class_key
 from ..core.types import SPLITS, Classes, GroundTruth, Instance, TruthImage
 from ..dataset.dataset_index import read_index
 from ..dataset.refine_rules.mask_cleaning import clean_masks
-from ..labels.current_labels import Rows
-from ..labels.label_store import HUMAN, Key, LabelStore, Provenance, StoredLabels
-from ..labels.labeler import read_account
+from ..labels.current_labels import CurrentLabels
+from ..labels.label_account import read_account
+from ..labels.label_store import LabelStore
+from ..labels.stored_labels import HUMAN, Key, Provenance, StoredLabels
 from ..readers import read_source
 from ..system.config_files import read_run_config, run_megapixels
 from ..system.run_folder import RunFolder
@@ -75,7 +76,7 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
     annotated = read_source(source, images="ignored", max_megapixels=max_megapixels)
     coco.refuse_errors(annotated.problems)
     coco.log_warnings(annotated.problems)
-    rows = Rows.of(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
+    rows = CurrentLabels.from_stores(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
     # Images that the latest `label` left out may be part of the next one.
     keys = {**rows.base.keys(account.fingerprint), **rows.keys}
     matched: list[tuple[TruthImage, str]] = []
@@ -99,7 +100,7 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
 
 def _changed(
     run: RunFolder,
-    rows: Rows,
+    rows: CurrentLabels,
     keys: Mapping[str, Key],
     matched: Sequence[tuple[TruthImage, str]],
     classes: Classes,

@@ -21,8 +21,9 @@ from ..core.types import Classes, ImageLabels
 from ..dataset.refine import refine
 from ..drawing.contact_sheet import SheetImage, SheetText, write_sheet
 from ..labels.base_source import BaseSource
-from ..labels.label_store import LabelStore, StoredLabels
+from ..labels.label_store import LabelStore
 from ..labels.labeler import LabelSummary, label_images
+from ..labels.stored_labels import StoredLabels
 from ..system.files import write_text
 
 Item = tuple[Path, str]

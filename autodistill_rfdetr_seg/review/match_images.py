@@ -18,7 +18,7 @@ from ..dataset.dataset_index import read_index
 from ..images.image_names import KnownNames, earlier
 from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import perceptual_hash
-from ..labels.label_store import Key
+from ..labels.stored_labels import Key
 from ..system.file_hash import file_sha256
 
 # Bits of 64 by which the hashes of one picture may differ. In a test with 150 photos, JPEG at quality 20 changed up to

@@ -21,7 +21,7 @@ from ..core.types import Classes, ImageLabels, ImageRecord, Instance, Rejected
 from ..dataset.dataset_index import INDEX, read_index
 from ..dataset.refine_rules.minimum_confidence import class_thresholds
 from ..drawing.contact_sheet import SheetImage, SheetText, write_sheet
-from ..labels.label_store import HUMAN
+from ..labels.stored_labels import HUMAN
 from ..system.config_files import run_megapixels
 from ..system.files import write_json, write_text
 from ..system.run_folder import REVIEWS, RunFolder

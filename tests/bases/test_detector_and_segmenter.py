@@ -25,8 +25,8 @@ from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, UnknownNameError
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.label_account import read_account
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
-from autodistill_rfdetr_seg.labels.labeler import read_account
 from helpers import tiny_sam
 
 SHAPE = (40, 60)

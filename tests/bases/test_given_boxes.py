@@ -23,7 +23,7 @@ from autodistill_rfdetr_seg.core.config import BaseConfig
 from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError, UnknownNameError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
-from autodistill_rfdetr_seg.labels.labeler import read_failures
+from autodistill_rfdetr_seg.labels.label_account import read_failures
 
 # Makes a mask of the whole of each box: what a box becomes can be told to the pixel.
 SEGMENTER = """

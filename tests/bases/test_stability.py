@@ -24,8 +24,8 @@ from autodistill_rfdetr_seg.core.config import RefineConfig
 from autodistill_rfdetr_seg.core.types import Classes, ImageLabels, ImageRecord, Instance
 from autodistill_rfdetr_seg.dataset.dataset_index import read_index
 from autodistill_rfdetr_seg.dataset.refine import refine
+from autodistill_rfdetr_seg.labels.label_account import read_account
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
-from autodistill_rfdetr_seg.labels.labeler import read_account
 from autodistill_rfdetr_seg.review.review_order import review_ranks
 from helpers.shapes import detections
 

@@ -25,7 +25,7 @@ from autodistill_rfdetr_seg.bases.sam3 import Sam3
 from autodistill_rfdetr_seg.bases.segmenters.transformers_segmenters import Sam, Sam2
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.labels.labeler import read_account
+from autodistill_rfdetr_seg.labels.label_account import read_account
 from autodistill_rfdetr_seg.system.versions import ReleaseRange
 from helpers import tiny_dino, tiny_sam, tiny_sam3
 from helpers.paths import ROOT

@@ -18,7 +18,8 @@ from autodistill_rfdetr_seg.core.masks import MAX_SIDE
 from autodistill_rfdetr_seg.core.types import SPLITS, ImageRecord, Instance
 from autodistill_rfdetr_seg.images.frame_files import extract_frames
 from autodistill_rfdetr_seg.images.image_opening import open_image
-from autodistill_rfdetr_seg.labels.label_store import LabelStore, Provenance, StoredLabels
+from autodistill_rfdetr_seg.labels.label_store import LabelStore
+from autodistill_rfdetr_seg.labels.stored_labels import Provenance, StoredLabels
 from autodistill_rfdetr_seg.predict.video_prediction import predict_video
 from helpers.commands import here
 from helpers.lamps import arguments, scene

@@ -13,7 +13,8 @@ import pytest
 from autodistill_rfdetr_seg.core.config import BaseConfig, LabelingConfig, parse
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
-from autodistill_rfdetr_seg.labels.labeler import label_images, read_failures
+from autodistill_rfdetr_seg.labels.label_account import read_failures
+from autodistill_rfdetr_seg.labels.labeler import label_images
 from autodistill_rfdetr_seg.review.label_preview import label_sample
 from helpers.commands import finish, here
 from helpers.lamps import BASE, annotations, arguments, scene

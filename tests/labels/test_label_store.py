@@ -8,7 +8,8 @@ from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError
 from autodistill_rfdetr_seg.core.types import Classes, ImageRecord, Instance
 from autodistill_rfdetr_seg.labels import label_store as store
-from autodistill_rfdetr_seg.labels.label_store import LabelStore, Provenance, StoredLabels
+from autodistill_rfdetr_seg.labels.label_store import LabelStore
+from autodistill_rfdetr_seg.labels.stored_labels import Provenance, StoredLabels
 from helpers.shapes import disc
 
 MADE = Provenance("threshold", {"opening": 3}, ("bright", "red"), {"python": "3"})

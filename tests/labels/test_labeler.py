@@ -24,7 +24,8 @@ from autodistill_rfdetr_seg.dataset.builder import BuildOptions, build
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset, split_of_content
 from autodistill_rfdetr_seg.images.image_discovery import discover, relative_paths
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
-from autodistill_rfdetr_seg.labels.labeler import LabelSummary, label_images, read_account, read_failures
+from autodistill_rfdetr_seg.labels.label_account import read_account, read_failures
+from autodistill_rfdetr_seg.labels.labeler import LabelSummary, label_images
 from autodistill_rfdetr_seg.pipeline.runs import label
 from helpers.shapes import detections
 
@@ -172,12 +173,15 @@ def test_build_again_decides_anew_without_the_base(folder: Path, tmp_path: Path)
     base = RedBase()
     labelled(base, folder, tmp_path / "labels")
     options = BuildOptions()
-    first, worked = build(tmp_path / "labels", folder, tmp_path / "dataset", options, progress=False)
+    built = build(tmp_path / "labels", folder, tmp_path / "dataset", options, progress=False)
+    first, worked = built.dataset, built.worked
     assert worked
     before = annotation_bytes(tmp_path / "dataset")
-    assert build(tmp_path / "labels", folder, tmp_path / "dataset", options, progress=False) == (first, False)
+    again = build(tmp_path / "labels", folder, tmp_path / "dataset", options, progress=False)
+    assert (again.dataset, again.worked) == (first, False)
     strict = BuildOptions(RefineConfig(confidence=0.9))
-    second, worked = build(tmp_path / "labels", folder, tmp_path / "dataset", strict, progress=False)
+    built = build(tmp_path / "labels", folder, tmp_path / "dataset", strict, progress=False)
+    second, worked = built.dataset, built.worked
     assert worked
     assert sum(c["instances"] for c in second.counts.values()) == 0
     assert json.loads((second.root / "dataset.json").read_text())["rejected"] == {"confidence": 10}
@@ -237,7 +241,7 @@ def test_empty_split_is_refused(tmp_path: Path) -> None:
         build(tmp_path / "labels", tmp_path / "images", tmp_path / "dataset", BuildOptions(), progress=False)
     assert "--split" in str(error.value.hint)
     shares = BuildOptions(split=SplitConfig(train=0.5, valid=0.5, test=0), dataset=DatasetConfig())
-    assert build(tmp_path / "labels", tmp_path / "images", tmp_path / "dataset", shares, progress=False)[1]
+    assert build(tmp_path / "labels", tmp_path / "images", tmp_path / "dataset", shares, progress=False).worked
 
 
 def test_account_and_dataset_ask_for_the_stage_before(tmp_path: Path) -> None:

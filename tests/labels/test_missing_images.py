@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.cli.command_line import main
-from autodistill_rfdetr_seg.labels.labeler import in_slice
+from autodistill_rfdetr_seg.labels.image_slices import in_slice
 from helpers.commands import here
 from helpers.lamps import annotations, arguments, scene
 from helpers.square_photos import written
@@ -32,7 +32,7 @@ def test_a_build_tells_which_shares_are_missing(photos: Path, tmp_path: Path) ->
     mine = [path.name for path in photos.iterdir() if in_slice(path.name, (1, 3))]
     code, out, _ = here(["build", str(run), "-q"])
     assert code == 4
-    assert f"{24 - len(mine)} of 24 images are not labelled (slice 2/3, 3/3)" in out
+    assert f"{24 - len(mine)} of 24 images are not labeled (slice 2/3, 3/3)" in out
     assert names(run) == set(mine)
     assert main(arguments(photos, run, "--slice", "3/3")) == 0
     code, result = built(run)
@@ -50,7 +50,7 @@ def test_a_build_names_what_could_not_be_labelled(photos: Path, tmp_path: Path) 
     scene(photos / "raises.png", 32, (0, 0, 0))
     assert main(arguments(photos, run)) == 4
     code, out, _ = here(["build", str(run), "--confidence", "0.1", "-q"])
-    assert (code, "failed  raises.png: " in out, "not labelled" in out) == (4, True, False), out
+    assert (code, "failed  raises.png: " in out, "not labeled" in out) == (4, True, False), out
     # A share puts it right; the list of the whole run's failures still has it.
     scene(photos / "raises.png", 32)
     for share in ("1/2", "2/2"):

@@ -11,7 +11,8 @@ import pytest
 
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DataError
-from autodistill_rfdetr_seg.labels.labeler import in_slice, read_failures
+from autodistill_rfdetr_seg.labels.image_slices import in_slice
+from autodistill_rfdetr_seg.labels.label_account import read_failures
 from autodistill_rfdetr_seg.system.locks import locked
 from helpers.lamps import BASE, annotations, arguments, scene
 

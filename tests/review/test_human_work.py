@@ -150,7 +150,7 @@ def test_work_on_a_file_that_is_gone_is_told(home: Path) -> None:
     redraw(run, NAME)
     (photos / NAME).unlink()
     code, _, err = here(loud(label_args(photos, run, "--resume")))
-    assert (code, f"A person's work on {NAME} counts for nothing" in err) == (0, True), err
+    assert (code, f"A person's work on {NAME} is not used" in err) == (0, True), err
     assert NAME not in read_json(run / "dataset" / "dataset.json")["images"]
 
 

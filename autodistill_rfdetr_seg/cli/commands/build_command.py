@@ -23,14 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Builds a run's dataset again."""
     from ...pipeline.runs import rebuild_dataset
-    from ...pipeline.stages import missing_images
 
     folder = RunFolder(Path(args.run))
     config = read_run_config(folder, overrides(args))
-    rebuild_dataset(config, folder, progress=not args.quiet)
-    missing = missing_images(config, folder)
-    print_dataset(args, folder, missing)
-    return SOME_FAILED if missing else OK
+    built = rebuild_dataset(config, folder, progress=not args.quiet)
+    print_dataset(args, folder, built.missing)
+    return SOME_FAILED if built.missing else OK
 
 
 COMMANDS = (

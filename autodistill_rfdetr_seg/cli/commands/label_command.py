@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Labels images and builds the dataset."""
     from ...pipeline.runs import label_and_build
-    from ...pipeline.stages import missing_images
 
     config, folder = labeling_config(args), RunFolder(Path(args.output))
     if args.preview is not None:
@@ -54,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
             name = "slice {} of {}".format(*one_slice)
             print_text(f"{name} is labeled; when all slices are: autodistill-seg build {folder.root}")
         return SOME_FAILED if summary.failures else OK
-    missing = dataclasses.replace(missing_images(config, folder), failures=summary.failures)
+    assert result.built is not None
+    missing = dataclasses.replace(result.built.missing, failures=summary.failures)
     print_dataset(args, folder, missing)
     return SOME_FAILED if missing else OK
 
