@@ -1,4 +1,4 @@
-"""One row of a foreign COCO file's `annotations`, every field checked."""
+"""Reads one row of a COCO file's `annotations` and checks every field."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from .problems import OnProblem, ProblemReporter, shown
 from .stated_boxes import is_far, stated_box
 from .values import as_id, number_of
 
-# The key of the class of what has no category: no id of a file is empty.
+# The key of the class for annotations without a category: no id of a file is empty.
 NO_CATEGORY = ""
-# Where tools write a category: some give its name in place of its id.
+# Where tools write a category: some write its name instead of its id.
 _CATEGORY_KEYS = ("category_id", "category_name", "category")
-# Pixels, and a share of the mask: a polygon's exact area is not that of its pixels.
+# Pixels, and a share of the mask: the exact area of a polygon differs from that of its pixels.
 _AREA_SLACK = (12.0, 0.12)
 
 
 def read_annotation(
     row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known
 ) -> Annotation | None:
-    """The annotation, or None where `on_problem` was told of an error that leaves neither a mask nor a box in an image.
+    """The annotation; None if an error leaves it without a mask and a box in an image.
 
-    `number` is the row's id, None where it has none of its own. A category that the file does not list, or none at all
-    (`NO_CATEGORY`), is an error, and so is a box without a mask; the annotation is given all the same.
+    `number` is the row's id, None if it has none. A category that cannot be determined is an error, and the
+    annotation gets a class of its own (`NO_CATEGORY`). A box without a mask is an error too; the annotation is
+    returned all the same.
     """
     pointed = _pointed(row, number, on_problem, path, known)
     if pointed is None:
@@ -48,7 +49,7 @@ def read_annotation(
 
 
 def read_box(row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known) -> Annotation | None:
-    """As `read_annotation`, for whoever needs the boxes alone: the mask is looked at only where no box is stated."""
+    """As `read_annotation`, for callers that need boxes only: the mask is read only if no box is stated."""
     pointed = _pointed(row, number, on_problem, path, known)
     if pointed is None:
         return None
@@ -69,7 +70,7 @@ def read_box(row: Row, number: FileId | None, on_problem: OnProblem, path: Path,
 def _pointed(
     row: Row, number: FileId | None, on_problem: OnProblem, path: Path, known: Known
 ) -> tuple[ProblemReporter, FileId, FileId] | None:
-    """Who tells of the row, and the keys of its image and category; None where there is no such image."""
+    """The reporter of the row, and the keys of its image and category; None if there is no such image."""
     image_id = as_id(row.get("image_id"))
     reporter = ProblemReporter(on_problem, path, None if image_id is None else image_id.stated, number)
     if image_id is None or image_id.key not in known.images:
@@ -91,7 +92,7 @@ def _report_unknown_image(row: Row, reporter: ProblemReporter, known: Known) -> 
 
 
 def _category(row: Row, reporter: ProblemReporter, known: Known) -> FileId:
-    """The key of the category: that of its id, or else of the only one that has the name which the row gives."""
+    """The key of the category: by its id, else by its name if only one category has it."""
     stated = row.get("category_id")
     category_id = as_id(stated)
     if category_id is not None and category_id.key in known.categories:
@@ -161,7 +162,7 @@ def _area(row: Row, rle: Rle, reporter: ProblemReporter) -> float | None:
 
 
 def area_differs(stated: float, drawn: int) -> bool:
-    """Whether a stated area is another than that of a mask of `drawn` pixels."""
+    """Whether a stated area differs from that of a mask of `drawn` pixels."""
     pixels, share = _AREA_SLACK
     return drawn > 0 and abs(stated - drawn) > pixels + share * drawn
 
@@ -176,7 +177,7 @@ def _bbox(row: Row, rle: Rle, reporter: ProblemReporter) -> Box | None:
         reporter.add(kinds.BOX_FORM, f"`bbox` must be [x, y, width, height], four numbers, not {shown(stated)}")
         return None
     if any(isinstance(side, str) for side in stated):
-        reporter.add(kinds.BOX_FORM, f"`bbox` holds text: {shown(stated)}")
+        reporter.add(kinds.BOX_FORM, f"`bbox` contains text: {shown(stated)}")
     drawn = masks.bbox_xywh(rle)
     if masks.area(rle) and is_far(box, drawn):
         reporter.add(kinds.BOX_DIFFERS, f"`bbox` is {_listed(box)}, but the mask's box is {_listed(drawn)}")

@@ -1,4 +1,4 @@
-"""The mask of one row of a foreign COCO file's `annotations`."""
+"""Reads the mask of one row of a COCO file's `annotations`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .parts import TRUSTED_PIXELS, Image, Row
 from .problems import ProblemReporter
 from .stated_boxes import is_far, stated_box
 
-# Sides of an image from which on an object of one pixel in its corner is less likely than shares of the sides.
+# In images with sides of at least this length, numbers from 0 to 1 are shares of the sides rather than pixels.
 _SHARES_FROM = 8
 
 
 def read_mask(row: Row, image: Image, reporter: ProblemReporter) -> tuple[Rle, bool] | None:
-    """The mask, and whether it is stated as polygons alone; None where `place` was told of an error."""
-    segmentation, told = plain_form(row.get("segmentation"))
+    """The mask, and whether it is stated as polygons only; None after an error."""
+    segmentation, changes = plain_form(row.get("segmentation"))
     polygons = isinstance(segmentation, list) and not any(isinstance(part, dict) for part in segmentation)
     try:
         rle, moved = _parsed(segmentation, image)
@@ -27,17 +27,17 @@ def read_mask(row: Row, image: Image, reporter: ProblemReporter) -> tuple[Rle, b
             _refuse_shares(segmentation, image)
             triples = without_third_values(segmentation)
             if triples is not None and _are_triples(row, rle, triples, image):
-                segmentation, told = triples, told | {kinds.MASK_FORM}
+                segmentation, changes = triples, changes | {kinds.MASK_FORM}
                 rle = segmentations.parse(triples, image.height, image.width)
     except ValueError as error:
         reporter.add(kinds.MASK, str(error))
         return None
-    for kind in sorted(told, key=lambda kind: kind.name):
+    for kind in sorted(changes, key=lambda kind: kind.name):
         reporter.add(kind, f"{kind.name}: {kind.treatment}")
     if moved:
         reporter.add(kinds.MASK_MOVED, f"the mask is of {image.stated}, the image of {(image.height, image.width)}")
     if polygons and segmentations.leaves(segmentation, image.height, image.width):
-        reporter.add(kinds.MASK_OUTSIDE, "a polygon reaches outside of the image; the part outside is cut off")
+        reporter.add(kinds.MASK_OUTSIDE, "a polygon extends beyond the image; the part outside is cut off")
     return rle, polygons
 
 
@@ -57,7 +57,7 @@ def _parsed(segmentation: Any, image: Image) -> tuple[Rle, bool]:
 
 
 def _refuse_shares(polygons: list[list[float]], image: Image) -> None:
-    """Raises ValueError where all numbers lie from 0 to 1, and not only on the corners of one pixel."""
+    """Raises ValueError if all numbers are from 0 to 1, and not only the corners of one pixel."""
     if min(image.height, image.width) < _SHARES_FROM or any(max(part) > 1 or min(part) < 0 for part in polygons):
         return
     if any(not float(value).is_integer() for part in polygons for value in part):
@@ -67,10 +67,10 @@ def _refuse_shares(polygons: list[list[float]], image: Image) -> None:
 
 
 def _are_triples(row: Row, pairs: Rle, triples: list[list[float]], image: Image) -> bool:
-    """Whether polygons are x, y and a third value, as the stated box says, and not pairs.
+    """Whether polygons have x, y and a third value, not pairs; the stated box shows which.
 
     Raises:
-        ValueError: the box does not say it.
+        ValueError: the box does not show it.
     """
     box = stated_box(row.get("bbox"))
     if box is not None and not is_far(box, masks.bbox_xywh(pairs)):

@@ -20,7 +20,7 @@ _NO_PARENT = ("", "none", "null")  # what exports write for "has no supercategor
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """One row of `categories`; `id` as it stands in the file."""
+    """One row of `categories`; `id` as in the file."""
 
     id: FileId
     name: str
@@ -42,7 +42,7 @@ def read_categories(rows: Iterable[tuple[Id, Row]], path: Path, on_problem: OnPr
 
 
 def unique_names(categories: Mapping[FileId, Category]) -> dict[str, FileId]:
-    """The key of each category whose name no other has."""
+    """The key of each category that has a unique name."""
     uses = Counter(row.name for row in categories.values())
     return {row.name: key for key, row in categories.items() if uses[row.name] == 1}
 
@@ -50,9 +50,10 @@ def unique_names(categories: Mapping[FileId, Category]) -> dict[str, FileId]:
 def without_placeholders(
     categories: dict[FileId, Category], used: set[FileId], path: Path, on_problem: OnProblem
 ) -> dict[FileId, Category]:
-    """The classes by key, ids ascending: without rows that no annotation uses and that only are others' supercategory.
+    """The classes by key, ids ascending, without rows that no annotation uses and that are only a supercategory of
+    others.
 
-    Roboflow's export puts such a row first. Where nothing would remain everything does, as in RF-DETR's reader.
+    Roboflow's export puts such a row first. If no row would remain, all are kept, as in RF-DETR's reader.
     """
     ordered = in_order(categories)
     children: dict[str, set[FileId]] = {}
@@ -66,13 +67,13 @@ def without_placeholders(
     for key in ordered:
         row = categories[key]
         if key not in kept:
-            message = f"category {shown(row.name)} only names a supercategory; it is no class"
+            message = f"category {shown(row.name)} only names a supercategory; it is not a class"
             on_problem(Problem(kinds.PLACEHOLDER, message, path))
         elif (other := first.setdefault(row.name, row)) is not row:
             message = f"categories {other.id} and {row.id} share the name {shown(row.name)}"
             on_problem(Problem(kinds.CATEGORY_TWICE, message, path))
         elif (alike := loose.setdefault(class_key(row.name), row)) is not row:
-            message = f"categories {alike.name!r} and {row.name!r} differ in case or space alone"
+            message = f"categories {alike.name!r} and {row.name!r} differ only in case or spaces"
             on_problem(Problem(kinds.CATEGORY_CASE, message, path))
     return {key: categories[key] for key in kept}
 

@@ -1,4 +1,4 @@
-"""Gold sets as `GroundTruth`, and their classes brought into another order by name."""
+"""Makes gold sets as `GroundTruth`, and matches their classes by name with those of a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ClassMatch:
     folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __add__(self, other: ClassMatch) -> ClassMatch:
-        """The counts of two gold sets together; `indices` are of one set, and none of both."""
+        """The sum of the counts of two gold sets; `indices` are of one set, so the sum has none."""
         lacking = Counter(self.lacking)
         lacking.update(other.lacking)
         images = self.images_of_lacking + other.images_of_lacking
@@ -36,10 +36,10 @@ class ClassMatch:
 
 
 def match_classes(truth: GroundTruth, classes: Classes) -> ClassMatch:
-    """Matches classes by name, without regard to case and space where no name is exactly the same.
+    """Matches classes by name; case and spaces are ignored if no name is exactly the same.
 
     Raises:
-        DataError: no class is in both; or a class of the gold set is as near to two of `classes`.
+        DataError: no class is in both; or a class of the gold set matches two of `classes`.
     """
     exact = {name: index for index, name in reversed(list(enumerate(classes.names)))}
     loose: dict[str, list[int]] = {}
@@ -50,7 +50,7 @@ def match_classes(truth: GroundTruth, classes: Classes) -> ClassMatch:
         near = [exact[name]] if name in exact else loose.get(class_key(name), [])
         if len({classes.names[index] for index in near}) > 1:
             raise DataError(
-                f"The class {name!r} of the gold set can be each of {[classes.names[index] for index in near]}.",
+                f"The class {name!r} of the gold set matches each of {[classes.names[index] for index in near]}.",
                 "Name it in the gold set exactly as in the ontology.",
             )
         indices.append(near[0] if near else None)
@@ -76,7 +76,7 @@ def match_classes(truth: GroundTruth, classes: Classes) -> ClassMatch:
 
 
 def align(truth: GroundTruth, classes: Classes) -> GroundTruth:
-    """The gold set with `classes` for its classes, matched by name as `match_classes` does.
+    """The gold set with `classes` as its classes, matched by name as `match_classes` does.
 
     Annotations of classes that are not in `classes` are left out: `match_classes` counts them. A class that the gold
     set's file does not have gets a category id that is not used there.
@@ -107,7 +107,7 @@ def _category_ids(own: Sequence[FileId], index: Sequence[int | None], count: int
 def ground_truth(
     classes: Classes, images: tuple[TruthImage, ...], category_ids: tuple[FileId, ...] = ()
 ) -> GroundTruth:
-    """The gold set with its fingerprint, which depends on neither where the files lie nor the images' order."""
+    """The gold set with its fingerprint, which does not depend on the location of the files or the order of images."""
     content = {
         image.image_id: (image.height, image.width, [_content(instance) for instance in image.instances])
         for image in images

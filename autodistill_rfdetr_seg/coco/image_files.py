@@ -1,8 +1,7 @@
-"""Which file is meant by a `file_name`: exactly the one it names, or the only one that it can mean.
+"""Finds the file of a `file_name`: exactly the one it names, or the only one that it can mean.
 
-Tools write names of another system (`images\\a.png`), of another place (`/home/me/a.png`), percent-encoded, in other
-letter case or Unicode form, or leave out the folder that the images lie in. Nothing outside of the dataset's folder is
-ever looked at.
+Tools write names of another system (`images\\a.png`), of another machine (`/home/me/a.png`), percent-encoded, in other
+letter case or Unicode form, or leave out the folder of the images. Nothing outside the dataset's folder is read.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from . import problem_kinds as kinds
 from .problems import ProblemReporter, shown
 from .values import is_text
 
-# Folders that hold JSON files alone, beside the images' own.
+# Folders with JSON files only, beside the folders of the images.
 ANNOTATION_FOLDERS = ("annotations", "annotation", "labels")
-# Folders that hold the images alone: most tools', FiftyOne's, Supervisely's.
+# Folders with images only: of most tools, FiftyOne, Supervisely.
 _IMAGE_FOLDERS = ("images", "data", "img")
-# Folders whose files have the images' names and are none of them.
+# Folders whose files have the names of the images but are other pictures.
 _MASK_FOLDERS = {"mask", "masks", "panoptic", "semantic", "segmentationclass", "segmentationobject"}
 _NOT_IMAGES = _MASK_FOLDERS | {"labels", "thumbnails", "__macosx"}
-# What the names of COCO's files begin with that lie beside those of the masks.
+# The start of the names of COCO's other files, beside those with masks.
 OTHER_KINDS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
 _SHOWN = 3
 _MOST_FILES = 1_000_000
@@ -37,8 +36,8 @@ _MOST_FILES = 1_000_000
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Where the images of one COCO file lie: `home`, which nothing leaves, and the `roots` to which names are relative,
-    the likeliest first; those of them that are only called as tools call a folder of images are `loose`."""
+    """Where the images of one COCO file are: all below `home`; names are relative to one of `roots`, the most likely
+    first. Roots that were chosen only because of their usual name are `loose`."""
 
     home: Path
     roots: tuple[Path, ...]
@@ -46,15 +45,15 @@ class ImageFiles:
     _real_home: str = field(default="", repr=False)
 
     @classmethod
-    def of(cls, file: Path, names: Sequence[str]) -> ImageFiles:
-        """Those of the COCO file `file`, whose images have these names.
+    def for_names(cls, file: Path, names: Sequence[str]) -> ImageFiles:
+        """Where the images of the COCO file `file`, with these names, are.
 
         Besides the JSON's own folder these are the layouts of CVAT and Datumaro (`annotations/instances_default.json`,
         `images/default/`), COCO (`annotations/instances_train2017.json`, `train2017/`), Label Studio (`result.json`,
         `images/`), FiftyOne (`labels.json`, `data/`) and Supervisely (`img/`); `annotations/train/` has its images in
         `images/train/`.
         """
-        if not file.parent.name:  # A file of the working folder, whose name says where the images lie.
+        if not file.parent.name:  # A file in the working folder, whose name says where the images are.
             file = file.absolute()
         home, subset = _home_and_subset(file)
         among = [file.parent, *(file.parent / name for name in _IMAGE_FOLDERS)]
@@ -69,9 +68,9 @@ class ImageFiles:
         return cls(home, _likeliest_first(roots, names), loose, os.path.realpath(home))
 
     def find(self, name: object, reporter: ProblemReporter) -> Path | None:
-        """The file that `name` means; None where `place` was told of an error that is not that it is missing.
+        """The file that `name` means; None after an error other than a missing file.
 
-        What is not there is given as the path where it would be.
+        For a missing file, the path where it would be.
         """
         if not isinstance(name, str) or not name.strip() or "\0" in name or not is_text(name):
             what = "text" if not isinstance(name, str) or not name.strip() else "a file name"
@@ -86,7 +85,7 @@ class ImageFiles:
             path = self.home / fits[0]
             if not os.path.isfile(path):  # noqa: PTH113 - a link that leads nowhere, a pipe
                 return path
-            reporter.add(kinds.FILE_NAME_FORM, f"`file_name` {shown(name)} is taken for {fits[0]}")
+            reporter.add(kinds.FILE_NAME_FORM, f"`file_name` {shown(name)} is read as {fits[0]}")
             return self._kept_inside(path, reporter)
         if fits:
             reporter.add(
@@ -115,11 +114,13 @@ class ImageFiles:
         return roots[0].joinpath(*_parts_inside(name))
 
     def searched(self) -> str:
-        """The folders that names are looked for in, for a message."""
+        """The folders that are searched, for a message."""
         return ", ".join(map(str, self.roots))
 
     def of_another_suffix(self, name: str) -> str | None:
-        """The image that only differs from `name` in its suffix, relative to `home`; None where it is not one."""
+        """The only image that differs from `name` just in its suffix, relative to `home`; None if there is not
+        exactly one.
+        """
         stem = str(PurePosixPath(name.replace("\\", "/")).with_suffix(""))
         found = self._with_any_suffix(stem)
         return found[0] if len(found) == 1 and os.path.isfile(self.home / found[0]) else None  # noqa: PTH113
@@ -144,7 +145,7 @@ class ImageFiles:
             whole = {fit for root in self.roots for fit in self._index.get(self._key(root, spelling), ())}
             if whole:
                 return sorted(whole)
-        # The address of a web page may end in a query.
+        # A URL may end with a query.
         for ways in (spellings, {spelling.split("?")[0] for spelling in spellings}):
             keys = {name_key(spelling.rsplit("/")[-1]) for spelling in ways}
             last = {fit for key in keys for fit in self._by_last_part.get(key, ())}
@@ -163,9 +164,9 @@ class ImageFiles:
 
     @cached_property
     def _files(self) -> list[str]:
-        """All files of the folder, hidden ones and linked folders left out; read where a name is not found at once.
+        """All files of the folder, hidden ones and linked folders left out; read only if a name is not found directly.
 
-        None of a folder that holds much more than a dataset, such as a home folder.
+        None if the folder has far more files than a dataset, such as a home folder.
         """
         found: list[str] = []
         for folder, folders, names in os.walk(self.home):
@@ -187,7 +188,7 @@ class ImageFiles:
 
 
 def _likeliest_first(roots: Sequence[Path], names: Sequence[str]) -> tuple[Path, ...]:
-    """The folders, the one first in which most names are found; of equals the first."""
+    """The folders, first the one in which most names are found; of equals the first."""
     inside = [name for name in names if _is_inside(name)]
     best, most = roots[0], -1
     for root in roots:
@@ -200,7 +201,7 @@ def _likeliest_first(roots: Sequence[Path], names: Sequence[str]) -> tuple[Path,
 
 
 def _home_and_subset(file: Path) -> tuple[Path, str]:
-    """The dataset's folder, and the part of the data that a COCO file is of."""
+    """The dataset's folder, and the part of the data that a COCO file describes."""
     if file.parent.name.lower() in ANNOTATION_FOLDERS:
         return file.parent.parent, subset_of(file)
     if file.parent.parent.name.lower() in ANNOTATION_FOLDERS:
@@ -211,7 +212,7 @@ def _home_and_subset(file: Path) -> tuple[Path, str]:
 
 
 def subset_of(file: Path) -> str:
-    """The part of the data that a file's name speaks of: `train2017` of `instances_train2017.json`; "" for none."""
+    """The part of the data in a file's name: `train2017` of `instances_train2017.json`; "" for none."""
     stem = file.stem
     for prefix in ("instances_", "annotations_", *OTHER_KINDS):
         if stem.lower().startswith(prefix):
@@ -220,7 +221,7 @@ def subset_of(file: Path) -> str:
 
 
 def unsafe_file_name(name: object) -> str | None:
-    """Why `name` cannot be a file inside the JSON's folder, or None where it can."""
+    """Why `name` cannot be a file inside the JSON's folder, or None if it can."""
     if not isinstance(name, str) or not name.strip():
         return f"`file_name` must be text, not {shown(name)}"
     windows = PureWindowsPath(name)
@@ -234,7 +235,7 @@ def unsafe_file_name(name: object) -> str | None:
 
 
 def _parts_inside(name: str) -> list[str]:
-    """The parts of a file's name, without what leads out of a folder and the query of a web address."""
+    """The parts of a file's name, without `..`, drives and the query of a URL."""
     whole, before = (PureWindowsPath(text) for text in (name, name.split("?")[0]))
     path = before if before.suffix.lower() in IMAGE_SUFFIXES and whole.suffix.lower() not in IMAGE_SUFFIXES else whole
     return [part for part in path.parts if part not in (path.anchor, "..")] or ["_"]

@@ -1,4 +1,4 @@
-"""The rows of a COCO file's `images`, and what their files say of them."""
+"""Reads the rows of a COCO file's `images`, and compares them with the headers of their files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .parts import TRUSTED_PIXELS, Image, Row
 from .problems import OnProblem, ProblemReporter, shown
 from .values import Id, as_id, number_of
 
-# Where tools write the name of an image's file that have no `file_name`.
+# Where tools without `file_name` write the name of an image's file.
 _NAME_KEYS = ("filename", "path", "coco_url", "url", "name")
 
 
@@ -30,7 +30,7 @@ def read_images(
     max_megapixels: float,
     progress: bool,
 ) -> tuple[dict[FileId, Image], frozenset[FileId]]:
-    """The sound images by the key of their id, and the keys of those that are left out."""
+    """The valid images by the key of their id, and the keys of those that are left out."""
     from tqdm import tqdm
 
     found: dict[FileId, Image] = {}
@@ -59,7 +59,7 @@ def read_images(
 
 
 def with_file_name(row: Row, path: Path, on_problem: OnProblem) -> Row:
-    """The row with a `file_name`: where it has none, the one that it has under another key."""
+    """The row with a `file_name`, taken from another key if it has none."""
     if row.get("file_name") is not None:
         return row
     key = next((key for key in _NAME_KEYS if isinstance(row.get(key), str) and row[key].strip()), None)
@@ -115,7 +115,7 @@ def _read_image(
 
 
 def _unchecked(row: Row, files: ImageFiles, reporter: ProblemReporter) -> Path | None:
-    """Where the file would be: for whoever needs no image, a name may be one of another place."""
+    """Where the file would be, for callers that need no image: the name may be of another machine."""
     name = row.get("file_name")
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         reporter.add(kinds.FILE_NAME, f"`file_name` must be text, not {shown(name)}")
@@ -124,7 +124,7 @@ def _unchecked(row: Row, files: ImageFiles, reporter: ProblemReporter) -> Path |
 
 
 def _side(stated: object, key: str, reporter: ProblemReporter) -> int | None:
-    """The side that is stated, None where it is to be taken from the file; errors go to `place`."""
+    """The stated side, None if it must be taken from the file; problems are reported."""
     if stated is None:
         reporter.add(kinds.SIZE_MISSING, f"`{key}` is missing")
         return None
@@ -139,15 +139,15 @@ def _side(stated: object, key: str, reporter: ProblemReporter) -> int | None:
 
 def _header(file: Path, row: Row, files: ImageFiles, reporter: ProblemReporter, max_megapixels: float) -> Header | None:
     name = shown(row["file_name"])
-    if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 - a pipe would be waited for
-        reporter.add(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, and no image file")
+    if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 - opening a pipe would block
+        reporter.add(kinds.IMAGE_UNREADABLE, f"{name} is a folder or a device, not an image file")
         return None
     try:
         header = read_header(file, max_megapixels=max_megapixels)
     except FileNotFoundError:
         other = files.of_another_suffix(row["file_name"])
-        near = f"; {other} is there, which may be the image in another format" if other else ""
-        message = f"the image file {name} is not there; looked in {files.searched()}{near}"
+        near = f"; {other} exists, which may be the image in another format" if other else ""
+        message = f"the image file {name} does not exist; looked in {files.searched()}{near}"
         reporter.add(kinds.IMAGE_MISSING, message)
         return None
     except DataError as error:
@@ -162,7 +162,7 @@ def _header(file: Path, row: Row, files: ImageFiles, reporter: ProblemReporter, 
 def _sized(
     image: Image, stated: tuple[int, int] | None, header: Header, reporter: ProblemReporter, trust_images: bool
 ) -> Image | None:
-    """The image with its size, held against that of its file."""
+    """The image with its size, compared with that of its file."""
     name, own = shown(image.file_name), header.upright
     stored = (header.height, header.width)
     size = own if stated is None else stated
@@ -171,7 +171,7 @@ def _sized(
         reporter.add(
             kinds.TURNED,
             f"{name} has EXIF orientation {header.orientation}: a reader that applies it and one that does not "
-            f"(RF-DETR) see different images; its masks are taken to be drawn {'upright' if upright else 'unturned'}",
+            f"(RF-DETR) see different images; its masks are read as drawn {'upright' if upright else 'unturned'}",
         )
     if size in (own, stored):
         return _with_size(image, size, upright, None)

@@ -1,4 +1,4 @@
-"""A foreign JSON file → its document, or one sentence that says what the file is instead."""
+"""Reads a JSON file of any tool; an error says in one sentence what the file is instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from . import problem_kinds as kinds
 from .problems import OnProblem, Problem, shown
 
-# Of other keys it does not matter which of two values counts.
+# For other keys it does not matter which of two values is used.
 _ROWS = {"images", "annotations", "categories", "id", "image_id", "category_id", "name", "supercategory"}
 _FIELDS = {"segmentation", "size", "counts", "iscrowd", "area", "bbox", "file_name", "width", "height"}
 _READ_KEYS = _ROWS | _FIELDS
@@ -18,9 +18,9 @@ _LFS = b"version https://git-lfs"
 
 
 def load(path: Path, on_problem: OnProblem) -> Any:
-    """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None where there is none.
+    """The JSON document of `path` (UTF-8, -16 or -32, with or without a byte order mark); None if it has none.
 
-    An object that has one key twice, with two values, is an error: `json` would take the last without a word.
+    An object with one key twice, with two values, is an error: `json` would silently use the last.
     """
     try:
         data = path.read_bytes()
@@ -35,7 +35,7 @@ def load(path: Path, on_problem: OnProblem) -> Any:
         on_problem(Problem(kinds.NOT_JSON, "the file is nested too deep for a COCO file", path))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        said = f"the file holds the byte 0x{error.object[error.start]:02X}, which is not {error.encoding.upper()} text"
+        said = f"the file has the byte 0x{error.object[error.start]:02X}, which is not {error.encoding.upper()} text"
         on_problem(Problem(kinds.NOT_JSON, said, path, line=line))
     except ValueError as error:  # bad JSON, a key twice, an integer of thousands of digits
         on_problem(Problem(kinds.NOT_JSON, f"the file is not JSON ({error})", path))
@@ -43,7 +43,7 @@ def load(path: Path, on_problem: OnProblem) -> Any:
 
 
 def _something_else(data: bytes) -> str | None:
-    """What a file is that looks like no JSON at all."""
+    """What a file is that does not look like JSON at all."""
     if not data.strip():
         return "the file is empty"
     if data.startswith(_GZIP):

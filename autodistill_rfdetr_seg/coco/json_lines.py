@@ -1,4 +1,4 @@
-"""Instances as rows of JSON lines, an image or a frame each: a file that grows while a model is at work."""
+"""Instances as rows of JSON lines, an image or a frame each: a file that grows while a model runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .writing import further_scores
 
 
 def instance_row(instance: Instance, classes: Classes, **more: Any) -> dict[str, Any]:
-    """`class`, `class_id` (from 0), `score`, `bbox_xywh`, what is given as `more`, and `segmentation` (COCO RLE)."""
+    """`class`, `class_id` (from 0), `score`, `bbox_xywh`, the keys of `more`, and `segmentation` (COCO RLE)."""
     return {
         "class": classes.names[instance.class_index],
         "class_id": instance.class_index,
@@ -28,7 +28,7 @@ def read_instance(row: Mapping[str, Any], height: int, width: int) -> Instance:
     """The instance of such a row, in an image of `height` x `width` pixels.
 
     Raises:
-        ValueError, KeyError, TypeError: it is none.
+        ValueError, KeyError, TypeError: it is not such a row.
     """
     mask_score, stability = (float(row[name]) if name in row else None for name in ("mask_score", "stability"))
     rle = segmentations.parse(row["segmentation"], height, width)

@@ -1,4 +1,4 @@
-"""Where COCO files lie in a folder: beside the images, one folder a split, or all in `annotations/`.
+"""Finds the COCO files of a folder: beside the images, one folder a split, or all in `annotations/`.
 
 The layouts are those of Roboflow and this package (`train/_annotations.coco.json`), CVAT and Datumaro
 (`annotations/instances_default.json`), COCO itself (`annotations/instances_train2017.json`), Label Studio
@@ -35,12 +35,12 @@ _BLOCK = 2**20
 
 
 def find_files(folder: Path) -> dict[str, Path]:
-    """The COCO files of a folder by split ("train", "valid", "test"), or one under "" where it is of no split.
+    """The COCO files of a folder by split ("train", "valid", "test"), or one under "" if it is of no split.
 
-    Empty where there is none.
+    Empty if there is none.
 
     Raises:
-        DataError: there are several, and it cannot be told which is meant.
+        DataError: there are several, and it is unclear which is meant.
     """
     if (folder / ANNOTATIONS).is_file():
         return {"": folder / ANNOTATIONS}
@@ -53,7 +53,7 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def locate(source: str | Path) -> Path:
-    """The COCO file that `source` is, or the only one that the folder `source` holds.
+    """The COCO file `source`, or the only one in the folder `source`.
 
     Raises:
         MissingInputError: there is none.
@@ -74,13 +74,13 @@ def locate(source: str | Path) -> Path:
         )
     if len(files) > 1:
         raise DataError(
-            f"{path} holds the splits {', '.join(files)}.", f"Name one, such as {next(reversed(files.values()))}."
+            f"{path} contains the splits {', '.join(files)}.", f"Name one, such as {next(reversed(files.values()))}."
         )
     return next(iter(files.values()))
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name speaks of ("val2017" of "valid"), or None."""
+    """The split in a name ("valid" of "val2017"), or None."""
     plain = re.sub(r"[ _-]?\d+\Z", "", name.strip().lower())
     return _SPLIT_OF.get(plain)
 
@@ -94,7 +94,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
             continue
         if split in named:
             raise DataError(
-                f"{folder} holds {named[split].parent.name} and {inner.name}, and both mean the {split} split.",
+                f"{folder} contains {named[split].parent.name} and {inner.name}, and both mean the {split} split.",
                 "Remove or rename one of the two.",
             )
         named[split] = files
@@ -102,7 +102,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def find_files_of_split(folder: Path) -> Path | None:
-    """The COCO file of a split's folder; None where there is none."""
+    """The COCO file of a split's folder; None if there is none."""
     for place in (folder, *_annotation_folders(folder)):
         found = _in_one_folder(place)
         if len(found) == 1:
@@ -113,13 +113,13 @@ def find_files_of_split(folder: Path) -> Path | None:
 
 
 def _annotation_folders(folder: Path) -> list[Path]:
-    """The folders in `folder` that hold annotations alone."""
+    """The folders in `folder` that contain annotations only."""
     named = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
     return [named[name] for name in ANNOTATION_FOLDERS if name in named]
 
 
 def _in_one_folder(folder: Path) -> dict[str, Path]:
-    """The COCO files that lie in a folder itself, by split."""
+    """The COCO files directly in a folder, by split."""
     if (folder / ANNOTATIONS).is_file():
         return {"": folder / ANNOTATIONS}
     shown = (path for path in folder.iterdir() if not path.name.startswith("."))
@@ -138,7 +138,7 @@ def _in_one_folder(folder: Path) -> dict[str, Path]:
 
 
 def _likeliest(files: list[Path]) -> list[Path]:
-    """Those of several JSON files that can be the annotations: of each split, those that are most like COCO's masks.
+    """The files of several JSON files that can be the annotations: for each split, those most like COCO's masks.
 
     Other files of an export (a list of classes, results, a tool's settings) lack a key of the format, and the captions
     and key points in COCO's own folder are of the same split as its masks.
@@ -179,4 +179,4 @@ def _ordered(named: Mapping[str, Path]) -> dict[str, Path]:
 
 def _several(folder: Path, files: list[Path]) -> DataError:
     names = short_list(path.name for path in files)
-    return DataError(f"{folder} holds several COCO files: {names}.", "Name the one that is meant.")
+    return DataError(f"{folder} contains several COCO files: {names}.", "Name the one that is meant.")

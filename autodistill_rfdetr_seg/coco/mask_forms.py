@@ -1,4 +1,4 @@
-"""The forms in which tools write a `segmentation`, and the one that the format has.
+"""Converts the forms in which tools write a `segmentation` to the one of the format.
 
 The format knows a list of polygons, each a flat list of x and y, and an RLE with `size` and `counts`.
 """
@@ -15,19 +15,18 @@ from .problems import Kind
 from .values import number_of
 
 _NUMBERS = {int, float}
-# What stands third in a point that has three values: a keypoint's visibility, or a depth of nothing.
+# The third value of points with three: a keypoint's visibility, or an empty depth.
 _THIRD = {0, 1, 2}
 _BYTES = re.compile(r"b'[^']*'|b\"[^\"]*\"")
 
 
 def plain_form(segmentation: Any) -> tuple[Any, set[Kind]]:
-    """The segmentation in the format's own form where another one is plainly meant, and what was put right.
+    """The segmentation in the format's own form, if another form is unambiguous, and the kinds of what was changed.
 
-    Polygons may be flat (one alone), lists of [x, y] or {"x", "y"} points, nested deeper, or hold numbers as text;
-    parts of fewer than 3 points are left out beside sound ones; an RLE may stand in a list, hold whole numbers as
-    floats or text, or its `counts` as Python shows bytes; all of it may be JSON in a text. What comes back as a list
-    that holds an RLE is the union of its parts. What is none of these comes back as it is: `segmentation.parse` says
-    what is wrong with it.
+    Polygons may be flat (one alone), lists of [x, y] or {"x", "y"} points, nested deeper, or have numbers as text;
+    parts of fewer than 3 points are left out beside valid ones; an RLE may be in a list, have whole numbers as
+    floats or text, or its `counts` as Python prints bytes; all of it may be JSON in a text. A list with an RLE in it
+    is the union of its parts. Anything else is returned unchanged: `segmentation.parse` then reports what is wrong.
     """
     if isinstance(segmentation, list):
         return _polygons(segmentation)
@@ -36,24 +35,24 @@ def plain_form(segmentation: Any) -> tuple[Any, set[Kind]]:
     inner = _of_text(segmentation) if isinstance(segmentation, str) else None
     if inner is None:
         return segmentation, set()
-    form, told = plain_form(inner)
-    return form, told | {kinds.MASK_FORM}
+    form, changes = plain_form(inner)
+    return form, changes | {kinds.MASK_FORM}
 
 
 def is_missing(segmentation: Any) -> bool:
-    """Whether there is no mask at all: none of the forms that tools write for that is anything else."""
+    """Whether there is no mask, in any of the forms that tools write for that."""
     return segmentation is None or segmentation in ([], [[]], {}, "", "[]", "null", "{}")
 
 
 def without_third_values(polygons: list[list[float]]) -> list[list[float]] | None:
-    """Polygons of x, y and a third value that says nothing, without it; None where they can only be pairs."""
+    """Polygons of x, y and an empty third value, without that value; None if they can only be pairs."""
     if not all(len(part) >= 9 and len(part) % 3 == 0 and set(part[2::3]) <= _THIRD for part in polygons):
         return None
     return [[value for at, value in enumerate(part) if at % 3 != 2] for part in polygons]
 
 
 def _of_text(text: str) -> Any:
-    """The list or object that a text is as JSON; None where it is none."""
+    """The list or object that a text is as JSON; None if it is neither."""
     try:
         value = json.loads(text) if text.lstrip()[:1] in ("[", "{") else None
     except (ValueError, RecursionError):
@@ -72,15 +71,15 @@ def _polygons(parts: list[Any]) -> tuple[Any, set[Kind]]:
     elif len(changed) >= 3 and all(_is_point(part) for part in changed):
         changed = [_joined(changed)]
     changed = [_flat(part) if isinstance(part, list) else part for part in changed]
-    told = {kinds.MASK_FORM} if changed != parts or _has_text(parts) else set()
+    changes = {kinds.MASK_FORM} if changed != parts or _has_text(parts) else set()
     areas = [part for part in changed if not isinstance(part, list) or len(part) >= 6 or len(part) % 2]
     if areas and len(areas) < len(changed):
-        changed, told = areas, told | {kinds.MASK_PART}
-    return changed, told
+        changed, changes = areas, changes | {kinds.MASK_PART}
+    return changed, changes
 
 
 def _with_odd_triples(parts: list[Any]) -> tuple[Any, set[Kind]]:
-    """Polygons of numbers, without a third value of each point where they cannot be pairs."""
+    """Polygons of numbers, without the third value of each point if they cannot be pairs."""
     if any(len(part) % 2 for part in parts) and (pairs := without_third_values(parts)) is not None:
         return pairs, {kinds.MASK_FORM}
     return parts, set()
@@ -101,7 +100,7 @@ def _with_rles(parts: list[Any]) -> Any:
 
 
 def _unnested(parts: list[Any]) -> list[Any]:
-    """The list of polygons in lists that hold one list each."""
+    """The list of polygons inside lists of one item each."""
     while (
         len(parts) == 1
         and isinstance(parts[0], list)
@@ -114,7 +113,7 @@ def _unnested(parts: list[Any]) -> list[Any]:
 
 
 def _flat(part: list[Any]) -> list[Any]:
-    """A polygon as a flat list of numbers, of whatever it can be made of one."""
+    """A polygon as a flat list of numbers, if it can be converted to one."""
     if part and all(_is_point(point) for point in part):
         part = _joined(part)
     if any(isinstance(value, str) for value in part) and all(_is_number(value) for value in part):

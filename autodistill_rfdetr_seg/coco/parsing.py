@@ -1,5 +1,5 @@
-"""A foreign COCO file → its sound parts; every fault goes to a `OnProblem`, which may raise (read) or collect
-(validate).
+"""Reads a COCO file of any tool: the valid parts are returned, every problem goes to `on_problem`, which may raise
+(`read`) or collect (`validate`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from .parts import Annotation, Image, Known, Row
 from .problems import OnProblem, Problem, ProblemReporter, shown
 from .values import Id, as_id, in_order
 
-# What is done about the image files: each header is `checked`, or they are only `located`, or not even looked for. For
-# "boxes" they are not looked for either, sizes may be missing, and of annotations the boxes are read, not the masks.
+# What is done with the image files: each header is read ("checked"), or the files are only found ("located"), or not
+# even searched ("ignored"). For "boxes" they are not searched either, sizes may be missing, and only the boxes of
+# annotations are read, not the masks.
 ImageCheck = Literal["checked", "located", "ignored", "boxes"]
 _Read = Callable[[Row, FileId | None, OnProblem, Path, Known], Annotation | None]
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFile:
-    """What is sound of a COCO file: classes and images by the key of their id, in the order of the ids; annotations in
-    the file's own order."""
+    """The valid parts of a COCO file: classes and images by the key of their id, in the order of the ids;
+    annotations in the file's own order."""
 
     path: Path
     categories: dict[FileId, Category]
@@ -47,7 +48,7 @@ def parse(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = False,
 ) -> CocoFile:
-    """The sound parts of the COCO file `path`; everything else is told to `on_problem` and left out.
+    """The valid parts of the COCO file `path`; everything else is reported to `on_problem` and left out.
 
     `trust_images` takes a size that is off by a pixel or two, or swapped, from the image file. An image whose header is
     read and states more than `max_megapixels` million pixels is left out.
@@ -55,17 +56,19 @@ def parse(
     document = load(path, on_problem)
     rows = {key: _rows(document, key, path, on_problem) for key in ("categories", "images", "annotations")}
     if isinstance(document, dict) and not isinstance(document.get("annotations"), list):
-        rows["images"] = []  # They would all be taken for images without objects.
+        rows["images"] = []  # They would all count as images without objects.
     rows["images"] = [with_file_name(row, path, on_problem) for row in rows["images"]]
     categories = read_categories(_with_ids(rows["categories"], "category", path, on_problem), path, on_problem)
-    files = ImageFiles.of(path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)])
+    files = ImageFiles.for_names(
+        path, [row["file_name"] for row in rows["images"] if isinstance(row.get("file_name"), str)]
+    )
     numbered = list(_with_ids(rows["images"], "image", path, on_problem))
     found, left_out = read_images(numbered, files, path, on_problem, images, trust_images, max_megapixels, progress)
     known = Known(found, left_out, frozenset(categories), unique_names(categories))
     read = read_box if images == "boxes" else read_annotation
     annotations = tuple(_annotations(rows["annotations"], path, on_problem, known, read, progress))
     if isinstance(document, dict) and not found:
-        on_problem(Problem(kinds.NO_IMAGES, "the file lists no sound image", path))
+        on_problem(Problem(kinds.NO_IMAGES, "the file lists no valid image", path))
     used = {row.category for row in annotations}
     classes = without_placeholders(_with_unlisted(categories, used), used, path, on_problem)
     return CocoFile(path, classes, {key: found[key] for key in in_order(found)}, annotations)
@@ -75,7 +78,7 @@ def _rows(document: Any, key: str, path: Path, on_problem: OnProblem) -> list[Ro
     """The objects in the document's list `key`."""
     if not isinstance(document, dict):
         if document is not None and key == "categories":
-            message = f"the file must hold a JSON object, not {type(document).__name__}"
+            message = f"the file must be a JSON object, not {type(document).__name__}"
             on_problem(Problem(kinds.NOT_COCO, message, path))
         return []
     rows = document.get(key)
@@ -91,7 +94,7 @@ def _rows(document: Any, key: str, path: Path, on_problem: OnProblem) -> list[Ro
 
 
 def _with_ids(rows: Sequence[Row], kind: str, path: Path, on_problem: OnProblem) -> Iterator[tuple[Id, Row]]:
-    """The rows that have an id, which is told of where it is not an integer."""
+    """The rows that have an id; an id that is not an integer is reported."""
     for index, row in enumerate(rows):
         number = as_id(row.get("id"))
         if number is None:
@@ -140,7 +143,7 @@ def _annotations(
 
 
 def _with_unlisted(categories: dict[FileId, Category], used: set[FileId]) -> dict[FileId, Category]:
-    """The categories, and one called by its id for each that annotations use and the file does not list."""
+    """The categories, and one named by its id for each that annotations use and the file does not list."""
     missing = {
         key: Category(key, "no category" if key == NO_CATEGORY else f"category {key}", None)
         for key in used - categories.keys()

@@ -1,4 +1,4 @@
-"""The sound parts of a COCO file: an image, an annotation, and what an annotation may point to."""
+"""The valid parts of a COCO file: an image, an annotation, and what an annotation may refer to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from ..core.types import FileId, Rle
 
-# How far a stated size may be from the image's where the image is trusted; more is no slip of a pixel.
+# How far a stated size may differ from the image's, in pixels, for the image's to be used: more is not a rounding
+# error.
 TRUSTED_PIXELS = 2
 
 Row = dict[str, Any]
@@ -39,7 +40,7 @@ class Annotation:
     """One row of `annotations`; `image` and `category` are keys of the file's images and categories.
 
     `rle` is checked, and None where the row has a box alone. `area` and `bbox_xywh` are as stated, None where they are
-    to be computed from the mask. `polygons` tells the form of the mask.
+    to be computed from the mask. `polygons` is the form of the mask.
     """
 
     id: FileId | None
@@ -55,9 +56,9 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What an annotation may point to: sound `images` by key, keys of image rows that are left out, categories.
+    """What an annotation may refer to: valid `images` by key, keys of image rows that are left out, categories.
 
-    `names` has the key of each category whose name no other has.
+    `names` has the key of each category that has a unique name.
     """
 
     images: Mapping[FileId, Image]

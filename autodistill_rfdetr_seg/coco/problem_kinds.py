@@ -1,7 +1,7 @@
 """Every kind of problem that a COCO file or its images can have: the words for it, and what reading does about it.
 
-A warning is read as it is plainly meant, and counted. What an error is about is not read: `read` refuses the file, and
-`repair` leaves that row out, or puts it right where it says so.
+A row with a warning is read as it is obviously meant, and counted. A row with an error is not read: `read` refuses the
+file, and `repair` leaves the row out, or corrects it if its text says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ID_FORM = _warning("id is a whole number in another form", "read as the number")
 ID_TEXT = _warning("id is text", "taken as it is")
 NO_ID = _error("row has no id", "left out", "Give every image and category an `id` of its own.")
 ID_TWICE = _error("id used twice", "the rows and what points to them are left out", "Give every row its own `id`.")
-ROW_TWICE = _warning("row is there twice", "read once")
+ROW_TWICE = _warning("row is listed twice", "read once")
 ANNOTATION_ID = _warning("annotation id is missing or used twice", "every annotation is kept under a new id")
 ANNOTATION_ID_ZERO = _warning(
     "annotation id is 0", "read; pycocotools counts it as unmatched, and CVAT refuses it", "Number them from 1."
@@ -47,7 +47,7 @@ CATEGORY_NAME_LINES = _warning(
     "category name has line breaks or control characters", "taken with spaces in their place"
 )
 CATEGORY_TWICE = _error("two categories share a name", "joined", "Join them under one id, or rename one.")
-CATEGORY_CASE = _warning("categories differ in case or space alone", "kept apart", "Join them if they are one class.")
+CATEGORY_CASE = _warning("categories differ only in case or spaces", "kept apart", "Join them if they are one class.")
 PLACEHOLDER = _warning("category only names a supercategory", "no class")
 UNKNOWN_CATEGORY = _error(
     "unknown category id", "kept in a class that is called by the id", "List its category, or remove the annotation."
@@ -62,7 +62,7 @@ CATEGORY_MISSING = _error(
 ANNOTATION_TWICE = _warning(
     "annotation is there twice",
     "both are kept",
-    "Remove one: the object would be learnt and counted twice.",
+    "Remove one: the object would be trained on and counted twice.",
 )
 
 # Images

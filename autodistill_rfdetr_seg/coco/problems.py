@@ -1,4 +1,4 @@
-"""What can be wrong with a COCO file: `Problem`, and `ProblemReporter`, which tells the problems of one row."""
+"""Problems of a file with annotations: `Problem`, and `ProblemReporter`, which reports those of one row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Kind:
     """What problems of one kind have in common.
 
     `name` is a short phrase, the same for each of them, such as "box is missing". `treatment` says what reading does
-    about a warning ("computed from the mask"); of an error, what is left out. `hint` tells a person what to change.
+    about a warning ("computed from the mask"); of an error, what is left out. `hint` says what to change.
     """
 
     severity: Severity
@@ -28,16 +28,16 @@ class Kind:
 
     @property
     def leaves_out(self) -> bool:
-        """Whether what a problem is about is not in what was read."""
+        """Whether the object or image with the problem is missing from what was read."""
         return any(words in self.treatment for words in ("left out", "not read", "nothing of it is read"))
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault of a file with annotations; the ids are the file's own, `line` counts from 1 where the file has lines,
-    `split` is the split it is of where one file tells of several.
+    """One problem of a file with annotations. The ids are the file's own, `line` counts from 1 if the file has lines,
+    `split` is its split if one file describes several.
 
-    What an `error` is about is not read. What a `warning` is about is read as it is plainly meant.
+    A row with an `error` is not read. A row with a `warning` is read as it is obviously meant.
     """
 
     kind: Kind
@@ -50,12 +50,12 @@ class Problem:
 
     @property
     def severity(self) -> Severity:
-        """That of its kind."""
+        """The severity of its kind."""
         return self.kind.severity
 
     @property
     def place(self) -> str:
-        """The file and, where known, the line, the image and the annotation."""
+        """The file and, if known, the line, the image and the annotation."""
         ids = (("line", self.line), ("image id", self.image_id), ("annotation id", self.annotation_id))
         return ", ".join([str(self.file), *(f"{name} {value}" for name, value in ids if value is not None)])
 
@@ -113,7 +113,7 @@ def as_number(value: object) -> float | None:
 
 
 def shown(value: object) -> str:
-    """A foreign JSON value, short enough for a message."""
+    """A JSON value of a user's file, short enough for a message."""
     if isinstance(value, (list, dict)):
         flat = isinstance(value, list) and len(value) <= 8 and not any(isinstance(item, (list, dict)) for item in value)
         return f"[{', '.join(map(shown, value))}]" if flat else f"{type(value).__name__} of {len(value)}"

@@ -1,4 +1,4 @@
-"""COCO files as gold sets, and as the labels that `write` wrote."""
+"""Reads COCO files as gold sets, and as the labels that `write` wrote."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def read(
     quiet: bool = False,
     progress: bool = False,
 ) -> GroundTruth:
-    """The gold set of a COCO file, or of a folder that holds one, in any layout that `layout` knows.
+    """The gold set of a COCO file, or of a folder that contains one, in any layout that `layout` knows.
 
     Classes come in the order of their category ids, images in that of their ids; a row that only names other rows'
     supercategory is no class. `area` and `bbox` are as stated, None where they are to be computed from the mask;
@@ -35,9 +35,9 @@ def read(
     unless `quiet`.
 
     Args:
-        images: "located" finds each file, which need not be there; "checked" holds its header against the stated size
-            as well; "ignored" looks for none.
-        max_megapixels: an image whose header is read and states more million pixels is refused.
+        images: "located" finds each file, which need not exist; "checked" also compares its header with the stated
+        size; "ignored" looks for none. max_megapixels: an image whose header is read and states more million pixels
+        is refused.
 
     Raises:
         MissingInputError: there is no such file.
@@ -53,7 +53,7 @@ def read(
 
 
 def truth_of(file: CocoFile) -> GroundTruth:
-    """The sound parts of a COCO file as a gold set."""
+    """The valid parts of a COCO file as a gold set."""
     index = {key: index for index, key in enumerate(file.categories)}
     instances: dict[FileId, list[TruthInstance]] = {key: [] for key in file.images}
     boxes: dict[FileId, list[TruthBox]] = {}
@@ -89,12 +89,12 @@ def refuse_errors(problems: Sequence[Problem]) -> None:
         return
     first, more = errors[0], len(errors) - 1
     others = f" ({more} more error{'s' if more > 1 else ''})" if more else ""
-    hint = first.kind.hint or "Put it right, or leave it out with `autodistill-seg repair`."
+    hint = first.kind.hint or "Correct it, or leave it out with `autodistill-seg repair`."
     raise DataError(f"{first.place}: {first.message}{others}.", f"{hint} `autodistill-seg validate` lists them all.")
 
 
 def log_warnings(problems: Sequence[Problem]) -> None:
-    """Says what was read as it is plainly meant: a line for each kind and file, with how many there are."""
+    """Logs what was read as it is obviously meant: one line for each kind and file, with the number."""
     for file in dict.fromkeys(problem.file for problem in problems):
         for group in by_kind(one for one in problems if one.file == file and one.severity == "warning"):
             kind = group[0].kind
@@ -103,7 +103,7 @@ def log_warnings(problems: Sequence[Problem]) -> None:
 
 
 def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
-    """What `read` has no place for: the annotation rows of each image of a sound COCO file, by file name.
+    """What `read` does not return: the annotation rows of each image of a valid COCO file, by file name.
 
     Rows (`id`, `score` …, their masks left out) are in the order of `read`'s instances.
 
@@ -119,13 +119,13 @@ def read_rows(source: str | Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def label_of(one: TruthInstance, row: Mapping[str, Any]) -> Instance:
-    """The label that `write` wrote, from its instance in `read` and its row in `read_rows`: scores and source as they
-    were. A row without a score, which `write` makes none of, counts as sure."""
+    """The label that `write` wrote, from its instance in `read` and its row in `read_rows`: scores and source are
+    unchanged. A row without a score, which `write` never writes, gets a score of 1."""
     further = {name: row[name] for name in ("mask_score", "stability", "source") if name in row}
     return Instance(one.class_index, one.rle, row.get("score", 1.0), **further)
 
 
 def raise_error(problem: Problem) -> None:
-    """A `OnProblem` that raises DataError for the first error, and lets warnings pass."""
+    """An `OnProblem` that raises DataError for the first error, and ignores warnings."""
     if problem.severity == "error":
         raise DataError(f"{problem.place}: {problem.message}.", "`coco.validate` lists every problem of a file.")

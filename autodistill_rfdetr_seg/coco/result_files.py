@@ -1,4 +1,4 @@
-"""Predictions read from a file: COCO results (a list), or a COCO file with scores, as `predict --output` writes it."""
+"""Reads predictions from a file: COCO results (a list), or a COCO file with scores, as `predict --output` writes it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     """The predictions of a file for every image of the gold set, in its order.
 
     The file is a list of COCO results with masks, whose ids are those of the gold set's file, or are read as
-    `result_ids` says; or a COCO file with a `score` at each annotation, matched by file names and class names.
+    `result_ids` says; or a COCO file with a `score` for each annotation, matched by file names and class names.
     `predict --output` writes one, and the folder that it lies in may be named instead. A row's `bbox` counts as its
-    box. The log says what is read otherwise than COCO defines it, and what counts for nothing.
+    box. The log reports what is read differently from COCO's definition, and what is ignored.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it holds no predictions with masks, or not those of this gold set; both sides' ids are shown.
+        DataError: it has no predictions with masks, or not those of this gold set; both sides' ids are shown.
     """
     path = Path(path)
     path = locate(path / PREDICTIONS if (path / PREDICTIONS).is_file() else path)
@@ -49,31 +49,31 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     if isinstance(document, list):
         rows = _objects(path, document, "result")
         if not rows:
-            _log.warning("%s: the file holds no result: nothing was detected in any image.", path)
+            _log.warning("%s: the file has no result: nothing was detected in any image.", path)
         images = match_images(path, rows, truth)
         classes = match_categories(path, rows, truth)
     elif isinstance(document, dict) and isinstance(document.get("annotations"), list):
         rows, images, classes = _of_coco_file(path, document, truth)
     else:
         raise DataError(
-            f"{path} must hold a list of results, or a COCO file with scores, not {shown(document)}.",
+            f"{path} must be a list of results, or a COCO file with scores, not {shown(document)}.",
             'A result is {"image_id", "category_id", "segmentation", "score"}.',
         )
     by_image: dict[str, list[tuple[Instance, Box | None]]] = {image.image_id: [] for image in truth.images}
     sizes = {image.image_id: (image.height, image.width) for image in truth.images}
-    told: Counter[Kind] = Counter()
+    changed: Counter[Kind] = Counter()
     for number, (row, name, index) in enumerate(zip(rows, images, classes, strict=True)):
         if name is not None and index is not None:
-            by_image[name].append(_prediction(path, number, row, index, sizes[name], told))
-    for kind, count in told.items():
+            by_image[name].append(_prediction(path, number, row, index, sizes[name], changed))
+    for kind, count in changed.items():
         _log.warning("%s: %d x %s: %s.", path, count, kind.name, kind.treatment)
     return tuple(_of_image(name, found) for name, found in by_image.items())
 
 
 def _prediction(
-    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int], told: Counter[Kind]
+    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int], changed: Counter[Kind]
 ) -> tuple[Instance, Box | None]:
-    """The instance of one row, and its box where it has one; `told` counts what its mask is read otherwise."""
+    """The instance of one row, and its box where it has one; `changed` counts the kinds of changes to its mask."""
     where = f"{path}, image id {row['image_id']}"
     score = as_number(row.get("score"))
     segmentation, changes = plain_form(row.get("segmentation"))
@@ -91,7 +91,7 @@ def _prediction(
         ) from error
     if isinstance(segmentation, list) and segmentations.leaves(segmentation, *size):
         changes = {*changes, kinds.MASK_OUTSIDE}
-    told.update(changes)
+    changed.update(changes)
     sides = row.get("bbox")
     numbers = [as_number(side) for side in sides] if isinstance(sides, list) and len(sides) == 4 else [None]
     box = tuple(side for side in numbers if side is not None)
@@ -109,7 +109,7 @@ def _of_image(name: str, found: Sequence[tuple[Instance, Box | None]]) -> ImageP
 def _of_coco_file(
     path: Path, document: Row, truth: GroundTruth
 ) -> tuple[list[Row], list[str | None], list[int | None]]:
-    """Annotations as rows, and the gold image and class of each by the file's own names, None where there is none."""
+    """Annotations as rows, and the gold image and class of each by the file's own names, None if there is none."""
     lists = {
         key: _objects(path, document.get(key) or [], f"`{key}` row") for key in ("images", "categories", "annotations")
     }
@@ -136,7 +136,7 @@ def _of_coco_file(
         )
         raise DataError(
             f"{path}: {none} has {listed(truth.classes.names)}.",
-            "They are matched by name, without regard to case and space.",
+            "They are matched by name; case and spaces are ignored.",
         )
     _say_left_out(path, rows, names, images, classes, truth)
     if rows and all(row.get("score") is None for row in rows):
@@ -152,7 +152,7 @@ def _id(row: Row, key: str) -> FileId:
 
 
 def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth) -> dict[FileId, str]:
-    """Image id → the gold image of the same file name; where none has the very name, of the same last part or stem."""
+    """Image id → the gold image of the same file name; if none has exactly that name, of the same last part or stem."""
     gold = {image.image_id for image in truth.images}
     images = {number: str(name) for number, name in names.items() if name in gold}
     files = FileNames(gold - set(images.values()))
@@ -173,7 +173,7 @@ def _match_names(path: Path, names: Mapping[FileId, object], truth: GroundTruth)
 
 
 def _check_sizes(path: Path, rows: Sequence[Row], images: Mapping[FileId, str], truth: GroundTruth) -> None:
-    """Refuses predictions on images of another size: their polygons would lie over the wrong pixels."""
+    """Refuses predictions on images of another size: their polygons would cover the wrong pixels."""
     gold = {image.image_id: (image.width, image.height) for image in truth.images}
     for row in rows:
         name = images.get(_id(row, "id"))
@@ -194,7 +194,7 @@ def _say_left_out(
     classes: Mapping[FileId, int],
     truth: GroundTruth,
 ) -> None:
-    """Says in the log what of a COCO file counts for nothing."""
+    """Logs what of a COCO file is ignored."""
     if others := [name for number, name in names.items() if number not in images]:
         _log.warning(
             "%s: %d of its %d images are not in the gold set and are left out: %s.",
@@ -219,7 +219,7 @@ def _say_left_out(
 
 def _objects(path: Path, rows: Any, what: str) -> list[Row]:
     if not isinstance(rows, list):
-        raise DataError(f"{path}: the file must hold a list of {what}s, not {shown(rows)}.")
+        raise DataError(f"{path}: the file must be a list of {what}s, not {shown(rows)}.")
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise DataError(f"{path}: {what} {number} must be an object, not {type(row).__name__}.")

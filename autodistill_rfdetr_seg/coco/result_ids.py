@@ -1,4 +1,4 @@
-"""What the ids of a results file mean: which image and which class of the gold set each of them is.
+"""Finds the image and the class of the gold set that each id of a results file means.
 
 COCO says that they are the ids of the gold set's file. Other tools write a file's name, its stem or the stem's number
 for the image, and classes counted from 0 or 1. Those are taken where exactly one reading fits the whole file.
@@ -36,13 +36,13 @@ def as_id(value: object) -> FileId | None:
 def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[str]:
     """The `image_id` of the gold image that each row of the results file `path` is of.
 
-    A row's own `file_name` counts before its `image_id`.
+    A row's own `file_name` is used before its `image_id`.
 
     Raises:
         DataError: an id is of no image, or no reading fits all of them; both sides' ids are shown.
     """
     found = _distinct(path, rows, "image_id")
-    ids = Ids.of(gold)
+    ids = Ids.from_gold(gold)
     files = FileNames(ids.images)
     own = {} if ids.named else either_way({number: name for name, number in ids.images.items()})
     by_row = [name for row in rows if (name := files.find(row.get("file_name"))) is not None]
@@ -50,13 +50,13 @@ def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[str
     by_name = _injective(found, {value: files.find(value) for value in found})
     if len(by_row) == len(rows):
         if by_id is not None and _of_rows(rows, "image_id", by_id) != by_row:
-            _log.warning("%s: `file_name` of the results counts; their `image_id` names other images.", path)
+            _log.warning("%s: `file_name` of the results is used; their `image_id` names other images.", path)
         return by_row
     if by_id is not None:
         if by_name is not None and by_name != by_id:
             at = next(value for value in found if by_id[value] != by_name[value])
             _log.warning(
-                "%s: `image_id` is read as the id in the gold file, as COCO says (%s is %s). Read as the number in "
+                "%s: `image_id` is read as the id in the gold file, as in COCO (%s is %s). Read as the number in "
                 "the file's name it is another image (%s).",
                 path,
                 shown(at),
@@ -83,13 +83,13 @@ def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[str
 def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[int]:
     """The class index of the gold set that each row of the results file `path` is of.
 
-    A row's own `category_name` counts before its `category_id`.
+    A row's own `category_name` is used before its `category_id`.
 
     Raises:
         DataError: an id is of no class, or more than one reading fits; both sides' ids are shown.
     """
     found = _distinct(path, rows, "category_id")
-    ids, names = Ids.of(gold), gold.classes.names
+    ids, names = Ids.from_gold(gold), gold.classes.names
     classes = ClassNames(names)
     own = {} if ids.named else either_way({number: at for at, number in enumerate(ids.categories)})
     by_row = [index for row in rows if (index := classes.find(row.get("category_name"))) is not None]
@@ -97,7 +97,7 @@ def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list
     by_name = _all(found, {value: classes.find(value) for value in found})
     if len(by_row) == len(rows):
         if by_id is not None and _of_rows(rows, "category_id", by_id) != by_row:
-            _log.warning("%s: `category_name` of the results counts; their `category_id` names other classes.", path)
+            _log.warning("%s: `category_name` of the results is used; their `category_id` names other classes.", path)
         return by_row
     for fits in (by_id, by_name):
         if fits is not None:
@@ -124,7 +124,7 @@ def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list
 
 
 class FileNames:
-    """Finds the image that a file name, a stem or a stem's number means, where it is exactly one."""
+    """Finds the image that a file name, a stem or a stem's number means, if it is exactly one."""
 
     def __init__(self, names: Iterable[str]) -> None:
         paths = {name: _path(name) for name in names}
@@ -152,7 +152,7 @@ class FileNames:
 
 
 class ClassNames:
-    """Finds the class that a name means, exactly or without regard to case and space."""
+    """Finds the class that a name means, exactly or ignoring case and spaces."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._exact = {name: at for at, name in enumerate(names)}
@@ -182,7 +182,7 @@ def listed(values: Iterable[object]) -> str:
 
 
 def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:
-    """The different ids under `key`, in the order in which they first come."""
+    """The different ids under `key`, in the order of their first use."""
     found: dict[FileId, None] = {}
     for number, row in enumerate(rows):
         value = as_id(row.get(key))
@@ -193,19 +193,19 @@ def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:
 
 
 def _of_rows(rows: Sequence[Row], key: str, meant: Mapping[FileId, V]) -> list[V]:
-    """What the id under `key` of each row means; every one of them means something."""
+    """What the id under `key` of each row means; each must mean something."""
     return [meant[value] for row in rows if (value := as_id(row.get(key))) is not None]
 
 
 def _all(found: Sequence[FileId], known: Mapping[FileId, V | None]) -> dict[FileId, V] | None:
-    """What each of `found` means, or None where one of them means nothing."""
+    """What each of `found` means, or None if one of them means nothing."""
     meant = {value: known.get(value) for value in found}
     every = {value: one for value, one in meant.items() if one is not None}
     return every if len(every) == len(meant) else None
 
 
 def _injective(found: Sequence[FileId], known: Mapping[FileId, V | None]) -> dict[FileId, V] | None:
-    """As `_all`, and None too where two of them mean the same."""
+    """As `_all`, but None also if two of them mean the same."""
     every = _all(found, known)
     return every if every is not None and len(set(every.values())) == len(every) else None
 
@@ -219,7 +219,7 @@ def _digits(text: str) -> bool:
 
 
 def _unique(pairs: Iterable[tuple[K, V]]) -> dict[K, V]:
-    """The pairs whose key comes once."""
+    """The pairs whose key is unique."""
     found: dict[K, V] = {}
     twice: set[K] = set()
     for key, value in pairs:

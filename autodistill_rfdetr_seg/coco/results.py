@@ -1,4 +1,4 @@
-"""Gold sets and predictions as pycocotools' own dictionaries, and predictions as COCO results files."""
+"""Converts gold sets and predictions to pycocotools' own dictionaries, and writes predictions as COCO results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IdKind = Literal["file", "dense"]
 class Ids:
     """The id of each image of a gold set, by its `image_id`, and of each class, in the order of its classes.
 
-    `named` tells that the gold set has no ids of its own: they count from 1, and only names tell what is meant.
+    `named`: the gold set has no ids of its own. They count from 1, and only names identify images and classes.
     """
 
     images: dict[str, FileId]
@@ -31,8 +31,8 @@ class Ids:
     named: bool
 
     @classmethod
-    def of(cls, gold: GroundTruth, kind: IdKind = "file") -> Ids:
-        """The ids that stand in the gold set's file, or those from 1."""
+    def from_gold(cls, gold: GroundTruth, kind: IdKind = "file") -> Ids:
+        """The ids of the gold set's file, or ids from 1."""
         ordered = in_id_order(gold.images)
         classes = len(gold.classes.names)
         named = not has_file_ids(gold) or len(gold.category_ids) != classes
@@ -44,7 +44,7 @@ class Ids:
 
 
 def has_file_ids(gold: GroundTruth) -> bool:
-    """Whether every image has an id of its own in the gold set's file; several files together have none."""
+    """Whether every image has an id of its own in the gold set's file; a gold set of several files has none."""
     ids = [image.file_id for image in gold.images]
     return None not in ids and len(set(ids)) == len(ids)
 
@@ -52,7 +52,7 @@ def has_file_ids(gold: GroundTruth) -> bool:
 def in_id_order(images: Sequence[TruthImage]) -> list[TruthImage]:
     """Images in the order in which COCOeval takes them, which decides between detections of equal score.
 
-    It is that of their ids: numbers by value, then text by letters. Images without an id come last, in their order.
+    Sorted by ids: numbers by value, then text. Images without an id come last, in their own order.
     """
 
     def place(image: TruthImage) -> tuple[int, int, str]:
@@ -70,7 +70,7 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file", 
     1; annotation ids always count from 1, as pycocotools takes an object of id 0 for unmatched. `area` and `bbox` are
     the stated ones where there are any; with `area_from` "mask" `area` is always the mask's.
     """
-    found = Ids.of(truth, ids)
+    found = Ids.from_gold(truth, ids)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image in in_id_order(truth.images):
@@ -110,7 +110,7 @@ def to_results(
     """
     truth = gold if isinstance(gold, GroundTruth) else read(gold)
     names = truth.classes.names
-    found = Ids.of(truth, ids)
+    found = Ids.from_gold(truth, ids)
     rows = []
     for prediction in predictions:
         if prediction.image_id not in found.images:

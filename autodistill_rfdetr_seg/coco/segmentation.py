@@ -1,4 +1,4 @@
-"""A foreign COCO `segmentation` → a checked `Rle`, and a mask → a polygon.
+"""Converts a `segmentation` of a COCO file to a checked `Rle`, and a mask to a polygon.
 
 pycocotools' C code trusts what it is given: run lengths that do not add up, a missing terminator or a polygon far
 outside of the image read or write past the end of an array. Everything is therefore checked in numpy before.
@@ -52,7 +52,7 @@ def polygons(segmentation: Sequence[Any]) -> list[npt.NDArray[np.float64]]:
 
 
 def leaves(segmentation: Sequence[Any], height: int, width: int) -> bool:
-    """Whether a polygon of a sound `segmentation` reaches over 1 pixel out of the image."""
+    """Whether a polygon of a valid `segmentation` extends more than 1 pixel beyond the image."""
     far = np.array([width, height]) + 1
     return any(bool((points < -1).any() or (points > far).any()) for points in polygons(segmentation))
 
@@ -65,7 +65,7 @@ def union(rles: Sequence[Rle]) -> Rle:
 
 
 def check(rle: Rle) -> None:
-    """Nothing, where the run lengths of `rle` are sound.
+    """Checks that the run lengths of `rle` are valid.
 
     Raises:
         ValueError: they are not.
@@ -74,14 +74,14 @@ def check(rle: Rle) -> None:
 
 
 def to_json(rle: Rle) -> dict[str, Any]:
-    """The compressed RLE as it stands in a JSON file: `size` [height, width], `counts` a string."""
+    """The compressed RLE as in a JSON file: `size` [height, width], `counts` a string."""
     return {"counts": rle.counts.decode("ascii"), "size": [rle.height, rle.width]}
 
 
 def to_polygon(rle: Rle) -> list[list[float]] | None:
-    """COCO's form of the mask as one polygon, or None where that would not give the mask back.
+    """COCO's form of the mask as one polygon, or None if it would not give the same mask.
 
-    None for several parts or holes, and where pycocotools' rasterisation has an IoU under 0.95 with the mask.
+    None for several parts or holes, and if pycocotools' rasterization has an IoU under 0.95 with the mask.
     """
     import cv2
 
@@ -97,14 +97,14 @@ def to_polygon(rle: Rle) -> list[list[float]] | None:
         points = cv2.approxPolyDP(outline.astype(np.float32), simplify, True)[:, 0] if simplify else outline
         flat = [round(float(value), 2) for value in points.ravel()]
         if len(flat) >= 6:
-            drawn = _rasterise([np.asarray(flat).reshape(-1, 2)], rle.height, rle.width)
+            drawn = _rasterize([np.asarray(flat).reshape(-1, 2)], rle.height, rle.width)
             if masks.iou_matrix([drawn], [rle])[0, 0] >= _MIN_POLYGON_IOU:
                 return [flat]
     return None
 
 
 def to_polygons(rle: Rle) -> tuple[list[list[float]], bool]:
-    """The mask as polygons, one for each 8-connected part, the largest first, and whether they give the mask back.
+    """The mask as polygons, one for each 8-connected part, the largest first, and whether they give the same mask.
 
     They do not where the mask has holes (which come back filled), several parts (which some readers take for several
     objects, or take one of), or is too thin for a polygon. An empty mask gives no polygon.
@@ -115,7 +115,7 @@ def to_polygons(rle: Rle) -> tuple[list[list[float]], bool]:
     if whole is not None:
         return whole, True
     mask, top, left = masks.decode_box(rle)
-    # A frame, so that no hole lies against the border of the crop.
+    # A frame, so that no hole touches the border of the crop.
     filled = masks.fill_holes(np.pad(mask, 1), np.inf)[1:-1, 1:-1]
     count, parts, stats, _ = cv2.connectedComponentsWithStats(filled.astype(np.uint8), connectivity=8)
     found = []
@@ -136,7 +136,7 @@ def _outline(crop: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
 
     lines = find_contours(np.pad(crop, 1).astype(np.float64), 0.5, fully_connected="high")
     longest: npt.NDArray[np.float64] = max(lines, key=len)
-    return longest[:-1, ::-1] - 0.5  # (row, column) of a pixel's centre in the padded crop → x, y of its corner
+    return longest[:-1, ::-1] - 0.5  # (row, column) of a pixel's center in the padded crop → x, y of its corner
 
 
 def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
@@ -151,7 +151,7 @@ def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
         try:
             raw = counts.encode("ascii")
         except UnicodeEncodeError:
-            raise ValueError("the RLE's `counts` hold characters that no RLE has") from None
+            raise ValueError("the RLE's `counts` have characters that no RLE has") from None
         runs = _runs_of_string(raw)
         _check_runs(runs, height, width)
         # A run of zero pixels inside is legal, but pycocotools' IoU may stop at one.
@@ -166,22 +166,22 @@ def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
 
 
 def _runs_of_string(counts: bytes) -> Runs:
-    """The run lengths of compressed counts: 5 bits a character, the sixth says that more follow, from 48 on.
+    """The run lengths of compressed counts: 5 bits a character, the sixth says that more follow, from character 48 on.
 
-    From the third on, a length is kept as its difference to the one two before. Source: rleFrString of maskApi.c.
+    From the third on, a length is stored as its difference from the one two before. Source: rleFrString of maskApi.c.
     """
     values = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
     if not len(values):
         return values
     if values.min() < 0 or values.max() > 63:
-        raise ValueError("the RLE's `counts` hold characters that no RLE has")
+        raise ValueError("the RLE's `counts` have characters that no RLE has")
     ends = np.flatnonzero((values & 0x20) == 0)
     if not len(ends) or ends[-1] != len(values) - 1:
         raise ValueError("the RLE's `counts` end in the middle of a number")
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
     if lengths.max() > _MAX_CHARACTERS:
-        raise ValueError("the RLE's `counts` hold a number too large for any image")
+        raise ValueError("the RLE's `counts` have a number too large for any image")
     place = np.arange(len(values)) - np.repeat(starts, lengths)
     numbers: Runs = np.add.reduceat((values & 0x1F) << (5 * place), starts)
     numbers -= np.where(values[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
@@ -192,7 +192,7 @@ def _runs_of_string(counts: bytes) -> Runs:
 
 def _check_runs(runs: Runs, height: int, width: int) -> None:
     if len(runs) and runs.min() < 0:
-        raise ValueError("the RLE's `counts` hold a negative run length")
+        raise ValueError("the RLE's `counts` have a negative run length")
     if int(runs.sum()) != height * width:
         raise ValueError(f"the RLE's `counts` add up to {int(runs.sum())} pixels, but the image has {height * width}")
 
@@ -216,13 +216,13 @@ def _polygon(part: list[Any]) -> npt.NDArray[np.float64]:
     if len(part) < 6 or len(part) % 2:
         raise ValueError(f"a polygon needs at least 3 x, y pairs, and one has {len(part)} numbers")
     if not all(type(value) in (int, float) for value in part):
-        raise ValueError("a polygon holds something that is not a number")
+        raise ValueError("a polygon has a value that is not a number")
     try:
         points = np.asarray(part, dtype=np.float64)
     except OverflowError:
         points = np.full(2, np.inf)
     if not np.isfinite(points).all():
-        raise ValueError("a polygon holds a number that is not finite")
+        raise ValueError("a polygon has a number that is not finite")
     return points.reshape(-1, 2)
 
 
@@ -230,13 +230,13 @@ def _parse_polygons(parts: list[npt.NDArray[np.float64]], height: int, width: in
     size = np.array([width, height])
     for points in parts:
         if (points < -size).any() or (points > 2 * size).any():
-            raise ValueError(f"a polygon lies far outside of the image of {width} x {height} pixels")
+            raise ValueError(f"a polygon is far outside the image of {width} x {height} pixels")
         if np.abs(np.diff(points, axis=0)).max(axis=1).sum() > _MAX_PERIMETER:
             raise ValueError("a polygon's outline is too long")
-    return _rasterise(parts, height, width)
+    return _rasterize(parts, height, width)
 
 
-def _rasterise(parts: list[npt.NDArray[np.float64]], height: int, width: int) -> Rle:
+def _rasterize(parts: list[npt.NDArray[np.float64]], height: int, width: int) -> Rle:
     from pycocotools import mask as coco_mask
 
     drawn = coco_mask.frPyObjects([points.ravel().tolist() for points in parts], height, width)

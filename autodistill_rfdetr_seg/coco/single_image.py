@@ -1,4 +1,6 @@
-"""One image at a time, as servers take and give them: a COCO file with polygons, and a mask of polygons or an RLE."""
+"""One image at a time, as servers receive and return them: a COCO file with polygons, and a mask of polygons or an
+RLE.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from .writing import category_rows
 
 
 def image_file(image: TruthImage, classes: Classes, file_name: str) -> tuple[dict[str, Any], int]:
-    """The COCO file of one image of a dataset, masks as polygons, and how many of them lost something by that.
+    """The COCO file of one image of a dataset, masks as polygons, and how many of them lost pixels by that.
 
     A crowd and an empty mask are left out. An image without objects gets one row that belongs to no image: Roboflow
-    knows a COCO file by its rows, and would take one without any for another format.
+    recognizes a COCO file by its rows, and would read one without rows as another format.
     """
     rows: list[dict[str, Any]] = []
     simplified = 0
@@ -49,10 +51,10 @@ def from_answer(found: Mapping[str, Any], height: int, width: int) -> Rle | None
     """The mask of one prediction of a Roboflow Inference server: its `rle` (or `rle_mask`), or the polygon of `points`.
 
     Returns:
-        The mask in an image of `height` x `width` pixels; None where it has none, or a polygon of under 3 points.
+        The mask in an image of `height` x `width` pixels; None if it has none, or a polygon of fewer than 3 points.
 
     Raises:
-        ValueError: what it has is no mask of such an image.
+        ValueError: its mask is not of such an image.
     """
     rle = found.get("rle_mask") or found.get("rle")
     if rle:

@@ -1,4 +1,4 @@
-"""The box that a foreign annotation states, and whether it is that of its mask."""
+"""Reads the box that an annotation states, and compares it with that of its mask."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SLACK = (2.0, 0.05)
 
 
 def stated_box(stated: object) -> Box | None:
-    """The box [x, y, width, height] in pixels that a JSON value is; None where it is none."""
+    """The box [x, y, width, height] in pixels that a JSON value is; None if it is not a box."""
     numbers = [number_of(side) for side in stated] if isinstance(stated, list) and len(stated) == 4 else []
     x, y, width, height = numbers or (None, None, None, None)
     if x is None or y is None or width is None or height is None or width < 0 or height < 0:
@@ -19,7 +19,7 @@ def stated_box(stated: object) -> Box | None:
 
 
 def is_far(stated_xywh: Box, drawn_xywh: Box) -> bool:
-    """Whether a stated box is another than the mask's."""
+    """Whether a stated box differs from the mask's."""
     pixels, share = _SLACK
     (x, y, width, height), (x2, y2, width2, height2) = stated_xywh, drawn_xywh
     edges = ((x, x2), (y, y2), (x + width, x2 + width2), (y + height, y2 + height2))

@@ -1,4 +1,4 @@
-"""Every problem of a COCO file, ours or a user's, told at once."""
+"""Lists every problem of a COCO file, ours or a user's."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def validate(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = False,
 ) -> list[Problem]:
-    """All problems of the COCO file `source` (a JSON file, or a folder that holds one).
+    """All problems of the COCO file `source` (a JSON file, or a folder that contains one).
 
-    An "error" is what `read` refuses; a "warning" is read as it is plainly meant. `check_images` opens each image's
-    header, in which more than `max_megapixels` million pixels are an error. Never raises for what a file holds.
+    An "error" is what `read` refuses; a row with a "warning" is read as it is obviously meant. `check_images` opens
+    each image's header, in which more than `max_megapixels` million pixels are an error. Never raises for the
+    content of a file.
     """
     try:
         path = locate(source)

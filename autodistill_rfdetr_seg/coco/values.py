@@ -1,4 +1,4 @@
-"""Values of a foreign JSON file: what is plainly meant by them."""
+"""Reads values of a user's JSON file as they are obviously meant."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from ..core.types import FileId
 from .problems import as_number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
-_EXACT = 2**53  # from here on a float no longer tells every whole number apart
+_EXACT = 2**53  # from here on a float cannot represent every whole number
 
 
 class Id(NamedTuple):
-    """An id of a file: `key` is equal for ids that mean the same, `stated` is the id as it stands there, less a point.
+    """An id of a file: `key` is equal for ids that mean the same, `stated` is the id as in the file, without a
+    decimal point.
 
     `form` is "plain" for an integer, "number" for text or a float that is a whole number, "text" for other text.
     """
@@ -25,7 +26,7 @@ class Id(NamedTuple):
 
 
 def as_id(value: object) -> Id | None:
-    """The id that a JSON value is, or None where it is none."""
+    """The id that a JSON value is, or None if it is not an id."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -44,7 +45,7 @@ def in_order(keys: Iterable[FileId]) -> list[FileId]:
 
 
 def is_text(text: str) -> bool:
-    """Whether a text holds no half of a character (a lone surrogate), which no file can be written with."""
+    """Whether a text has no half of a character (a lone surrogate), which cannot be written to a file."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 

@@ -29,12 +29,12 @@ def write(
     info: Mapping[str, Any],
     segmentation: Literal["rle", "polygon"] = "rle",
 ) -> dict[str, int]:
-    """Write the COCO file `path` from (file name inside its folder, labels) pairs, and count what it holds.
+    """Write the COCO file `path` from (file name inside its folder, labels) pairs, and count its content.
 
     Ids of images, annotations and categories count from 1, in the order given. Masks are compressed RLE; with
     "polygon" one without holes and in one part becomes a polygon where that is accurate. `iscrowd` is 0 for labels, as
     a reader such as RF-DETR drops crowds, and what it was for a gold set's image, whose area and box are as stated. An
-    instance whose mask has no pixel is left out. Memory grows with the number of images alone.
+    instance whose mask has no pixel is left out. Memory grows with the number of images only.
 
     Returns:
         {"images": n, "instances": n, "negatives": n}.
@@ -80,7 +80,7 @@ def _write_parts(
     for file_name, labels in entries:
         reason = unsafe_file_name(file_name)
         if reason or PurePosixPath(file_name) in names:
-            raise DataError(f"{path} cannot be written: {reason or f'the image {file_name!r} comes twice'}.")
+            raise DataError(f"{path} cannot be written: {reason or f'the image {file_name!r} is there twice'}.")
         names.add(PurePosixPath(file_name))
         before = counts["instances"]
         for row in _annotation_rows(labels, classes, segmentation, f"{path}, image {file_name!r}"):
@@ -137,7 +137,7 @@ def _of_truth(instance: TruthInstance) -> dict[str, Any]:
 
 
 def further_scores(instance: Instance) -> dict[str, float]:
-    """`mask_score` and `stability`, where the instance has them."""
+    """`mask_score` and `stability`, if the instance has them."""
     scores = {"mask_score": instance.mask_score, "stability": instance.stability}
     return {name: round(float(value), 6) for name, value in scores.items() if value is not None}
 

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 
 class AutodistillSegError(Exception):
-    """Root of the tree: a one-sentence `message` and, where there is one, a `hint` that says what to do."""
+    """Root of the tree: a one-sentence `message` and, if there is one, a `hint` that says what to do."""
 
     exit_code = 1
 
@@ -54,17 +54,17 @@ class UnknownNameError(UsageError):
 
 
 class OutputExistsError(UsageError):
-    """The output folder is not empty and neither resume nor overwrite was asked for."""
+    """The output folder is not empty and neither resume nor overwrite is set."""
 
 
 class MissingInputError(AutodistillSegError):
-    """An input is not there, or there is nothing in it to work on."""
+    """An input does not exist, or is empty."""
 
     exit_code = 3
 
 
 class DataError(AutodistillSegError):
-    """An input is there and is wrong: an image, a COCO file, a label store."""
+    """An input exists but is wrong: an image, a COCO file, a label store."""
 
 
 class BaseModelError(AutodistillSegError):
@@ -80,7 +80,7 @@ class DependencyError(AutodistillSegError):
 
 
 class RemoteError(AutodistillSegError):
-    """A server refused, failed or did not answer in time; `status` is its HTTP status, None where it gave none."""
+    """A server refused, failed or did not answer in time; `status` is its HTTP status, None if there is none."""
 
     def __init__(self, message: str, hint: str | None = None, *, status: int | None = None) -> None:
         super().__init__(message, hint)

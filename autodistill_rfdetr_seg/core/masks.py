@@ -42,12 +42,12 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
 
 def encode_at(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
     """The RLE, in a frame of `height` x `width` pixels, of a crop (bool, or 0 and 1) at (`top`, `left`)."""
-    # One empty row above and below each column, so that every run begins and ends within its column.
+    # One empty row above and below each column, so that every run starts and ends within its column.
     padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
     padded[:, 1:-1] = crop.T
     column, edge = np.nonzero(np.diff(padded, axis=1))
     bounds = (left + column) * height + top + edge
-    # A run that ends a column of the frame goes on in the next where that begins inside.
+    # A run that ends a column of the frame continues in the next if that starts inside the mask.
     apart = np.ones(len(bounds), dtype=bool)
     meets = np.flatnonzero(bounds[1:-1:2] == bounds[2::2])
     apart[2 * meets + 1] = apart[2 * meets + 2] = False
@@ -84,7 +84,7 @@ def decode_box(rle: Rle) -> tuple[BoolMask, int, int]:
 
 
 def resize_canvas(rle: Rle, height: int, width: int) -> Rle:
-    """The mask in a frame of `height` x `width` pixels, its top left corner where it was: cut off or filled up."""
+    """The mask in a frame of `height` x `width` pixels, cut off or filled with zeros at the right and bottom."""
     mask = decode(rle)[:height, :width]
     return encode(np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1]))))
 

@@ -1,4 +1,4 @@
-"""Where an early stage may reach a later one: `RFDETRSeg.evaluate`, a run's model as a base.
+"""Lets an early stage call a later one: `RFDETRSeg.evaluate`, a run's model as a base.
 
 An import points from a later folder to an earlier one only. What an early stage offers of a later one is named here,
 and the package's own `__init__`, which stands above all folders, says where it is. Nothing is imported before use.
@@ -18,11 +18,11 @@ def provide(name: str, home: str) -> None:
 
 
 def home_of(name: str) -> str:
-    """Where `name` is, as `package.module:attribute`; raises KeyError where nobody has said so."""
+    """Where `name` is, as `package.module:attribute`; raises KeyError if it was never registered."""
     return _HOMES[name]
 
 
 def load(name: str) -> Any:
-    """The object itself; its module is imported now. Raises KeyError where nobody has said where it is."""
+    """The object itself; its module is imported now. Raises KeyError if it was never registered."""
     module, _, attribute = home_of(name).partition(":")
     return getattr(import_module(module), attribute)

@@ -16,7 +16,7 @@ from .name_keys import class_key
 
 SPLITS = ("train", "valid", "test")
 
-# An id as it stands in a person's file: a whole number, however large, or text.
+# An id as written in a user's file: a whole number of any size, or text.
 FileId = int | str
 
 
@@ -64,7 +64,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An instance that `refine` took away, and the rule that did (`reason` is a short key such as `mask_nms`)."""
+    """An instance that `refine` removed, and the rule that did (`reason` is a short key such as `mask_nms`)."""
 
     instance: Instance
     reason: str
@@ -90,7 +90,7 @@ class Classes:
     @classmethod
     def from_ontology(cls, ontology: Mapping[str, str]) -> Classes:
         """Classes of a prompt → class name mapping, in the order in which the names first appear; space around a name
-        is no part of it.
+        is removed.
 
         Raises:
             UsageError: the mapping is empty, a prompt or name is not a non-empty string, or two names differ by case,
@@ -109,15 +109,15 @@ class Classes:
             seen, other = first.setdefault(class_key(name), (name.strip(), prompt))
             if seen != name.strip():
                 raise UsageError(
-                    f"The classes {seen!r} (of {other!r}) and {name.strip()!r} (of {prompt!r}) are the same but for "
+                    f"The classes {seen!r} (of {other!r}) and {name.strip()!r} (of {prompt!r}) are the same except for "
                     "case or space.",
                     "Write both the same if they are one class, or name them apart.",
                 )
-        return cls.of_stored(ontology)
+        return cls.from_stored(ontology)
 
     @classmethod
-    def of_stored(cls, ontology: Mapping[str, str]) -> Classes:
-        """The classes of an ontology that has been labelled with; what `from_ontology` refuses is not looked for."""
+    def from_stored(cls, ontology: Mapping[str, str]) -> Classes:
+        """The classes of the ontology of existing labels; what `from_ontology` refuses is not checked."""
         names = tuple(dict.fromkeys(name.strip() for name in ontology.values()))
         of_name = {name: index for index, name in enumerate(names)}
         return cls(names, tuple((prompt, of_name[name.strip()]) for prompt, name in ontology.items()))

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.config import SplitConfig
 from ..core.plain_text import counted
 from ..core.types import SPLITS
-from ..images.perceptual_hash import groups, near_duplicates, stretches
+from ..images.perceptual_hash import groups, near_duplicates, runs_of_neighbors
 from ..labels.stored_labels import Key
 
 # A group of look-alikes with more than this fraction of the images is no set of duplicates: all images look like that.
@@ -139,5 +139,5 @@ class _Cutter:
             of_first[self._first[path]].append(path)
         aim = max(_MIN_CHUNK, int(min(self._fractions) * len(of_first) / 2))
         longest = max(1, min(aim, len(of_first) // len(self._fractions)))
-        for original, chunk in stretches(of_first, longest).items():
+        for original, chunk in runs_of_neighbors(of_first, longest).items():
             self.chunk_of.update(dict.fromkeys(of_first[original], chunk))

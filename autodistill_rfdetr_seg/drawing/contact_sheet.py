@@ -1,4 +1,4 @@
-"""A contact sheet of labels, as a PNG and as a page: of each image what is kept, and what is taken out and why."""
+"""A contact sheet of labels, as a PNG and as a page: for each image what is kept, and what is dropped and why."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..core.types import Classes, ImageLabels, Rejected
 from ..images.image_opening import open_rgb
 from ..images.rgb_image import write_png
 from ..system.files import replacing
-from .label_text import Box, Colour, class_name, free_place, picture_name, tag
-from .overlays import LABEL_SHARE, Panel, RgbImage, class_colour, contact_sheet, data_uri, draw_instances
+from .label_text import Box, Color, class_name, free_place, picture_name, tag
+from .overlays import LABEL_SHARE, Panel, RgbImage, class_color, contact_sheet, data_uri, draw_instances
 
 _DASH = 6
 
@@ -81,13 +81,13 @@ def write_sheet(
 
 
 def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes) -> RgbImage:
-    """A greyed copy of `image` (HWC uint8 RGB), every rejected mask dashed in its class's colour, labelled with why.
+    """A gray copy of `image` (HWC uint8 RGB), every rejected mask dashed in its class's color, labeled with why.
 
     Raises:
         ValueError: a mask is not of the image's size.
     """
-    grey = (image @ np.array([0.299, 0.587, 0.114]))[:, :, None] * 0.6 + 90
-    canvas: RgbImage = np.repeat(np.clip(grey, 0, 255), 3, axis=2).astype(np.uint8)
+    gray = (image @ np.array([0.299, 0.587, 0.114]))[:, :, None] * 0.6 + 90
+    canvas: RgbImage = np.repeat(np.clip(gray, 0, 255), 3, axis=2).astype(np.uint8)
     drawn = []
     for one in sorted(rejected, key=lambda r: -masks.area(r.instance.rle)):
         box = _dashed(canvas, one)
@@ -97,9 +97,9 @@ def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes
     size = max(11, round(max(height, width) / 36))
     taken: list[Box] = []
     for one, box in reversed(drawn):
-        # The reason first: where there is no room, the class shows by its colour.
+        # The reason first: if there is no room, the color still shows the class.
         words = f"{one.reason} · {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
-        label = tag(words, size, _colour(one), int(width * LABEL_SHARE))
+        label = tag(words, size, _color(one), int(width * LABEL_SHARE))
         if label is None:
             continue
         place = free_place(box, label.shape[1], label.shape[0], width, height, taken)
@@ -110,7 +110,7 @@ def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes
 
 
 def _dashed(canvas: RgbImage, one: Rejected) -> Box | None:
-    """Draws one mask's dashed outline; its box in pixels (x0, y0, x1, y1), None where the mask is empty."""
+    """Draws one mask's dashed outline; its box in pixels (x0, y0, x1, y1), None if the mask is empty."""
     import cv2
 
     rle = one.instance.rle
@@ -121,19 +121,19 @@ def _dashed(canvas: RgbImage, one: Rejected) -> Box | None:
     if not w or not h:
         return None
     thickness = max(1, round(max(height, width) / 400))
-    # One pixel of margin, or an outline along the crop's edge would be taken for the image's border.
+    # One pixel of margin, so that an outline along the crop's edge is not mistaken for the image's border.
     padded = np.pad(masks.decode(rle)[y : y + h, x : x + w].astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x - 1, y - 1))
     dash = _DASH * thickness
     for contour in contours:
         for start in range(0, len(contour), 2 * dash):
             points: npt.NDArray[np.int32] = np.asarray(contour[start : start + dash], dtype=np.int32)
-            cv2.polylines(canvas, [points], False, _colour(one), thickness)
+            cv2.polylines(canvas, [points], False, _color(one), thickness)
     return (x, y, x + w, y + h)
 
 
-def _colour(one: Rejected) -> Colour:
-    return class_colour(one.instance.class_index)
+def _color(one: Rejected) -> Color:
+    return class_color(one.instance.class_index)
 
 
 def _rows(
@@ -161,7 +161,7 @@ def _rows(
             uri, width, height = data_uri(panel)
             card["panels"].append({"name": name, "said": _said(said), "uri": uri, "width": width, "height": height})
         seen = {i.class_index for i in (*labels.instances, *(r.instance for r in labels.rejected))}
-        card["legend"] = [(class_name(classes, i), "#" + bytes(class_colour(i)).hex()) for i in sorted(seen)]
+        card["legend"] = [(class_name(classes, i), "#" + bytes(class_color(i)).hex()) for i in sorted(seen)]
         card["dropped"] = [
             (class_name(classes, r.instance.class_index), f"{r.instance.score:.3f}", r.reason) for r in labels.rejected
         ]

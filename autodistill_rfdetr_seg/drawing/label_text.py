@@ -1,4 +1,4 @@
-"""Text on pictures: what a label says, how it is drawn, and where it finds room."""
+"""Text on pictures: the text of a label, its drawing, and a free place for it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
 
 def class_name(classes: Classes, index: int) -> str:
-    """The name of a class on one line; `#7` where the classes know no number 7."""
+    """The name of a class on one line; `#7` if there is no class 7."""
     return " ".join(classes.names[index].split()) if 0 <= index < len(classes.names) else f"#{index}"
 
 
@@ -32,7 +32,7 @@ def picture_name(classes: Classes, index: int) -> str:
 
 
 def free_place(box: Box, w: int, h: int, width: int, height: int, taken: Sequence[Box]) -> Box | None:
-    """The first place for a label of `w` x `h` at `box` that lies in the image and on no box of `taken`.
+    """The first place for a label of `w` x `h` at `box` that is inside the image and overlaps no box of `taken`.
 
     Tried in turn: above, inside the top, below, inside the bottom, in the middle. All boxes are xyxy pixels.
     """
@@ -47,17 +47,17 @@ def free_place(box: Box, w: int, h: int, width: int, height: int, taken: Sequenc
     return None
 
 
-def tag(text: str, size: int, colour: Colour, room: int) -> npt.NDArray[np.uint8] | None:
-    """A label, HWC uint8 RGB: text of `size` pixels on `colour`; None where not one letter fits into `room` pixels."""
+def tag(text: str, size: int, color: Color, room: int) -> npt.NDArray[np.uint8] | None:
+    """A label, HWC uint8 RGB: text of `size` pixels on `color`; None if not one letter fits into `room` pixels."""
     from PIL import Image, ImageDraw
 
     pad = max(2, size // 5)
     text = fit(text, size, room - 2 * pad)
     if not text:
         return None
-    luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     ink = (0, 0, 0) if luminance > 110 else (255, 255, 255)
-    picture = Image.new("RGB", (int(_font(size).getlength(text)) + 2 * pad, size + 2 * pad), colour)
+    picture = Image.new("RGB", (int(_font(size).getlength(text)) + 2 * pad, size + 2 * pad), color)
     ImageDraw.Draw(picture).text((pad, picture.height / 2), text, fill=ink, font=_font(size), anchor="lm")
     return np.asarray(picture)
 
@@ -74,9 +74,9 @@ def strip(text: str, size: int, width: int) -> npt.NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=1024)
 def fit(text: str, size: int, room: int) -> str:
-    """The text, its front cut to `…` where it is wider than `room` pixels; a score at the end stays.
+    """The text, shortened with `…` at the front if it is wider than `room` pixels; a score at the end stays.
 
-    Letters that the font does not have become question marks; `""` where nothing fits.
+    Letters that the font does not have become question marks; `""` if nothing fits.
     """
     font = _font(size)
     text = "".join(letter if _plain(letter) or letter in " …" else "?" for letter in text)
@@ -93,7 +93,7 @@ def fit(text: str, size: int, room: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text without its accents, or `""` where that is not plain ASCII: Pillow's own font has no more."""
+    """The text without its accents, or `""` if that is not plain ASCII: Pillow's own font has no other letters."""
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
     return bare if bare.isascii() and bare.isprintable() else ""
 

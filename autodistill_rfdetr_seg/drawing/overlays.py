@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from ..core import masks
 from ..core.types import Classes, Instance, Rle, TruthInstance
-from .label_text import Box, Colour, free_place, picture_name, strip, tag
+from .label_text import Box, Color, free_place, picture_name, strip, tag
 
 RgbImage = npt.NDArray[np.uint8]
 Panel = tuple[str, RgbImage]
 
-# Okabe and Ito, "Color Universal Design" (2008), without black. Beyond seven classes the hues come again lighter, then
+# Okabe and Ito, "Color Universal Design" (2008), without black. After seven classes the hues repeat lighter, then
 # darker; the label names the class in any case.
-HUES: tuple[Colour, ...] = (
+HUES: tuple[Color, ...] = (
     (230, 159, 0),
     (86, 180, 233),
     (0, 158, 115),
@@ -32,14 +32,14 @@ HUES: tuple[Colour, ...] = (
     (0, 114, 178),
     (213, 94, 0),
 )
-CROWD: Colour = (150, 150, 150)
+CROWD: Color = (150, 150, 150)
 FILL = 0.38
 CROWDED = 25
 LABEL_SHARE = 0.45
 
 
-def class_colour(index: int) -> Colour:
-    """The RGB colour of a class, the same in every picture; 21 classes have one of their own."""
+def class_color(index: int) -> Color:
+    """The RGB color of a class, the same in every picture; 21 classes have one of their own."""
     hue = np.array(HUES[index % len(HUES)], dtype=float)
     turn = index // len(HUES) % 3
     if turn == 1:
@@ -58,10 +58,10 @@ def draw_instances(
     scores: bool = True,
     labels: Sequence[str] | None = None,
 ) -> RgbImage:
-    """A copy of `image` (HWC uint8 RGB) with every instance filled, outlined and labelled with its class.
+    """A copy of `image` (HWC uint8 RGB) with every instance filled, outlined and labeled with its class.
 
     Larger masks are drawn first, so small ones stay visible. A label that finds no free place is left out, and in a
-    crowded picture a label wider than its object too. A crowd region is grey. `scores` adds each score to its label,
+    crowded picture a label wider than its object too. A crowd region is gray. `scores` adds each score to its label,
     where the instance has one; a picture of one class alone then shows scores without the name. `labels` are texts, one
     an instance, in place of these.
 
@@ -73,21 +73,21 @@ def draw_instances(
     canvas: RgbImage = np.array(image, order="C")
     thickness = max(1, round(max(image.shape[:2]) / 320))
     texts = [_label(instance, classes, scores) for instance in instances] if labels is None else labels
-    drawn: list[tuple[str, Colour, Box]] = []
+    drawn: list[tuple[str, Color, Box]] = []
     for instance, text in sorted(zip(instances, texts, strict=True), key=lambda one: -masks.area(one[0].rle)):
-        box = _paint(canvas, instance.rle, _colour(instance), thickness)
+        box = _paint(canvas, instance.rle, _color(instance), thickness)
         if box is not None:
-            drawn.append((text, _colour(instance), box))
+            drawn.append((text, _color(instance), box))
     _draw_labels(canvas, drawn)
     return canvas
 
 
-def _colour(instance: Instance | TruthInstance) -> Colour:
-    return CROWD if isinstance(instance, TruthInstance) and instance.crowd else class_colour(instance.class_index)
+def _color(instance: Instance | TruthInstance) -> Color:
+    return CROWD if isinstance(instance, TruthInstance) and instance.crowd else class_color(instance.class_index)
 
 
-def _paint(canvas: RgbImage, rle: Rle, colour: Colour, thickness: int) -> Box | None:
-    """Fill and outline one mask on the canvas; its box in pixels (x0, y0, x1, y1), None where the mask is empty."""
+def _paint(canvas: RgbImage, rle: Rle, color: Color, thickness: int) -> Box | None:
+    """Fill and outline one mask on the canvas; its box in pixels (x0, y0, x1, y1), None if the mask is empty."""
     import cv2
 
     height, width = canvas.shape[:2]
@@ -98,23 +98,23 @@ def _paint(canvas: RgbImage, rle: Rle, colour: Colour, thickness: int) -> Box | 
         return None
     mask = masks.decode(rle)[y : y + h, x : x + w]
     region = canvas[y : y + h, x : x + w]
-    region[mask] = (region[mask] * (1 - FILL) + np.array(colour) * FILL).astype(np.uint8)
-    if min(w, h) < 10 * thickness or colour == CROWD:
+    region[mask] = (region[mask] * (1 - FILL) + np.array(color) * FILL).astype(np.uint8)
+    if min(w, h) < 10 * thickness or color == CROWD:
         thickness = max(1, thickness // 2)
-    # One pixel of margin, or an outline along the crop's edge would be taken for the image's border.
+    # One pixel of margin, so that an outline along the crop's edge is not mistaken for the image's border.
     padded = np.pad(mask.astype(np.uint8), 1)
     contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x - 1, y - 1))
-    cv2.drawContours(canvas, contours, -1, colour, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, color, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
     return (x, y, x + w, y + h)
 
 
-def _draw_labels(canvas: RgbImage, drawn: Sequence[tuple[str, Colour, Box]]) -> None:
+def _draw_labels(canvas: RgbImage, drawn: Sequence[tuple[str, Color, Box]]) -> None:
     height, width = canvas.shape[:2]
     size = max(11, round(max(height, width) / 36))
     taken: list[Box] = []
-    # The smallest, drawn last, is labelled first: a large object has more room for its label to move to.
-    for text, colour, box in reversed(drawn):
-        label = tag(text, size, colour, int(width * LABEL_SHARE))
+    # The smallest, drawn last, is labeled first: a large object has more room for its label to move to.
+    for text, color, box in reversed(drawn):
+        label = tag(text, size, color, int(width * LABEL_SHARE))
         if label is None or (len(drawn) > CROWDED and label.shape[1] > box[2] - box[0]):
             continue
         place = free_place(box, label.shape[1], label.shape[0], width, height, taken)
@@ -162,7 +162,7 @@ def contact_sheet(rows: Iterable[Sequence[Panel]], *, width: int = 1200, gap: in
     spacer = np.full((gap, width, 3), 255, np.uint8)
     parts: list[RgbImage] = []
     for row in rows:
-        # Panels get their final height first, so that captions are set at the size they are read at.
+        # Panels get their final height first, so that captions are drawn at their final size.
         images = [_resize(image, 480 / image.shape[0]) for _, image in row]
         room = width - gap * (len(images) - 1)
         scale = room / max(1, sum(image.shape[1] for image in images))

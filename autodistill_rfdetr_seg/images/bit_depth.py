@@ -1,4 +1,6 @@
-"""Pixels of more than 8 bits as 8: by what the data needs, for cameras of 10 to 14 bits write files of 16."""
+"""Scales pixels of more than 8 bits to 8, by the range that the data uses: cameras of 10 to 14 bits write 16-bit
+files.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ _DEPTHS = (8, 10, 12, 14, 16)
 
 
 def bits(highest: float) -> int | None:
-    """The smallest of 8, 10, 12, 14 and 16 bits that hold the whole number `highest`; None where none does."""
+    """The smallest of 8, 10, 12, 14 and 16 bits that hold the whole number `highest`; None if 16 are too few."""
     return next((depth for depth in _DEPTHS if highest < 2**depth), None)
 
 
 def to_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Values of any shape as uint8.
 
-    Whole numbers from 0 are scaled from the smallest of 8, 10, 12, 14 and 16 bits that holds their maximum, so that
-    8 bits stay as they are and of 16 the high ones remain. Floats in 0..1 are shares of 255. All others are scaled from
-    their own range. What is no number is 0, and infinity an end of the range.
+    Whole numbers of 0 or more are scaled from the smallest of 8, 10, 12, 14 and 16 bits that holds their maximum: 8-bit
+    values do not change, and of 16 bits the high ones are kept. Floats in 0..1 are multiplied by 255. All others are
+    scaled from their own range. NaN becomes 0, infinity the end of the range.
     """
     if not values.size:
         return np.zeros(values.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Files of the same content, found without reading more of a folder than it takes."""
+"""Finds files of the same content, reading as little of a folder as possible."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..system.file_hash import file_sha256
 from ..system.folders import printable
 from .image_opening import max_file_bytes
 
-_GLANCE = 4096  # bytes
+_SAMPLE = 4096  # bytes
 
 
-class File(NamedTuple):
-    """A file, its name relative to its folder, and its size (bytes) and time, which are -1 where it is no image's."""
+class StampedFile(NamedTuple):
+    """A file, its name relative to its folder, and its size (bytes) and time, both -1 if it cannot be an image."""
 
     path: Path
     name: str
@@ -27,42 +27,42 @@ class File(NamedTuple):
     mtime_ns: int
 
 
-def same_at_a_glance(
+def possible_copies(
     items: Iterable[tuple[Path, str]], *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
-) -> list[list[File]]:
-    """The files that may be copies of each other, together, by name: of one size, middle and end. Few are read so far.
+) -> list[list[StampedFile]]:
+    """Groups the files that may be copies of each other, sorted by name: those of the same size, middle and end.
 
-    What can be no image, or cannot be read, is by itself.
+    Only files of the same size are read. A file that cannot be an image, or cannot be read, is a group of its own.
     """
     from tqdm import tqdm
 
-    by_size: dict[int, list[File]] = defaultdict(list)
-    alone: list[list[File]] = []
+    by_size: dict[int, list[StampedFile]] = defaultdict(list)
+    alone: list[list[StampedFile]] = []
     for path, name in items:
-        # Before the content is read: what is changed later is then known by its time.
-        file = File(path, name, *stamp(path, max_megapixels))
+        # Taken before the content is read, so that a later change shows in the time.
+        file = StampedFile(path, name, *size_and_mtime(path, max_megapixels))
         if file.size > 0 and printable(name) == name:
             by_size[file.size].append(file)
         else:
             alone.append([file])
-    together: dict[tuple[int, bytes | str], list[File]] = defaultdict(list)
+    groups: dict[tuple[int, bytes | str], list[StampedFile]] = defaultdict(list)
     shared = sum(len(same) for same in by_size.values() if len(same) > 1)
     with tqdm(total=shared, desc="Comparing", unit="file", leave=False, disable=not (progress and shared)) as bar:
         for size, same in by_size.items():
             for file in same:
-                together[size, _glance(file) if len(same) > 1 else b""].append(file)
+                groups[size, _sample_hash(file) if len(same) > 1 else b""].append(file)
                 bar.update(len(same) > 1)
-    return [*alone, *(sorted(same, key=lambda file: file.name) for same in together.values())]
+    return [*alone, *(sorted(same, key=lambda file: file.name) for same in groups.values())]
 
 
 def without_copies(
     items: Iterable[tuple[Path, str]], *, max_megapixels: float = MAX_MEGAPIXELS, progress: bool = False
 ) -> tuple[list[tuple[Path, str]], dict[str, list[tuple[str, int]]]]:
-    """The first file of each content, by name, and (name, mtime_ns) of the further ones with the same by the first's
-    name."""
+    """The first file of each content, by name, and the other files of that content: name of the first → (name,
+    mtime_ns) each."""
     firsts: list[tuple[Path, str]] = []
     copies: dict[str, list[tuple[str, int]]] = {}
-    for same in same_at_a_glance(items, max_megapixels=max_megapixels, progress=progress):
+    for same in possible_copies(items, max_megapixels=max_megapixels, progress=progress):
         seen: dict[str, str] = {}
         for path, name, _, mtime_ns in same:
             content = _content(path) if len(same) > 1 else None
@@ -75,8 +75,8 @@ def without_copies(
     return sorted(firsts, key=lambda item: item[1]), copies
 
 
-def stamp(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
-    """Size and mtime_ns; -1 where it cannot be reached, is no file, or is too large to be an image."""
+def size_and_mtime(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
+    """Size and mtime_ns; -1 each if it cannot be reached, is not a file, or is too large to be an image."""
     try:
         stat = path.stat()
     except OSError:
@@ -85,14 +85,14 @@ def stamp(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]
     return (stat.st_size, stat.st_mtime_ns) if fits else (-1, -1)
 
 
-def _glance(file: File) -> bytes | str:
-    """What names a file's middle and end; its own name where it cannot be read."""
+def _sample_hash(file: StampedFile) -> bytes | str:
+    """A hash of a file's middle and end; its name if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with file.path.open("rb") as opened:
-            for at in (file.size // 2, max(0, file.size - _GLANCE)):
+            for at in (file.size // 2, max(0, file.size - _SAMPLE)):
                 opened.seek(at)
-                digest.update(opened.read(_GLANCE))
+                digest.update(opened.read(_SAMPLE))
     except OSError:
         return file.name
     return digest.digest()

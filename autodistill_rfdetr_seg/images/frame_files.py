@@ -1,4 +1,4 @@
-"""A video's frames as PNG files: decoded once from front to back, two frames in memory, resumable."""
+"""Writes a video's frames as PNG files: decoded once from start to end, two frames in memory, resumable."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ VIDEO_SUFFIXES = frozenset(
 RECORD = "extraction.json"
 DEFAULT_FPS = 1.0
 _THUMBNAIL = 16
-# Root mean square of grey levels (0…255) over the thumbnail's cells: noise and compression stay below it, an object
+# Root mean square of gray levels (0…255) over the thumbnail's cells: noise and compression stay below it, an object
 # that fills one cell of the 256 and differs by 32 levels reaches it.
 _LEAST_CHANGE = 2.0
 
@@ -67,9 +67,9 @@ def extract_frames(
     one: it gives its most changed frame against the last one taken, or none where nearly nothing has changed. The
     rotation that phones write beside the picture is applied.
 
-    A finished extraction of the same file with the same options is not done again, a killed one is completed, and other
-    options start over. Where the video breaks, the frames before the break stay: `note_of` tells. Where two processes
-    ask for the same frames, the second waits for the first.
+    A finished extraction of the same file with the same options is reused, an interrupted one is completed, and other
+    options start over. If the video is cut off, the frames before that place are kept, and `extraction_note` says
+    so. If two processes need the same frames, the second waits for the first.
 
     Returns:
         The frames' files in the order of time.
@@ -94,7 +94,7 @@ def extract_frames(
         "video": {"name": video.name, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns},
         "options": {"every": every, "fps": fps, "scene_changes": scene_changes},
     }
-    # Slices of one labeling ask for the same frames.
+    # Slices of one run need the same frames.
     with in_turn(target):
         record = _record(target)
         if {key: record.get(key) for key in wanted} == wanted:
@@ -113,8 +113,8 @@ def extract_frames(
     return [_path(target, index) for index in indices]
 
 
-def note_of(video: Path, folder: Path) -> str | None:
-    """What is to be said about the extraction of `video` in `folder`: where it broke off; None where it did not."""
+def extraction_note(video: Path, folder: Path) -> str | None:
+    """Where the extraction of `video` into `folder` stopped early and why; None if it is complete."""
     note = _record(folder / video.stem).get("note")
     return note if isinstance(note, str) else None
 
@@ -134,7 +134,7 @@ def _path(target: Path, index: int) -> Path:
 def _extract(
     video: Path, target: Path, every: int | None, fps: float | None, scene_changes: bool, progress: bool
 ) -> tuple[list[int], str | None]:
-    """Writes the chosen frames that are not there yet; their indices, and where the video broke off."""
+    """Writes the chosen frames that do not exist yet; returns their indices, and where the video is cut off."""
     windows = _windows(video, every, fps, progress)
     indices: list[int] = []
     note = None

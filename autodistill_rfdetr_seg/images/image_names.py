@@ -1,4 +1,4 @@
-"""What tools make of an image's name, and which of the images that are known a name can stand for. Pure text."""
+"""Matches image names that tools have changed to known images. Works on text only, opens no file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .image_formats import IMAGE_SUFFIXES
 _ROBOFLOW = re.compile(r"(?P<name>.+?)(?:_(?P<suffix>[^_.]+))?\.rf\.[\w-]+\.(?P<now>\w+)")
 # Label Studio: eight hex digits of a random number, a dash, and the name.
 _LABEL_STUDIO = re.compile(r"[0-9a-f]{8}-(?P<name>.+)")
-# Folders that exports make by themselves, so that they say nothing of where an image was.
+# Folders that exports create by themselves: they do not tell where an image was.
 _MADE_BY_TOOLS = re.compile(
     r"images?|imgs?|jpegimages|data|media|uploads?|default|label-studio|local-files|obj_\w+_data"
     r"|(train|valid|val|test)(\d{4})?|\d+"
@@ -25,17 +25,17 @@ _MADE_BY_TOOLS = re.compile(
 _Level = Mapping[str, Mapping[str, bool]]
 
 
-def earlier(name: str) -> list[str]:
-    """The names that a file may have had before tools renamed it: `name` itself, then those with more taken off.
+def earlier_names(name: str) -> list[str]:
+    """The names that a file may have had before tools renamed it: `name` itself, then those with more parts removed.
 
-    Windows separators become `/`. Taken off are Roboflow's hash, with the suffix put back, Label Studio's eight hex
-    digits, percent-encoding, and what stands before the path in an address of Label Studio's local files.
+    Windows separators become `/`. Removed are Roboflow's hash (the suffix is restored), Label Studio's eight hex
+    digits, percent-encoding, and the part before the path in a URL of Label Studio's local files.
     """
     found = [name.replace("\\", "/").rpartition("?d=")[2]]
     for one in found:  # it grows
         head, slash, base = one.rpartition("/")
-        for taken_off in (_roboflow, _label_studio, unquote):
-            was = f"{head}{slash}{taken_off(base)}"
+        for without_part in (_roboflow, _label_studio, unquote):
+            was = f"{head}{slash}{without_part(base)}"
             if was not in found:
                 found.append(was)
     return found
@@ -65,18 +65,18 @@ def _stem(name: str) -> str:
 
 
 def _in_words(name: str) -> str:
-    """The stem's letters and digits, one dash for all between: uploads replace spaces, brackets and the like."""
+    """The stem's letters and digits, joined by dashes: uploads replace spaces, brackets and other signs."""
     return re.sub(r"[\W_]+", "-", _stem(name)).strip("-")
 
 
 class KnownNames:
-    """Images that are known, by their relative POSIX paths, and the further names that each has (path → names)."""
+    """The known images, by relative POSIX path, and further names of each (path → names)."""
 
     def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
         self._names = {path: tuple(others) for path, others in names.items()}
 
     def exact(self, name: str) -> tuple[str, ...]:
-        """The images of which `name` is the path or a further name; else those that have its last part as one."""
+        """The images whose path or further name is `name`; else those whose further name is its last part."""
         for key in (name, _base(name)):
             found = {path for path in (key,) if path in self._names and key == name} | self._further.get(key, set())
             if found:
@@ -84,9 +84,9 @@ class KnownNames:
         return ()
 
     def fitting(self, name: str) -> tuple[str, ...]:
-        """The images that `name` fits best: as it is, without regard to case, by its last part, or by that without its
-        suffix or its signs. Of several in different folders, those count that share the most with the name's own; one
-        in a folder of another name does not fit.
+        """The images that `name` fits best: exactly, ignoring case, by its last part, or by that without its suffix or
+        signs. Of several images, those whose folders share the most with the name's own are returned; an image in a
+        folder of another name does not fit.
         """
         for key, level in self._levels:
             if found := _nearest(name, level.get(key(name), {})):
@@ -123,7 +123,7 @@ class KnownNames:
 
 
 def _nearest(name: str, paths: Mapping[str, bool]) -> tuple[str, ...]:
-    """Those of `paths` (path → whether a name that holds its folders has fitted) whose folders are nearest `name`'s."""
+    """Those of `paths` (path → whether the fitting name includes its folders) whose folders match `name`'s best."""
     own = [name_key(part) for part in PurePosixPath(name).parts[:-1]]
     placed = any(not _MADE_BY_TOOLS.fullmatch(part) for part in own if part != "/")
     shared: dict[str, int] = {}

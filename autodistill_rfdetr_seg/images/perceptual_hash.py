@@ -1,6 +1,6 @@
-"""Images that look alike: a perceptual hash, pairs of near hashes, the groups they make, and runs of neighbours.
+"""Finds images that look alike: a perceptual hash, pairs of near hashes, groups of pairs, and runs of neighbors.
 
-Near-duplicates on both sides of a split make a model look better than it is; groups keep them on one.
+Near-duplicates on both sides of a split make a model look better than it is; a group goes into one split.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .rgb_image import RgbImage
 BITS = 64
 _SIDE = 32
 _BLOCK = 8
-# Standard deviation of the small picture in grey levels (0…255): below it there is noise, and no picture to compare.
+# Standard deviation of the small picture in gray levels (0…255): below it there is only noise.
 _LEAST_STRUCTURE = 2.0
 
 _Hashes = npt.NDArray[np.uint64]
@@ -29,25 +29,25 @@ _Indices = npt.NDArray[np.intp]
 def perceptual_hash(pixels: RgbImage) -> int | None:
     """The 64-bit pHash of an image, HWC uint8 RGB: near images have hashes of a small Hamming distance.
 
-    The picture is made grey and 32x32, its discrete cosine transform taken, and each of the 8x8 lowest frequencies
-    compared with their median (Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010).
-    Size, compression and brightness hardly change it; cropping, turning and mirroring do.
+    The picture is converted to gray and 32x32, its discrete cosine transform is computed, and each of the 8x8 lowest
+    frequencies is compared with their median (Zauner, "Implementation and Benchmarking of Perceptual Image Hash
+    Functions", 2010). Size, compression and brightness hardly change it; cropping, turning and mirroring do.
 
-    A picture with nearly no structure (all black, fog) gives None: its bits would be noise, or those of every other
-    flat picture, and it must not be joined with all of them.
+    A picture with almost no structure (all black, fog) gives None: its bits would be noise, or equal to those of every
+    other flat picture.
     """
     import cv2
 
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    height, width = grey.shape
-    # Whole blocks of pixels are averaged many times faster than an odd share of them, which is left to a small rest.
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    height, width = gray.shape
+    # Averaging whole blocks of pixels is many times faster; only a small image is then resized by an odd factor.
     if (block := min(height, width) // (4 * _SIDE)) > 1:
-        grey = cv2.resize(
-            grey[: height // block * block, : width // block * block],
+        gray = cv2.resize(
+            gray[: height // block * block, : width // block * block],
             (width // block, height // block),
             interpolation=cv2.INTER_AREA,
         )
-    small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(gray, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     if small.std() < _LEAST_STRUCTURE:
         return None
     low = cv2.dct(small.astype(np.float32))[:_BLOCK, :_BLOCK]
@@ -58,8 +58,8 @@ def perceptual_hash(pixels: RgbImage) -> int | None:
 def near_duplicates(hashes: Mapping[str, int | None], distance: int) -> list[tuple[str, str]]:
     """Pairs of names whose hashes differ in at most `distance` of 64 bits; exact, each pair in order and once, sorted.
 
-    Names with the very same hash are one chain (a b, b c …), and for other names the first of the chain stands: the
-    pairs connect the same names as all pairs would, and a thousand equal images give 999. A hash of None has no pair.
+    Names with the same hash form one chain (a b, b c …), and only the first of the chain is paired with other names.
+    The pairs connect the same names as all pairs would: a thousand equal images give 999. A hash of None has no pair.
 
     Raises:
         UsageError: `distance` is not 0 to 64.
@@ -80,7 +80,7 @@ def near_duplicates(hashes: Mapping[str, int | None], distance: int) -> list[tup
 
 
 def nearest(hashes: Sequence[int], among: Sequence[int]) -> list[tuple[int, int]]:
-    """For each of `hashes` the place of the nearest hash in `among` (the first of equals), and the bits they differ in.
+    """For each of `hashes` the index of the nearest hash in `among` (the first of equals), and the bits they differ in.
 
     `among` holds one or more. Each is compared with all: 1,000 with 50,000 take about a tenth of a second.
     """
@@ -93,11 +93,11 @@ def nearest(hashes: Sequence[int], among: Sequence[int]) -> list[tuple[int, int]
     return found
 
 
-def groups(names: Iterable[str], links: Iterable[tuple[str, str]], given: Mapping[str, str]) -> dict[str, str]:
-    """The group of each of `names`: the smallest name among those it is joined with, by whatever chain.
+def groups(names: Iterable[str], links: Iterable[tuple[str, str]], known_groups: Mapping[str, str]) -> dict[str, str]:
+    """The group of each of `names`: the smallest name of all names that it is linked to, directly or through others.
 
-    `links` join two names; names that `given` puts into one group (frames of a video) are joined too. What is said of
-    names that are not among `names` is left out.
+    `links` join two names; names of the same group in `known_groups` (frames of a video) are joined too. Names that are
+    not in `names` are ignored.
     """
     parent = {name: name for name in sorted(names)}
 
@@ -107,19 +107,19 @@ def groups(names: Iterable[str], links: Iterable[tuple[str, str]], given: Mappin
         return name
 
     first: dict[str, str] = {}
-    together = [(first.setdefault(given[name], name), name) for name in parent if name in given]
-    for one, other in (*together, *links):
+    known_links = [(first.setdefault(known_groups[name], name), name) for name in parent if name in known_groups]
+    for one, other in (*known_links, *links):
         if one in parent and other in parent:
             small, large = sorted((root(one), root(other)))
             parent[large] = small
     return {name: root(name) for name in parent}
 
 
-def stretches(names: Iterable[str], longest: int) -> dict[str, str]:
-    """Cuts names into runs of neighbours: name → the first name of its run.
+def runs_of_neighbors(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Cuts names into runs of neighbors: name → the first name of its run.
 
-    The order is that of reading, 9 before 10. Runs have the same length, the largest power of two that is not over
-    `longest` (the last may be shorter): where names are added at the end, or between all others, the old seams stay.
+    Numbers in names are ordered by value, 9 before 10. Runs have the same length, the largest power of two that is not
+    over `longest` (the last may be shorter): if names are added at the end, or between all others, the old cuts stay.
     """
     ordered = sorted(names, key=_reading_order)
     length = 1 << (max(1, longest).bit_length() - 1)
@@ -127,7 +127,7 @@ def stretches(names: Iterable[str], longest: int) -> dict[str, str]:
 
 
 def _reading_order(name: str) -> tuple[list[str | int], str]:
-    # Text and numbers alternate, text first, so that like is compared with like.
+    # Text and numbers alternate, text first, so that text is compared with text.
     parts: list[str | int] = [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", name))]
     return parts, name
 
@@ -154,7 +154,7 @@ def _near(hashes: _Hashes, distance: int) -> tuple[_Indices, _Indices]:
 
 
 def _segments(distance: int) -> list[int]:
-    """Masks of `distance` + 1 runs of bits that make up the 64; none where there are not so many bits."""
+    """Masks of `distance` + 1 runs of bits that divide the 64; none if there are fewer bits than runs."""
     count = distance + 1
     if count > BITS:
         return []
@@ -163,19 +163,19 @@ def _segments(distance: int) -> list[int]:
 
 
 class _Search:
-    """Hashes ordered so that those with the same bits under `mask` are neighbours."""
+    """Hashes ordered so that those with the same bits under `mask` are neighbors."""
 
     def __init__(self, hashes: _Hashes, mask: int) -> None:
         keys = hashes & np.uint64(mask)
         self._order = np.argsort(keys, kind="stable")
         self._hashes = hashes[self._order]
         keys = keys[self._order]
-        # How many neighbours to the right are in the same bucket.
+        # How many neighbors to the right are in the same bucket.
         self._after = np.searchsorted(keys, keys, side="right") - np.arange(keys.size) - 1
         self.candidates = int(self._after.sum())
 
     def pairs(self, distance: int) -> Iterator[tuple[_Indices, _Indices]]:
-        """Index pairs within `distance`: each hash against its next neighbour, then the one after that, and so on.
+        """Index pairs within `distance`: each hash against its next neighbor, then the one after that, and so on.
 
         Memory stays with the number of hashes, however large a bucket is.
         """

@@ -1,4 +1,4 @@
-"""A video read from front to back: each whole frame with the time at which it is shown, turned upright."""
+"""Reads a video from start to end: each whole frame with the time at which it is shown, turned upright."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _USUAL_RATE = 25
 _SCANNED_PACKETS = 500
-# An edit list may hide some frames that the header counts; only a marked lack tells of a file that was cut off.
+# An edit list may hide some frames that the header counts; a file counts as cut off only if many are missing.
 _LEAST_SHARE = 0.9
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
@@ -60,11 +60,11 @@ class Shown(NamedTuple):
 
 
 def frames(video: Path, what: str = "Reading", progress: bool = True) -> Iterator[Frame]:
-    """Every whole frame of a video, in the order of time; `what` names the progress bar.
+    """Every whole frame of a video, in order of time; `what` is the label of the progress bar.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it cannot be read, or breaks off: at that place, after the frames before it.
+        DataError: it cannot be read; or it is cut off, raised after the frames before that place.
         DependencyError: PyAV is not installed.
     """
     with contextlib.closing(shown_frames(video, progress, what)) as shown:
@@ -73,8 +73,9 @@ def frames(video: Path, what: str = "Reading", progress: bool = True) -> Iterato
 
 
 def timing_of(video: Path) -> Timing:
-    """The unit of a video's timestamps, and its usual step: from its first packets, as the rate that a file states is
-    often that of its clock ("1000 frames a second"). Where there is no timestamp, the stated rate; else 25 a second.
+    """The unit of a video's timestamps, and its usual step, measured on its first packets: the rate that a file states
+    is often that of its clock ("1000 frames a second"). Without timestamps the stated rate is used, else 25 frames a
+    second.
 
     Raises as `frames`.
     """
@@ -85,20 +86,20 @@ def timing_of(video: Path) -> Timing:
 
         tick = Fraction(stream.time_base or Fraction(1, 90_000))
         packets: list[Any] = []
-        # What is broken is reported where the frames are decoded.
+        # Damage is reported when the frames are decoded.
         with contextlib.suppress(av.error.FFmpegError):
             packets.extend(islice(container.demux(stream), _SCANNED_PACKETS))
         stored = [packet.dts for packet in packets if packet.dts is not None]
         shown = sorted(packet.pts for packet in packets if packet.pts is not None)
-        # Recordings that were joined may overlap in time, so the order of storage is asked first.
+        # Recordings that were joined may overlap in time, so the order of storage is used first.
         step = usual_step(stored if 2 * len(stored) >= len(shown) else shown)
         return Timing(tick, step * tick if step else 1 / Fraction(stream.average_rate or _USUAL_RATE))
 
 
 def shown_frames(video: Path, progress: bool, what: str) -> Generator[Shown, None, None]:
-    """Every whole frame with its times. Two frames are in memory, as a frame is shown until the next one comes.
+    """Every whole frame with its times. Two frames are in memory, as a frame is shown until the next one starts.
 
-    The last frame is shown for as long as the file says, or for a usual step. Damaged frames are left out, and their
+    The last frame has the duration that the file states, or a usual step. Damaged frames are left out, and their
     number is logged. Raises as `frames`.
     """
     timing = timing_of(video)
@@ -131,10 +132,10 @@ def shown_frames(video: Path, progress: bool, what: str) -> Generator[Shown, Non
 
 @contextlib.contextmanager
 def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
-    """The container and its stream of pictures.
+    """The container and its video stream.
 
     Raises:
-        DataError: it cannot be read, holds no pictures, or has a side of more than `MAX_SIDE`.
+        DataError: it cannot be read, has no video stream, or has a side of more than `MAX_SIDE`.
         DependencyError: PyAV is not installed.
     """
     try:
@@ -148,7 +149,7 @@ def _opened(video: Path) -> Iterator[tuple[Any, Any]]:
         raise DataError(f"The video {video} cannot be read: {error.strerror}.") from error
     with container:
         if not container.streams.video:
-            raise DataError(f"There are no pictures in {video}, only sound or data.")
+            raise DataError(f"{video} has no video stream, only sound or data.")
         stream = container.streams.video[0]
         check_sides(stream.width, stream.height, f"The video {video}")
         yield container, stream
@@ -160,7 +161,7 @@ def _decoded(
     """Each frame as (number, seconds since the first, stated duration in seconds, frame).
 
     Raises:
-        DataError: at the place where the video breaks off, after the frames before it.
+        DataError: the video is cut off, raised after the frames before that place.
         DependencyError: PyAV is not installed.
     """
     from tqdm import tqdm
@@ -184,20 +185,21 @@ def _decoded(
                     bar.update()
             expected, stated_end = stream.frames, _stated_end(container, stream)
         except av.error.FFmpegError as error:
-            where = f"breaks off after {count} frames" if count else "cannot be read"
+            where = f"is cut off after {count} frames" if count else "cannot be read"
             raise DataError(f"The video {video} {where}: {error.strerror}.") from error
     if count < _LEAST_SHARE * expected:
-        raise DataError(f"The video {video} breaks off after {count} of {expected} frames.")
+        raise DataError(f"The video {video} is cut off after {count} of {expected} frames.")
     if stated_end is not None and count and end < _LEAST_SHARE * stated_end:
         reached = f"{float(end):.1f} of {float(stated_end):.1f} seconds"
-        raise DataError(f"The video {video} breaks off after {count} frames, at {reached}.")
+        raise DataError(f"The video {video} is cut off after {count} frames, at {reached}.")
 
 
 def _stated_end(container: Any, stream: Any) -> Fraction | None:
-    """The time in seconds at which the pictures of a Matroska file end, where it says so: it counts no frames.
+    """The time in seconds at which the video stream of a Matroska file ends, if the file states it: it has no number of
+    frames.
 
-    The file's own end may be that of its sound, and the tag of the pictures may come from a longer file that this one
-    was cut from; so the earlier one counts.
+    The end of the file may be that of its sound, and the tag of the stream may come from a longer file that this one
+    was cut from; so the earlier one is used.
     """
     parts = _DURATION.fullmatch(stream.metadata.get("DURATION", ""))
     if parts is None or not container.format.name.startswith("matroska") or container.duration is None:
@@ -207,11 +209,13 @@ def _stated_end(container: Any, stream: Any) -> Fraction | None:
 
 
 def _stated_duration(stream: Any, frame: VideoFrame, timing: Timing) -> Fraction:
-    """The seconds that a frame is shown by its container, or a usual step; not beyond the end of the stream."""
-    # Older releases of PyAV do not tell a frame's duration.
+    """The duration of a frame in seconds as its container states it, or a usual step; not beyond the end of the
+    stream.
+    """
+    # Older releases of PyAV do not give a frame's duration.
     stated: Fraction = (getattr(frame, "duration", None) or 0) * timing.tick
     if stream.duration is not None and frame.pts is not None:
-        # Where frames are reordered, a container states by how much the times of decoding differ, which is not this.
+        # If frames are reordered, a container states the difference of the decoding times instead.
         left: Fraction = ((stream.start_time or 0) + stream.duration - frame.pts) * timing.tick
         if 0 < left < (stated or 2 * timing.step):
             return left

@@ -1,4 +1,4 @@
-"""When each frame of a video is shown: from the file's timestamps to seconds that only grow."""
+"""Converts the timestamps of a video to the seconds at which frames are shown, which only increase."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from itertools import pairwise
 class Clock:
     """Seconds since the first frame, one call a frame in the order of presentation; each is above the one before.
 
-    A frame's own timestamp is kept wherever that is possible. `tick` is the unit of timestamps in seconds, `step` the
-    usual time from a frame to the next in seconds. A frame without a timestamp comes one step after the one before.
-    Recordings that were joined start over somewhere: from there on, times are shifted so that the first frame comes one
-    step after the last before it. Times that go back by less than one step are a fault of one frame, which then comes
-    directly after the one before; the frames after it keep their own times.
+    A frame's own timestamp is used wherever that is possible. `tick` is the unit of timestamps in seconds, `step` the
+    usual time from a frame to the next in seconds. A frame without a timestamp comes one step after the previous one.
+    In recordings that were joined, timestamps start over: from there on, times are shifted so that the first frame
+    comes one step after the previous one. A time that goes back by less than one step is an error of one frame,
+    which then comes directly after the previous one; the frames after it keep their own times.
     """
 
     def __init__(self, tick: Fraction, step: Fraction) -> None:
@@ -23,7 +23,7 @@ class Clock:
         self._shift: Fraction | None = None
 
     def seconds(self, timestamp: int | None) -> Fraction:
-        """The time of the next frame, whose timestamp in ticks is given (None where the file has none)."""
+        """The time of the next frame, with its timestamp in ticks (None if the file has none)."""
         follows = Fraction(0) if self._last is None else self._last + self._step
         if timestamp is None:
             self._last = follows
@@ -39,6 +39,6 @@ class Clock:
 
 
 def usual_step(timestamps: Sequence[int]) -> int | None:
-    """The median distance of consecutive timestamps that grow, in the same unit; None where there is none."""
+    """The median distance of consecutive timestamps that grow, in the same unit; None if there are none."""
     steps = sorted(after - before for before, after in pairwise(timestamps) if after > before)
     return steps[(len(steps) - 1) // 2] if steps else None

@@ -1,4 +1,4 @@
-"""A video written frame by frame at the frames' own times, so that it plays as far as it came whatever ends it."""
+"""Writes a video frame by frame, each at its own time. A file that was not finished plays up to its last part."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .rgb_image import RgbImage
 
 _log = logging.getLogger(__name__)
 
-# H.264 plays everywhere; MPEG-4 is what a build of FFmpeg without it has. With each, the most ticks a second that are
-# asked of it: RTP's clock, which common frame rates divide; and what MPEG-4's 16 bits hold of it.
+# H.264 plays everywhere; builds of FFmpeg without it have MPEG-4. The numbers are the most ticks a second that are
+# used: RTP's clock, which common frame rates divide, and the most that MPEG-4's 16 bits hold.
 _CODECS = {"libx264": 90_000, "mpeg4": 60_000}
 # FFmpeg's muxer doubles a smaller clock of a picture track until it is above this.
 _LEAST_TICKS = 10_000
@@ -29,7 +29,7 @@ class VideoWriter:
     """Writes `path` (MP4); a context manager.
 
     `fps` is the usual rate in frames a second, and that of frames written without a time. `tick` is the unit of the
-    times to come in seconds, by default that of `fps`: multiples of it are kept exactly, others, and those of a unit
+    times in seconds, by default that of `fps`: multiples of it are kept exactly, others, and those of a unit
     below 1/90000 s (MPEG-4: 1/60000 s), are rounded.
 
     Raises:
@@ -47,27 +47,28 @@ class VideoWriter:
         if codec is None:
             raise DependencyError("PyAV has no encoder for MP4 here.", "Install its own build: pip install av")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A file in pieces can be played up to its last whole piece, also when the process was killed.
+        # A file in pieces can be played up to its last complete piece, even if the process was killed.
         pieces = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         self._container: Any = av.open(str(path), "w", format="mp4", options=pieces)
         stream: Any = self._container.add_stream(codec, rate=fps)
         stream.pix_fmt = "yuv420p"
         if codec == "libx264":
-            # Without B-frames the times of decoding are those of presentation, so none is moved.
+            # Without B-frames the times of decoding are those of presentation, so no time changes.
             stream.options = {"crf": "20", "preset": "veryfast", "g": "60", "bf": "0"}
         self._path, self._stream, self._step = path, stream, 1 / fps
         self._scale = _scale(1 / fps if tick is None else tick, _CODECS[codec])
         stream.time_base = stream.codec_context.time_base = Fraction(1, self._scale)
-        self._begun = False
+        self._has_frames = False
         self._next = Fraction(0)
         self._last_pts, self._shift = -1, 0
         self._durations: dict[int, int] = {}
 
     def write(self, pixels: RgbImage, seconds: Fraction | None = None, duration: Fraction | None = None) -> None:
-        """Adds a frame, HWC uint8 RGB; all have the size of the first. An odd side gets its last row or column twice.
+        """Adds a frame, HWC uint8 RGB; all have the size of the first. If a side is odd, its last row or column is
+        repeated.
 
-        `seconds` is when it is shown (not before the frame before it), `duration` for how many seconds, which counts
-        for the last frame: the others are shown until the next. By default, frames follow each other at `fps`.
+        `seconds` is when it is shown (not before the previous frame), `duration` for how many seconds, which is used
+        for the last frame only: the others are shown until the next. By default, frames follow each other at `fps`.
         """
         import av
 
@@ -77,9 +78,9 @@ class VideoWriter:
         height, width = pixels.shape[:2]
         if height % 2 or width % 2:
             pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        if not self._begun:
+        if not self._has_frames:
             self._stream.height, self._stream.width = pixels.shape[:2]
-            self._begun = True
+            self._has_frames = True
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         frame.time_base = Fraction(1, self._scale)
         frame.pts = self._last_pts = self._pts(seconds)
@@ -104,7 +105,7 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if self._begun:
+            if self._has_frames:
                 self._mux(None)
         finally:
             self._container.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..images.file_copies import same_at_a_glance
+from ..images.file_copies import possible_copies
 from ..images.image_opening import image_id
 from .base_source import Item
 
@@ -24,5 +24,5 @@ def items_of_slice(
     content."""
     if image_slice is None:
         return images
-    alike = same_at_a_glance(images, max_megapixels=max_megapixels, progress=progress)
+    alike = possible_copies(images, max_megapixels=max_megapixels, progress=progress)
     return [file[:2] for same in alike if in_slice(same[0].name, image_slice) for file in same]

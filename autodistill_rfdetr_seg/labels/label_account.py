@@ -43,7 +43,7 @@ def read_account(folder: Path) -> LabelAccount:
     data = read_json(path)
     try:
         return LabelAccount(
-            Classes.of_stored(data["ontology"]),
+            Classes.from_stored(data["ontology"]),
             data["base"],
             data["args"],
             data["fingerprint"],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError
-from ..images.file_copies import stamp, without_copies
+from ..images.file_copies import size_and_mtime, without_copies
 from ..images.image_opening import KnownImage, image_id
 from ..system.folders import printable
 from ..system.locks import locked
@@ -82,7 +82,9 @@ def label_images(
         bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
         with bar, store:
             known = (
-                frozenset() if source.by_image else rows.of_size(stamp(path, max_megapixels)[0] for path, _ in firsts)
+                frozenset()
+                if source.by_image
+                else rows.of_size(size_and_mtime(path, max_megapixels)[0] for path, _ in firsts)
             )
             for (_, name), outcome in _asked(source, firsts, known, options, max_megapixels):
                 twins = copies.get(name, ())

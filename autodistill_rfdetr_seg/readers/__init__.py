@@ -1,9 +1,9 @@
-"""What people have, read into our own types: COCO, YOLO-seg or a run, in the layouts that other tools write.
+"""Reads annotated data of users into our own types: COCO, YOLO-seg or a run, in the layouts of other tools.
 
 A path comes in, `GroundTruth` of each split goes out; every problem is reported once, in the same words, to every
-reader: `validate`, `repair`, `train`, `evaluate`, `import`, `label` and `export --samples`. `coco` reads one file, this
-folder what a user points at, also a folder, video or list of unlabelled images. `clean_dataset` writes what was
-understood as a dataset of ours, which `train` is given in place of anyone else's files.
+reader: `validate`, `repair`, `train`, `evaluate`, `import`, `label` and `export --samples`. `coco` reads one file; this
+folder reads what a user names, also a folder, video or list of unlabeled images. `clean_dataset` writes what was
+read as a dataset of ours, which `train` uses instead of the original files.
 """
 
 from .annotated_source import AnnotatedSource, read_source

@@ -1,4 +1,4 @@
-"""What a user points at as annotated images → the gold set of each split, and everything that is wrong with it."""
+"""Reads the annotated images that a user names: the gold set of each split, and every problem in it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _KINDS = (
     "Give a COCO .json, a folder with one (beside the images, one in each of train/ and valid/, or in annotations/), a "
     "YOLO data.yaml, or a run."
 )
-# How many folders that hold nothing but another one are opened, and what macOS puts into archives beside them.
+# How many nested folders that contain only one folder are opened, and the folder that macOS adds to archives.
 _DEEPEST = 4
 _MAC = "__MACOSX"
 
 
 @dataclass(frozen=True)
 class AnnotatedSource:
-    """Annotated images as they were understood.
+    """Annotated images as they were read.
 
-    `root` is the folder that holds them; nothing outside of it was read. `splits` has what is sound of each split
-    ("train", "valid", "test"; "" where the source is of no split), `files` where each was read from, and `problems`
-    everything else, in the order of reading.
+    `root` is their folder; nothing outside it was read. `splits` has the valid part of each split ("train", "valid",
+    "test"; "" if the source is of no split), `files` the file of each, and `problems` everything else, in the order of
+    reading.
     """
 
     root: Path
@@ -62,12 +62,12 @@ def read_source(
 ) -> AnnotatedSource:
     """The annotated images that `source` is: a COCO file or folder, a YOLO `data.yaml` or its folder, or a run.
 
-    `images`, `trust_images` and `max_megapixels` are as in `coco.parse`. What is wrong in a file
-    is among the `problems`.
+    `images`, `trust_images` and `max_megapixels` are as in `coco.parse`. Problems of a file are in
+    `problems`.
 
     Raises:
         MissingInputError: there is nothing at `source`, or nothing annotated.
-        DataError: it cannot be told what is meant.
+        DataError: it is unclear what is meant.
     """
     stated = Path(source).expanduser()
     if not stated.exists():
@@ -84,7 +84,7 @@ def read_source(
             f"There are no annotated images in {stated}, which contains {folder_contents(stated)}.", _KINDS
         )
     if path.is_file() and path.suffix.lower() != ".json":
-        raise DataError(f"{path} holds no annotations that are known here.", _KINDS)
+        raise DataError(f"{path} has no annotations in a known format.", _KINDS)
     splits = {
         split: coco.truth_of(
             coco.parse(
@@ -104,9 +104,9 @@ def read_source(
 
 
 def _find(path: Path) -> tuple[Path, Path | None, dict[str, Path]]:
-    """The folder that holds the annotations, its data.yaml where it has one, or its COCO files by split.
+    """The folder of the annotations, its data.yaml if it has one, or its COCO files by split.
 
-    A folder that holds nothing but another folder, as unpacked archives do, counts as that one.
+    A folder that contains only another folder, as in unpacked archives, is replaced by that one.
     """
     if not path.is_dir():
         yaml_file = find_data_yaml(path)

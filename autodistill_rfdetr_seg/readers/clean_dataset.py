@@ -1,6 +1,6 @@
-"""Annotated images as they were understood → a COCO-seg folder of ours, which every reader reads alike.
+"""Writes annotated images as a COCO-seg folder of ours, which every reader reads in the same way.
 
-RF-DETR's own reader is never given anyone else's files: it trains on what is written here.
+RF-DETR's own reader never reads the original files: it trains on what is written here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _WrittenFile(NamedTuple):
 def joined_classes(splits: Mapping[str, GroundTruth]) -> Classes:
     """The classes of all splits by name, in the order of the first split that has them.
 
-    Ids may differ from file to file, and a file may list only the classes that occur in it: the name decides.
+    Ids may differ from file to file, and a file may list only the classes that it uses, so classes are matched by name.
     """
     return Classes(tuple(dict.fromkeys(name for truth in splits.values() for name in truth.classes.names)))
 
@@ -52,15 +52,15 @@ def write_clean(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and tells what it wrote.
+    """Writes the splits as `folder/SPLIT/_annotations.coco.json` with the images beside it, and returns what it wrote.
 
     Each image is decoded once. It is hard-linked if every reader sees the same pixels in it, else they are written as
     PNG, turned as they were annotated. The split "" is written into `folder` itself. Crowds stay crowds. The same input
     gives the same bytes.
 
     Args:
-        leave_out: is told of each image that cannot be decoded (its split, itself and why), which is left out; without
-            it such an image is an error.
+        leave_out: is called for each image that cannot be decoded (split, image, error), which is left out; without it
+            such an image is an error.
         max_megapixels: an image of more million pixels cannot be decoded.
 
     Returns:
@@ -138,7 +138,7 @@ def _write_image(image: TruthImage, home: Path, stem: str, max_megapixels: float
 
 
 def _stems(truth: GroundTruth) -> dict[Path, str]:
-    """The stem of each image's file in a flat folder, as it was where that is possible."""
+    """The stem of each image's file in a flat folder, unchanged if that is possible."""
     if not truth.images:
         return {}
     root = Path(os.path.commonpath([image.path.parent for image in truth.images]))
@@ -148,6 +148,6 @@ def _stems(truth: GroundTruth) -> dict[Path, str]:
 
 
 def _with_sound_area(one: TruthInstance) -> TruthInstance:
-    """Without a stated area that is not the mask's: what is not stated is computed."""
+    """The instance without a stated area that differs from the mask's; it is then computed."""
     wrong = one.area is not None and area_differs(one.area, masks.area(one.rle))
     return replace(one, area=None) if wrong else one

@@ -1,4 +1,4 @@
-"""A dataset as it was understood, written as a clean COCO-seg folder, with an account of every change."""
+"""Writes a dataset as a clean COCO-seg folder, with a list of every change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHANGES = "changes.json"
 
 @dataclass(frozen=True)
 class Repaired:
-    """What `repair` wrote: the folder, images and instances of each split, and every problem with what became of it.
+    """What `repair` wrote: the folder, images and instances of each split, and every problem with its treatment.
 
     `left_out` counts the problems after which something of the source is not in the folder: errors, and the boxes and
     poses of YOLO.
@@ -54,23 +54,23 @@ def repair(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Repaired:
-    """Writes what is sound of `source` as COCO-seg into `output`, splits kept and images hard-linked.
+    """Writes the valid part of `source` as COCO-seg into `output`, with the same splits and hard-linked images.
 
-    What is plainly meant is put right, what cannot be read is left out, and `output/changes.json` names each case.
-    Nothing that has a mask and an image is left out, but for an image whose stated size is not its file's: with
+    What is obviously meant is corrected, what cannot be read is left out, and `output/changes.json` lists each case.
+    Nothing with a mask and an image is left out, except an image whose stated size is not its file's: with
     `trust_images` a size that is off by a pixel or two, or swapped, is taken from the image, where masks then move.
     With `crowds` "objects" each annotation with `iscrowd` 1 becomes an object like others: CVAT writes every brush mask
     as a crowd. An image of more than `max_megapixels` million pixels is left out. `source` is not written to.
 
     Raises:
         MissingInputError: there is nothing annotated at `source`.
-        DataError: it cannot be told what is meant, or nothing of it is sound.
-        OutputExistsError: `output` is not empty, and was not made by this function or is not to be overwritten.
+        DataError: it is unclear what is meant, or nothing of it is valid.
+        OutputExistsError: `output` is not empty, and was not written by this function, or `overwrite` is not set.
     """
     source, output = Path(source), Path(output)
     check_output(output, resume=False, overwrite=overwrite)
     if output.is_dir() and any(output.iterdir()) and not (output / CHANGES).is_file():
-        raise OutputExistsError(f"{output} holds something that `repair` has not written.", "Give another --output.")
+        raise OutputExistsError(f"{output} contains files that `repair` has not written.", "Give another --output.")
     check_apart(output, source)
     found = read_source(
         source, images="checked", trust_images=trust_images, max_megapixels=max_megapixels, progress=progress
@@ -102,7 +102,7 @@ def repair(
 
 
 def _changes_json(found: AnnotatedSource, result: Repaired) -> dict[str, Any]:
-    """What `changes.json` holds."""
+    """The content of `changes.json`."""
     return {
         "source": str(found.root),
         **result.as_json(),
@@ -111,17 +111,17 @@ def _changes_json(found: AnnotatedSource, result: Repaired) -> dict[str, Any]:
 
 
 def _leaves_out(kind: coco.Kind) -> bool:
-    """Whether an object or an image is not in what was written; what has no pixel counts for nothing."""
+    """Whether an object or an image is missing in the output; objects without a pixel are ignored."""
     return kind.leaves_out and (kind.severity == "error" or kind in (BOX, POSE))
 
 
 def _check(folder: Path, max_megapixels: float) -> None:
-    """Reads what was written as anyone would; an error in it is a fault of this package."""
+    """Reads the output as any user would; an error in it is a bug of this package."""
     coco.refuse_errors(read_source(folder, images="checked", max_megapixels=max_megapixels).problems)
 
 
 def _named_once(truth: GroundTruth) -> GroundTruth:
-    """Classes of one name joined under the first."""
+    """Joins classes of the same name under the first."""
     names = tuple(dict.fromkeys(truth.classes.names))
     index = [names.index(name) for name in truth.classes.names]
     images = (
@@ -132,7 +132,7 @@ def _named_once(truth: GroundTruth) -> GroundTruth:
 
 
 def _joined(truth: GroundTruth) -> GroundTruth:
-    """Rows of one image file joined, the same mask of the same class once."""
+    """Joins rows of the same image file, with the same mask of the same class once."""
     images: dict[Path, TruthImage] = {}
     for image in truth.images:
         other = images.get(image.path)

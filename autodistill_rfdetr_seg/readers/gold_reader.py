@@ -1,4 +1,4 @@
-"""One set of annotated images, to be held against predictions."""
+"""Reads one set of annotated images, to compare predictions with."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def read_gold(
 ) -> GroundTruth:
     """The gold set that `source` is: a COCO file or folder, a YOLO `data.yaml` or its folder, or a run.
 
-    Of a dataset in splits the test split counts, or else the valid split; the log says so. `images` and
+    Of a dataset in splits the test split is used, else the valid split; the log says which. `images` and
     `max_megapixels` are as in `coco.parse`; with "checked" the images are to be opened, upright as everywhere, and one
     that was annotated as it is stored, before its EXIF orientation is applied, is refused. What is written in another
-    form and plainly meant is read, and the log counts it unless `quiet`.
+    form but is unambiguous is read, and logged unless `quiet`.
 
     Raises:
-        MissingInputError: there is none.
+        MissingInputError: there is no gold set.
         DataError: something in it is wrong; the message names the file, image id and annotation id.
     """
     found = read_source(source, images=images, max_megapixels=max_megapixels, progress=progress)
     split = next((name for name in ("", "test", "valid") if name in found.splits), None)
     if split is None:
-        raise DataError(f"{source} has neither a test nor a valid split to hold predictions against.")
+        raise DataError(f"{source} has neither a test nor a valid split to compare predictions with.")
     problems = found.problems_of(split)
     coco.refuse_errors(problems)
     if images == "checked":
         _refuse_unturned(found.splits[split])
     if not quiet:
         if split:
-            _log.info("%s: the %s split counts", source, split)
+            _log.info("%s: the %s split is used", source, split)
         coco.log_warnings(problems)
     return found.splits[split]
 

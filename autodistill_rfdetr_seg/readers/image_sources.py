@@ -1,4 +1,4 @@
-"""What a user points at → images with names: a folder, an image, a video, a list, a pattern, or a COCO file."""
+"""Finds the images that a user names: of a folder, an image, a video, a list, a pattern, or a COCO file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import coco
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError, MissingInputError
+from ..core.plain_text import counted
 from ..images import frame_files as video
 from ..images.image_discovery import discover, may_be_image, relative_paths
 from ..images.image_formats import IMAGE_SUFFIXES
@@ -54,17 +55,16 @@ def find_images(
     """The images that `source` names.
 
     `source` is a folder, one image, a video, a `.txt` file with one path or pattern a line (relative to that file, in
-    UTF-8, or in UTF-16 as Windows writes it; blank lines and lines that begin with `#` are passed over), a pattern
+    UTF-8, or in UTF-16 as Windows writes it; blank lines and lines that start with `#` are skipped), a pattern
     (`*`, `?`, `[…]`, `**` for any depth), or a COCO `.json`. What is there under this very name is taken as it is, even
     where the name could be a pattern. The same file twice counts once. What a list or COCO file names and is not there
     is among the items: opening it fails, which costs no other image.
 
     Args:
         frames: folder for a video's frames; `every`, `fps` and `scene_changes` choose them, see `video.extract_frames`.
-        limit: the first so many by name.
-        sample: so many chosen by a hash of `seed` and name: images that come later displace few of them.
-        max_megapixels: a file without an image's suffix is opened to tell what it is; with more million pixels it is
-            refused.
+        limit: only the first N images by name.
+        sample: only N images, chosen by a hash of `seed` and name: images that are added later replace few of them.
+        max_megapixels: a file without an image's suffix is opened to check it; with more million pixels it is refused.
 
     Raises:
         MissingInputError: there is nothing at `source`, or no image.
@@ -102,15 +102,18 @@ def _from_folder(folder: Path) -> Inputs:
         if not videos:
             raise
         raise MissingInputError(
-            f"There is no image in {folder}, only {_count(videos, 'video')}.", "Give one video file itself."
+            f"There is no image in {folder}, only {counted(videos, 'video')}.", "Give one video file itself."
         ) from error
     notes = (*_followed(links, folder), *_passed_over(videos))
     return Inputs(folder, items, notes=notes, linked_folders=tuple(links.followed))
 
 
 def _followed(links: Links, folder: Path) -> tuple[str, ...]:
-    """What became of links to folders, in one line."""
-    kinds = {"followed": links.followed, "not followed, as they lead back or to what is here already": links.left}
+    """Which links to folders were followed and which not, in one line."""
+    kinds = {
+        "followed": links.followed,
+        "not followed, as they lead back or to folders that are read anyway": links.not_followed,
+    }
     said = [
         f"{what}: {len(paths)}, such as {printable(paths[0].relative_to(folder).as_posix())}"
         for what, paths in kinds.items()
@@ -124,27 +127,27 @@ def _from_image(path: Path, max_megapixels: float) -> Inputs:
         try:
             open_image(path, max_megapixels=max_megapixels)
         except DataError as error:
-            raise DataError(f"{path} is neither an image nor anything else that names images.", _KINDS) from error
+            raise DataError(f"{path} is not an image, and not a file that names images.", _KINDS) from error
     return Inputs(path.parent, [(path, path.name)])
 
 
 def _from_video(path: Path, frames: list[Path], root: Path) -> Inputs:
     items = relative_paths(frames, root)
-    note = video.note_of(path, root)
+    note = video.extraction_note(path, root)
     return Inputs(root, items, dict.fromkeys((name for _, name in items), path.stem), (note,) if note else ())
 
 
 def _from_pattern(pattern: Path) -> Inputs:
     files, videos = _matches(pattern)
     if not files:
-        seen = f", only {_count(videos, 'video')}" if videos else ""
-        hint = "Quote the pattern, so that the shell leaves it alone; `**` stands for folders of any depth."
+        seen = f", only {counted(videos, 'video')}" if videos else ""
+        hint = "Quote the pattern, so that the shell does not expand it; `**` matches folders of any depth."
         raise MissingInputError(f"No image matches {pattern}{seen}.", hint)
     return _under_one_root(files, _passed_over(videos))
 
 
 def _matches(pattern: Path) -> tuple[list[Path], int]:
-    """The image files that match, by `discover`'s rule, folders that may not be read, and the number of videos."""
+    """The image files that match, by `discover`'s rule, folders that cannot be listed, and the number of videos."""
     closed: list[Path] = []
     found = set(expand(pattern, closed))
     files = [path for path in found if may_be_image(path)]
@@ -169,18 +172,18 @@ def _from_list(path: Path) -> Inputs:
         reason = f": {next(iter(dead.values()))}" if dead else ""
         hint = f"Write one path or pattern a line, relative to {path.parent}."
         raise MissingInputError(f"The list {path} names no image{' that is there' if dead else ''}{reason}.", hint)
-    # Opening them tells of them one by one. Names are made with them: they stay as they are when these come back.
+    # Opening the missing files reports them one by one. They are included, so that names do not change if they return.
     return _under_one_root([*files, *dead], (*_dead(path, list(dead.values())), *_passed_over(videos)))
 
 
 def _dead(path: Path, lines: Sequence[str]) -> tuple[str, ...]:
     if not lines:
         return ()
-    return (f"{_count(len(lines), 'line')} of {path} cannot be followed, the first is {lines[0]}.",)
+    return (f"{counted(len(lines), 'line')} of {path} cannot be followed, the first is {lines[0]}.",)
 
 
 def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
-    """What a line names: images, and the number of videos; nothing where nothing is there."""
+    """The images that a line names, and the number of videos; nothing if they do not exist."""
     file = path.parent / Path(text).expanduser()
     if "\\" in text and not file.exists():
         # Windows writes paths so; a pattern's escapes are brackets.
@@ -191,7 +194,7 @@ def _of_line(path: Path, number: int, text: str) -> tuple[list[Path], int]:
         raise DataError(f"{where} names a folder: {text}.", f"Write the pattern {text.rstrip('/')}/**/*.jpg.")
     if file.is_file():
         if file.suffix.lower() in video.VIDEO_SUFFIXES:
-            raise DataError(f"{where} names a video: {text}.", "Give a video by itself, not in a list.")
+            raise DataError(f"{where} names a video: {text}.", "Give a video alone, not in a list.")
         return [file], 0
     if not glob.has_magic(text):
         return [], 0
@@ -205,12 +208,12 @@ def _from_coco(path: Path, max_megapixels: float) -> Inputs:
     if not images:
         raise MissingInputError(f"The COCO file {path} lists no image.")
     first = next((image.path for image in missing), None)
-    note = f"{len(missing)} of {_count(len(images), 'image')} of {path} cannot be found, the first is {first}."
+    note = f"{len(missing)} of {counted(len(images), 'image')} of {path} cannot be found, the first is {first}."
     if len(missing) == len(images):
         raise MissingInputError(
-            note, "The COCO file must lie in the folder that its `file_name` entries are relative to."
+            note, "The COCO file must be in the folder that its `file_name` entries are relative to."
         )
-    # Images may lie in a folder beside that of the JSON: `annotations/` and `images/`.
+    # Images may be in a folder beside that of the JSON: `annotations/` and `images/`.
     above = (*path.parents, *path.absolute().parents)
     root = next(one for one in above if all(image.path.is_relative_to(one) for image in images))
     items = relative_paths((image.path for image in images), root)
@@ -219,19 +222,19 @@ def _from_coco(path: Path, max_megapixels: float) -> Inputs:
 
 def _under_one_root(files: Iterable[Path], notes: tuple[str, ...]) -> Inputs:
     """Names relative to the deepest folder that all files have in common."""
-    # A linked folder is followed, so that `..` and links name one file alike; a linked file keeps its own name.
+    # A linked folder is resolved, so that `..` and links give a file one name; a linked file keeps its own name.
     whole = sorted({real_path(path.parent) / path.name for path in files})
     try:
         root = Path(os.path.commonpath([path.parent for path in whole]))
     except ValueError as error:
         raise DataError(
-            f"{whole[0]} and {whole[-1]} have no folder in common.", "Label each drive by itself."
+            f"{whole[0]} and {whole[-1]} have no folder in common.", "Label each drive separately."
         ) from error
     return _without_copies(Inputs(root, relative_paths(whole, root), notes=notes))
 
 
 def _without_copies(inputs: Inputs) -> Inputs:
-    """Of names that lead to the same file, the first by name."""
+    """The inputs without further names of the same file; the first by name is kept."""
     files: dict[Path, tuple[Path, str]] = {}
     for path, name in sorted(inputs.items, key=lambda item: item[1]):
         files.setdefault(real_path(path), (path, name))
@@ -239,14 +242,14 @@ def _without_copies(inputs: Inputs) -> Inputs:
 
 
 def _chosen(found: Inputs, limit: int | None, sample: int | None, seed: int) -> Inputs:
-    """The inputs in the order of their names, cut to what was asked for."""
+    """The inputs sorted by name, reduced to `limit` and `sample`."""
     items = sorted(found.items, key=lambda item: item[1])[:limit]
     if sample is not None:
         items = sorted(items, key=lambda item: _draw(seed, item[1]))[:sample]
         items.sort(key=lambda item: item[1])
     notes = found.notes
     if len(items) < len(found.items):
-        notes = (*notes, f"{len(items)} of {_count(len(found.items), 'image')} were chosen.")
+        notes = (*notes, f"{len(items)} of {counted(len(found.items), 'image')} were chosen.")
     groups = {name: found.groups[name] for _, name in items if name in found.groups}
     return Inputs(found.root, items, groups, notes, found.linked_folders)
 
@@ -258,8 +261,4 @@ def _draw(seed: int, name: str) -> str:
 def _passed_over(videos: int) -> tuple[str, ...]:
     if not videos:
         return ()
-    return (f"{_count(videos, 'video')} {'was' if videos == 1 else 'were'} passed over: give a video by itself.",)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return (f"{counted(videos, 'video')} {'was' if videos == 1 else 'were'} skipped: give a video alone.",)

@@ -1,4 +1,4 @@
-"""Problems of a dataset, summed up by kind."""
+"""Summarizes the problems of a dataset by kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _EXAMPLES = 3
 
 
 def group_rows(problems: Sequence[coco.Problem]) -> list[dict[str, Any]]:
-    """A JSON-ready row for each kind of problem, errors first: how many, what becomes of them, and three examples."""
+    """A JSON-ready row for each kind of problem, errors first: number, treatment, and three examples."""
     return [
         {
             "severity": group[0].severity,
@@ -26,7 +26,7 @@ def group_rows(problems: Sequence[coco.Problem]) -> list[dict[str, Any]]:
 
 
 def summary_text(problems: Sequence[coco.Problem]) -> str:
-    """The problems for a person: a line for each kind, three examples and the hint under it."""
+    """The problems as text: a line for each kind, then three examples and the hint."""
     lines = []
     for row in group_rows(problems):
         done = f": {row['done']}" if row["done"] else ""

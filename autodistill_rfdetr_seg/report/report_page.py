@@ -17,7 +17,7 @@ from ..core.errors import DataError
 from ..core.plain_text import counted
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
-from ..drawing.overlays import class_colour, data_uri, draw_instances
+from ..drawing.overlays import class_color, data_uri, draw_instances
 from ..images.image_opening import open_rgb
 from ..system.files import replacing
 from . import report_tables as tables
@@ -191,7 +191,7 @@ def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: 
         said = _summary(instances, classes)
         panels.append({"name": name, "said": said, "uri": uri, "width": width, "height": height})
         seen.update(instance.class_index for instance in instances)
-    legend = [(_legend_name(classes, index), _hex(class_colour(index))) for index in sorted(seen)]
+    legend = [(_legend_name(classes, index), _hex(class_color(index))) for index in sorted(seen)]
     return {"panels": panels, "legend": legend, "problem": ""}
 
 

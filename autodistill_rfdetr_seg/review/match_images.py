@@ -15,7 +15,7 @@ from ..core.errors import DataError
 from ..core.plain_text import short_list
 from ..core.types import TruthImage
 from ..dataset.dataset_index import read_index
-from ..images.image_names import KnownNames, earlier
+from ..images.image_names import KnownNames, earlier_names
 from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import perceptual_hash
 from ..labels.stored_labels import Key
@@ -162,9 +162,9 @@ class _Matcher:
         return self._by_earlier_name(image, original)
 
     def _by_earlier_name(self, image: TruthImage, original: str | None) -> _Match | UnmatchedImage:
-        names = earlier(image.image_id)
+        names = earlier_names(image.image_id)
         if original is not None:
-            names = list(dict.fromkeys([*names[:1], *earlier(original), *names[1:]]))
+            names = list(dict.fromkeys([*names[:1], *earlier_names(original), *names[1:]]))
         unmatched = UnmatchedImage(image.image_id, "no image of the run has this name or content", _RENAME)
         size_differs = False
         for name in names:

@@ -1,4 +1,4 @@
-"""An image from the web, where the caller asked for it: http and https only, within limits of size and time."""
+"""Downloads an image if the caller allows it: http and https only, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ SECONDS = 30.0
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an address rather than a path."""
+    """Whether a text is a URL rather than a path."""
     return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
 
 
 @contextlib.contextmanager
 def on_disk(source: str, allow_url: bool) -> Iterator[Path]:
-    """A path as it is; of an address the file that was fetched, gone when the block ends.
+    """A path unchanged; for a URL a downloaded file, which is removed when the block ends.
 
     Raises:
-        UsageError: it is an address, and none is allowed; else as `fetch`.
+        UsageError: it is a URL, and none is allowed; else as `fetch`.
     """
     if not is_url(source):
         yield Path(source)
@@ -40,18 +40,18 @@ def on_disk(source: str, allow_url: bool) -> Iterator[Path]:
 
 
 def fetch(url: str) -> bytes:
-    """What lies at an http or https address.
+    """The content of an http or https URL.
 
     Raises:
-        UsageError: it is an address of another kind; the local disk is not read through it.
-        DataError: it cannot be had, or is over `MAX_BYTES`.
+        UsageError: it is another kind of URL; local files are not read this way.
+        DataError: it cannot be downloaded, or is over `MAX_BYTES`.
     """
     from urllib import request
     from urllib.error import URLError
 
     if not url.lower().startswith(("http://", "https://")):
-        raise UsageError(f"{url} is neither an http nor an https address.", "Download it, and give the file's path.")
-    # Of urllib's own set without those for files and FTP, so that a redirection leads to neither.
+        raise UsageError(f"{url} is neither an http nor an https URL.", "Download it, and give the file's path.")
+    # urllib's own handlers without those for files and FTP, so that a redirection cannot lead to these.
     opener = request.OpenerDirector()
     for handler in (
         *(request.ProxyHandler, request.HTTPHandler, request.HTTPSHandler),

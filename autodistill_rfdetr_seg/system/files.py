@@ -1,4 +1,4 @@
-"""Writing so that nothing is ever half-written: beside its place, flushed to disk, then renamed into it."""
+"""Writes files and folders so that they are never incomplete: under a temporary name, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any
 
 from ..core.errors import DataError, OutputExistsError
 
-# A file is written in seconds: one that has lain half-written for an hour is nobody's any more.
+# A file is written in seconds: an incomplete one that is an hour old belongs to no running process.
 _SECONDS_AT_WORK = 3600.0
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
+# UTF-32 first: its little-endian mark starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -32,7 +32,7 @@ _UTF_16_ZEROS = 0.1
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; renamed onto it when the block ends well, removed when not."""
+    """A temporary path beside `path` to write to; renamed to it if the block succeeds, removed if it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -56,7 +56,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's content; raises DataError where it is unreadable or not JSON."""
+    """A JSON file's content; raises DataError if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -66,11 +66,11 @@ def read_json(path: Path) -> Any:
 def read_user_text(path: Path) -> str:
     """The text of a file that a person or a foreign tool wrote: lines end with `\\n` alone, no byte order mark.
 
-    Read are UTF-8, UTF-16 and UTF-32 with a byte order mark, and without one UTF-8, UTF-16 and UTF-32, the latter two
-    told by their zero bytes. `\\r\\n` and `\\r` become `\\n`.
+    UTF-8, UTF-16 and UTF-32 are read, with a byte order mark or without; UTF-16 and UTF-32 without one are
+    recognized by their zero bytes. `\\r\\n` and `\\r` become `\\n`.
 
     Raises:
-        DataError: it cannot be read, or is none of these; the first byte that is wrong is named with its line.
+        DataError: it cannot be read, or has another encoding; the first wrong byte and its line are named.
     """
     try:
         data = path.read_bytes()
@@ -82,13 +82,13 @@ def read_user_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = _plain(error.object[: error.start].decode(encoding)).count("\n") + 1
         bad = error.object[error.start]
-        said = f"{path} is not {encoding.upper()} text: line {line} holds the byte 0x{bad:02X} ({error.reason})."
-        hint = "Save it as UTF-8: a local encoding such as Windows-1252 cannot be told from others."
+        said = f"{path} is not {encoding.upper()} text: line {line} has the byte 0x{bad:02X} ({error.reason})."
+        hint = "Save it as UTF-8: local encodings such as Windows-1252 cannot be recognized."
         raise DataError(said, hint) from error
     text = _plain(text)
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(f"{path} is not text: line {line} holds a zero byte.", "Save it as UTF-8 text.")
+        raise DataError(f"{path} is not text: line {line} has a zero byte.", "Save it as UTF-8 text.")
     return text
 
 
@@ -97,7 +97,7 @@ def _plain(text: str) -> str:
 
 
 def _unmarked(data: bytes) -> str:
-    """The encoding of text that has no byte order mark."""
+    """The encoding of text without a byte order mark."""
     zeros = data.count(0)
     if zeros < _UTF_16_ZEROS * len(data) or not zeros:
         return "utf-8"
@@ -108,16 +108,16 @@ def _unmarked(data: bytes) -> str:
 
 
 def fingerprint(*parts: Any) -> str:
-    """16 hex digits that name JSON-ready content, whatever the order of its keys."""
+    """16 hex digits that identify JSON-ready content; the order of keys makes no difference."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def link(source: Path, target: Path) -> bool:
-    """Hard-links `source` as `target`; False where the file system cannot, or may not.
+    """Hard-links `source` as `target`; False if the file system cannot, or does not allow it.
 
     Raises:
-        FileExistsError: there is a `target`.
+        FileExistsError: `target` exists.
     """
     try:
         os.link(source.resolve(), target)
@@ -129,10 +129,10 @@ def link(source: Path, target: Path) -> bool:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Hard-links `source` as `target`, or copies it where that cannot be.
+    """Hard-links `source` as `target`, or copies it if that is not possible.
 
     Raises:
-        FileExistsError: there is a `target`; it may be a link to somebody's file, and is not written to.
+        FileExistsError: `target` exists; it may be a link to a user's file, and is not written to.
     """
     if not link(source, target):
         with source.open("rb") as read, target.open("xb") as written:
@@ -141,7 +141,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new empty folder beside `folder`; takes its place when the block ends well, is removed when not."""
+    """A new empty folder beside `folder`; it replaces it if the block succeeds, and is removed if it fails."""
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     for kind in ("partial", "old"):
         sweep(folder.parent, f".{folder.name}.*.{kind}")
@@ -158,9 +158,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def restore_folder(folder: Path) -> None:
-    """Puts `folder` back where a kill came between the two renames of `replacing_folder`; removes what was half-made.
+    """Restores `folder` if the process was killed between the two renames of `replacing_folder`; removes incomplete
+    folders.
 
-    Only for the holder of a lock: it may be another's that is at work.
+    Only for the holder of a lock: another process may be writing.
     """
     name = glob.escape(folder.name)
     for old in sorted(folder.parent.glob(f".{name}.*.old")):
@@ -173,10 +174,10 @@ def restore_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, pattern: str = ".*.partial", *, alone: bool = True) -> None:
-    """Removes what killed processes left half-written in `folder`: hidden files and folders whose process is gone, and
-    files that have lain for an hour.
+    """Removes what killed processes left incomplete in `folder`: hidden files and folders whose process has ended, and
+    files older than an hour.
 
-    Where other machines may be at work, not `alone`, a process's number says nothing: then it is the latter only.
+    Not `alone`, other machines may be writing too, and a process's number means nothing: then only the latter.
     """
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):  # another may sweep too
@@ -186,7 +187,7 @@ def sweep(folder: Path, pattern: str = ".*.partial", *, alone: bool = True) -> N
 
 
 def _is_gone(process: str) -> bool:
-    """Whether there is no process of that number, or it is this one, which has nothing half-written yet."""
+    """Whether there is no process of that number, or it is this one, which has written nothing yet."""
     if not process.isdecimal():
         return False
     try:
@@ -199,27 +200,27 @@ def _is_gone(process: str) -> bool:
 
 
 def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuses a folder that is not ours to write to.
+    """Refuses an output folder that already has content.
 
     Raises:
-        OutputExistsError: it holds something, and neither `resume` nor `overwrite` was asked for.
+        OutputExistsError: it is not empty, and neither `resume` nor `overwrite` is set.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
     if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
         raise OutputExistsError(
             f"The output folder {folder} is not empty.",
-            "Add --resume to go on where it stopped, --overwrite to begin anew, or give another --output.",
+            "Add --resume to continue, --overwrite to start over, or give another --output.",
         )
 
 
 def check_apart(folder: Path, source: Path, inside: str | None = None) -> None:
-    """Refuses a folder to write to that is among what is read: a folder of images, or the one that holds a file.
+    """Refuses an output folder inside the input: a folder of images, or the folder of an input file.
 
-    `inside` is the folder in it that will hold images; what is read may not be of these.
+    `inside` is the folder in the output that will contain images; the input may not be that folder either.
 
     Raises:
-        OutputExistsError: it is among them.
+        OutputExistsError: it is inside the input.
     """
     home = (source if source.is_dir() else source.parent).resolve()
     output = folder.resolve()
@@ -228,8 +229,8 @@ def check_apart(folder: Path, source: Path, inside: str | None = None) -> None:
         among |= output / inside in (home, *home.parents)
     if among:
         raise OutputExistsError(
-            f"The output {folder} lies among the images of {source}: what is written there would mingle with them.",
-            "Give an --output elsewhere.",
+            f"The output {folder} is among the images of {source}: the output files would mix with them.",
+            "Give another --output.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Folders under a folder, linked ones too, each real folder once; and patterns, by the same rule."""
+"""Walks folders, linked ones too, each real folder once; expands patterns; makes file names."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _LONGEST_STEM = 180  # bytes: a suffix and a part of an id come to it
 
 @dataclass
 class Links:
-    """The links to folders that a walk met: those `followed`, and those `left`, which lead to what is met anyway."""
+    """The links to folders that a walk found: those `followed`, and those `not_followed`, which lead to folders that
+    are read anyway."""
 
     followed: list[Path] = field(default_factory=list)
-    left: list[Path] = field(default_factory=list)
+    not_followed: list[Path] = field(default_factory=list)
 
 
 def walk(root: Path, links: Links | None = None, closed: list[Path] | None = None) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder under `root`, itself included, with the names of its files; hidden ones are passed over.
+    """Each folder under `root`, itself included, with the names of its files; hidden ones are left out.
 
-    A linked folder is followed, unless it is one that is met anyway or holds the link itself. Real folders come first
-    and so keep their own names, links after them in the order of their paths. What is met of links is added to
-    `links`, folders that cannot be listed to `closed`.
+    A linked folder is followed, unless it is read anyway or contains the link itself. Real folders come first and so
+    keep their own names, then links in the order of their paths. Links are added to `links`, folders that cannot be
+    listed to `closed`.
     """
     links = Links() if links is None else links
 
@@ -44,7 +45,7 @@ def walk(root: Path, links: Links | None = None, closed: list[Path] | None = Non
         real = real_path(start)
         if start is not root:
             if real in seen or home.is_relative_to(real) or real_path(start.parent).is_relative_to(real):
-                links.left.append(start)
+                links.not_followed.append(start)
                 continue
             links.followed.append(start)
         found: list[Path] = []
@@ -61,8 +62,8 @@ def walk(root: Path, links: Links | None = None, closed: list[Path] | None = Non
 
 
 def expand(pattern: Path, closed: list[Path] | None = None) -> list[Path]:
-    """What `pattern` matches (`*`, `?`, `[…]`; `**` for folders of any depth, walked as `walk` does): files, and where
-    it does not end in `**` folders too, in no order, the same perhaps more than once."""
+    """The files that `pattern` matches (`*`, `?`, `[…]`; `**` for folders of any depth, read as `walk` does), and the
+    folders if it does not end in `**`; in no order, some perhaps more than once."""
     parts = pattern.parts
     if "**" not in parts:
         return [Path(name) for name in glob.glob(str(pattern))]  # noqa: PTH207 - Path.glob takes no absolute one
@@ -83,8 +84,8 @@ def expand(pattern: Path, closed: list[Path] | None = None) -> list[Path]:
 
 
 def real_path(path: Path) -> Path:
-    """The path without links, as far as they lead somewhere."""
-    # Path.resolve() raises where links lead in circles.
+    """The path with its links resolved, as far as they exist."""
+    # Path.resolve() raises if links form a circle.
     return Path(os.path.realpath(path))
 
 
@@ -96,8 +97,8 @@ def flattened(path: str) -> str:
 def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
     """A stem for the file of each path (POSIX, relative) in one flat folder, `ids` by path.
 
-    Folders are joined by `__`. Each stem is there once whatever the suffix or case and however accents are encoded:
-    where two would be the same, or one is long, the first 8 characters of the path's id are added.
+    Folders are joined by `__`. Stems are unique even without suffix, letter case and the encoding of accents: if two
+    would be the same, or one is long, the first 8 characters of the path's id are added.
     """
     stems = {path: flattened(Path(path).with_suffix("").as_posix()) for path in ids}
     uses = Counter(name_key(stem) for stem in stems.values())

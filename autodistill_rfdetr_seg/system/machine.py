@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def memory_gb() -> dict[str, float | None]:
-    """Total and available main memory in GB; None where the system does not say."""
+    """Total and available main memory in GB; None if the system does not report it."""
     found: dict[str, float | None] = {"total": None, "available": None}
     path = Path("/proc/meminfo")
     if path.is_file():

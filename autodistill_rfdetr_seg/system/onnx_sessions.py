@@ -1,4 +1,4 @@
-"""ONNX files in onnxruntime: opened on a provider, and told apart by what they take and give."""
+"""Opens ONNX files in onnxruntime on a provider, and describes their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CPU = "CPUExecutionProvider"
 
 class Port(NamedTuple):
     """An input or output of a model: its name, its type as onnxruntime writes it (`tensor(float)`), and its axes, each
-    a number, or a text or None where the length is free."""
+    a number, or text or None if the length is free."""
 
     name: str
     type: str
@@ -24,23 +24,23 @@ class Port(NamedTuple):
 
 
 def load_session(path: Path, providers: Sequence[Any] = (CPU,), threads: int | None = None) -> Any:
-    """An `InferenceSession` that says nothing but errors; `threads` of a CPU, None for as many as there are cores."""
+    """An `InferenceSession` that logs errors only; `threads` of a CPU, None for one a core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors: it warns of every node that it cannot fold
+    options.log_severity_level = 3  # errors only: it warns about every node that it cannot fold
     if threads is not None:
         options.intra_op_num_threads = threads
-    # By itself it prints to stdout and tries again: https://github.com/microsoft/onnxruntime/issues/21424
+    # By default it prints to stdout and tries again: https://github.com/microsoft/onnxruntime/issues/21424
     return onnxruntime.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
 
 
 def open_model(path: Path, providers: Sequence[str], threads: int | None) -> Any:
-    """The session of a file that a user named, on the first of `providers` that can take each of its parts.
+    """The session of a file that a user named, on the first of `providers` that can run each of its parts.
 
     Raises:
         UsageError: this onnxruntime has no such provider, or it cannot work on this machine.
-        BaseModelError: the file is no ONNX model that can be run.
+        BaseModelError: the file is not an ONNX model that can be run.
         DependencyError: onnxruntime is not installed.
     """
     try:
@@ -64,7 +64,7 @@ def open_model(path: Path, providers: Sequence[str], threads: int | None) -> Any
         said = str(error).strip().splitlines()
         raise BaseModelError(
             f"The ONNX file {path} cannot be loaded: {said[0] if said else type(error).__name__}",
-            "Is it whole, and does this onnxruntime know its operators?",
+            "Is the file complete, and does this onnxruntime support its operators?",
         ) from error
     if missing := [provider for provider in providers if provider not in session.get_providers()]:
         raise UsageError(f"The provider {missing[0]!r} does not work on this machine.", f"Leave it out to use {CPU}.")
@@ -72,10 +72,10 @@ def open_model(path: Path, providers: Sequence[str], threads: int | None) -> Any
 
 
 def inputs_of(session: Any) -> list[Port]:
-    """What a model takes."""
+    """The inputs of a model."""
     return [Port(one.name, one.type, tuple(one.shape)) for one in session.get_inputs()]
 
 
 def outputs_of(session: Any) -> list[Port]:
-    """What a model gives."""
+    """The outputs of a model."""
     return [Port(one.name, one.type, tuple(one.shape)) for one in session.get_outputs()]

@@ -87,7 +87,7 @@ TWINS = [
 
 @pytest.mark.parametrize(("one", "other"), TWINS)
 def test_names_that_differ_by_case_or_space_alone_are_refused(one: str, other: str) -> None:
-    with pytest.raises(UsageError, match="are the same but for case or space") as caught:
+    with pytest.raises(UsageError, match="are the same except for case or space") as caught:
         Classes.from_ontology({"first": one, "second": "nut", "third": other})
     for told in (repr(one.strip()), repr(other.strip()), "'first'", "'third'"):
         assert told in caught.value.message
@@ -113,13 +113,13 @@ def test_the_command_line_refuses_them_before_it_writes(photos: Path, tmp_path: 
     run = tmp_path / "run"
     code, _, err = here(["label", str(photos), "--base", "threshold", *given, "--output", str(run), "-q"])
     assert code == 2
-    assert "Error: The classes 'Bolt' (of 'red') and 'bolt' (of 'green') are the same but for case or space." in err
+    assert "Error: The classes 'Bolt' (of 'red') and 'bolt' (of 'green') are the same except for case or space." in err
     assert not run.exists()
 
 
 def test_the_pipeline_refuses_them_too(photos: Path, tmp_path: Path) -> None:
     ontology = {"red": "Bolt", "green": "bolt"}
-    with pytest.raises(UsageError, match="the same but for case or space"):
+    with pytest.raises(UsageError, match="the same except for case or space"):
         label("threshold", photos, tmp_path / "run", ontology)
 
 

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from autodistill_rfdetr_seg.images.image_names import KnownNames, earlier
+from autodistill_rfdetr_seg.images.image_names import KnownNames, earlier_names
 
 HASH = "0f3a9c1d2e4b5a69788796a5b4c3d2e1"
 
@@ -35,18 +35,18 @@ HASH = "0f3a9c1d2e4b5a69788796a5b4c3d2e1"
     ],
 )
 def test_a_name_had_another_before(name: str, was: str) -> None:
-    assert was in earlier(name)[1:] or was == earlier(name)[0]
+    assert was in earlier_names(name)[1:] or was == earlier_names(name)[0]
 
 
 @pytest.mark.parametrize(
     "name", ["frame.png", "1a2b3c4-frame.png", "1A2B3C4D-frame.png", "zzzzzzzz-frame.png", "a.rf.png", "20240101_a.png"]
 )
 def test_plain_names_are_left_alone(name: str) -> None:
-    assert earlier(name) == [name]
+    assert earlier_names(name) == [name]
 
 
 def test_what_is_least_changed_comes_first() -> None:
-    assert earlier("1a2b3c4d-0011aabb-a.png") == ["1a2b3c4d-0011aabb-a.png", "0011aabb-a.png", "a.png"]
+    assert earlier_names("1a2b3c4d-0011aabb-a.png") == ["1a2b3c4d-0011aabb-a.png", "0011aabb-a.png", "a.png"]
 
 
 KNOWN = KnownNames(

@@ -14,7 +14,7 @@ from autodistill_rfdetr_seg.images.perceptual_hash import (
     groups,
     near_duplicates,
     perceptual_hash,
-    stretches,
+    runs_of_neighbors,
 )
 from autodistill_rfdetr_seg.images.rgb_image import RgbImage
 
@@ -135,16 +135,16 @@ def test_a_long_chain_is_one_group() -> None:
 
 def test_stretches_are_runs_in_reading_order() -> None:
     names = [f"IMG_{number}.jpg" for number in range(8, 19)]
-    found = stretches(reversed(names), 7)
+    found = runs_of_neighbors(reversed(names), 7)
     runs = [[name for name in names if found[name] == first] for first in dict.fromkeys(found[name] for name in names)]
     assert runs == [names[:4], names[4:8], names[8:]]
     assert found["IMG_12.jpg"] == "IMG_12.jpg" and found["IMG_11.jpg"] == "IMG_8.jpg"
-    assert len(set(stretches(["b", "7", "a/1", "a1", "", "٣"], 1).values())) == 6
+    assert len(set(runs_of_neighbors(["b", "7", "a/1", "a1", "", "٣"], 1).values())) == 6
 
 
 def test_seams_stay_where_names_come_at_the_end_or_between() -> None:
     def cut_at(every: int, end: int, longest: int) -> set[int]:
-        found = stretches([f"frame_{number:06d}.png" for number in range(0, end, every)], longest)
+        found = runs_of_neighbors([f"frame_{number:06d}.png" for number in range(0, end, every)], longest)
         return {int(first[6:12]) for first in found.values()}
 
     old = cut_at(30, 3000, 8)

@@ -217,7 +217,7 @@ def test_a_matroska_file_that_was_cut_off_is_told(tmp_path: Path) -> None:
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     found = []
-    with pytest.raises(DataError, match=r"breaks off after \d+ frames, at \d+\.\d of 17\.0 seconds"):
+    with pytest.raises(DataError, match=r"is cut off after \d+ frames, at \d+\.\d of 17\.0 seconds"):
         for one in frames(cut, progress=False):
             found.append(one.number)
     assert 0 < len(found) < 200

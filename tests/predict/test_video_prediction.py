@@ -156,7 +156,7 @@ def clip_of(path: Path, frames: int) -> Path:
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
 def test_the_source_is_never_written_over(clip: Path, tmp_path: Path, options: dict[str, bool]) -> None:
     before = clip.read_bytes()
-    with pytest.raises(OutputExistsError, match="lies among"):
+    with pytest.raises(OutputExistsError, match="is among"):
         predict_video(Colours(), clip, clip.parent, progress=False, **options)
     # Nor through a link, nor where it is named otherwise.
     (tmp_path / "out").mkdir()
@@ -216,7 +216,7 @@ def test_through_the_command_line(
     before = clip.read_bytes()
     args = ["predict", str(speaking_run), str(clip), "--confidence", "0.05", "--device", "cpu", "-q"]
     assert main([*args, "--output", str(clip.parent), "--resume"]) == 2
-    assert "lies among" in capsys.readouterr().err and clip.read_bytes() == before
+    assert "is among" in capsys.readouterr().err and clip.read_bytes() == before
     assert main([*args, "--output", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["frames"] == 20

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, MissingInputError, UsageError
-from autodistill_rfdetr_seg.images.frame_files import RECORD, extract_frames, note_of
+from autodistill_rfdetr_seg.images.frame_files import RECORD, extract_frames, extraction_note
 from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.images.rgb_image import RgbImage
 from autodistill_rfdetr_seg.readers.image_sources import Inputs, find_images
@@ -134,7 +134,7 @@ def test_a_list_that_windows_wrote(tmp_path: Path, encoding: str, newline: str) 
 
 def test_a_list_in_a_local_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes("a.jpg\r\ncafé.jpg\r\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text: line 2 holds the byte 0xE9.*Windows-1252"):
+    with pytest.raises(DataError, match=r"list\.txt is not UTF-8 text: line 2 has the byte 0xE9.*Windows-1252"):
         find_images(tmp_path / "list.txt", tmp_path / "frames")
 
 
@@ -143,7 +143,7 @@ def test_a_list_in_a_local_encoding_is_refused(tmp_path: Path) -> None:
     [
         ("sub", r"Line 3 of .* names a folder: sub\. Hint: Write the pattern sub/\*\*/\*\.jpg"),
         ("clip.mp4", r"Line 3 of .*list\.txt names a video"),
-        ("a\0.jpg", r"list\.txt is not text: line 3 holds a zero byte"),
+        ("a\0.jpg", r"list\.txt is not text: line 3 has a zero byte"),
     ],
 )
 def test_a_list_with_a_wrong_line(tmp_path: Path, line: str, message: str) -> None:
@@ -319,11 +319,11 @@ def test_a_video_that_breaks_off_keeps_its_frames(tmp_path: Path) -> None:
     cut.write_bytes(data[: len(data) // 2])
     found = find_images(cut, tmp_path / "frames", every=1, progress=False)
     assert 10 < len(found.items) < 30
-    assert len(found.notes) == 1 and "breaks off after" in found.notes[0]
+    assert len(found.notes) == 1 and "is cut off after" in found.notes[0]
     # It is told again when nothing is left to do.
     assert find_images(cut, tmp_path / "frames", every=1, progress=False) == found
     extract_frames(whole, tmp_path / "frames", **EVERYTHING)
-    assert note_of(whole, tmp_path / "frames") is None
+    assert extraction_note(whole, tmp_path / "frames") is None
 
 
 @pytest.mark.parametrize("options", [{"every": 2, "fps": 1.0}, {"every": 0}, {"fps": 0.0}, {"fps": math.nan}])

@@ -83,7 +83,7 @@ def test_a_real_folder_is_itself_whatever_links_to_it(tmp_path: Path) -> None:
     found = [folder.relative_to(tmp_path / "set").as_posix() for folder, _ in walk(tmp_path / "set", links)]
     assert found == [".", "z", "part", "whole"]
     assert [path.name for path in links.followed] == ["part", "whole"]
-    assert [path.name for path in links.left] == ["a"]
+    assert [path.name for path in links.not_followed] == ["a"]
 
 
 def test_a_pattern_among_links_that_lead_in_circles(home: Path) -> None:

@@ -12,7 +12,7 @@ from autodistill_rfdetr_seg.core.types import Classes, Instance, TruthInstance
 from autodistill_rfdetr_seg.drawing.label_text import fit, free_place, picture_name
 from autodistill_rfdetr_seg.drawing.overlays import (
     FILL,
-    class_colour,
+    class_color,
     contact_sheet,
     data_uri,
     draw_instances,
@@ -41,9 +41,9 @@ def test_only_the_mask_its_outline_and_its_label_change() -> None:
     # What is left is the label: it stands on the mask's upper left corner.
     assert rows.min() >= 60 and rows.max() < 80
     assert columns.min() == 60 and columns.max() < 60 + 0.45 * 200
-    expected = [int(100 * (1 - FILL) + value * FILL) for value in class_colour(0)]
+    expected = [int(100 * (1 - FILL) + value * FILL) for value in class_color(0)]
     assert drawn[105, 85].tolist() == expected
-    assert drawn[129, 85].tolist() == list(class_colour(0))
+    assert drawn[129, 85].tolist() == list(class_color(0))
 
 
 def test_a_hole_stays_as_it_was() -> None:
@@ -111,8 +111,8 @@ def test_empty_masks_draw_nothing_and_wrong_ones_are_refused() -> None:
 
 
 def test_twenty_one_classes_have_colours_of_their_own() -> None:
-    assert len({class_colour(index) for index in range(21)}) == 21
-    assert class_colour(0) == (230, 159, 0) and class_colour(21) == class_colour(0)
+    assert len({class_color(index) for index in range(21)}) == 21
+    assert class_color(0) == (230, 159, 0) and class_color(21) == class_color(0)
 
 
 def test_panels_share_a_height_and_keep_their_shape() -> None:

@@ -35,10 +35,10 @@ def test_unicode_is_read(tmp_path: Path, encoding: str, newline: str, marked: bo
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ("a.png\r\n\r\ncafé.png\n".encode("cp1252"), r"not UTF-8 text: line 3 holds the byte 0xE9"),
-        ("ложка".encode("cp1251"), r"not UTF-8 text: line 1 holds the byte 0xEB"),
+        ("a.png\r\n\r\ncafé.png\n".encode("cp1252"), r"not UTF-8 text: line 3 has the byte 0xE9"),
+        ("ложка".encode("cp1251"), r"not UTF-8 text: line 1 has the byte 0xEB"),
         (codecs.BOM_UTF16_LE + "a.png\nb".encode("utf-16-le") + b"\0", "not UTF-16-LE text: line 2 holds"),
-        (b"a.png\rb\0.png, and a lot of other text", "not text: line 2 holds a zero byte"),
+        (b"a.png\rb\0.png, and a lot of other text", "not text: line 2 has a zero byte"),
     ],
 )
 def test_anything_else_is_refused_with_its_line(tmp_path: Path, data: bytes, told: str) -> None:

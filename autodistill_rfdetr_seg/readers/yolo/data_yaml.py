@@ -1,4 +1,4 @@
-"""A `data.yaml`: the classes and what it declares of each split, as text; nothing of it is looked for on disk.
+"""Reads a `data.yaml`: the classes and the paths of each split, as text; nothing is looked up on disk.
 
 The forms are those of ultralytics' documentation (https://docs.ultralytics.com/datasets/segment/). YAML 1.1 reads some
 words as something else (`yes`, `0123`, `null`), so the document's own text is looked at beside its type.
@@ -29,7 +29,7 @@ _WORDS = {"bool": "true or false", "null": "nothing", "timestamp": "a date", "in
 
 @dataclass(frozen=True, slots=True)
 class DataYaml:
-    """What a `data.yaml` says.
+    """The content of a `data.yaml`.
 
     `names` are the classes by number, ascending; `path` the dataset's root as stated; `splits` what is declared of
     "train", "valid" and "test", each a list of paths as stated. `pose` is (keypoints, numbers of each) where the rows
@@ -45,12 +45,12 @@ class DataYaml:
 
     @property
     def root(self) -> Path:
-        """The folder that holds the file: everything that is read lies in it."""
+        """The folder of the file: everything that is read is below it."""
         return self.file.parent
 
 
 def find_data_yaml(source: Path) -> Path | None:
-    """`source` itself where it is a YAML file, or the data.yaml of the folder `source`; None where there is none.
+    """`source` itself if it is a YAML file, or the data.yaml of the folder `source`; None if there is none.
 
     In a folder that is `data.yaml`, `data.yml`, `dataset.yaml` or `dataset.yml`, or the only YAML file with `names`.
     """
@@ -70,11 +70,11 @@ def find_data_yaml(source: Path) -> Path | None:
 
 
 def read_data_yaml(file: Path, on_problem: OnProblem) -> DataYaml:
-    """What `file` says; what may be otherwise than meant is told to `on_problem`.
+    """The content of `file`; doubtful entries are reported to `on_problem`.
 
     Raises:
         MissingInputError: there is no such file.
-        DataError: it is not YAML, or its classes or splits cannot be told.
+        DataError: it is not YAML, or its classes or splits are unclear.
     """
     if not file.is_file():
         raise MissingInputError(f"There is no file {file}.")
@@ -105,7 +105,7 @@ def _fields(file: Path) -> dict[str, yaml.Node]:
     except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(root, yaml.MappingNode):
-        raise DataError(f"{file} is no data.yaml: it has no fields such as `names`.", _FORM)
+        raise DataError(f"{file} is not a data.yaml: it has no fields such as `names`.", _FORM)
     found: dict[str, yaml.Node] = {}
     for key, value in root.value:
         if not isinstance(key, yaml.ScalarNode):
@@ -152,12 +152,12 @@ def _number(file: Path, key: yaml.Node) -> int:
         raise DataError(f"{file}, line {_line(key)}: a class in `names` has no number.", _FORM)
     text = key.value
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and str(int(text)) == text):
-        raise DataError(f"{file}: the class {shown(text)} in `names` is no number from 0.", _FORM)
+        raise DataError(f"{file}: the class {shown(text)} in `names` is not a number of 0 or more.", _FORM)
     return int(text)
 
 
 def _name(file: Path, number: int, node: yaml.Node) -> str:
-    """A class's name: text, or a number that is written as Python writes it, so that no reader sees another."""
+    """A class's name: text, or a number as Python writes it, so that every reader reads the same."""
     if not isinstance(node, yaml.ScalarNode):
         raise DataError(f"{file}, line {_line(node)}: the name of class {number} is not text.", _FORM)
     text: str = node.value
@@ -169,7 +169,7 @@ def _name(file: Path, number: int, node: yaml.Node) -> str:
 
 
 def _is_same_number(text: str) -> bool:
-    """Whether a number's text is what its value is written as: not so 0123, 1_000, 1.50 and .5."""
+    """Whether a number is written in its usual form, unlike 0123, 1_000, 1.50 and .5."""
     for kind in (int, float):
         try:
             return str(kind(text)) == text and text not in ("nan", "inf", "-inf")
@@ -199,7 +199,7 @@ def _check_names(file: Path, names: dict[int, str], nc: yaml.Node | None, on_pro
             raise DataError(f"{file}: classes {first[name]} and {number} are both called {name!r}.", "Rename one.")
         other = loose.setdefault(" ".join(name.casefold().split()), name)
         if other != name:
-            message = f"classes {other!r} and {name!r} differ in case or space alone"
+            message = f"classes {other!r} and {name!r} differ only in case or spaces"
             ProblemReporter(on_problem, file).add(kinds.ALIKE, message)
     if nc is not None and (not isinstance(nc, yaml.ScalarNode) or nc.value.strip() != str(len(names))):
         stated = shown(nc.value) if isinstance(nc, yaml.ScalarNode) else "no number"
@@ -208,7 +208,7 @@ def _check_names(file: Path, names: dict[int, str], nc: yaml.Node | None, on_pro
 
 
 def _declared(file: Path, fields: dict[str, yaml.Node], keys: tuple[str, ...]) -> tuple[str, ...]:
-    """The paths that a split is declared as; empty where it is not."""
+    """The declared paths of a split; empty if it is not declared."""
     found = {key: _paths(file, key, fields[key]) for key in keys if key in fields}
     stated = {key: paths for key, paths in found.items() if paths}
     if len(set(stated.values())) > 1:

@@ -1,4 +1,4 @@
-"""The label file of each image: `labels` in place of the path's last `images`, or beside the image."""
+"""Finds the label file of each image: in `labels` instead of the path's last `images`, or beside the image."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class LabelFiles:
         self._on_problem = on_problem
         self._homes: dict[Path, _Home] = {}
 
-    def of(self, image: Path) -> tuple[Path | None, bool]:
-        """An image's label file, None where it has none, and whether the image can be read.
+    def find(self, image: Path) -> tuple[Path | None, bool]:
+        """An image's label file, None if it has none, and whether the image can be read.
 
-        It cannot where two files fit, or where the one that fits leads out of the dataset.
+        It cannot if two files fit, or if the one that fits is a link out of the dataset.
         """
         home = self._home(image.parent)
         fitting = home.names.get(name_key(image.stem), [])
@@ -152,5 +152,5 @@ def _looks_like_labels(file: Path) -> bool:
     try:
         first = read_user_text(file).strip().split("\n", 1)[0].replace(",", " ").split()
         return not first or (len(first) >= _FEWEST_NUMBERS and bool([float(word) for word in first]))
-    except Exception:  # noqa: BLE001 - whatever it is, it is no label file
+    except Exception:  # noqa: BLE001 - any error: it is not a label file
         return False

@@ -1,4 +1,4 @@
-"""One label file's text → its polygons; every row that is none is told with its line.
+"""Reads the polygons of one label file; every other row is reported with its line.
 
 A row is `class x1 y1 x2 y2 x3 y3 …`, in shares of the image's width and height. What tells the forms apart is how many
 numbers follow the class: 4 are a box, 5 a box with its confidence, an even number from 6 on a polygon.
@@ -26,7 +26,7 @@ Shares = npt.NDArray[np.float64]
 _BOX = 4
 _FEWEST = 6
 _LISTED = 12
-# Shares over 1 that are rounding, those that are a tool's carelessness, and those that can only be pixels.
+# Shares over 1: by rounding, by inaccurate tools, and those that can only be pixels.
 _ROUNDING = 1e-5
 _JUST_OUTSIDE = 0.01 + 1e-9
 _PIXELS = 1.5
@@ -38,7 +38,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
 class Row:
     """One polygon: its `line`, the class's `number` in `names`, and its points, (N, 2) float64 [x, y] in 0..1.
 
-    Of a box, which is no polygon, `points` are two corners, and `score` is its confidence where the row has one.
+    For a box, `points` are two corners, and `score` is its confidence if the row has one.
     """
 
     line: int
@@ -49,7 +49,7 @@ class Row:
 
 
 def read_rows(text: str, file: Path, data: DataYaml, on_problem: OnProblem) -> list[Row]:
-    """The polygons and boxes of a label file's `text`; whatever a row is but a polygon is told to `on_problem`."""
+    """The polygons and boxes of a label file's `text`; rows that are not polygons are reported to `on_problem`."""
     numbers = {name: number for number, name in data.names.items()}
     rows: list[Row] = []
     seen: set[tuple[int, bytes]] = set()
@@ -87,7 +87,7 @@ def _read_row(raw: str, line: int, data: DataYaml, numbers: Mapping[str, int], r
 
 
 def _fields(raw: str, reporter: ProblemReporter) -> list[str]:
-    """The numbers of a row as text: apart by white space, or by commas; empty where they cannot be told apart."""
+    """The numbers of a row as text, separated by white space or commas; empty if the separator is unclear."""
     if not raw.isascii():
         raw = raw.replace("\ufeff", " ")
     words = raw.split()
@@ -107,7 +107,7 @@ def _fields(raw: str, reporter: ProblemReporter) -> list[str]:
 
 
 def _is_sound(fields: list[str]) -> bool:
-    """Whether numbers are a row as it should be: a class, and a box or polygon in shares."""
+    """Whether numbers are a correct row: a class, and a box or polygon in shares."""
     values = [float(field) for field in fields[1:]]
     return len(values) >= _BOX and len(values) % 2 == 0 and max(values) <= _PIXELS
 
@@ -144,7 +144,7 @@ def _span(data: DataYaml) -> str:
 
 
 def _box(line: int, number: int, values: list[float], reporter: ProblemReporter) -> Row | None:
-    """The box of a row; None where `place` was told that it is none in the image."""
+    """The box of a row; None, with a report, if it is not a box in the image."""
     x, y, width, height = values[:_BOX]
     corners = np.array([[x - width / 2, y - height / 2], [x + width / 2, y + height / 2]])
     inside = corners.clip(0.0, 1.0)
@@ -192,7 +192,7 @@ def _is_box(values: list[float]) -> bool:
 
 
 def _inside(points: Shares, reporter: ProblemReporter) -> Shares | None:
-    """The points with what is just outside of the image moved to its edge; None where they lie elsewhere."""
+    """The points, those just outside the image moved to its edge; None if some are farther outside."""
     low, high = float(points.min()), float(points.max())
     beyond = max(-low, high - 1.0)
     if beyond <= 0:
@@ -204,8 +204,8 @@ def _inside(points: Shares, reporter: ProblemReporter) -> Shares | None:
                 kinds.PIXELS, f"a coordinate is {high:g}: coordinates are shares, 0 to 1, and this looks like pixels"
             )
         else:
-            reporter.add(kinds.FAR_OUT, f"a coordinate is {far:g}, outside of the image (0 to 1)")
+            reporter.add(kinds.FAR_OUT, f"a coordinate is {far:g}, outside the image (0 to 1)")
         return None
     if beyond > _ROUNDING:
-        reporter.add(kinds.CLIPPED, f"a coordinate is {beyond:.3g} outside of the image")
+        reporter.add(kinds.CLIPPED, f"a coordinate is {beyond:.3g} outside the image")
     return np.clip(points, 0.0, 1.0)

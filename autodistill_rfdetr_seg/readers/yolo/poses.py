@@ -1,4 +1,6 @@
-"""Rows of keypoints, which look much like polygons: `class x y w h`, then `x y` or `x y visibility` of each point."""
+"""Recognizes rows of keypoints, which look like polygons: `class x y w h`, then `x y` or `x y visibility` of each
+point.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def is_pose_with_visibility(values: Sequence[float]) -> bool:
 
 @dataclass
 class PoseWatch:
-    """Looks at all outlines of a dataset, one after the other, and tells whether they are rather poses.
+    """Checks all outlines of a dataset, one after the other, for whether they are poses instead.
 
     They are where each could be a box and keypoints without visibility, all have as many, and half of them cross
     themselves, which outlines seldom do.
@@ -40,7 +42,7 @@ class PoseWatch:
     _possible: bool = True
 
     def see(self, outline: Points) -> None:
-        """Looks at an outline, (N, 2) shares."""
+        """Checks an outline, (N, 2) shares."""
         if not self._possible:
             return
         self.points = self.points or len(outline)
@@ -50,7 +52,7 @@ class PoseWatch:
 
     @property
     def poses(self) -> bool:
-        """Whether what was seen are poses."""
+        """Whether the outlines so far are poses."""
         return self._possible and self.rows >= _FEWEST_ROWS and 2 * self.crossing >= self.rows
 
 
@@ -61,10 +63,10 @@ def _could_be_pose(points: Points) -> bool:
 
 def _is_box_of(box: Points, keypoints: Points) -> bool:
     """Whether [x, y, w, h] is a box in the image that holds the keypoints, at least one."""
-    centre, half = box[:2], box[2:] / 2
-    if not len(keypoints) or half.min() <= 0 or (centre - half).min() < -_SLACK or (centre + half).max() > 1 + _SLACK:
+    center, half = box[:2], box[2:] / 2
+    if not len(keypoints) or half.min() <= 0 or (center - half).min() < -_SLACK or (center + half).max() > 1 + _SLACK:
         return False
-    return bool((np.abs(keypoints - centre) <= half + _SLACK).all())
+    return bool((np.abs(keypoints - center) <= half + _SLACK).all())
 
 
 def _crosses_itself(points: Points) -> bool:

@@ -1,4 +1,4 @@
-"""Where a dataset's paths lead: below its root alone, each folder listed once, a name found as it is meant."""
+"""Resolves the paths of a dataset, below its root only; each folder is listed once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ...system.folders import real_path
 
 
 class Found(NamedTuple):
-    """A file or folder below the root, and whether its name on disk is spelt differently (case, Unicode form)."""
+    """A file or folder below the root, and whether its name on disk is spelled differently (case, Unicode form)."""
 
     path: Path
-    respelt: bool
+    respelled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
     names: dict[str, bool]  # each name, and whether it is a link
-    loose: dict[str, list[str]]  # the names that are alike but for case and Unicode form
+    loose: dict[str, list[str]]  # the names that differ only in case and Unicode form
 
 
 class Places:
-    """What lies below a dataset's `root`.
+    """The files and folders below a dataset's `root`.
 
-    A name that is not there is taken for the one that differs from it in letter case or Unicode form alone.
+    A name that does not exist is read as the one that differs only in letter case or Unicode form.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,9 +38,9 @@ class Places:
         self._inside: dict[Path, bool] = {}
 
     def find(self, start: Path, stated: str, *, strip: bool = False) -> Found | None:
-        """What `stated`, absolute or counted from `start`, leads to; None where nothing is there.
+        """What `stated`, absolute or counted from `start`, leads to; None if it does not exist.
 
-        With `strip` a path that begins with `../` and leads nowhere counts without that: Roboflow writes them so, and
+        With `strip` a path that starts with `../` and leads nowhere counts without that: Roboflow writes them so, and
         ultralytics reads them so. Backslashes separate where they lead somewhere.
 
         Raises:
@@ -55,12 +55,12 @@ class Places:
             if os.path.exists(path):  # noqa: PTH110 - Path.exists raises for what no path can be
                 return Found(self.below(path, stated), False)
         for path in paths:
-            if self._begins_with_root(path) and (respelt := self._respelt(path)):
-                return Found(self.below(respelt, stated), True)
+            if self._starts_with_root(path) and (respelled := self._respelled(path)):
+                return Found(self.below(respelled, stated), True)
         return None
 
     def is_inside(self, folder: Path) -> bool:
-        """Whether a folder, links followed, lies below the root."""
+        """Whether a folder, links resolved, is below the root."""
         if folder not in self._inside:
             self._inside[folder] = real_path(folder).is_relative_to(self._real)
         return self._inside[folder]
@@ -71,7 +71,7 @@ class Places:
         return linked and not real_path(file).is_relative_to(self._real)
 
     def names(self, folder: Path) -> dict[str, bool]:
-        """The names in a folder, hidden ones left out, and whether each is a link; empty where there is no folder.
+        """The names in a folder, hidden ones left out, and whether each is a link; empty if there is no folder.
 
         Raises:
             DataError: it cannot be listed.
@@ -79,7 +79,7 @@ class Places:
         return self._list(folder).names
 
     def alike(self, folder: Path, name: str) -> list[str]:
-        """The names in a folder that are `name` but for letter case and Unicode form, itself included."""
+        """The names in a folder that equal `name` except for letter case and Unicode form."""
         return self._list(folder).loose.get(name_key(name), [])
 
     def shown(self, path: Path) -> str:
@@ -87,32 +87,32 @@ class Places:
         return path.relative_to(self.root).as_posix()
 
     def below(self, path: Path, stated: str) -> Path:
-        """What is there at `path`, as a path that begins with the root.
+        """The file or folder at `path`, as a path that starts with the root.
 
         Raises:
-            DataError: it lies elsewhere; the message says that `stated` leads there.
+            DataError: it is not below the root; the message names `stated`.
         """
-        lexically = self._begins_with_root(path)
+        lexically = self._starts_with_root(path)
         if lexically and self.is_inside(path.parent) and self.names(path.parent).get(path.name) is False:
             return path
         real = real_path(path)
         if not real.is_relative_to(self._real):
             raise DataError(
                 f"{stated!r} leads to {path}, outside the dataset's folder {self.root}.",
-                "Put the data.yaml into the folder that holds images and labels, and count its paths from there.",
+                "Put the data.yaml into the folder of images and labels, with paths relative to it.",
             )
         return path if lexically else self.root / real.relative_to(self._real)
 
-    def _begins_with_root(self, path: Path) -> bool:
+    def _starts_with_root(self, path: Path) -> bool:
         return ".." not in path.parts and path.is_relative_to(self.root)
 
-    def _respelt(self, path: Path) -> Path | None:
+    def _respelled(self, path: Path) -> Path | None:
         here = self.root
         for part in path.relative_to(self.root).parts:
             if part not in self._list(here).names:
                 fitting = self.alike(here, part)
                 if len(fitting) > 1:
-                    raise DataError(f"{path} is not there, and {here} has {fitting[0]!r} and {fitting[1]!r}.")
+                    raise DataError(f"{path} does not exist, and {here} has {fitting[0]!r} and {fitting[1]!r}.")
                 if not fitting:
                     return None
                 part = fitting[0]
@@ -138,7 +138,7 @@ class Places:
 
 
 def _can_be_read(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file, a folder, or a link that leads nowhere: a pipe would be waited for."""
+    """Whether it is a file, a folder, or a broken link: opening a pipe would block."""
     return entry.is_file() or entry.is_dir() or (entry.is_symlink() and not os.path.exists(entry.path))  # noqa: PTH110
 
 

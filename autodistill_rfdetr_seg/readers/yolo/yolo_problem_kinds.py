@@ -1,4 +1,4 @@
-"""What can be wrong with a YOLO-seg dataset: one `Kind` for all problems of a sort."""
+"""Every kind of problem that a YOLO-seg dataset can have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAKE_MASKS = (
 NC = Kind("warning", "`nc` is not the number of names", "`names` counts", "Correct `nc`, or remove it.")
 ALIKE = Kind(
     "warning",
-    "class names differ in case or space alone",
+    "class names differ only in case or spaces",
     "read as two classes",
     "Give them one name, or clearer names.",
 )
@@ -32,7 +32,7 @@ DATASETS = Kind(
 NO_TEST = Kind("warning", "test split is not there", "read without it", "Remove `test`, or add the images.")
 SPELLING = Kind(
     "warning",
-    "name is spelt differently on disk",
+    "name is spelled differently on disk",
     "the one file or folder that fits is read",
     "Rename it, or write its name as it is on disk.",
 )
@@ -41,13 +41,13 @@ NO_IMAGES = Kind("error", "split has no image", "the split is empty", "Name the 
 MISSING = Kind("error", "listed image is not there", _IMAGE_OUT, "Correct the line, or remove it.")
 ELSEWHERE = Kind(
     "warning",
-    "listed path is of another place",
-    "read as what its last folders lead to here",
+    "listed path is of another machine",
+    "its last folders are looked up here",
     "Write it relative to the list.",
 )
 NOT_IMAGE = Kind("error", "listed file is no image", _IMAGE_OUT, "Name images alone.")
 TWO_FIT = Kind(
-    "error", "listed image could be two files", _IMAGE_OUT, "Begin the line with ./ to count from the list's folder."
+    "error", "listed image could be two files", _IMAGE_OUT, "Start the line with ./ to count from the list's folder."
 )
 OUTSIDE = Kind(
     "error", "leads out of the dataset's folder", "it is not read", "Copy or hard-link the file into the folder."
@@ -57,7 +57,10 @@ OPEN = Kind("error", "image cannot be opened", _IMAGE_OUT, "Remove the image, or
 SIDE = Kind("error", "image is too large for a mask", _IMAGE_OUT, "Cut the image into tiles.")
 LISTED_TWICE = Kind("warning", "image is listed twice in a split", "read once", "Remove one of the lines.")
 IN_TWO_SPLITS = Kind(
-    "warning", "image is in two splits", "read in both", "A model is scored on what it has learnt: use it in one split."
+    "warning",
+    "image is in two splits",
+    "read in both",
+    "A model must not be scored on images it was trained on: use it in one split.",
 )
 # ------------------------------------------------------------------------------------------------ label files
 SHARED = Kind("error", "label file of two images", "both images are left out", "Rename one image, and give it a file.")
@@ -65,14 +68,14 @@ TWO_LABELS = Kind("error", "image could have two label files", _IMAGE_OUT, "Keep
 TEXT = Kind("error", "label file cannot be read", _IMAGE_OUT, "Save it as UTF-8 text.")
 BESIDE = Kind(
     "warning",
-    "label files lie beside the images",
+    "label files are beside the images",
     "read, as there is no `labels` folder",
     "Move them into a folder `labels` beside `images`: other readers look there.",
 )
 NOT_READ = Kind(
     "warning",
     "label file beside an image is not read",
-    "the image's place in the `labels` folder counts",
+    "the file in the `labels` folder is used",
     "Move the file into the `labels` folder if it belongs there.",
 )
 NO_LABELS = Kind(
@@ -99,7 +102,7 @@ PIXELS = Kind(
     "error", "coordinates look like pixels", _ROW_OUT, "Divide x by the image's width and y by its height: 0 to 1."
 )
 FAR_OUT = Kind(
-    "error", "polygon reaches outside of the image", _ROW_OUT, "Coordinates are shares of width and height, 0 to 1."
+    "error", "polygon extends beyond the image", _ROW_OUT, "Coordinates are shares of width and height, 0 to 1."
 )
 LINE = Kind("error", "polygon is a line", _ROW_OUT, "Draw the outline again, or remove the row.")
 LIKE_POSES = Kind(

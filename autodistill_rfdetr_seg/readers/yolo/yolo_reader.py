@@ -1,4 +1,4 @@
-"""A YOLO-seg dataset → gold sets of our own types, one a split."""
+"""Reads a YOLO-seg dataset as gold sets of our own types, one a split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .yolo_splits import split_images
 
 # Seconds of reading before its progress is shown.
 _PATIENCE = 1.0
-# Pixels: an outline that is nowhere thicker is a line, if it is longer than a point.
+# Pixels: an outline that is thinner everywhere and longer than a point is a line.
 _THICKNESS = 0.1
 _POINT = 2.0
 
@@ -49,12 +49,12 @@ def read_yolo(
 
     Classes come in the order of their numbers, which `category_ids` keeps; images in that of the declaration, each with
     its path relative to the file's folder for its id and its size after EXIF orientation. An image without a label
-    file, or with an empty one, has no instances. Polygons are rasterised as pycocotools does. An error that
+    file, or with an empty one, has no instances. Polygons are rasterized as pycocotools does. An error that
     `on_problem` is told leaves out the row or image that it is about; a warning leaves out nothing that has a mask.
 
     Raises:
         MissingInputError: the file, or a folder or list that it declares, is not there (a test split may be missing).
-        DataError: it is not YAML, its classes or splits cannot be told, or a path leads out of its folder.
+        DataError: it is not YAML, its classes or splits are unclear, or a path leads out of its folder.
     """
     from tqdm import tqdm
 
@@ -82,7 +82,7 @@ def _jobs(splits: Mapping[str, Sequence[Path]], places: Places, on_problem: OnPr
     files = LabelFiles(places, on_problem)
     jobs: list[_Job] = []
     for split, images in splits.items():
-        found = [(image, *files.of(image)) for image in images]
+        found = [(image, *files.find(image)) for image in images]
         jobs += [_Job(split, image, label) for image, label, sound in found if sound]
         if images and not any(label for _, label, _ in found):
             message = f"no image of the {split} split has a label file; looked in {files.looked_in(images[0])}"
@@ -93,7 +93,7 @@ def _jobs(splits: Mapping[str, Sequence[Path]], places: Places, on_problem: OnPr
 
 
 def _shared(jobs: Sequence[_Job], places: Places, on_problem: OnProblem) -> set[Path]:
-    """The label files, not empty, of more than one image: whose labels they are cannot be told."""
+    """The label files, not empty, that fit more than one image."""
     users: dict[Path, dict[Path, None]] = {}
     for job in jobs:
         if job.label is not None:
@@ -117,7 +117,7 @@ def _is_blank(label: Path) -> bool:
 
 
 def _report_of(on_problem: OnProblem, split: str, problem: Problem) -> None:
-    """Tells a problem as one of a split's."""
+    """Reports a problem with its split."""
     on_problem(replace(problem, split=split))
 
 
@@ -160,7 +160,7 @@ class _Images:
         return TruthImage(name, job.image, height, width, instances, boxes=boxes)
 
     def report_poses(self) -> bool:
-        """Tells where all rows of the dataset look like keypoints; `task` in the data.yaml settles it."""
+        """Reports if all rows of the dataset look like keypoints; `task` in the data.yaml decides."""
         if self._data.task == "segment" or not self._poses.poses or self._first is None:
             return False
         rows, points = self._poses.rows, self._poses.points
@@ -189,7 +189,7 @@ class _Images:
 
 
 def _mask(row: Row, height: int, width: int, reporter: ProblemReporter) -> Rle | None:
-    """The mask of a row's polygon; told where there is none."""
+    """The mask of a row's polygon; None, with a report, if it has none."""
     points = row.points * (width, height)
     try:
         rle = segmentations.parse([points.ravel().tolist()], height, width)
@@ -199,7 +199,7 @@ def _mask(row: Row, height: int, width: int, reporter: ProblemReporter) -> Rle |
     area = masks.area(rle)
     longest = float((points.max(axis=0) - points.min(axis=0)).max())
     if longest >= _POINT and area <= 2 * longest and _thickness(points) < _THICKNESS:
-        reporter.add(kinds.LINE, "all points of the polygon lie on one line: it has no inside")
+        reporter.add(kinds.LINE, "all points of the polygon are on one line: it has no inside")
         return None
     if not area:
         reporter.add(kinds.NO_PIXEL, f"the polygon covers no pixel of {width} x {height}")
@@ -208,7 +208,7 @@ def _mask(row: Row, height: int, width: int, reporter: ProblemReporter) -> Rle |
 
 
 def _thickness(points: npt.NDArray[np.float64]) -> float:
-    """How far points, (N, 2) pixels, reach across the direction in which they reach farthest."""
-    centred = points - points.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    return float(np.ptp(centred @ directions[-1]))
+    """The extent of points, (N, 2) pixels, across the direction of their largest extent."""
+    centered = points - points.mean(axis=0)
+    _, _, directions = np.linalg.svd(centered, full_matrices=False)
+    return float(np.ptp(centered @ directions[-1]))

@@ -1,4 +1,4 @@
-"""What a `data.yaml` declares of each split → its images: a folder, a list of images, or a list of these."""
+"""Finds the images that a `data.yaml` declares for each split: a folder, a list of images, or a list of these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import yolo_problem_kinds as kinds
 from .data_yaml import DataYaml
 from .yolo_paths import Found, Places, looked_for
 
-# Where the images of a split lie that nothing is declared of.
+# The folders of images of a split that is not declared.
 _USUAL = {"train": ("train/images",), "valid": ("valid/images", "val/images"), "test": ("test/images",)}
 _DATASETS = "../datasets/"
 
@@ -24,7 +24,7 @@ def split_images(data: DataYaml, places: Places, on_problem: OnProblem) -> dict[
     """The images of each declared split, in the order of the declaration, folders sorted; each image once.
 
     Raises:
-        MissingInputError: a declared folder or list is not there; the message names it and what is there.
+        MissingInputError: a declared folder or list does not exist; the message names it and what does exist.
         DataError: one leads out of the folder of the data.yaml, or is neither a folder nor a list.
     """
     splits = data.splits or _usual(data, places, on_problem)
@@ -67,7 +67,7 @@ def _usual(data: DataYaml, places: Places, on_problem: OnProblem) -> dict[str, t
 
 
 def _start(data: DataYaml, places: Places, on_problem: OnProblem) -> Path:
-    """The folder that the splits are counted from.
+    """The folder that the paths of splits are relative to.
 
     `path` counts from the file's folder; ultralytics counts it from its datasets folder too (`coco8`, formerly
     `../datasets/coco8`), which is where the file's folder lies: there it may be that folder itself, or one below.
@@ -111,19 +111,19 @@ def _find_declared(
         _report_spelling(found, stated, data, places, on_problem)
         return found.path
     sought = looked_for(start, stated)
-    if split == "test":  # Roboflow writes `test: ../test/images` whether there is one or not.
-        ProblemReporter(on_problem, data.file).add(kinds.NO_TEST, f"`test` names {sought}, which is not there")
+    if split == "test":  # Roboflow writes `test: ../test/images` even if there is none.
+        ProblemReporter(on_problem, data.file).add(kinds.NO_TEST, f"`test` names {sought}, which does not exist")
         return None
     near = start if places.is_inside(start) else data.root
     raise MissingInputError(
         f"{data.file}: the {split} split names {sought}, and there is no such folder or list. "
         f"{near} contains {folder_contents(near)}.",
-        "Correct the path: it counts from `path`, or from the file's folder where there is none.",
+        "Correct the path: it is relative to `path`, or to the file's folder without one.",
     )
 
 
 def _report_spelling(found: Found, stated: str, data: DataYaml, places: Places, on_problem: OnProblem) -> None:
-    if found.respelt:
+    if found.respelled:
         message = f"{stated!r} is read as {places.shown(found.path)!r}"
         ProblemReporter(on_problem, data.file).add(kinds.SPELLING, message)
 
@@ -169,8 +169,8 @@ def _listed(file: Path, places: Places, start: Path, on_problem: OnProblem) -> I
 
 
 def _listed_image(stated: str, file: Path, places: Places, start: Path, reporter: ProblemReporter) -> Path | None:
-    """The image of a line: with `./` from the list's own folder; else from there, `path` or the root, wherever it is
-    alone."""
+    """The image of a line: with `./` from the list's own folder; else from there, `path` or the root, if exactly one
+    exists."""
     bases = list(dict.fromkeys([file.parent, start, places.root]))
     if stated.replace("\\", "/").startswith("./"):
         bases = [file.parent, *(bases[1:] if not _is_there(file.parent, stated) else ())]
@@ -199,13 +199,13 @@ def _listed_image(stated: str, file: Path, places: Places, start: Path, reporter
     if image.path.suffix.lower() not in IMAGE_SUFFIXES or not image.path.is_file():
         reporter.add(kinds.NOT_IMAGE, f"{stated!r} is no image")
         return None
-    if image.respelt:
+    if image.respelled:
         reporter.add(kinds.SPELLING, f"{stated!r} is read as {places.shown(image.path)!r}")
     return image.path
 
 
 def _of_another_place(stated: str, places: Places) -> Found | None:
-    """The image of an absolute path of another machine: below the root, what the most of its last parts lead to."""
+    """The image of an absolute path of another machine: the file below the root that most of its last parts lead to."""
     windows = PureWindowsPath(stated)
     if not windows.root or ".." in windows.parts:
         return None
