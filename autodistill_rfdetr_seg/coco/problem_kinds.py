@@ -134,6 +134,6 @@ NO_MASK = _error(
 MASK = _error("mask cannot be read", "left out", "Write it again, or leave it out with `autodistill-seg repair`.")
 MASK_FORM = _warning("mask is written in another form", "read as the mask that is plainly meant")
 MASK_PART = _warning("polygon of fewer than 3 points beside sound ones", "left out: it covers no pixel")
-MASK_OUTSIDE = _warning("polygon reaches outside of the image", "cut off at its edge")
+MASK_OUTSIDE = _warning("polygon extends beyond the image", "cut off at its edge")
 MASK_EMPTY = _warning("mask covers no pixel", "left out of a dataset; nothing can match it in an evaluation")
 MASK_MOVED = _warning("mask has another size than the image", "cut off or filled up at the right and bottom edge")

@@ -329,7 +329,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(categories_id=90), "the category id 90 is used twice"),
         (document({"a/b.png": [], "a\\b.png": []}), "the image is listed twice"),
         ({"images": [], "annotations": []}, "`categories` is missing"),
-        ([], "must hold a JSON object"),
+        ([], "must be a JSON object"),
         ("{", "is not JSON"),
     ],
 )

@@ -358,7 +358,7 @@ def test_an_instance_without_pixels_is_left_out(tmp_path: Path) -> None:
     ("entry", "said"),
     [
         (("../1.png", labels(BLOB)), "leaves"),
-        (("0.png", labels(BLOB)), "comes twice"),
+        (("0.png", labels(BLOB)), "is there twice"),
         (("1.png", labels(BLOB.T)), "64 x 48"),
         (("1.png", labels(BLOB, BLOB)), "no class 1"),
         (("1.png", ImageLabels(labels().image, (Instance(0, masks.encode(BLOB), float("nan")),))), "score"),
@@ -415,8 +415,8 @@ def test_validate_tells_every_problem_at_once(tmp_path: Path) -> None:
     expected = [
         ("error", 7, None, "used twice"),
         ("warning", 9, None, "`width` is missing"),
-        ("error", 9, None, "'gone.png' is not there"),
-        ("error", 10, None, "'gone.png' is not there"),
+        ("error", 9, None, "'gone.png' does not exist"),
+        ("error", 10, None, "'gone.png' does not exist"),
         ("error", 8, None, "listed twice"),
         ("warning", None, 0, "id of 0"),
         ("warning", 7, 0, "its image, id 7, is left out"),

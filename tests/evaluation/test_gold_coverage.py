@@ -78,7 +78,7 @@ def test_two_gold_classes_that_are_one_of_the_model_are_told(tmp_path: Path) -> 
     report = evaluate(gold, (), classes=Classes(("nut",)))
     assert report.coverage["classes_folded"] == {"nut": ("Nut", "nut")}
     assert "'Nut', 'nut' count as 'nut'" in report.notes[0]
-    with pytest.raises(DataError, match=r"'Nut' of the gold set can be each of \['nut', 'NUT'\]"):
+    with pytest.raises(DataError, match=r"'Nut' of the gold set matches each of \['nut', 'NUT'\]"):
         evaluate(gold, (), classes=Classes(("nut", "NUT")))
 
 

@@ -235,7 +235,7 @@ READ: dict[str, tuple[Callable[[Doc], object], str]] = {
     ),
     "size-null": (each("width", None, "images"), "image size is missing"),
     "no-size": (all_of(without("width", "images"), without("height", "images")), "image size is missing"),
-    "row-twice": (lambda data: data["images"].append(dict(data["images"][0])), "row is there twice"),
+    "row-twice": (lambda data: data["images"].append(dict(data["images"][0])), "row is listed twice"),
     "backslash": (
         each("file_name", lambda row: f"images\\{row['file_name']}", "images"),
         "file name is written in another way",

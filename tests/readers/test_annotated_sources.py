@@ -230,7 +230,7 @@ def test_what_is_not_found_is_told_with_what_is_there(tmp_path: Path) -> None:
     layout(tmp_path, "train/annotations.json", "train", valid="val/a.json|val")
     assert set(find_dataset(root).splits) == {"train", "valid"}
     layout(tmp_path, "train/annotations.json", "train", valid="valid/a.json|valid")
-    with pytest.raises(DataError, match="holds val and valid, and both mean the valid split"):
+    with pytest.raises(DataError, match="contains val and valid, and both mean the valid split"):
         find_dataset(root)
     (root / "val" / "a.json").unlink()
     (root / "valid" / "b.json").write_text((root / "valid" / "a.json").read_text())
@@ -443,7 +443,7 @@ def test_a_gold_set_in_splits_is_its_test_split(tmp_path: Path, caplog: pytest.L
     root = foreign.write(tmp_path / "dataset")
     with caplog.at_level("INFO", logger="autodistill_rfdetr_seg"):
         assert objects(read_gold(root)) == foreign.known("valid")
-    assert "the valid split counts" in caplog.text
+    assert "the valid split is used" in caplog.text
 
 
 # ---------------------------------------------------------------------------------------------- training

@@ -99,7 +99,7 @@ def test_a_mask_that_has_an_images_name_is_not_taken_for_it(tmp_path: Path) -> N
     # An image in another format is named, and not taken either: its pixels may be others.
     edit(root / "train" / ANNOTATIONS, lambda data: data["images"][1].update(file_name="im01.jpg"))
     problems = [one.message for one in read_source(root).problems if one.severity == "error"]
-    assert "im01.png is there" in problems[1]
+    assert "im01.png exists" in problems[1]
 
 
 def test_the_folder_of_a_split_comes_before_one_that_has_the_same_names(tmp_path: Path) -> None:

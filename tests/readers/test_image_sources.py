@@ -67,7 +67,7 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a" / "clip.mov").write_bytes(b"")
     found = find_images(tmp_path, tmp_path / "frames")
     assert (found.root, names(found)) == (tmp_path, ["a/c.png", "b.jpg"])
-    assert found.notes == ("2 videos were passed over: give a video by itself.",)
+    assert found.notes == ("2 videos were skipped: give a video alone.",)
     assert found.groups == {}
 
 

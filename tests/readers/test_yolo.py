@@ -385,12 +385,12 @@ def test_a_line_of_a_list_that_leads_nowhere_is_told_with_its_place(yolo: Path, 
     assert [image.image_id for image in splits["train"].images] == ["sub/a.png", "train/images/im00.png"]
     listed = [(one.line, one.kind.name) for one in problems if one.file.name == "list.txt"]
     assert listed == [
-        (1, "listed image is not there"),
+        (1, "listed image does not exist"),
         (2, "listed image could be two files"),
         (3, "leads out of the dataset's folder"),
         (4, "leads out of the dataset's folder"),
         (5, "listed file is no image"),
-        (7, "name is spelt differently on disk"),
+        (7, "name is spelled differently on disk"),
     ]
 
 
@@ -415,7 +415,7 @@ def test_what_is_declared_and_not_there_is_named_beside_what_is(yolo: Path, text
 def test_a_test_split_that_is_not_there_is_told(yolo: Path) -> None:
     splits, problems = read(declare(yolo, TRAIN + VALID + "test: ../test/images\n"))
     assert_is_the_scene(splits)
-    assert kinds(problems) == {"warning: test split is not there": 1} and "test/images" in problems[0].message
+    assert kinds(problems) == {"warning: test split does not exist": 1} and "test/images" in problems[0].message
     (yolo / "valid").rename(yolo / "test")
     splits, problems = read(declare(yolo, TRAIN + "test: ../test/images\n"))
     assert_is_the_scene(splits, {"train": 4, "test": 2})
@@ -492,7 +492,7 @@ def test_letter_case_and_unicode_form_count_for_nothing_where_one_fits(yolo: Pat
         (yolo / "train" / kind).rename(yolo / "train" / kind.capitalize())
     splits, problems = read(yolo)
     assert_is_the_scene(splits)
-    assert kinds(problems) == {"warning: name is spelt differently on disk": 2}
+    assert kinds(problems) == {"warning: name is spelled differently on disk": 2}
     assert [one.file.name for one in problems] == ["data.yaml", unicodedata.normalize("NFD", f"{name}.txt")]
     (yolo / "train" / "IMAGES").mkdir()
     with pytest.raises(DataError, match="'IMAGES' and 'Images'"):
@@ -529,9 +529,9 @@ def test_a_name_that_yaml_reads_as_something_else_is_refused_with_the_choice(yol
     [
         ("names: []", "the list is empty"),
         ("names: red", "`names` is 'red', and not a list"),
-        ("names: {red: 0}", "the class 'red' in `names` is no number"),
-        ("names: {-1: red}", "the class '-1' in `names` is no number"),
-        ("names: {010: red}", "the class '010' in `names` is no number"),
+        ("names: {red: 0}", "the class 'red' in `names` is not a number"),
+        ("names: {-1: red}", "the class '-1' in `names` is not a number"),
+        ("names: {010: red}", "the class '010' in `names` is not a number"),
         ("names: {0: red, '0': green}", "class number 0 is used twice"),
         ("names: [[red]]", "the name of class 0 is not text"),
         ("names: ['']", "the name of class 0 is empty"),
@@ -570,7 +570,7 @@ def test_a_document_without_fields_or_file_is_refused(yolo: Path) -> None:
 def test_names_alike_but_for_case_are_told(yolo: Path) -> None:
     splits, problems = read(declare(yolo, TRAIN + VALID, "names: [red, ' Red']\n"))
     assert splits["train"].classes.names == ("red", " Red")
-    assert kinds(problems) == {"warning: class names differ in case or space alone": 1}
+    assert kinds(problems) == {"warning: class names differ only in case or spaces": 1}
 
 
 def test_find_data_yaml(yolo: Path, tmp_path: Path) -> None:
@@ -622,10 +622,10 @@ ALL_BUT_ONE = "0.1 0.1 0.6 0.1 0.6"
         ("0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 1 0 0 0", 0, {"row is a pose": 1}),
         ("0 0.5 0.5 0.4 0.4 0.4 0.4 2 0.6 0.6 1", 0, {"row is a pose": 1}),
         ("0 0 0 0 1 0.5 1 1 1 1 0", 1, {}),
-        (f"0 {TRIANGLE.replace('0.8', '1.009')}", 1, {"coordinates are just outside of the image": 1}),
+        (f"0 {TRIANGLE.replace('0.8', '1.009')}", 1, {"coordinates are just outside the image": 1}),
         (f"0 {TRIANGLE.replace('0.8', '1.0000001')}", 1, {}),
-        (f"0 {TRIANGLE.replace('0.8', '1.2')}", 0, {"polygon reaches outside of the image": 1}),
-        (f"0 {TRIANGLE.replace('0.8', '-0.2')}", 0, {"polygon reaches outside of the image": 1}),
+        (f"0 {TRIANGLE.replace('0.8', '1.2')}", 0, {"polygon extends beyond the image": 1}),
+        (f"0 {TRIANGLE.replace('0.8', '-0.2')}", 0, {"polygon extends beyond the image": 1}),
         (f"0 {TRIANGLE.replace('0.8', '80')}", 0, {"coordinates look like pixels": 1}),
         ("0 0.1 0.1 0.5 0.5 0.9 0.9", 0, {"polygon is a line": 1}),
         ("0 0.1 0.1 0.1 0.1 0.1 0.1", 0, {"mask covers no pixel": 1}),
@@ -648,7 +648,7 @@ def test_a_point_that_is_just_outside_moves_to_the_edge(yolo: Path) -> None:
     label.write_text("0 -0.008 -0.005 1.01 -0.005 1.01 1.01 -0.008 1.01\n")
     splits, problems = read(yolo)
     assert masks.area(splits["train"].images[0].instances[0].rle) == HEIGHT * WIDTH
-    assert kinds(problems) == {"warning: coordinates are just outside of the image": 1}
+    assert kinds(problems) == {"warning: coordinates are just outside the image": 1}
 
 
 def test_two_halves_that_share_a_box_are_two_instances(yolo: Path) -> None:
@@ -729,7 +729,7 @@ def test_labels_beside_images_are_read_where_there_is_no_labels_folder(yolo: Pat
     (train / "images" / "classes.txt").write_text("red\ngreen\n")
     splits, problems = read(yolo)
     assert_is_the_scene(splits)
-    assert kinds(problems) == {"warning: label files lie beside the images": 1}
+    assert kinds(problems) == {"warning: label files are beside the images": 1}
 
 
 def test_orphans_are_found_in_sub_folders_and_other_text_is_none(yolo: Path) -> None:
@@ -880,9 +880,9 @@ def test_a_line_of_a_list_from_another_machine_is_found_by_its_last_folders(yolo
     splits, problems = read(declare(yolo, "train: train.txt\n" + VALID))
     assert_is_the_scene(splits, {"train": 2, "valid": 2})
     assert [(one.line, one.kind.name) for one in problems if one.file.name == "train.txt"] == [
-        (1, "listed path is of another place"),
-        (2, "listed path is of another place"),
-        (3, "listed image is not there"),
+        (1, "listed path is of another machine"),
+        (2, "listed path is of another machine"),
+        (3, "listed image does not exist"),
     ]
 
 

@@ -37,7 +37,7 @@ def test_unicode_is_read(tmp_path: Path, encoding: str, newline: str, marked: bo
     [
         ("a.png\r\n\r\ncafé.png\n".encode("cp1252"), r"not UTF-8 text: line 3 has the byte 0xE9"),
         ("ложка".encode("cp1251"), r"not UTF-8 text: line 1 has the byte 0xEB"),
-        (codecs.BOM_UTF16_LE + "a.png\nb".encode("utf-16-le") + b"\0", "not UTF-16-LE text: line 2 holds"),
+        (codecs.BOM_UTF16_LE + "a.png\nb".encode("utf-16-le") + b"\0", "not UTF-16-LE text: line 2 has"),
         (b"a.png\rb\0.png, and a lot of other text", "not text: line 2 has a zero byte"),
     ],
 )

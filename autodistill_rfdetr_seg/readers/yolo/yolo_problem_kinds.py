@@ -29,7 +29,7 @@ DATASETS = Kind(
     "taken from the folder above, as ultralytics does with its datasets folder",
     "Write `path: .`.",
 )
-NO_TEST = Kind("warning", "test split is not there", "read without it", "Remove `test`, or add the images.")
+NO_TEST = Kind("warning", "test split does not exist", "read without it", "Remove `test`, or add the images.")
 SPELLING = Kind(
     "warning",
     "name is spelled differently on disk",
@@ -38,7 +38,7 @@ SPELLING = Kind(
 )
 # ------------------------------------------------------------------------------------------------ images
 NO_IMAGES = Kind("error", "split has no image", "the split is empty", "Name the folder that holds the images.")
-MISSING = Kind("error", "listed image is not there", _IMAGE_OUT, "Correct the line, or remove it.")
+MISSING = Kind("error", "listed image does not exist", _IMAGE_OUT, "Correct the line, or remove it.")
 ELSEWHERE = Kind(
     "warning",
     "listed path is of another machine",
@@ -120,6 +120,6 @@ BOX_OUTSIDE = Kind(
     "error", "box is not shares of the image", _ROW_OUT, "Write center, width and height as shares of width and height."
 )
 POSE = Kind("warning", "row is a pose", _NO_MASK, _MAKE_MASKS)
-CLIPPED = Kind("warning", "coordinates are just outside of the image", "moved to its edge", "Keep them in 0 to 1.")
+CLIPPED = Kind("warning", "coordinates are just outside the image", "moved to its edge", "Keep them in 0 to 1.")
 TWICE = Kind("warning", "row is repeated", "read once", "Remove one.")
 NO_PIXEL = Kind("warning", "mask covers no pixel", "left out", "Remove the row, or label a larger image.")
