@@ -54,8 +54,8 @@ def test_a_folder_of_linked_folders(home: Path) -> None:
     assert code == 0, err
     # Of two links to one folder the first by name is followed.
     assert labelled(home) == ["again/00.png", "again/01.png", "cam2/deep/02.png", "own/03.png"]
-    said = "Linked folders followed: 2, such as again; not followed, as they lead back or to folders that are read anyway: 4"
-    assert f"{said}, such as cam1." in err
+    assert "Linked folders followed: 2, such as again; not followed, as they lead back or to " in err
+    assert "folders that are read anyway: 4, such as cam1." in err
     assert len(list((home / "one").iterdir())) == 2
 
 
