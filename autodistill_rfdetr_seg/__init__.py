@@ -1,7 +1,7 @@
-"""Point it at a folder of unlabelled images and a few words; get a real-time instance-segmentation model, and proof.
+"""From a folder of unlabeled images and a few words to a real-time instance-segmentation model and its scores.
 
-Names are imported when they are first used, so that importing the package costs nothing. It does one thing at once, so
-that old scripts run as they are: it sees to it that groundingdino, when imported, works beside transformers 5.
+Names are imported when they are first used, so that importing the package is fast. One thing happens at import, for
+existing scripts: groundingdino is patched to work with transformers 5 when it is imported.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _HOMES[name]
     value = getattr(import_module(f".{module}", __name__), attribute)
-    # `from . import label` must not find a submodule of another name later: keep what was asked for.
+    # Kept, so that a submodule of the same name that is imported later does not replace it.
     globals()[name] = value
     return value
 

@@ -14,11 +14,11 @@ from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, output: str, image: str, confidence: float = 0.5) -> list[dict[str, Any]]:
-    """Writes the bundle (ONNX; it is kept only where it finds what the model finds), and asks it about an image."""
+    """Writes the bundle (ONNX; kept only if it finds the same instances as the model), and runs it on an image."""
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(run)), device="cpu")
     target.export(output, format="onnx", bundle=True)
 
-    # `pip install -r requirements.txt` in OUTPUT is all that another machine needs.
+    # Another machine only needs `pip install -r requirements.txt` in OUTPUT.
     command = [sys.executable, str(Path(output) / "run.py"), image, "--confidence", str(confidence)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)

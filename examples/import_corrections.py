@@ -1,8 +1,8 @@
-"""Take a person's corrections into a run: from then on they win over whatever the base says.
+"""Import a person's corrections into a run: they replace the labels of the base permanently.
 
     python examples/import_corrections.py RUN CORRECTED
 
-CORRECTED is the dataset's COCO file (or the folder that holds it) after a round in CVAT, Roboflow or any other editor.
+CORRECTED is the COCO file of the dataset (or its folder), corrected in CVAT, Roboflow or any other editor.
 """
 
 import sys
@@ -15,11 +15,11 @@ from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 
 def main(run: str, corrected: str) -> ImportSummary:
-    """Imports, and builds the run's dataset again; `train` and `evaluate` on the run then do what is left to do."""
+    """Imports the corrections and builds the run's dataset again; `train` and `evaluate` then use it."""
     folder = RunFolder(Path(run))
     summary = import_labels(folder, Path(corrected))
     dataset, _ = build_stage(read_run_config(folder), folder)
-    print(f"{summary.imported} images changed, {summary.unchanged} as they were; {dataset.counts}")
+    print(f"{summary.imported} images changed, {summary.unchanged} unchanged; {dataset.counts}")
     for one in summary.unmatched:
         print(f"not of this run: {one.name}: {one.reason}")
     return summary

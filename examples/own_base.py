@@ -1,5 +1,5 @@
-"""Label with a base of your own: any autodistill `DetectionBaseModel` will do. Two are here: one that gives masks, and
-a detector in ONNX, which gives boxes; a segmenter makes masks of them.
+"""Label with a base of your own: any autodistill `DetectionBaseModel`. This file has two: one that gives masks, and a
+detector in ONNX that gives boxes; a segmenter makes masks from them.
 
 python examples/own_base.py IMAGES OUTPUT
 
@@ -20,13 +20,13 @@ from autodistill_rfdetr_seg import SegDataset, label
 
 @dataclass
 class BrightBlobs(DetectionBaseModel):
-    """Every connected bright patch is one object. Put your own model here."""
+    """Each connected bright region is one object. Put your own model here."""
 
     ontology: CaptionOntology
     level: int = 128
 
     def predict(self, input: np.ndarray) -> sv.Detections:
-        """`input` is an HWC uint8 BGR array; `class_id` is the index of the prompt that was found."""
+        """`input` is an HWC uint8 BGR array; `class_id` is the index of the prompt."""
         bright = (cv2.cvtColor(input, cv2.COLOR_BGR2GRAY) > self.level).astype(np.uint8)
         count, patches = cv2.connectedComponents(bright)
         if count == 1:
@@ -58,15 +58,15 @@ COCO = [
 class OnnxDetector(DetectionBaseModel):
     """A detector in an ONNX file. A prompt is one of its classes.
 
-    As it stands it is for a file that takes one image, float (1, S, S, 3) RGB 0..255, stretched to the square, and
-    gives rows (1, N, 6) of x0, y0, x1, y1 (in pixels of that square), score and class. Change `boxes` for another.
+    It expects a file that takes one image, float (1, S, S, 3) RGB 0..255, stretched to a square, and returns rows
+    (1, N, 6) of x0, y0, x1, y1 (in pixels of that square), score and class. Change `boxes` for another format.
 
     Args:
         ontology: class of the detector → class of yours.
-        weights: the ONNX file. Its hash is kept with the labels: other weights at this path are another base.
-        floor: a box must score above it, 0..1. Low finds more; what is too much goes at `build --confidence`.
-        names: the detector's classes in the order of their numbers; COCO's 80 unless given.
-        threads: of the CPU; None for as many as there are cores.
+        weights: the ONNX file. Its hash is stored with the labels: a file with other content is another base.
+        floor: the lowest score of a box, 0..1. `build --confidence` can raise it later.
+        names: the detector's classes in the order of their numbers; by default COCO's 80.
+        threads: number of CPU threads; None for one per core.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class OnnxDetector(DetectionBaseModel):
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     def predict(self, input: np.ndarray) -> sv.Detections:
-        """Boxes without masks; `input` is an HWC uint8 BGR array, `class_id` the index of the prompt that was found."""
+        """Boxes without masks; `input` is an HWC uint8 BGR array, `class_id` is the index of the prompt."""
         prompts = self.ontology.prompts()
         prompt_of = {number: prompts.index(name) for number, name in enumerate(self._names) if name in prompts}
         rows = [row for row in self.boxes(input) if row[4] > self.floor and int(row[5]) in prompt_of]
@@ -101,7 +101,7 @@ class OnnxDetector(DetectionBaseModel):
         )
 
     def boxes(self, bgr: np.ndarray) -> np.ndarray:
-        """Rows (N, 6) float: a box XYXY in pixels of the image, within it, its score, and its class's number."""
+        """Rows (N, 6) float: a box XYXY in pixels, clipped to the image, its score, and the number of its class."""
         (port,) = self._session.get_inputs()
         side = port.shape[1]
         rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -14,7 +14,7 @@ from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, images: str, output: str, confidence: float = 0.5) -> dict[str, int]:
-    """Writes a picture of each image; returns how many instances each has."""
+    """Writes a picture of each image; returns the number of instances by file name."""
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(run)))
     Path(output).mkdir(parents=True, exist_ok=True)
     counts = {}

@@ -1,4 +1,4 @@
-"""Follow instances through a video (needs the extra `video`).
+"""Track instances through a video (needs the extra `video`).
 
 python examples/predict_video.py RUN VIDEO OUTPUT
 """
@@ -13,7 +13,7 @@ from autodistill_rfdetr_seg.targets import checkpoint_of
 
 
 def main(run: str, video: str, output: str, confidence: float = 0.5) -> dict[tuple[str, int], int]:
-    """Writes the video with tracks drawn, and a JSON line a frame; returns in how many frames each track was seen."""
+    """Writes the video with its tracks and a JSON line for each frame; returns the frames of each track."""
     target = RFDETRSeg.from_checkpoint(checkpoint_of(Path(run)))
     found = predict_video(target, video, output, confidence=confidence, track=True)
     seen: Counter[tuple[str, int]] = Counter()

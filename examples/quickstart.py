@@ -1,9 +1,9 @@
-"""Label a folder, train a target, score it: the whole path in the Python API.
+"""Label a folder, train a target, and score it with the Python API.
 
     python examples/quickstart.py IMAGES GOLD OUTPUT
 
-IMAGES is a folder of photos, GOLD a COCO file made by people (or the folder that holds it), OUTPUT a new folder. The
-base here is the embedded one, which needs no weights; `GroundedSAM(ontology=…)` takes its place on a GPU.
+IMAGES is a folder of photos, GOLD a COCO file with human annotations (or its folder), OUTPUT a new folder. The
+base here needs no weights; with a GPU, use `GroundedSAM(ontology=…)`.
 """
 
 import sys
@@ -14,7 +14,7 @@ from autodistill_rfdetr_seg import RFDETRSegNano, ThresholdBase, evaluate_model,
 
 
 def main(images: str, gold: str, output: str, epochs: int = 50, **model_options: object) -> float | None:
-    """Label, train and score; returns the target's mask AP."""
+    """Labels, trains and scores; returns the mask AP of the target."""
     base = ThresholdBase(ontology=CaptionOntology({"bright": "mushroom"}))
     dataset = label(base, images, f"{output}/labelled")
 

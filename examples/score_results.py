@@ -1,8 +1,8 @@
-"""Score a file of COCO results, whatever made it, against masks drawn by people.
+"""Score a COCO results file of any model against masks drawn by people.
 
     python examples/score_results.py GOLD RESULTS
 
-GOLD is a COCO file (or the folder that holds `_annotations.coco.json`); RESULTS a list of
+GOLD is a COCO file (or a folder with `_annotations.coco.json`); RESULTS a list of
 `{"image_id", "category_id", "segmentation", "score"}`, as pycocotools reads it.
 """
 

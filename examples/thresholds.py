@@ -1,4 +1,4 @@
-"""Label once, then decide as often as you like: a threshold for each class, without asking the base again.
+"""Label once, then build datasets with other thresholds, without running the base again.
 
 python examples/thresholds.py IMAGES OUTPUT
 """
@@ -11,7 +11,7 @@ from autodistill_rfdetr_seg import SegDataset, ThresholdBase, label
 
 
 def main(images: str, output: str) -> list[SegDataset]:
-    """The dataset as the base said it, and built again with thresholds; the second call labels nothing."""
+    """The dataset with all labels of the base, and again with thresholds; the second call labels nothing."""
     base = ThresholdBase(ontology=CaptionOntology({"red": "washer", "green": "bolt"}))
     everything = label(base, images, output)
 

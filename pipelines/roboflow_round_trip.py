@@ -1,16 +1,16 @@
-"""To Roboflow and back: label here, correct there, train here, serve there, and score what is served.
+"""To Roboflow and back: label here, correct there, train here, deploy there, and score the endpoint.
 
     export ROBOFLOW_API_KEY=…
     python pipelines/roboflow_round_trip.py pipelines/grounded-sam-nano.yaml --workspace shop --project washers \\
         --output runs/washers
     python pipelines/roboflow_round_trip.py … --corrected washers-1.coco --version 1
 
-The first call labels what the pipeline file names, and pushes images and masks. Correct them at Roboflow, generate a
-version there without preprocessing and augmentation, and download it as COCO Segmentation. The second call takes the
-corrections into the run, where they win over the base for good, trains and scores, deploys the model as that version's,
-and scores the endpoint on the same gold set as the model here. Whatever is finished is not done again.
+The first call labels the images of the pipeline file, and pushes images and masks. Correct them at Roboflow, generate a
+version there without preprocessing and augmentation, and download it as COCO Segmentation. The second call imports the
+corrections into the run, where they replace the base's labels permanently; it trains and scores, deploys the model to
+that version, and scores the endpoint on the same gold set as the local model. Finished steps are not repeated.
 
-Masks go as polygons: one with holes or several parts ("simplified") comes back changed, and counts as corrected.
+Masks are sent as polygons: one with holes or several parts ("simplified") comes back changed, and counts as corrected.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="To Roboflow and back.", allow_abbrev=False)
     parser.add_argument("pipeline", type=Path, help="a pipeline file with one gold set")
     parser.add_argument("--workspace", required=True, help="as in the URL of the project's page")
-    parser.add_argument("--project", required=True, help="likewise; it must be there, of type instance segmentation")
-    parser.add_argument("--output", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--project", required=True, help="an existing project of type instance segmentation")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of the run")
     parser.add_argument("--corrected", type=Path, help="the version's export, unpacked")
-    parser.add_argument("--version", type=int, help="the version's number, which the model is to be of")
-    parser.add_argument("--tolerance", type=float, default=0.02, help="mask AP it may lose (default: %(default)s)")
+    parser.add_argument("--version", type=int, help="the number of the version that gets the model")
+    parser.add_argument("--tolerance", type=float, default=0.02, help="allowed loss of mask AP (default: %(default)s)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the pipeline file"
     )
@@ -49,7 +49,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def there(args: argparse.Namespace) -> None:
+def label_and_push(args: argparse.Namespace) -> None:
     """Labels, and pushes the dataset."""
     config = load(args.pipeline, name_values(args.set, "--set"))
     groups = config.model_dump(exclude={"images", "ontology", "base", "output"})
@@ -57,13 +57,14 @@ def there(args: argparse.Namespace) -> None:
     label(config.base, config.images, args.output, config.ontology or None, resume=True, progress=progress, **groups)
     sent = push(args.output, args.workspace, args.project, PushOptions(split_from_run=True), progress=progress)
     print(
-        f"{sent.uploaded} images sent, {sent.skipped} were; {len(sent.failures)} failed; {sent.simplified} simplified"
+        f"{sent.uploaded} images sent, {sent.skipped} already there; "
+        f"{len(sent.failures)} failed; {sent.simplified} simplified"
     )
     print("Correct them, generate a version, export it as COCO Segmentation; then give --corrected and --version.")
 
 
-def back(args: argparse.Namespace) -> None:
-    """Takes corrections in, trains, deploys, and scores the endpoint beside the model here."""
+def import_and_deploy(args: argparse.Namespace) -> None:
+    """Imports corrections, trains, deploys, and scores the endpoint and the local model."""
     config = load(args.pipeline, name_values(args.set, "--set"))
     if len(config.evaluation.gold) != 1:
         raise UsageError("The pipeline file needs exactly one gold set, which the endpoint is scored on.")
@@ -72,7 +73,7 @@ def back(args: argparse.Namespace) -> None:
         raise UsageError(f"There is no split with {ANNOTATIONS} in {args.corrected}.", "Unpack the export there.")
     for file in files:
         summary = import_labels(RunFolder(args.output), file)
-        print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} as they were")
+        print(f"{file.parent.name}: {summary.imported} corrected, {summary.unchanged} unchanged")
         for one in summary.unmatched:
             print(f"not of this run: {one.name}: {one.reason}")
     run(config, args.output, resume=True, progress=not args.quiet)
@@ -95,13 +96,13 @@ def back(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """One of the two ways; returns the exit code, and an error is one sentence on stderr."""
+    """One of the two calls; returns the exit code. An error is one sentence on stderr."""
     args = options(arguments)
     try:
         if (args.corrected is None) != (args.version is None):
-            raise UsageError("--corrected and --version go together: a version's export, and its number.")
+            raise UsageError("--corrected and --version go together: the export of a version, and its number.")
         with any_text():
-            back(args) if args.corrected else there(args)
+            import_and_deploy(args) if args.corrected else label_and_push(args)
     except AutodistillSegError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

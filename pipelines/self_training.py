@@ -1,17 +1,17 @@
-"""Self-training: the student labels new photos and learns again with them, as long as that makes it better.
+"""Self-training: the student labels new photos and is trained on them too, as long as that makes it better.
 
     python pipelines/self_training.py pipelines/grounded-sam-nano.yaml --new photos2 --new photos3 --output runs/rounds
 
-Round 1 is the pipeline file's own run: its base labels, its target learns, both are scored on its gold set. In every
-further round the student of the last one labels a folder that nobody has labelled. An image of it counts only where the
-student is sure of every object in it (--confidence) and finds it again when asked again (--stability): one doubtful
-object left out would teach that it is ground. What scores under --ignore is nothing at all. The new images join those
-of the rounds before, a student is trained on all of them from the same start, and scored on the same gold set, none of
-whose images may have been seen. The better one stays; where the new one is no better it ends there, with exit code 5.
+Round 1 is the run of the pipeline file: its base labels, its target is trained, and both are scored on its gold set. In
+each further round the last student labels a folder of new photos. An image is used only if the student is sure of every
+object in it (--confidence) and finds it again in a changed image (--stability): an object that is left out would be
+learned as background. Objects that score below --ignore are ignored. The new images are added to those of the earlier
+rounds; a student is trained on all of them from the same weights, and scored on the same gold set, whose images must
+not be among them. The better student is kept; if the new one is not better, the script ends with exit code 5.
 
-A person's work wins: with --look it stops before a training; look at round-N/labelled (`autodistill-seg review`),
-correct in any COCO editor, bring it back (`autodistill-seg import`), and call the same again without --look. An image
-that was worked on counts however unsure the student was. Whatever is finished is not done again.
+People can correct the labels: with --look the script stops before a training. Check round-N/labelled
+(`autodistill-seg review`), correct it in any COCO editor, import it (`autodistill-seg import`), and run the same
+command without --look. A corrected image is used even if the student was not sure. Finished steps are not repeated.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description="Rounds of self-training.", allow_abbrev=False)
     parser.add_argument("pipeline", type=Path, help="a pipeline file with one gold set: round 1")
-    parser.add_argument("--new", type=Path, action="append", required=True, help="new photos; one folder a round")
-    parser.add_argument("--output", type=Path, required=True, help="a folder for all rounds; called again it goes on")
-    parser.add_argument("--confidence", type=float, default=0.6, help="a sure label scores this (default: %(default)s)")
-    parser.add_argument("--stability", type=float, default=0.8, help="and has this stability (default: %(default)s)")
-    parser.add_argument("--ignore", type=float, default=0.2, help="less than this is nothing (default: %(default)s)")
+    parser.add_argument("--new", type=Path, action="append", required=True, help="new photos; one folder per round")
+    parser.add_argument("--output", type=Path, required=True, help="a folder for all rounds")
+    parser.add_argument(
+        "--confidence", type=float, default=0.6, help="of a sure label, at least (default: %(default)s)"
+    )
+    parser.add_argument("--stability", type=float, default=0.8, help="of a sure label, at least (default: %(default)s)")
+    parser.add_argument("--ignore", type=float, default=0.2, help="labels with a lower score (default: %(default)s)")
     parser.add_argument("--look", action="store_true", help="stop before training, for people to correct the labels")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="an option of the pipeline file"
@@ -54,39 +56,39 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def rounds(args: argparse.Namespace) -> None:
-    """All rounds, each after the first only if the one before was better; `rounds.json` says what came out."""
+    """All rounds; each needs the round before to be better. `rounds.json` has the results."""
     progress = not args.quiet
     config = load(args.pipeline, name_values(args.set, "--set"))
     if not config.evaluation.gold:
-        raise UsageError("The pipeline file has no gold set.", "Without one no round can be called the better.")
-    # A gate ends a pipeline; here it is the round before that has to be beaten. A joined dataset has no hashes to find
-    # look-alikes with, and all rounds are scored on the same images.
+        raise UsageError("The pipeline file has no gold set.", "Without one, rounds cannot be compared.")
+    # Rounds are compared with each other, not with a gate. A joined dataset has no hashes to find look-alikes with, and
+    # all rounds are scored on the same images.
     scoring = config.evaluation.model_copy(update={"gates": {}, "look_alikes": None})
     config = config.model_copy(update={"evaluation": scoring})
     best = RunFolder(args.output / "round-1")
     run(config, best.root, resume=True, progress=progress)
-    told, parts = [told_of(best)], [Part(best.root)]
+    entries, parts = [round_entry(best)], [Part(best.root)]
     for number, photos in enumerate(args.new, start=2):
         here = RunFolder(args.output / f"round-{number}")
         student = BaseConfig(name=str(checkpoint_of(best.root).resolve()), args={"device": config.target.device})
         labelled = label_with(student, photos, here.root / "labelled", config, args)
         if args.look and not here.training_record.is_file():
-            print(f"look at {labelled}, then call this again without --look")
+            print(f"check {labelled}, then run this again without --look")
             return
         parts.append(Part(labelled, args.confidence, args.stability))
         joined = join(parts, here.dataset)
-        print(
-            f"round {number}: {joined.dataset.counts['train']['images']} images to learn from, {joined.unsure} unsure"
-        )
+        print(f"round {number}: {joined.dataset.counts['train']['images']} images to train on, {joined.unsure} unsure")
         config = with_ontology(config.model_copy(update={"base": student, "ontology": {}}))
         refuse_another_gold(config, here, best)
         train_stage(config, here, progress=progress)
         evaluate_stage(config, here, progress=progress)
-        told.append(told_of(here))
-        write_json(args.output / "rounds.json", {"rounds": told, "best": max(told, key=lambda one: one["mask_ap"])})
-        print(f"round {number}: mask AP {told[-1]['mask_ap']:.3f}, before {told[-2]['mask_ap']:.3f}")
-        if told[-1]["mask_ap"] <= told[-2]["mask_ap"]:
-            raise GateError(f"Round {number} is no better than round {number - 1}: {best.root} is kept.")
+        entries.append(round_entry(here))
+        write_json(
+            args.output / "rounds.json", {"rounds": entries, "best": max(entries, key=lambda one: one["mask_ap"])}
+        )
+        print(f"round {number}: mask AP {entries[-1]['mask_ap']:.3f}, before {entries[-2]['mask_ap']:.3f}")
+        if entries[-1]["mask_ap"] <= entries[-2]["mask_ap"]:
+            raise GateError(f"Round {number} is not better than round {number - 1}: {best.root} is kept.")
         best = here
     print(f"best: {best.root}")
 
@@ -94,7 +96,7 @@ def rounds(args: argparse.Namespace) -> None:
 def label_with(
     student: BaseConfig, photos: Path, output: Path, config: PipelineConfig, args: argparse.Namespace
 ) -> Path:
-    """The run's folder where a student has labelled new photos; all go to train, as a student is no judge of itself."""
+    """The folder of a run in which the student labels new photos; all are used for training."""
     base = student.model_copy(update={"stability": True})
     rules = config.refine.model_copy(update={"confidence": args.ignore, "min_stability": None}).model_dump()
     split = config.split.model_copy(update={"train": 1.0, "valid": 0.0, "test": 0.0}).model_dump()
@@ -102,26 +104,26 @@ def label_with(
     return output
 
 
-def told_of(place: RunFolder) -> dict[str, str | float]:
-    """What `rounds.json` says of a round."""
+def round_entry(place: RunFolder) -> dict[str, str | float]:
+    """The entry of a round in `rounds.json`."""
     mask_ap = read_json(place.evaluation / "metrics.json")["target"]["mask"]["ap"]
     if mask_ap is None:
-        raise DataError("The gold set has no object, so no round can be called the better.")
+        raise DataError("The gold set has no object, so rounds cannot be compared.")
     return {"run": str(place.root), "checkpoint": str(checkpoint_of(place.root)), "mask_ap": mask_ap}
 
 
 def refuse_another_gold(config: PipelineConfig, here: RunFolder, before: RunFolder) -> None:
-    """Scores compare on the same images only, and an image that is learnt from is left out of the gold set."""
+    """Scores are comparable on the same images only, and images that are trained on are left out of the gold set."""
     gold = read_gold(config, here)
     if gold.truth.fingerprint != read_json(before.evaluation / "metrics.json")["fingerprints"]["gold"]:
         raise DataError(
-            f"The gold set of {len(gold.truth.images)} images is not the one of the round before: some are in --new.",
-            "Keep gold images out of every folder that is labelled.",
+            f"The gold set of {len(gold.truth.images)} images is not that of the round before: some are in --new.",
+            "Keep gold images out of all folders of photos.",
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the rounds, and returns the exit code; an error is one sentence on stderr."""
+    """Runs the rounds; returns the exit code. An error is one sentence on stderr."""
     try:
         with any_text():
             rounds(options(arguments))

@@ -1,4 +1,4 @@
-"""What this machine can do: device, memory, versions, and the optional parts that are present or missing."""
+"""What this machine can do: device, memory, versions, and the optional parts that are installed or missing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..system.versions import importable, versions
 
 @dataclass(frozen=True)
 class Part:
-    """An optional part: whether it is here and would run, what for, how to get it, why it would be refused, and how
-    many GB of weights it fetches on first use that are not here (0 where it needs none)."""
+    """An optional part: whether it is installed and can run, its purpose, how to install it, why it is refused if it
+    cannot run, and the GB of weights that are downloaded on first use (0 if none are missing)."""
 
     name: str
     present: bool
@@ -30,7 +30,7 @@ class Part:
 
 
 def optional_parts() -> list[Part]:
-    """Every optional part, present or missing; nothing is imported."""
+    """Every optional part, installed or missing; nothing is imported."""
     parts = [_part(known) for known in inventory()]
     others = [
         ("onnx", "ONNX export", "pip install 'autodistill-rfdetr-seg[onnx]'"),
@@ -50,7 +50,7 @@ def _part(known: ListedBase) -> Part:
 
 
 def device() -> dict[str, Any]:
-    """The device that `auto` would choose: its kind, name and memory in GB. Imports torch."""
+    """The device that `auto` chooses: its kind, name and memory in GB. Imports torch."""
     try:
         import torch
     except ImportError as error:
@@ -62,11 +62,15 @@ def device() -> dict[str, Any]:
         return {"kind": "cuda", "name": properties.name, "memory_gb": gb, "count": torch.cuda.device_count()}
     if kind == "mps":
         return {"kind": "mps", "name": platform.processor() or "Apple GPU", "memory_gb": None}
-    return {"kind": "cpu", "name": f"{os.cpu_count()} cores (training real sizes wants a GPU)", "memory_gb": None}
+    return {
+        "kind": "cpu",
+        "name": f"{os.cpu_count()} cores (to train published sizes, use a GPU)",
+        "memory_gb": None,
+    }
 
 
 def examine() -> dict[str, Any]:
-    """Everything `doctor` shows, JSON-ready."""
+    """Everything that `doctor` shows, JSON-ready."""
     return {
         "platform": platform.platform(),
         "device": device(),
@@ -79,7 +83,7 @@ def examine() -> dict[str, Any]:
 
 
 def doctor_table(found: Mapping[str, Any]) -> str:
-    """What `doctor` found, for reading."""
+    """What `doctor` found, as text."""
     device, memory = found["device"], found["memory_gb"]
     on_device = f", {device['memory_gb']} GB" if device["memory_gb"] else ""
     lines = [
@@ -96,7 +100,7 @@ def doctor_table(found: Mapping[str, Any]) -> str:
         how = f"  → {part['install']}" if part["install"] and not part["present"] else ""
         lines.append(f"{part['name']:<26}{state:<9}{part['problem'] or part['purpose']}{how}")
         if part["fetches_gb"]:
-            lines.append(f"{'':<35}its weights are not here: {part['fetches_gb']:.2f} GB, fetched on first use")
+            lines.append(f"{'':<35}its weights are missing: {part['fetches_gb']:.2f} GB, downloaded on first use")
     for name, present in found["keys"].items():
         lines.append(f"{name:<26}{'set' if present else 'not set'}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What labelling costs, measured on a sample: seconds, memory, and bytes of labels and dataset."""
+"""The cost of labeling, measured on a sample: seconds, memory, and bytes of labels and dataset."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from ..labels.labeler import label_images
 from ..review.label_preview import Item, Sample, label_sample, restoring_account
 from ..system.files import link, read_json, write_json
 
-# Beside the pictures in work, a run keeps names, places and the dataset's index of all images
+# Besides the images in progress, a run keeps the names and paths of all images and the dataset's index in memory
 # (benchmarks/building.py: 10,000 images against 500).
 _BYTES_KEPT_AN_IMAGE = 3000
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds a pixel beside the base's own, and `once` a run until the first image is done as fast as the next; both
-    None where they were not measured. `warm_ups` are the images whose time holds the base's own warm-up."""
+    """Seconds per pixel outside of the base (`beside`), and seconds that each run takes `once`; None if not measured.
+    `warm_ups` are the images whose time includes the base's warm-up."""
 
     beside: float | None
     once: float | None
@@ -45,13 +45,13 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes resident: at rest between two images, and at most while the sample was labelled; None where not known."""
+    """Resident bytes: between two images, and the peak while the sample was labeled; None if not known."""
 
     rest: int | None
     peak: int | None
 
     def forecast(self, growth: float, images: int) -> int | None:
-        """The peak of a run over `images`, the largest of which has `growth` times the pixels of the sample's."""
+        """The peak of a run over `images`; the largest has `growth` times the pixels of the largest in the sample."""
         if self.peak is None:
             return None
         work = 0 if self.rest is None else max(0, self.peak - self.rest)
@@ -61,19 +61,19 @@ class Memory:
 def measured_sample(
     config: PipelineConfig, chosen: Sequence[Item], source: BaseSource, folder: Path, progress: bool
 ) -> tuple[Sample, Timing, Memory]:
-    """Labels `chosen` into `folder/labels` where they are not yet, and what it took; how long is kept in `folder`.
+    """Labels those of `chosen` that have no labels in `folder/labels` yet, and measures it; `folder` keeps the times.
 
     Raises:
         DataError: not one could be labelled.
     """
     labels = folder / "labels"
     if config.labeling.timeout_per_image is not None:
-        # The work is done in another process, so that nothing beside the base's own seconds is known.
+        # A worker process labels, so only the time in the base is known.
         sample = label_sample(config, chosen, source, labels, progress)
         timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.new[:1]))
         return sample, timing, Memory(None, None)
     options = config.labeling.model_copy(update={"slice": None})
-    # The first image alone: libraries are loaded with it, and the base warms up. Then none, which takes its time too.
+    # The first image alone loads libraries and warms up the base. Then no image: that takes time too.
     first, empty = [_timed_labels(source, chosen[:1], labels, options, config.inputs.max_megapixels) for _ in range(2)]
     rest = resident_memory()
     sample = label_sample(config, chosen, source, labels, progress)
@@ -108,11 +108,11 @@ def _beside(
     first: tuple[float, int] | None,
     warm_ups: set[str],
 ) -> Timing:
-    """The timing of the fresh images, which took `wall` seconds; `first` is what one before took beside the base."""
+    """The timing of the new images, which took `wall` seconds; `first` is the first image's time outside of the base."""
     if not sample.new:
         return _kept(folder / "timing.json", source, None, None, 0.0, set())
     fresh = set(sample.new)
-    # Files of one content are labelled once, and their rows hold the same seconds.
+    # Files with the same content are labeled once, and their rows have the same seconds.
     once_each = {r.image.sha256: r for r in sample.rows if r.image.path in fresh}.values()
     beside = max(0.0, wall - sum(row.seconds for row in once_each))
     size = float(sum(pixels[name] for name in fresh))
@@ -123,7 +123,7 @@ def _beside(
 def _kept(
     path: Path, source: BaseSource, beside: float | None, once: float | None, pixels: float, warm_ups: set[str]
 ) -> Timing:
-    """The timing from all samples taken with this base, of which this is one more; kept in the file `path`."""
+    """The timing over all samples with this base, including this one; stored in the file `path`."""
     made = source.provenance.fingerprint
     known = read_json(path) if path.is_file() else {}
     mine = {"pixels": 0.0, "beside": 0.0, "once": None, "warm_ups": [], **known.get(made, {})}
@@ -138,13 +138,13 @@ def _kept(
 
 
 def labels_bytes(sample: Sample, source: BaseSource, images: float, seconds: float) -> float:
-    """Bytes of the store with `images` labelled in `seconds`: what a row takes, and what a shard takes beside rows.
+    """Bytes of the store with `images` labeled in `seconds`: bytes per row, and bytes per shard outside of rows.
 
     A sample's own shards are small, so that half and whole are written and compared.
     """
     a_row, beside = _row_and_shard(sample, source)
     full, in_time = images / ROWS_PER_SHARD, seconds / SECONDS_PER_SHARD
-    # A number of rows is certain; of a forecast time, the last shard is as often nearly full as nearly empty.
+    # The number of rows is exact; with a forecast time, the last shard is on average half full.
     shards = math.ceil(full) if full > in_time else max(1.0, in_time + 0.5)
     return a_row * images + beside * shards
 
@@ -160,7 +160,7 @@ def _row_and_shard(sample: Sample, source: BaseSource) -> tuple[float, float]:
 
 
 def _shard(sample: Sample, source: BaseSource, start: int = 0, end: int = ROWS_PER_SHARD) -> tuple[int, float]:
-    """Bytes of a shard with the rows from `start` to `end`, and the seconds that it takes to write it."""
+    """Bytes of a shard with the rows from `start` to `end`, and the seconds to write it."""
     with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as name:
         started = time.perf_counter()
         with LabelStore(Path(name)) as store:
@@ -173,8 +173,8 @@ def _shard(sample: Sample, source: BaseSource, start: int = 0, end: int = ROWS_P
 def dataset_cost(
     sample: Sample, baked: Sequence[int], source: BaseSource, config: PipelineConfig, folder: Path
 ) -> tuple[float, float, int]:
-    """Bytes and seconds of a built dataset an image: annotations, index, images written anew or copied; a linked one is
-    free. And how many of the sample will be copied, as no hard link leads from them into `folder`."""
+    """Bytes and seconds per image of a dataset: annotations, index, and images that are written or copied; links are
+    free. And how many of the sample will be copied because they cannot be hard-linked into `folder`."""
     with tempfile.TemporaryDirectory(dir=folder, prefix=".plan-") as name:
         path = Path(name) / coco.ANNOTATIONS
 
@@ -226,8 +226,8 @@ def total_pixels(items: Sequence[Item], max_megapixels: float) -> tuple[int, int
 
 
 def peak_memory() -> int | None:
-    """The most memory (bytes, resident) this process has held; None where the system does not tell."""
-    # On Linux what getrusage says of a process that was spawned begins with what its parent held.
+    """The peak of this process's resident memory in bytes; None if the system does not report it."""
+    # On Linux, getrusage counts the memory of the parent for a spawned process.
     with contextlib.suppress(OSError, IndexError, ValueError):
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -240,7 +240,7 @@ def peak_memory() -> int | None:
 
 
 def resident_memory() -> int | None:
-    """The memory (bytes, resident) this process holds now; None where the system does not tell."""
+    """The resident memory of this process in bytes; None if the system does not report it."""
     try:
         import resource
 

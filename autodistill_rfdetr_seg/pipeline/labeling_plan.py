@@ -1,4 +1,4 @@
-"""What labelling a whole folder would take and give, forecast from a seeded sample of it."""
+"""Forecasts what labeling all images would cost and find, from a seeded sample."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What labelling all `images` would take and give, from `sampled` of them; intervals are 90 %.
+    """What labeling all `images` would cost and find, from `sampled` of them; intervals are 90 %.
 
-    Seconds are those of one process, from the sample's seconds a pixel: `base_seconds` is the base's own share,
-    `start_seconds` what a run takes once (start, building the base, its first image), `dataset_seconds` what building
-    the dataset takes. `overhead_measured` is False where the sample was stored before or a worker was asked: `seconds`
-    then is the base's share alone. `memory_bytes` is the peak of that process (None where the system does not tell, or
-    a worker was asked); the sample's own, scaled to the largest image.
-    `baked_images` are written anew, `copied_images` copied, the rest hard-linked.
-    `per_class` is class → {"per_image", "interval", "instances" (in all)}; `rejected` is reason → number an image.
-    Intervals are None where fewer than two images were sampled.
+    Seconds are those of one process, from the sample's seconds per pixel: `base_seconds` is the time in the base,
+    `start_seconds` the time that each run takes once (start, building the base, its first image), `dataset_seconds` the
+    time for building the dataset. `overhead_measured` is False if the sample had labels already or a worker process
+    made them: `seconds` then is the time in the base only. `memory_bytes` is the peak of that process, scaled from the
+    sample to the largest image; None if the system does not report it, or a worker process labeled.
+    `baked_images` are written as new files, `copied_images` are copied, the others are hard-linked.
+    `per_class` is class → {"per_image", "interval", "instances" (in all images)}; `rejected` is reason → number per
+    image. Intervals are None if fewer than two images were sampled.
     """
 
     images: int
@@ -75,15 +75,15 @@ def plan(
     begun: float = 0.0,
     progress: bool = True,
 ) -> Forecast:
-    """Labels a seeded sample of `items` into `folder/labels` and forecasts what all of them would take and give.
+    """Labels a seeded sample of `items` into `folder/labels` and forecasts the rest.
 
-    What is stored there already is not asked for again; how long it took is kept beside it. `begun` are the seconds
-    that the process had taken to come here, which a run takes too.
+    Images with stored labels are not labeled again; how long they took is stored as well. `begun` is the time in
+    seconds that the process has used before, which a run takes too.
 
     Raises:
         UsageError, DataError: as `preview`.
     """
-    # One process, whatever the run will use: the sample is too small for several to be measured.
+    # One process, whatever the run uses: the sample is too small to measure several.
     config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"workers": 0})})
     started = time.perf_counter()
     if config.labeling.timeout_per_image is None:
@@ -98,7 +98,7 @@ def plan(
     timed = warm if len(warm) >= 3 else list(range(len(sample.rows)))
     base = np.array([sample.rows[at].seconds for at in timed])
     base_seconds = float(base.sum() / pixels[timed].sum() * all_pixels)
-    # A share that failed in the sample takes its time too, but gives no labels.
+    # The fraction that failed in the sample takes time too, but gives no labels.
     good = len(items) * len(sample.rows) / (len(sample.rows) + len(sample.summary.failures))
     per_class = instances_per_image(sample.labels, source.classes)
     found = np.array([len(one.instances) for one in sample.labels], dtype=np.float64)
@@ -139,15 +139,15 @@ def plan(
 
 
 def forecast_text(forecast: Forecast) -> str:
-    """The forecast for reading in a terminal."""
+    """The forecast as text."""
     f = forecast
     time_range = "" if f.seconds_interval is None else f" ({' to '.join(map(_duration, f.seconds_interval))})"
-    shares = {"the base": f.base_seconds, "once": f.start_seconds, "the dataset": f.dataset_seconds}
-    said = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in shares.items())
-    rest = f"of it {said}" if f.overhead_measured else "the base's share alone"
+    parts = {"the base": f.base_seconds, "once": f.start_seconds, "the dataset": f.dataset_seconds}
+    listed = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items())
+    rest = f"of it {listed}" if f.overhead_measured else "in the base only"
     memory = "not known" if f.memory_bytes is None else _size(f.memory_bytes)
-    baked = f", {f.baked_images} images written anew" if f.baked_images else ""
-    copied = f", {f.copied_images} images copied, as no hard link leads here from where they are"
+    baked = f", {f.baked_images} images written as new files" if f.baked_images else ""
+    copied = f", {f.copied_images} images copied, because they cannot be hard-linked"
     images = baked + (copied if f.copied_images else "") or ", images linked"
     expected = "" if f.instances_interval is None else " ({:.0f} to {:.0f})".format(*f.instances_interval)
     lines = [

@@ -19,7 +19,7 @@ from .run_folder import RunFolder
 
 
 def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
-    """The configuration of a YAML file, `overrides` ("target.epochs": 3) put over it.
+    """The configuration of a YAML file with `overrides` ("target.epochs": 3).
 
     Raises:
         MissingInputError: there is no such file.
@@ -27,14 +27,14 @@ def load(path: Path, overrides: Mapping[str, Any] | None = None) -> PipelineConf
         UsageError: as `parse`.
     """
     if not path.is_file():
-        raise MissingInputError(f"There is no pipeline file {path}.", "Ready ones are in the folder `pipelines/`.")
+        raise MissingInputError(f"There is no pipeline file {path}.", "Examples are in the folder `pipelines/`.")
     try:
         data = yaml.safe_load(read_user_text(path))
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(data, dict):
         raise DataError(
-            f"{path} holds no mapping of options.", "It needs at least `images:`, and `ontology:` for most bases."
+            f"{path} is not a mapping of options.", "It needs at least `images:`, and `ontology:` for most bases."
         )
     config = parse(with_overrides(data, overrides or {}), str(path))
     return _relative_to(config, path.parent)
@@ -51,7 +51,7 @@ def parse_ontology(text: str) -> dict[str, str]:
     Raises:
         UsageError: it is not a non-empty mapping of text to text.
         MissingInputError: the file is not there.
-        DataError: it is no text in UTF-8 or UTF-16.
+        DataError: it is not text in UTF-8 or UTF-16.
     """
     source = "The ontology"
     if text.startswith("@"):
@@ -80,19 +80,19 @@ def parse_ontology(text: str) -> dict[str, str]:
 
 
 def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
-    """The configuration with its input paths made absolute, relative ones counted from `folder`."""
+    """The configuration with absolute input paths; relative ones are relative to `folder`."""
 
     def absolute(path: str) -> str:
         return str((folder / Path(path).expanduser()).resolve())
 
     evaluation = config.evaluation.model_copy(update={"gold": [absolute(p) for p in config.evaluation.gold]})
-    # resolve() would follow links, and a pattern is no path: only the folder is put before it.
+    # resolve() would follow links, and a pattern is no path: only the folder is prepended.
     changed = {"images": absolute(config.images), "evaluation": evaluation, "base": config.base.beside(folder)}
     return config.model_copy(update=changed)
 
 
 def read_run_config(run: RunFolder, overrides: Mapping[str, Any] | None = None) -> PipelineConfig:
-    """The configuration that a run was made with, `overrides` ("target.epochs": 3) put over it.
+    """The configuration of a run with `overrides` ("target.epochs": 3).
 
     Raises:
         MissingInputError: the folder is not a run's.
@@ -107,12 +107,12 @@ def read_run_config(run: RunFolder, overrides: Mapping[str, Any] | None = None) 
 
 
 def run_megapixels(run: RunFolder) -> float:
-    """The most million pixels of an image that the run opens; the default if the folder contains no pipeline.yaml."""
+    """The run's `max_megapixels`; the default if the folder contains no pipeline.yaml."""
     return read_run_config(run).inputs.max_megapixels if run.config_file.is_file() else MAX_MEGAPIXELS
 
 
 def save_run_config(run: RunFolder, config: PipelineConfig) -> None:
-    """Writes the resolved configuration, without what belongs to one call only: its output folder and its slice."""
+    """Writes the resolved configuration, except what belongs to one call only: its output folder and its slice."""
     labeling = config.labeling.model_copy(update={"slice": None})
     write_text(run.config_file, dump(config.model_copy(update={"output": None, "labeling": labeling})))
 

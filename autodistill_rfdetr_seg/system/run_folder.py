@@ -1,8 +1,8 @@
-"""The places in a run's folder: paths only.
+"""The files and folders of a run: paths only.
 
-RUN/pipeline.yaml   the resolved configuration; every stage reads its options here
+RUN/pipeline.yaml   the resolved configuration; each stage reads its options here
 RUN/labels/         raw output of the base
-RUN/human/          what people decided
+RUN/human/          labels that people corrected
 RUN/dataset/        train/ valid/ test/
 RUN/training/       checkpoint and run.json
 RUN/evaluation/     metrics.json, predictions
@@ -19,7 +19,7 @@ REVIEWS = ("csv", "json", "png", "html")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The places in a run's folder."""
+    """The files and folders of a run."""
 
     root: Path
 
@@ -40,7 +40,7 @@ class RunFolder:
 
     @property
     def human(self) -> Path:
-        """The work of people, imported; nothing here ever removes it."""
+        """Imported human labels; nothing in this package removes them."""
         return self.root / "human"
 
     @property
@@ -55,7 +55,7 @@ class RunFolder:
 
     @property
     def training_record(self) -> Path:
-        """What made the checkpoint; there once the training is finished."""
+        """The record of the training that made the checkpoint; written when the training is finished."""
         return self.training / "run.json"
 
     @property
@@ -79,5 +79,5 @@ class RunFolder:
         return (self.labels, self.frames, self.dataset, self.training, self.evaluation)
 
     def review(self, kind: str) -> Path:
-        """What to look at first, as `csv`, `json`, `png` or `html`."""
+        """The review order, as `csv`, `json`, `png` or `html`."""
         return self.root / f"review.{kind}"

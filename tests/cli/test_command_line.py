@@ -260,7 +260,7 @@ def test_bases_are_listed_with_what_they_need(
     assert parts["base grounded-sam"]["fetches_gb"] == round((2_564_550_879 + 440_449_768) / 1e9, 2)
     assert parts["base sam3"]["fetches_gb"] == parts["base threshold"]["fetches_gb"] == 0
     assert main(["doctor"]) == 0
-    assert "3.01 GB, fetched on first use" in capsys.readouterr().out
+    assert "3.01 GB, downloaded on first use" in capsys.readouterr().out
 
 
 def test_a_base_that_would_be_refused_is_said(

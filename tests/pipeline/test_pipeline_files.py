@@ -255,7 +255,7 @@ def test_self_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     # A person looks first, and corrects one image of what the first student, which finds nothing, has labelled.
     assert module.main([*args, "--look"]) == 0
     labelled = RunFolder(out / "round-2" / "labelled")
-    assert not (out / "round-2" / "training").exists() and f"look at {labelled.root}" in capsys.readouterr().out
+    assert not (out / "round-2" / "training").exists() and f"check {labelled.root}" in capsys.readouterr().out
     assert read_run_config(labelled).base.stability and read_run_config(labelled).ontology == {"square": "square"}
     data = json.loads((labelled.dataset / "train" / coco.ANNOTATIONS).read_text())
     assert data["annotations"] == [] and len(data["images"]) == 4

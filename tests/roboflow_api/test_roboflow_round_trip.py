@@ -35,7 +35,7 @@ def test_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         fake.classes, fake.versions["1"] = ("square",), VERSION.copy()
 
         assert module.main(args) == 0, capsys.readouterr().err
-        assert "8 images sent, 0 were; 0 failed" in capsys.readouterr().out
+        assert "8 images sent, 0 already there; 0 failed" in capsys.readouterr().out
         assert len(fake.images) == 8 and not (out / "training").exists()
 
         # What a person does there: one image of train loses its object. Names come back with a hash.
