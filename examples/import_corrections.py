@@ -18,7 +18,7 @@ def main(run: str, corrected: str) -> ImportSummary:
     """Imports the corrections and builds the run's dataset again; `train` and `evaluate` then use it."""
     folder = RunFolder(Path(run))
     summary = import_labels(folder, Path(corrected))
-    dataset, _ = build_stage(read_run_config(folder), folder)
+    dataset = build_stage(read_run_config(folder), folder).dataset
     print(f"{summary.imported} images changed, {summary.unchanged} unchanged; {dataset.counts}")
     for one in summary.unmatched:
         print(f"not of this run: {one.name}: {one.reason}")

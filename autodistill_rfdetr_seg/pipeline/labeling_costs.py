@@ -108,7 +108,7 @@ def _beside(
     first: tuple[float, int] | None,
     warm_ups: set[str],
 ) -> Timing:
-    """The timing of the new images, which took `wall` seconds; `first` is the first image's time outside of the base."""
+    """The timing of the new images, which took `wall` seconds; `first` is that of the first image."""
     if not sample.new:
         return _kept(folder / "timing.json", source, None, None, 0.0, set())
     fresh = set(sample.new)
