@@ -115,7 +115,7 @@ def test_train_options_are_checked(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="option of the model") as caught:
         target.train(coco, output=tmp_path / "a", resolution=96)
     assert "RFDETRSeg(size, resolution=" in str(caught.value)
-    with pytest.raises(UsageError, match="'dataset_dir' cannot be given"):
+    with pytest.raises(UsageError, match="'dataset_dir' cannot be passed"):
         target.train(coco, output=tmp_path / "a", dataset_dir="x")
     with pytest.raises(UsageError, match="'epochs'"):
         target.train(coco, 0, output=tmp_path / "a")
