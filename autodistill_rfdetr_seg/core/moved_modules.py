@@ -60,7 +60,7 @@ MOVED = {
     "copies": "images.file_copies",
     "costs": "pipeline.labeling_costs",
     "dataset": "dataset.builder",
-    "demo": "pipeline.demo",
+    "demo": "pipeline.demo_scenes",
     "depth": "images.bit_depth",
     "doctor": "pipeline.doctor",
     "errors": "core.errors",

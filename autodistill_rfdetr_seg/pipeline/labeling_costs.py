@@ -64,7 +64,7 @@ def measured_sample(
     """Labels those of `chosen` that have no labels in `folder/labels` yet, and measures it; `folder` keeps the times.
 
     Raises:
-        DataError: not one could be labelled.
+        DataError: no image could be labeled.
     """
     labels = folder / "labels"
     if config.labeling.timeout_per_image is not None:

@@ -15,7 +15,8 @@ from autodistill_rfdetr_seg.core.config import PipelineConfig
 from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.images.image_discovery import discover
 from autodistill_rfdetr_seg.images.image_opening import open_rgb
-from autodistill_rfdetr_seg.pipeline.demo import ONTOLOGY, Scene, draw_scene, pipeline, write_scenes
+from autodistill_rfdetr_seg.pipeline.demo_run import demo_config
+from autodistill_rfdetr_seg.pipeline.demo_scenes import ONTOLOGY, Scene, draw_scene, write_scenes
 
 CHANNEL = {"washer": 0, "bolt": 1, "nut": 2}
 
@@ -132,7 +133,7 @@ def test_writing_again_replaces(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_demos_base_finds_the_parts(scenes: list[Scene]) -> None:
-    config = pipeline(Path("scenes"))
+    config = demo_config(Path("scenes"))
     classes = Classes.from_ontology(config.ontology)
     base = create_base(config.base.name, classes, config.base.args)
     found, total = 0, 0
@@ -147,7 +148,7 @@ def test_the_demos_base_finds_the_parts(scenes: list[Scene]) -> None:
 def test_the_pipeline_is_complete_and_every_target_option_is_rfdetrs(tmp_path: Path) -> None:
     from rfdetr.config import RFDETRSegNanoConfig, SegmentationTrainConfig
 
-    config = pipeline(tmp_path)
+    config = demo_config(tmp_path)
     assert isinstance(config, PipelineConfig)
     assert config.images == str(tmp_path / "images")
     assert config.evaluation.gold == [str(tmp_path / "gold")]

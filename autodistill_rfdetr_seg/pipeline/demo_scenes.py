@@ -1,8 +1,8 @@
-"""A small image set with exact masks, made from nothing, and the pipeline that `autodistill-seg demo` runs on it.
+"""The demo's images: drawn scenes with exact masks.
 
-Coloured washers, bolts and nuts lie on a worn conveyor belt, in uneven light, touching and overlapping, among pebbles
-that are nothing to look for. Each part is a signed distance field: its coverage gives the anti-aliased edge, its slope
-the light on it, and where it is negative the exact mask.
+Colored washers, bolts and nuts on a worn conveyor belt, in uneven light, touching and overlapping, among pebbles, which
+have no class. Each part is a signed distance field: its coverage gives the anti-aliased edge, its slope the shading,
+and its negative side the exact mask.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from .. import coco
 from ..core import masks
-from ..core.config import PipelineConfig, parse
 from ..core.masks import BoolMask
 from ..core.types import Classes, ImageLabels, Instance
 from ..images.image_opening import open_image
@@ -25,18 +24,18 @@ from ..images.rgb_image import RgbImage, write_png
 from ..system.files import link_or_copy, replacing_folder
 
 ONTOLOGY = {"red": "washer", "green": "bolt", "blue": "nut"}
-# RGB in 0..1, and the radius (of a bolt: half its length, nearly) in shares of the image.
-_COLOURS = {"washer": (0.76, 0.10, 0.08), "bolt": (0.07, 0.56, 0.18), "nut": (0.08, 0.22, 0.74)}
+# RGB in 0..1, and the radius (of a bolt: about half its length) as a fraction of the image.
+_COLORS = {"washer": (0.76, 0.10, 0.08), "bolt": (0.07, 0.56, 0.18), "nut": (0.08, 0.22, 0.74)}
 _RADII = {"washer": (0.13, 0.17), "bolt": (0.15, 0.18), "nut": (0.13, 0.17)}
-# Of a washer and a nut, in radii. Small: a target trained for minutes cannot draw a fine ring.
+# The hole of a washer and a nut, in radii. Small: a target trained for minutes cannot segment a thin ring.
 _BORE = 0.16
 _MOST_PARTS = 5
-# Every eleventh scene shows the bare belt: a model must also learn what to leave alone.
+# Every eleventh scene has no parts: a model must also learn the background.
 _NEGATIVE_EVERY = 11
-# No part is laid down where it, or one under it, would keep less than this share of its pixels in sight.
+# A part is not placed where less than this fraction of it, or of a part under it, would be visible.
 _LEAST_VISIBLE = 0.72
-# Parts of different kinds touch and overlap freely. Two of one kind come closer than this share of the image only now
-# and then: where they meet, no colour tells them apart.
+# Parts of different classes touch and overlap freely. Two of the same class are closer than _APART (a fraction of the
+# image) only with probability _MEET: the base cannot separate them by color.
 _APART, _MEET = 0.07, 0.1
 _TURN = 2 * np.pi
 
@@ -46,16 +45,16 @@ Float = float | np.floating[Any]
 
 @dataclass(frozen=True)
 class Scene:
-    """`image` is HWC uint8 RGB; `parts` are class names and the visible pixels of each part, HW bool, all disjoint."""
+    """`image` is HWC uint8 RGB; `parts` are the class names and masks (HW bool, visible pixels, disjoint)."""
 
     image: RgbImage
     parts: tuple[tuple[str, BoolMask], ...]
 
 
 def write_scenes(folder: Path, count: int = 120, size: int = 256, seed: int = 0) -> Path:
-    """Make `folder/images/scene_0000.png` … and `folder/gold`, the same images with the exact masks as COCO.
+    """Draws `folder/images/scene_0000.png` … and `folder/gold`, the same images with the exact masks as COCO.
 
-    The same arguments make the same pixels. What `folder` held before is replaced.
+    The same arguments give the same pixels. The old content of `folder` is replaced.
 
     Returns:
         `folder`.
@@ -94,21 +93,21 @@ def draw_scene(index: int, size: int = 256, seed: int = 0) -> Scene:
 
 
 class _Belt:
-    """The belt while parts are laid on it: its colour (H, W, 3), which part owns each pixel (0 none), its one lamp."""
+    """The belt while parts are placed on it: its color (H, W, 3), the part of each pixel (0: none), and its lamp."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng, self.size = rng, size
         self.y, self.x = np.mgrid[0:size, 0:size].astype(np.float32)
         angle = rng.uniform(0, _TURN)
         self.light = np.array([0.62 * np.cos(angle), 0.62 * np.sin(angle), 0.78], dtype=np.float32)
-        self.colour = self._rubber()
+        self.color = self._rubber()
         self.owner: npt.NDArray[np.signedinteger[Any]] = np.zeros((size, size), dtype=np.int32)
         self.names: list[str] = []
         self._full: list[int] = []
         self._places: list[tuple[float, float]] = []
 
     def drop_pebble(self) -> None:
-        """A grey pebble: something on the belt that is nothing to look for."""
+        """Places a gray pebble: an object without a class."""
         rng = self.rng
         place = (rng.uniform(0, self.size), rng.uniform(0, self.size))
         radius = rng.uniform(0.015, 0.045) * self.size
@@ -117,13 +116,13 @@ class _Belt:
         angle, distance = np.arctan2(v, u), np.hypot(u, v)
         edge = 1 + sum(rng.uniform(-0.07, 0.07) * np.cos(k * angle + rng.uniform(0, _TURN)) for k in (2, 3, 4))
         dome = 0.8 * np.sqrt(np.maximum(radius**2 - distance**2, 0))
-        grey = rng.uniform(0.28, 0.62) * np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.82, 0.98)])
-        self._paint(distance - radius * edge, dome, 0.012 * self.size, grey.astype(np.float32), 0.05)
+        gray = rng.uniform(0.28, 0.62) * np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.82, 0.98)])
+        self._paint(distance - radius * edge, dome, 0.012 * self.size, gray.astype(np.float32), 0.05)
 
     def lay_part(self) -> None:
-        """One part, often against another; nothing where too little of it, or of one under it, would be seen."""
+        """Places one part, often next to another; none if too little of it, or of one under it, would be visible."""
         rng, size = self.rng, self.size
-        name = tuple(_COLOURS)[int(rng.integers(len(_COLOURS)))]
+        name = tuple(_COLORS)[int(rng.integers(len(_COLORS)))]
         radius = rng.uniform(*_RADII[name]) * size
         place = (rng.uniform(0.08, 0.92) * size, rng.uniform(0.08, 0.92) * size)
         if self._places and rng.random() < 0.3:
@@ -131,7 +130,7 @@ class _Belt:
             far = rng.uniform(1.3, 2.0) * radius
             place = (near[0] + far * np.cos(angle), near[1] + far * np.sin(angle))
         u, v = self._local(place, rng.uniform(0, _TURN))
-        colour = np.array(_COLOURS[name]) * rng.uniform(0.85, 1.15) + rng.uniform(-0.03, 0.03, 3)
+        color = np.array(_COLORS[name]) * rng.uniform(0.85, 1.15) + rng.uniform(-0.03, 0.03, 3)
         wear = 1 + 0.07 * self._noise(14) + 0.05 * self._noise(4)
         gloss = rng.uniform(0.15, 0.5)
         distance, relief = _SHAPES[name](u, v, np.float32(radius))
@@ -148,19 +147,19 @@ class _Belt:
         self.names.append(name)
         self._full = full
         self._places.append(place)
-        self._paint(distance, relief, 0.16 * radius, np.float32(np.clip(colour, 0.02, 1)) * wear[..., None], gloss)
+        self._paint(distance, relief, 0.16 * radius, np.float32(np.clip(color, 0.02, 1)) * wear[..., None], gloss)
 
     def photograph(self) -> RgbImage:
-        """What a camera sees: a lamp that falls off, a lens that is a little soft, a sensor that is a little noisy."""
+        """The image of a camera: light that falls off, a slightly blurred lens, a slightly noisy sensor."""
         import cv2
 
         rng, size = self.rng, self.size
-        centre = rng.uniform(0.3, 0.7, 2) * size
-        fall = 1 - 0.38 * ((self.x - centre[0]) ** 2 + (self.y - centre[1]) ** 2) / (0.7 * size) ** 2
+        center = rng.uniform(0.3, 0.7, 2) * size
+        fall = 1 - 0.38 * ((self.x - center[0]) ** 2 + (self.y - center[1]) ** 2) / (0.7 * size) ** 2
         slant = (self.x / size - 0.5) * self.light[0] + (self.y / size - 0.5) * self.light[1]
         lamp = rng.uniform(0.95, 1.2) * np.clip(fall * (1 + 0.22 * slant), 0.35, 1.2)
         white = np.array([1.0, rng.uniform(0.97, 1.0), rng.uniform(0.92, 1.0)])
-        seen = cv2.GaussianBlur(np.float32(self.colour * lamp[..., None] * white), (0, 0), 0.6)
+        seen = cv2.GaussianBlur(np.float32(self.color * lamp[..., None] * white), (0, 0), 0.6)
         seen = seen + rng.normal(0, 0.014, seen.shape) * (0.6 + seen)
         image: RgbImage = (np.clip(seen, 0, 1) * 255 + 0.5).astype(np.uint8)
         return image
@@ -192,7 +191,7 @@ class _Belt:
         cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         return x * cos + y * sin, y * cos - x * sin
 
-    def _paint(self, distance: Floats, relief: Floats, bevel: float, colour: Floats, gloss: float) -> None:
+    def _paint(self, distance: Floats, relief: Floats, bevel: float, color: Floats, gloss: float) -> None:
         """A part with a rounded rim `bevel` pixels wide and `relief` on top, and its shadow on what is there."""
         import cv2
 
@@ -201,19 +200,19 @@ class _Belt:
         y, x = np.nonzero(cover)
         window = (slice(max(y.min() - 24, 0), y.max() + 25), slice(max(x.min() - 24, 0), x.max() + 25))
         cover, distance, relief = cover[window], distance[window], relief[window]
-        colour = np.broadcast_to(colour, self.colour.shape)[window]
+        color = np.broadcast_to(color, self.color.shape)[window]
         away = np.array([[1, 0, -7 * self.light[0]], [0, 1, -7 * self.light[1]]], dtype=np.float32)
         shadow = cv2.GaussianBlur(cv2.warpAffine(cover, away, cover.shape[::-1]), (0, 0), 3.2)
         contact = cv2.GaussianBlur(cover, (0, 0), 1.8)
-        under = self.colour[window] * ((1 - 0.45 * shadow) * (1 - 0.35 * contact))[..., None]
+        under = self.color[window] * ((1 - 0.45 * shadow) * (1 - 0.35 * contact))[..., None]
         rim = np.clip(1 + distance / bevel, 0, 1)
         slope_y, slope_x = np.gradient(bevel * np.sqrt(1 - rim**2) + relief)
         normal = np.stack([-slope_x, -slope_y, np.ones_like(slope_x)], axis=-1)
         normal /= np.sqrt(slope_x**2 + slope_y**2 + 1)[..., None]
         half = self.light + np.array([0, 0, 1])
         shine = np.clip(normal @ (half / np.linalg.norm(half)), 0, 1) ** 28
-        lit = colour * (0.30 + 0.85 * np.clip(normal @ self.light, 0, 1))[..., None] + (gloss * shine)[..., None]
-        self.colour[window] = under + (lit - under) * cover[..., None]
+        lit = color * (0.30 + 0.85 * np.clip(normal @ self.light, 0, 1))[..., None] + (gloss * shine)[..., None]
+        self.color[window] = under + (lit - under) * cover[..., None]
 
 
 def _washer(u: Floats, v: Floats, radius: np.float32) -> tuple[Floats, Floats]:
@@ -252,56 +251,3 @@ def _box(u: Floats, v: Floats, half_u: Float, half_v: Float, corner: Float) -> F
 
 
 _SHAPES = {"washer": _washer, "bolt": _bolt, "nut": _nut}
-
-
-def pipeline(folder: Path) -> PipelineConfig:
-    """The demo's whole configuration, for the scenes that `write_scenes` made in `folder`.
-
-    The target is RF-DETR Seg Nano cut down to what a CPU can train from scratch in minutes. The published model
-    starts from pretrained weights instead and needs none of `model` and little of `train`.
-    """
-    return parse(
-        {
-            "images": str((folder / "images").resolve()),
-            "ontology": ONTOLOGY,
-            "base": {"name": "threshold", "args": {"split": 0.7}},
-            "split": {"train": 0.79, "valid": 0.05, "test": 0.16},
-            "target": {
-                "size": "nano",
-                "epochs": 42,
-                "batch_size": 4,
-                "grad_accum_steps": 1,
-                "lr": 8e-4,
-                "seed": 0,
-                "model": {
-                    "pretrain_weights": None,
-                    "resolution": 144,
-                    "patch_size": 12,
-                    "out_feature_indexes": [1],
-                    "projector_scale": ["P3"],
-                    "hidden_dim": 128,
-                    "dec_layers": 2,
-                    "group_detr": 6,
-                    "num_queries": 20,
-                    "num_select": 20,
-                },
-                "train": {
-                    "lr_encoder": 8e-4,
-                    "lr_vit_layer_decay": 1.0,
-                    "lr_component_decay": 1.0,
-                    "lr_scheduler": "cosine",
-                    "warmup_epochs": 1,
-                    "clip_max_norm": 1.0,
-                    "cls_loss_coef": 2.0,
-                    "mask_point_sample_ratio": 2,
-                    "use_ema": False,
-                    "multi_scale": False,
-                    "expanded_scales": False,
-                    "scale_jitter": False,
-                    "eval_interval": 10,
-                },
-            },
-            "evaluation": {"gold": [str((folder / "gold").resolve())]},
-        },
-        "the demo",
-    )
