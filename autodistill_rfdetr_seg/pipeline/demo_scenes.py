@@ -178,7 +178,7 @@ class _Belt:
         return rubber
 
     def _noise(self, cell: int) -> Floats:
-        """Smooth noise, HW, about -1..1, its features `cell` pixels wide."""
+        """Smooth noise, HW, about -1..1, with features of `cell` pixels."""
         import cv2
 
         coarse = self.rng.uniform(-1, 1, (self.size // cell + 2,) * 2).astype(np.float32)
@@ -186,17 +186,17 @@ class _Belt:
         return smooth
 
     def _local(self, place: tuple[float, float], angle: float) -> tuple[Floats, Floats]:
-        """Every pixel's coordinates in the frame of a part that lies at `place`, turned by `angle`."""
+        """The coordinates of each pixel relative to a part at `place` that is turned by `angle`."""
         x, y = self.x - np.float32(place[0]), self.y - np.float32(place[1])
         cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         return x * cos + y * sin, y * cos - x * sin
 
     def _paint(self, distance: Floats, relief: Floats, bevel: float, color: Floats, gloss: float) -> None:
-        """A part with a rounded rim `bevel` pixels wide and `relief` on top, and its shadow on what is there."""
+        """Paints a part with a rounded rim of `bevel` pixels and `relief` on top, and its shadow."""
         import cv2
 
         cover = np.clip(0.5 - distance, 0, 1).astype(np.float32)
-        # Beyond a margin for the shadow nothing changes: most of the image is left alone.
+        # Only the part and a margin for its shadow change.
         y, x = np.nonzero(cover)
         window = (slice(max(y.min() - 24, 0), y.max() + 25), slice(max(x.min() - 24, 0), x.max() + 25))
         cover, distance, relief = cover[window], distance[window], relief[window]
