@@ -1,4 +1,4 @@
-"""A benchmark from models to a table: each row in a process of its own, all of them in turns."""
+"""Runs a benchmark, from models to a table: each row has its own process, and the rows take turns."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from ..images.rgb_image import RgbImage
 from ..system.files import claim_output, write_json, write_text
 from ..system.versions import versions
 from ..targets.export.known_formats import known_formats
-from .benchmark_subjects import Gold, find_gold, find_images, find_rows
+from .benchmark_subjects import BenchmarkGold, find_gold, find_images, find_rows
 from .benchmark_table import markdown
-from .latency import Latency, drift, shares, turns
-from .machine_state import Watch, gpu_number, machine
-from .model_process import Child, NotRunError, Wanted
+from .latency import Latency, drift, rotated, round_sizes
+from .machine_state import ClockMonitor, gpu_number, machine
+from .model_process import BenchmarkRow, ModelProcess, NotRunError
 
 _PACKAGES = ("autodistill-rfdetr-seg", "rfdetr", "torch", "onnxruntime", "openvino", "tensorrt", "ultralytics", "numpy")
 _log = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured: `rows`, a mapping each, and the rows that were `not_run`, with the reason.
+    """The measured `rows`, a mapping each, and the rows that could `not_run`, with the reason.
 
-    A row has `model`, `format`, `precision`, `device`, `size`, `as_published` (whether it has that size's own
-    architecture and input), `input_size`, `latency` (milliseconds a batch: `median`, `p95`, `mean`, `least`, `most`),
-    `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average), `torch_threads`, `memory_bytes`,
-    `cuda_memory_bytes`, `instances_per_image`, `load_seconds`, `first_ms`, `clocks`, `parity`, and `mask` and `box` as
-    in `Report` (None without a gold set).
+    A row has `model`, `format`, `precision`, `device`, `size`, `as_published` (whether it has the published
+    architecture and input of that size), `input_size`, `latency` (milliseconds per batch: `median`, `p95`, `mean`,
+    `least`, `most`), `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average), `torch_threads`,
+    `memory_bytes`, `cuda_memory_bytes`, `instances_per_image`, `load_seconds`, `first_ms`, `clocks`, `parity`, and
+    `mask` and `box` as in `Report` (None without a gold set).
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -46,11 +46,11 @@ class Benchmark:
     about: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: machine, versions, options, images, gold set and all rows."""
+        """JSON-ready data: machine, versions, options, images, gold set and all rows."""
         return {**self.about, "rows": list(self.rows), "not_run": list(self.not_run)}
 
     def to_markdown(self) -> str:
-        """The table, and what must be known to read it."""
+        """The table, and notes on how to read it."""
         return markdown(self.to_dict())
 
 
@@ -65,40 +65,41 @@ def benchmark(
     progress: bool = True,
     **options: Any,
 ) -> Benchmark:
-    """Latency and mask AP of the same artifact at the same precision, for each form of each model.
+    """Measures latency and mask AP of each model, in each format and precision.
 
     Processes are spawned: in a script, call it under `if __name__ == "__main__":`.
 
     Args:
-        models: a run's folder, a checkpoint, an export, a target that is trained, or a list of these.
-        images: an image or folder to measure on; the gold set's, the run's held-out ones, or drawn ones by default.
-        gold: annotated images, as `read_gold` takes them; by default the run's own. What was trained on is left out.
-        yolo: weights of YOLO segmentation models to set beside (ultralytics must be installed).
-        output: a folder for `benchmark.md`, `benchmark.json` and the exports that are made; none by default.
-        overwrite: write into a folder that holds something.
-        progress: a bar on stderr.
-        options: those of `config.BenchmarkConfig` (`formats`, `precisions`, `runs`, `warm_up`, `pause` …).
+        models: the folder of a run, a checkpoint, an export, a trained target, or a list of these.
+        images: an image or folder to measure on; by default the images of the gold set, the held-out images of the
+            run, or drawn images.
+        gold: annotated images, as for `read_gold`; by default those of the run. Training images are left out.
+        yolo: weights of YOLO segmentation models to compare with (ultralytics must be installed).
+        output: a folder for `benchmark.md`, `benchmark.json` and the exports made; by default nothing is written.
+        overwrite: write into a folder that is not empty.
+        progress: show a progress bar on stderr.
+        options: the options of `config.BenchmarkConfig` (`formats`, `precisions`, `runs`, `warm_up`, `pause` …).
 
     Raises:
-        UsageError: an option is unknown or wrong, or `output` holds something.
-        MissingInputError, DataError: a model, the images or the gold set are missing or wrong.
-        DependencyError: a package for a format that is asked for, or ultralytics, is missing.
-        TrainingError: not one row could be measured.
+        UsageError: an option is unknown or invalid, or `output` is not empty.
+        MissingInputError, DataError: a model, the images or the gold set are missing or invalid.
+        DependencyError: a package for a requested format, or ultralytics, is missing.
+        TrainingError: no row could be measured.
     """
     config: BenchmarkConfig = parse_options(BenchmarkConfig, options, "benchmark()")
     paths = [_path(model) for model in (models if isinstance(models, list | tuple) else [models])]
     weights = [Path(one) for one in ([yolo] if isinstance(yolo, str | os.PathLike) else yolo)]
     rows = find_rows(paths, weights, config)
     truth = find_gold(paths, None if gold is None else Path(gold))
-    shown = find_images(None if images is None else Path(images), truth, paths, config.images)
-    sides = sorted((pixels.shape[:2] for pixels in shown.pixels), key=lambda shape: shape[0] * shape[1])
+    measured = find_images(None if images is None else Path(images), truth, paths, config.images)
+    sides = sorted((pixels.shape[:2] for pixels in measured.pixels), key=lambda shape: shape[0] * shape[1])
     about = {
         "machine": machine(),
         "versions": versions(_PACKAGES),
         "options": config.model_dump(mode="json"),
-        "rounds": len(shares(config.runs, config.rounds)),
-        "images": {"count": len(sides), "origin": shown.origin, "least": list(sides[0]), "most": list(sides[-1])},
-        "decode_ms": dataclasses.asdict(Latency.of(shown.decode_ms)) if shown.decode_ms else None,
+        "rounds": len(round_sizes(config.runs, config.rounds)),
+        "images": {"count": len(sides), "origin": measured.origin, "least": list(sides[0]), "most": list(sides[-1])},
+        "decode_ms": dataclasses.asdict(Latency.from_times(measured.decode_ms)) if measured.decode_ms else None,
         "gold": None
         if truth is None
         else {
@@ -114,12 +115,12 @@ def benchmark(
         else:
             claim_output(Path(output), resume=False, overwrite=overwrite)
             exports = Path(output) / "exports"
-        race = _Race(rows, config, stack)
-        race.export(exports)
-        race.load(shown.pixels)
-        race.run(progress)
-        race.finish(truth)
-    result = Benchmark(tuple(race.results), tuple(race.not_run), about)
+        runner = _Runner(rows, config, stack)
+        runner.export(exports)
+        runner.load(measured.pixels)
+        runner.run(progress)
+        runner.finish(truth)
+    result = Benchmark(tuple(runner.results), tuple(runner.not_run), about)
     if not result.rows:
         reasons = "; ".join(str(one["reason"]) for one in result.not_run)
         raise TrainingError(f"Nothing could be measured: {reasons}")
@@ -131,88 +132,88 @@ def benchmark(
 
 
 def _path(model: Any) -> Path:
-    """The path of a model that is named by it, or of a target's checkpoint."""
+    """The path itself, or the path of a target's checkpoint."""
     if isinstance(model, str | os.PathLike):
         return Path(model)
     checkpoint = getattr(model, "checkpoint", None)
     if checkpoint is None:
         raise UsageError(
-            "A model is measured in a process of its own, so it must be in a file.", "Train it, or give a path."
+            "A model is measured in a separate process, so it must be in a file.", "Train it, or give a path."
         )
     return Path(checkpoint)
 
 
-class _Race:
-    """The rows at work: a process each, alive from its loading to its score; only one of them computes at a time."""
+class _Runner:
+    """Measures the rows: each has a process from its loading to its score, and only one computes at a time."""
 
-    def __init__(self, rows: Sequence[Wanted], config: BenchmarkConfig, stack: contextlib.ExitStack) -> None:
-        self._wanted = dict(enumerate(rows))
+    def __init__(self, rows: Sequence[BenchmarkRow], config: BenchmarkConfig, stack: contextlib.ExitStack) -> None:
+        self._pending = dict(enumerate(rows))
         self._config, self._stack = config, stack
-        self._children: dict[int, Child] = {}
-        self._watches: dict[int, Watch] = {}
-        self._known: dict[int, dict[str, Any]] = {at: {"parity": None} for at in self._wanted}
-        self._rounds: dict[int, list[dict[str, Any]]] = {at: [] for at in self._wanted}
+        self._processes: dict[int, ModelProcess] = {}
+        self._monitors: dict[int, ClockMonitor] = {}
+        self._facts: dict[int, dict[str, Any]] = {at: {"parity": None} for at in self._pending}
+        self._rounds: dict[int, list[dict[str, Any]]] = {at: [] for at in self._pending}
         self.results: list[Mapping[str, Any]] = []
         self.not_run: list[Mapping[str, Any]] = []
 
     def export(self, folder: Path) -> None:
-        """Rows of an exported format get their export, made in `folder` where there is none."""
-        missing = {at: row for at, row in self._wanted.items() if row.format in known_formats() and row.path.is_file()}
+        """Finds the export of each row with an exported format, or makes it in `folder`."""
+        missing = {at: row for at, row in self._pending.items() if row.format in known_formats() and row.path.is_file()}
         for checkpoint in dict.fromkeys(row.path for row in missing.values()):
-            child = self._started()
+            process = self._start_process()
             for at, row in missing.items():
                 if row.path != checkpoint:
                     continue
-                # Two paths may differ in nothing that a name can hold.
+                # The number keeps names apart if the paths of two models end in the same name.
                 name = f"{at + 1}-{Path(row.model).stem}-{row.format}-{row.precision}"
                 _log.info("benchmark: %s in %s for %s", row.format, row.precision, row.model)
-                with self._kept(at):
-                    place, parity = child.ask(
+                with self._dropping_failed(at):
+                    export, parity = process.call(
                         "export", checkpoint, folder / name, row.format, row.precision, row.batch_size
                     )
-                    self._wanted[at] = dataclasses.replace(row, path=place)
-                    self._known[at]["parity"] = parity
-            child.stop()
+                    self._pending[at] = dataclasses.replace(row, path=export)
+                    self._facts[at]["parity"] = parity
+            process.stop()
 
     def load(self, images: Sequence[RgbImage]) -> None:
         """Starts the processes, one after the other."""
-        for at, row in list(self._wanted.items()):
-            child = self._started()
-            with self._kept(at):
-                self._known[at] |= child.ask("load", row, images, self._config.device)
-                device = self._known[at]["device"]
-                self._watches[at] = Watch(gpu_number(device) if device.startswith("cuda") else None)
-                self._children[at] = child
+        for at, row in list(self._pending.items()):
+            process = self._start_process()
+            with self._dropping_failed(at):
+                self._facts[at] |= process.call("load", row, images, self._config.device)
+                device = self._facts[at]["device"]
+                self._monitors[at] = ClockMonitor(gpu_number(device) if device.startswith("cuda") else None)
+                self._processes[at] = process
 
     def run(self, progress: bool) -> None:
-        """All rounds, the rows of each in turns."""
+        """Runs all rounds; in each round the rows take turns."""
         from tqdm import tqdm
 
-        sizes = shares(self._config.runs, self._config.rounds)
-        with tqdm(total=len(sizes) * len(self._children), desc="Measuring", unit="turn", disable=not progress) as bar:
+        sizes = round_sizes(self._config.runs, self._config.rounds)
+        with tqdm(total=len(sizes) * len(self._processes), desc="Measuring", unit="turn", disable=not progress) as bar:
             for number, runs in enumerate(sizes):
-                for at in turns(list(self._children), number):
-                    watch = self._watches[at]
-                    with self._kept(at):
-                        found = self._children[at].ask(
-                            "round", self._config, runs, sum(sizes[:number]), sample=watch.sample
+                for at in rotated(list(self._processes), number):
+                    monitor = self._monitors[at]
+                    with self._dropping_failed(at):
+                        found = self._processes[at].call(
+                            "round", self._config, runs, sum(sizes[:number]), sample=monitor.sample
                         )
-                        watch.sample()
+                        monitor.sample()
                         self._rounds[at].append({**found, "runs": runs})
                     bar.update()
 
-    def finish(self, gold: Gold | None) -> None:
-        """Memory, then the score, then the end of each process."""
-        for at, child in list(self._children.items()):
-            with self._kept(at):
-                memory = child.ask("memory")
-                score = child.ask("score", gold.truth, gold.options) if gold else {"mask": None, "box": None}
+    def finish(self, gold: BenchmarkGold | None) -> None:
+        """Measures memory and the score of each row, and ends its process."""
+        for at, process in list(self._processes.items()):
+            with self._dropping_failed(at):
+                memory = process.call("memory")
+                score = process.call("score", gold.truth, gold.options) if gold else {"mask": None, "box": None}
                 self.results.append(self._row(at, memory, score))
-            child.stop()
+            process.stop()
 
     def _row(self, at: int, memory: Mapping[str, Any], score: Mapping[str, Any]) -> dict[str, Any]:
-        row, rounds = self._wanted[at], self._rounds[at]
-        latency = Latency.of([ms for one in rounds for ms in one["ms"]])
+        row, rounds = self._pending[at], self._rounds[at]
+        latency = Latency.from_times([ms for one in rounds for ms in one["ms"]])
         medians = [median(one["ms"]) for one in rounds]
         weights = [one["runs"] / latency.runs for one in rounds]
         return {
@@ -220,7 +221,7 @@ class _Race:
             "format": row.format,
             "precision": row.precision,
             "batch_size": row.batch_size,
-            **self._known[at],
+            **self._facts[at],
             "latency": dataclasses.asdict(latency),
             "round_medians": medians,
             "drift": drift(medians),
@@ -228,25 +229,25 @@ class _Race:
             "instances_per_image": sum(w * one["instances"] for w, one in zip(weights, rounds, strict=True)),
             "cores": sum(w * one["cores"] for w, one in zip(weights, rounds, strict=True)),
             **memory,
-            "clocks": self._watches[at].result(),
+            "clocks": self._monitors[at].result(),
             "mask": score["mask"],
             "box": score["box"],
         }
 
-    def _started(self) -> Child:
-        child = Child()
-        self._stack.callback(child.stop)
-        return child
+    def _start_process(self) -> ModelProcess:
+        process = ModelProcess()
+        self._stack.callback(process.stop)
+        return process
 
     @contextlib.contextmanager
-    def _kept(self, at: int) -> Iterator[None]:
-        """A row that fails inside is put aside with the reason; the others go on."""
+    def _dropping_failed(self, at: int) -> Iterator[None]:
+        """Moves the row to `not_run` if it fails; the others continue."""
         try:
             yield
         except NotRunError as error:
-            row = self._wanted.pop(at)
-            if at in self._children:
-                self._children.pop(at).stop()
-            named = {"model": row.model, "format": row.format, "precision": row.precision}
-            self.not_run.append({**named, "reason": error.reason, "failed": error.failed})
+            row = self._pending.pop(at)
+            if at in self._processes:
+                self._processes.pop(at).stop()
+            name = {"model": row.model, "format": row.format, "precision": row.precision}
+            self.not_run.append({**name, "reason": error.reason, "failed": error.failed})
             _log.warning("benchmark: %s %s %s was not run: %s", row.model, row.format, row.precision, error.reason)

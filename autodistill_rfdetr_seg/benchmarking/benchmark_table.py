@@ -1,4 +1,4 @@
-"""The benchmark as Markdown: what was measured here, and beside it, apart, what the authors of RF-DETR published."""
+"""The benchmark as Markdown: the measured numbers, and the published ones of RF-DETR in a separate column."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from ..core.plain_text import number
 from .ultralytics_model import LICENSE
 
-# (Mask AP, milliseconds) of rfdetr's own weights, each size's own architecture and input: COCO val2017, NVIDIA T4,
-# TensorRT fp16, batch 1; rfdetr's README.
+# (Mask AP, milliseconds) of rfdetr's pretrained weights with the architecture and input of each size: COCO val2017,
+# NVIDIA T4, TensorRT fp16, batch 1. Source: the README of rfdetr.
 PUBLISHED: Mapping[str, tuple[float, float]] = {
     "nano": (40.3, 3.4),
     "small": (43.1, 4.4),
@@ -35,12 +35,12 @@ _HEAD = (
     ),
     *("memory MB", "found/image", "mask AP", "AP50", "published: AP, ms"),
 )
-# Rounds of one row that differ by more say more of the machine than of the model.
+# If the rounds of one row differ by more than this fraction, the machine was not steady.
 _DRIFT = 0.1
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """`Benchmark.to_dict()` for reading."""
+    """`Benchmark.to_dict()` as text for a reader."""
     lines = [*_header(result), "", *_table(_HEAD, [_cells(row) for row in result["rows"]]), ""]
     lines += [f"- {note}" for note in _notes(result)]
     return "\n".join(lines)
@@ -50,24 +50,27 @@ def _header(result: Mapping[str, Any]) -> list[str]:
     machine, options, images = result["machine"], result["options"], result["images"]
     gpu = f"; GPU {machine['gpu']}" if machine["gpu"] else ""
     threads = f"; OMP_NUM_THREADS={machine['omp_num_threads']}" if machine["omp_num_threads"] else ""
-    busy = "" if machine["load"] is None else f"; load {machine['load']:g} before the first run"
+    load = "" if machine["load"] is None else f"; load {machine['load']:g} before the first run"
     sizes = " to ".join(dict.fromkeys(f"{w} x {h}" for h, w in (images["least"], images["most"])))
     decode = result["decode_ms"]
-    apart = f"decoding a file, in none of the rows: median {decode['median']:.1f} ms" if decode else "not from files"
+    decoding = (
+        f"decoding a file (not in the rows): median {decode['median']:.1f} ms" if decode else "not read from files"
+    )
     gold = result["gold"]
     if gold:
-        left = f", {gold['left_out']} left out that a run was trained on" if gold["left_out"] else ""
-        truth = f"{gold['images']} images, {gold['instances']} instances{left}; scores from {gold['score_floor']:g} on"
+        left = f", {gold['left_out']} training images left out" if gold["left_out"] else ""
+        truth = f"{gold['images']} images, {gold['instances']} instances{left}; scores of at least "
+        truth += f"{gold['score_floor']:g}"
     else:
-        truth = "none given, so no accuracy"
-    pause = f", {options['pause']:g} s pause between two" if options["pause"] else ""
+        truth = "none, so no accuracy"
+    pause = f", {options['pause']:g} s pause between calls" if options["pause"] else ""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return [
-        f"- machine: {machine['cpu']}, {machine['cores']} cores{gpu}{threads}{busy}; {machine['platform']}",
+        f"- machine: {machine['cpu']}, {machine['cores']} cores{gpu}{threads}{load}; {machine['platform']}",
         f"- versions: {versions}",
-        f"- images: {images['count']} ({images['origin']}), {sizes}; {apart}",
-        f"- runs: {options['runs']} a row in {result['rounds']} rounds taken in turns, {options['warm_up']} calls to "
-        f"warm up in each{pause}; instances over {options['confidence']:g}",
+        f"- images: {images['count']} ({images['origin']}), {sizes}; {decoding}",
+        f"- runs: {options['runs']} per row in {result['rounds']} rounds, the rows in turns, {options['warm_up']} "
+        f"warm-up calls in each{pause}; instances above {options['confidence']:g}",
         f"- gold: {truth}",
     ]
 
@@ -101,20 +104,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
     notes = [
-        "ms: from the decoded image to masks at its size, for a batch; resizing, selection and masks included.",
-        "memory: the most that its process took beyond what it held before it loaded the model and its runtime.",
-        "published: by RF-DETR's authors for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1), "
-        "where architecture and input are the size's own; not measured here, and not of these models or images.",
+        "ms: from the decoded image to masks of its size, per batch; with resizing, selection and masks.",
+        "memory: the peak of the process, minus what it used before it loaded the model and its runtime.",
+        "published: by the authors of RF-DETR for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1), "
+        "if the model has the architecture and input of the size; not measured here, not these models or images.",
     ]
     machine, rows = result["machine"], result["rows"]
     if machine["load"] is not None and machine["load"] > machine["cores"] / 2:
-        notes.append("the machine was busy with something else: these are no times of a machine that is free.")
+        notes.append("the machine was busy with other work: on an idle machine the times are lower.")
     clocks: dict[str, list[str]] = {}
     for row in rows:
         clocks.setdefault(row["clocks"]["note"], []).append(_name(row))
     notes += [f"clocks, {note}: {', '.join(names) if len(clocks) > 1 else 'all'}." for note, names in clocks.items()]
     notes += [
-        f"{_name(row)}: the medians of its rounds differ by {row['drift']:.0%}; the machine was not steady."
+        f"{_name(row)}: the medians of the rounds differ by {row['drift']:.0%}; the machine was not steady."
         for row in rows
         if row["drift"] > _DRIFT
     ]

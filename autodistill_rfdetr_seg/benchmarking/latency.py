@@ -1,4 +1,4 @@
-"""Latencies, pure: what is run in which order, what counts, and how it is told in few numbers."""
+"""Latencies: the order of the runs, their times, and the summary of them. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds over `runs` runs; percentiles are interpolated linearly."""
+    """Milliseconds over `runs` runs; `least` and `most` are the extremes; percentiles are interpolated linearly."""
 
     median: float
     p95: float
@@ -24,8 +24,8 @@ class Latency:
     runs: int
 
     @classmethod
-    def of(cls, milliseconds: Sequence[float]) -> Latency:
-        """Of at least one run."""
+    def from_times(cls, milliseconds: Sequence[float]) -> Latency:
+        """The summary of one run or more."""
         ms = np.asarray(milliseconds, dtype=float)
         median, p95 = np.percentile(ms, [50, 95])
         return cls(float(median), float(p95), float(ms.mean()), float(ms.min()), float(ms.max()), len(ms))
@@ -40,9 +40,9 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], object] = time.sleep,
 ) -> list[float]:
-    """Milliseconds of each of `runs` calls, which get their number; those of warming up, before them, do not count.
+    """Milliseconds of each of `runs` calls, each with its number; the `warm_up` calls before them are not counted.
 
-    `pause` seconds of rest come between two calls and count neither: a device that is hot slows itself down.
+    `pause` seconds between two calls are not counted either; they let the device cool down, as hot ones are throttled.
     """
     found = []
     for number in range(-warm_up, runs):
@@ -56,19 +56,19 @@ def measure(
     return found
 
 
-def shares(runs: int, rounds: int) -> list[int]:
-    """`runs` spread over up to `rounds` rounds, none of them empty."""
+def round_sizes(runs: int, rounds: int) -> list[int]:
+    """The numbers of runs in up to `rounds` rounds; no round is empty."""
     rounds = min(runs, rounds)
     return [runs // rounds + (at < runs % rounds) for at in range(rounds)]
 
 
-def turns(rows: Sequence[T], number: int) -> list[T]:
-    """The order of round `number`: each begins with another row, so that none always runs on a machine that is rested
-    (or tired)."""
+def rotated(rows: Sequence[T], number: int) -> list[T]:
+    """The order of the rows in round `number`: each round starts with another row, so that no row always runs first,
+    on a cool machine."""
     start = number % len(rows) if rows else 0
     return [*rows[start:], *rows[:start]]
 
 
 def drift(medians: Sequence[float]) -> float:
-    """By what share the slowest round's median is over the fastest's."""
+    """How much slower the slowest round is than the fastest, by their medians, as a fraction."""
     return max(medians) / min(medians) - 1

@@ -1,4 +1,4 @@
-"""A process with one model in it, and what it can be asked: memory and threads are then that model's alone."""
+"""A process with one model and its jobs: so the measured memory and threads are those of that model only."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .latency import measure
 if TYPE_CHECKING:
     from ..targets import RFDETRSeg
 
-# Seconds between two samples of the clocks; nvidia-smi takes some 50 ms of a core for each.
-_SAMPLE = 0.5
-# Seconds a process has to end by itself.
-_GRACE = 10
+# Seconds between two samples of the clocks; nvidia-smi needs about 50 ms of a core for each.
+_SAMPLE_INTERVAL = 0.5
+# Seconds that a process gets to end itself.
+_GRACE_PERIOD = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A row to be measured: the model as it was named, its file or export's folder, and in what form."""
+class BenchmarkRow:
+    """A row to measure: the model as the user named it, its file or the folder of its export, and its form."""
 
     model: str
     path: Path
@@ -44,32 +44,32 @@ class Wanted:
 
 
 class NotRunError(Exception):
-    """A row could not be measured; `failed` where it should have been possible here."""
+    """A row could not be measured; `failed` is True if it should have worked on this machine."""
 
     def __init__(self, reason: str, failed: bool) -> None:
         super().__init__(reason)
         self.reason, self.failed = reason, failed
 
 
-class Child:
-    """The process; `ask` it to do one of `Work`'s jobs, and `stop` it."""
+class ModelProcess:
+    """The process: `call` runs one of the jobs of `ModelJobs` in it, and `stop` ends it."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve_jobs, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
 
-    def ask(self, job: str, *args: Any, sample: Callable[[], None] | None = None) -> Any:
-        """What the job gives; `sample` is called every now and then while it is done.
+    def call(self, job: str, *args: Any, sample: Callable[[], None] | None = None) -> Any:
+        """Runs a job and returns its result; calls `sample` twice a second meanwhile.
 
         Raises:
-            NotRunError: it failed, or the process died.
+            NotRunError: the job failed, or the process died.
         """
         try:
             self._connection.send((job, args))
-            while sample is not None and not self._connection.poll(_SAMPLE):
+            while sample is not None and not self._connection.poll(_SAMPLE_INTERVAL):
                 sample()
             done, value = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -80,58 +80,61 @@ class Child:
         return value
 
     def stop(self) -> None:
-        """Ends the process, by itself where it can: it leaves nothing behind then."""
+        """Ends the process; it gets time to end itself and clean up first."""
         self._connection.close()
-        self._process.join(_GRACE)
+        self._process.join(_GRACE_PERIOD)
         self._process.kill()
         self._process.join()
 
 
-def _work(connection: Connection) -> None:
+def _serve_jobs(connection: Connection) -> None:
     leave_interrupts_to_parent()
     end_with_parent()
-    work = Work()
+    jobs = ModelJobs()
     with contextlib.suppress(EOFError):
         while True:
             job, args = connection.recv()
             try:
-                answer: tuple[bool, Any] = (True, getattr(work, job)(*args))
+                answer: tuple[bool, Any] = (True, getattr(jobs, job)(*args))
             except AutodistillSegError as error:
                 answer = (False, (str(error), not isinstance(error, UsageError | DependencyError)))
-            except Exception as error:  # noqa: BLE001 - a runtime has its own; the other rows are still measured
+            except Exception as error:  # noqa: BLE001 - runtimes raise their own types; the other rows continue
                 answer = (False, (f"{type(error).__name__}: {' '.join(str(error).split())}", True))
             connection.send(answer)
 
 
-class Work:
-    """The jobs, done in the process."""
+class ModelJobs:
+    """The jobs that run in the process of a model."""
 
     def export(self, checkpoint: Path, folder: Path, format: str, precision: str, batch_size: int) -> tuple[Path, str]:
-        """An export of the checkpoint and how far it agrees with torch: its run's own where that is of the same
-        weights and batch size, else one that is made in `folder`, and kept only if it agrees."""
+        """An export of the checkpoint, and a sentence on how far it agrees with torch.
+
+        It is the existing export of the run if that has the same weights and batch size. Otherwise it is made in
+        `folder`, and kept only if it agrees with torch.
+        """
         from ..targets import RFDETRSeg
         from ..targets.export.exporter import default_output, export_target
         from ..targets.export.known_formats import find_format
         from ..targets.inference.export_record import EXPORT_FILE, read_export
 
         target = RFDETRSeg.from_checkpoint(checkpoint, device=find_format(format).exact_device)
-        there = default_output(target, format, precision)
-        if (there / EXPORT_FILE).is_file() and _is_of(read_export(there), target, batch_size):
-            return there, "as it was exported before"
+        existing = default_output(target, format, precision)
+        if (existing / EXPORT_FILE).is_file() and _is_export_of(read_export(existing), target, batch_size):
+            return existing, "exported earlier"
         done = export_target(target, folder, format=format, precision=precision, batch_size=batch_size, overwrite=True)
         return done.root, done.parity.sentence() if done.parity else "not compared"
 
-    def load(self, wanted: Wanted, images: Sequence[RgbImage], device: str) -> dict[str, Any]:
-        """Loads the model; the images it is going to be asked about are kept."""
-        self._images, self._size, self._rest = images, wanted.batch_size, resident_memory()
+    def load(self, row: BenchmarkRow, images: Sequence[RgbImage], device: str) -> dict[str, Any]:
+        """Loads the model, keeps the images for the rounds, and predicts once."""
+        self._images, self._size, self._memory_before = images, row.batch_size, resident_memory()
         started = time.perf_counter()
-        place, self._model = _load(wanted, device)
+        used_device, self._model = _load(row, device)
         model = self._model
         loaded = time.perf_counter()
         model.predict_batch(self._batch(0), DISPLAY_CONFIDENCE)
         return {
-            "device": place,
-            **_size(wanted, model),
+            "device": used_device,
+            **_size(row, model),
             "input_size": model.input_size,
             "load_seconds": loaded - started,
             "first_ms": (time.perf_counter() - loaded) * 1000,
@@ -140,87 +143,90 @@ class Work:
     def _batch(self, number: int) -> list[RgbImage]:
         return [self._images[(number * self._size + at) % len(self._images)] for at in range(self._size)]
 
-    def round(self, options: BenchmarkConfig, runs: int, begin: int) -> dict[str, Any]:
-        """Milliseconds of `runs` calls, with the images from call `begin` on; instances and busy cores besides."""
-        found = []
+    def round(self, options: BenchmarkConfig, runs: int, first: int) -> dict[str, Any]:
+        """Milliseconds of `runs` calls, the first with batch number `first`; mean instances per image and busy
+        cores.
+        """
+        instances = []
         cores = []
 
         def call(number: int) -> None:
-            batch = self._batch(begin + number)
-            clock, work = time.perf_counter(), time.process_time()
-            found.append(sum(len(one) for one in self._model.predict_batch(batch, options.confidence)))
-            cores.append((time.process_time() - work) / (time.perf_counter() - clock))
+            batch = self._batch(first + number)
+            wall, cpu = time.perf_counter(), time.process_time()
+            instances.append(sum(len(one) for one in self._model.predict_batch(batch, options.confidence)))
+            cores.append((time.process_time() - cpu) / (time.perf_counter() - wall))
 
         times = measure(call, runs, options.warm_up, options.pause)
         counted = slice(options.warm_up, None)
         return {
             "ms": times,
-            "instances": sum(found[counted]) / (runs * self._size),
+            "instances": sum(instances[counted]) / (runs * self._size),
             "cores": sum(cores[counted]) / runs,
         }
 
     def memory(self) -> dict[str, int | None]:
-        """Bytes that the model took at most, beyond what the process held before; and threads, where torch runs it."""
+        """Peak bytes of the model, without what the process used before; and the threads of torch if it is used."""
         torch = sys.modules.get("torch")
         peak = peak_memory()
         return {
-            "memory_bytes": None if peak is None or self._rest is None else max(0, peak - self._rest),
+            "memory_bytes": None if peak is None or self._memory_before is None else max(0, peak - self._memory_before),
             "cuda_memory_bytes": torch.cuda.max_memory_allocated() if torch and torch.cuda.is_initialized() else None,
             "torch_threads": torch.get_num_threads() if torch else None,
         }
 
     def score(self, truth: GroundTruth, options: EvaluationConfig) -> Mapping[str, Any]:
-        """The model on the gold set, by the one evaluator."""
+        """The scores of the model on the gold set."""
         from ..evaluation.model_scores import evaluate_model
 
-        given = options.model_dump(include={"score_floor", "max_detections", "area_from", "crowds"})
-        return evaluate_model(self._model, truth, **given, progress=False).to_dict()
+        rules = options.model_dump(include={"score_floor", "max_detections", "area_from", "crowds"})
+        return evaluate_model(self._model, truth, **rules, progress=False).to_dict()
 
 
-def _is_of(record: Mapping[str, Any], target: RFDETRSeg, batch_size: int) -> bool:
-    """Whether an export is of a target's weights at their own resolution, for such batches, and agreed with torch."""
+def _is_export_of(record: Mapping[str, Any], target: RFDETRSeg, batch_size: int) -> bool:
+    """Whether an export has the weights, resolution and batch size of the target, and agreed with torch."""
     assert target.checkpoint is not None
-    made = (record.get("checkpoint_sha256"), record["model"]["input_size"], record["model"]["batch_size"])
-    wanted = (file_sha256(target.checkpoint), target.detector.model.resolution, batch_size)
-    return made == wanted and bool((record.get("parity") or {}).get("passed"))
+    exported = (record.get("checkpoint_sha256"), record["model"]["input_size"], record["model"]["batch_size"])
+    expected = (file_sha256(target.checkpoint), target.detector.model.resolution, batch_size)
+    return exported == expected and bool((record.get("parity") or {}).get("passed"))
 
 
-def _load(wanted: Wanted, device: str) -> tuple[str, Any]:
-    """A row's model on the device asked for, or on the best that its runtime has; which that is."""
+def _load(row: BenchmarkRow, device: str) -> tuple[str, Any]:
+    """The device and the model of a row, loaded there; for "auto" it is the best device of the runtime."""
     if device != "auto":
-        return device, _open(wanted, device)
+        return device, _open(row, device)
     from ..targets.export.known_formats import known_formats
 
-    export_format = known_formats().get(wanted.format)
+    export_format = known_formats().get(row.format)
     *faster, last = export_format.devices if export_format is not None else (resolve_device(device),)
-    for place in faster:
-        # onnxruntime-gpu offers CUDA where there is none: https://github.com/microsoft/onnxruntime/issues/17801
+    for candidate in faster:
+        # onnxruntime-gpu lists CUDA on machines without a GPU: https://github.com/microsoft/onnxruntime/issues/17801
         with contextlib.suppress(UsageError):
-            return place, _open(wanted, place)
-    return last, _open(wanted, last)
+            return candidate, _open(row, candidate)
+    return last, _open(row, last)
 
 
-def _open(wanted: Wanted, device: str) -> Any:
+def _open(row: BenchmarkRow, device: str) -> Any:
     from ..targets import load_artifact
     from ..targets.inference.optimized_torch import TORCH, OptimizedModel
 
-    if wanted.format == "yolo":
+    if row.format == "yolo":
         from .ultralytics_model import YoloModel
 
-        return YoloModel(wanted.path, wanted.precision, device)
-    if wanted.format in TORCH and (wanted.format, wanted.precision) != ("torch", "fp32"):
-        return OptimizedModel(wanted.path, wanted.format, wanted.precision, wanted.batch_size, device)
-    return load_artifact(wanted.path, device)
+        return YoloModel(row.path, row.precision, device)
+    if row.format in TORCH and (row.format, row.precision) != ("torch", "fp32"):
+        return OptimizedModel(row.path, row.format, row.precision, row.batch_size, device)
+    return load_artifact(row.path, device)
 
 
-def _size(wanted: Wanted, model: Any) -> dict[str, Any]:
-    """Which RF-DETR Seg it is, nano, small …, and whether it computes what that size's published one does."""
-    if wanted.format == "yolo":
+def _size(row: BenchmarkRow, model: Any) -> dict[str, Any]:
+    """The size of RF-DETR Seg (nano, small …), and whether the model has the published architecture and input of it."""
+    if row.format == "yolo":
         return {"size": None, "as_published": False}
     if hasattr(model, "spec"):
-        of, same = model.spec["architecture"], model.spec.get("as_published", False)
+        architecture, same = model.spec["architecture"], model.spec.get("as_published", False)
     else:
         from ..targets.export.vendor_export import as_published
 
-        of, same = model.detector.size, as_published(model.detector.model_config, model.input_size)
-    return {"size": str(of).removeprefix("rfdetr-seg-"), "as_published": same}
+        architecture = model.detector.size
+        same = as_published(model.detector.model_config, model.input_size)
+    return {"size": str(architecture).removeprefix("rfdetr-seg-"), "as_published": same}

@@ -1,4 +1,4 @@
-"""A YOLO segmentation model beside ours, by ultralytics, where that is installed; it is no dependency (AGPL-3.0)."""
+"""A YOLO segmentation model to compare with, if ultralytics is installed; it is not a dependency (AGPL-3.0)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..images.rgb_image import RgbImage
 if TYPE_CHECKING:
     import supervision as sv
 
-LICENSE = "YOLO is ultralytics', under AGPL-3.0 (or their own licence); nothing of it is part of this package."
+LICENSE = "YOLO is from ultralytics, under AGPL-3.0 (or their own license); this package contains no part of it."
 
 
 def check(path: Path) -> None:
-    """Whether that model can be asked.
+    """Checks that the model can be loaded.
 
     Raises:
-        MissingInputError: there is no such file.
+        MissingInputError: the file does not exist.
         DependencyError: ultralytics is not installed.
     """
     if importlib.util.find_spec("ultralytics") is None:
@@ -33,18 +33,18 @@ def check(path: Path) -> None:
             "Install it with: pip install ultralytics (AGPL-3.0), in an environment of its own if you like.",
         )
     if not path.is_file():
-        raise MissingInputError(f"There is no YOLO weights file {path}.", "Fetch it first: nothing is downloaded here.")
+        raise MissingInputError(f"There is no YOLO weights file {path}.", "Download it first: the benchmark does not.")
 
 
 class YoloModel:
-    """A YOLO segmentation model that answers as an `Artifact` does.
+    """A YOLO segmentation model with the interface of `Artifact`.
 
-    Its masks are asked for at image size (`retina_masks`), as ours are, so that its time holds their assembly. The
-    file is ultralytics' own, a pickle: give only one that you trust.
+    It returns masks of the size of the image (`retina_masks`), as RF-DETR does, so its time includes making them. The
+    file is a pickle: only load files that you trust.
 
     Raises:
-        MissingInputError, DependencyError: as `check`.
-        DataError: it is no segmentation model.
+        MissingInputError, DependencyError: see `check`.
+        DataError: it is not a segmentation model.
     """
 
     kind, batch_size = "yolo", 0
@@ -52,7 +52,7 @@ class YoloModel:
     def __init__(self, path: Path, precision: str, device: str) -> None:
         check(path)
         threads = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count() or 1)
-        # When imported it otherwise allows itself one thread, looks for updates, and installs what it misses.
+        # Without these, ultralytics sets one thread, checks for updates and installs missing packages when imported.
         os.environ |= {"OMP_NUM_THREADS": threads, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
         import torch
         import ultralytics
@@ -65,12 +65,12 @@ class YoloModel:
         self.input_size = int(self._model.overrides.get("imgsz", 640))
         self.class_names = tuple(self._model.names[at] for at in sorted(self._model.names))
         self._ids = {class_id: at for at, class_id in enumerate(sorted(self._model.names))}
-        # Its first call sets the number of threads.
+        # The first prediction of ultralytics changes the number of threads, so it is set again afterwards.
         self.predict_batch([np.zeros((64, 64, 3), np.uint8)])
         torch.set_num_threads(int(threads))
 
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
-        """As in `Artifact`."""
+        """See `Artifact.predict_batch`."""
         if not len(images):
             return []
         results = self._model.predict(
@@ -89,10 +89,10 @@ class YoloModel:
 
         found = result.boxes
         class_id = np.array([self._ids[int(one)] for one in found.cls.cpu().numpy()], dtype=int)
-        none = np.empty((0, *image.shape[:2]), dtype=bool)
+        no_masks = np.empty((0, *image.shape[:2]), dtype=bool)
         return sv.Detections(
             xyxy=found.xyxy.cpu().numpy().astype(np.float32).reshape(-1, 4),
-            mask=none if result.masks is None else result.masks.data.cpu().numpy() > 0.5,
+            mask=no_masks if result.masks is None else result.masks.data.cpu().numpy() > 0.5,
             confidence=found.conf.cpu().numpy().astype(np.float32),
             class_id=class_id,
             data={"class_name": np.array([self.class_names[at] for at in class_id], dtype=object)},

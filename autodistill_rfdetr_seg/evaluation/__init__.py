@@ -1,5 +1,6 @@
-"""The proof: gold sets and predictions come in, `Report` and `metrics.json` go out. Also decides which gold images
-are held out, and checks gates. Imports no target when it is imported. Called by `pipeline`, `report` and scripts.
+"""Scores predictions: gold sets and predictions come in, `Report` and the content of metrics.json go out. It also finds
+gold images that are not held out, and checks gates. Importing it imports no target. Called by `pipeline`, `report`,
+`benchmarking` and scripts.
 """
 
 from .evaluator import Report, evaluate, recovery

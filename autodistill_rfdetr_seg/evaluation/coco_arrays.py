@@ -1,4 +1,4 @@
-"""pycocotools' COCOeval as arrays, and the numbers drawn from them. Dictionaries in, numpy and floats out."""
+"""Runs COCOeval of pycocotools and computes numbers from its arrays. Dictionaries in, arrays and floats out."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .matching import match_image
 
 FloatArray = npt.NDArray[np.float64]
 
-# COCOeval's area ranges, in its order.
+# The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
-# Positions of two of COCOeval's IoU thresholds 0.5, 0.55 … 0.95.
+# The indices of two of the IoU thresholds 0.5, 0.55 … 0.95 in COCOeval.
 IOU50, IOU75 = 0, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """How the detections met the gold set at IoU 0.5, every size, as COCOeval matches them.
+    """The matches of COCOeval between detections and gold set at IoU 0.5, for all sizes.
 
-    Per detection (N,): `scores`, `classes` and `images` (indices), `matched`. Those that met a crowd are left out.
-    `gold` (classes, images) counts the instances that are not crowds.
+    Per detection (N,): `scores`, `classes` and `images` (indices), `matched`. Detections that match a crowd are left
+    out. `gold` (classes, images) counts the instances that are not crowds.
     """
 
     scores: FloatArray
@@ -36,8 +36,8 @@ class Matches:
     matched: npt.NDArray[np.bool_]
     gold: npt.NDArray[np.int64]
 
-    def of(self, chosen: npt.NDArray[np.bool_]) -> Matches:
-        """Those of the classes where `chosen` (classes,) is true; the others' gold counts as none."""
+    def with_classes(self, chosen: npt.NDArray[np.bool_]) -> Matches:
+        """The matches of the classes where `chosen` (classes,) is true; the gold counts of the others are 0."""
         kept = chosen[self.classes]
         parts = (self.scores[kept], self.classes[kept], self.images[kept], self.matched[kept])
         return Matches(*parts, np.where(chosen[:, None], self.gold, 0))
@@ -45,10 +45,10 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class CocoArrays:
-    """COCOeval's arrays; -1 stands for undefined.
+    """The arrays of COCOeval; -1 means undefined.
 
-    `precision` (10 IoU thresholds, 101 recalls, classes, 4 sizes) and `recall` (10, classes, 4) are at the given
-    number of detections; `recall_1` and `recall_10` are those at 1 and 10.
+    `precision` (10 IoU thresholds, 101 recalls, classes, 4 sizes) and `recall` (10, classes, 4) are for the maximum
+    number of detections; `recall_1` and `recall_10` are for 1 and 10 detections.
     """
 
     precision: FloatArray
@@ -62,9 +62,9 @@ class CocoArrays:
 def run_coco(
     dataset: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
 ) -> CocoArrays:
-    """COCOeval over a dataset dictionary and results rows with masks, at most `limit` detections an image and class.
+    """Runs COCOeval on a dataset dictionary and result rows with masks, with `limit` detections per image and class.
 
-    A detection's area is its mask's for "segm" and its box's for "bbox", as pycocotools' `loadRes` has it.
+    The area of a detection is that of its mask for "segm" and that of its box for "bbox", as in `COCO.loadRes`.
     """
     from pycocotools.cocoeval import COCOeval
 
@@ -74,13 +74,13 @@ def run_coco(
         evaluator.evaluateImg = partial(match_image, evaluator)
         evaluator.evaluate()
         evaluator.accumulate()
-    places = {count: at for at, count in enumerate(evaluator.params.maxDets)}
+    index_of = {count: at for at, count in enumerate(evaluator.params.maxDets)}
     precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
     return CocoArrays(
-        precision=precision[..., places[limit]],
-        recall=recall[..., places[limit]],
-        recall_1=recall[..., places[1]],
-        recall_10=recall[..., places[10]],
+        precision=precision[..., index_of[limit]],
+        recall=recall[..., index_of[limit]],
+        recall_1=recall[..., index_of[1]],
+        recall_10=recall[..., index_of[10]],
         recall_thresholds=evaluator.params.recThrs,
         matches=_matches(evaluator, limit),
     )
@@ -98,16 +98,16 @@ def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:
 
 
 def mean(values: FloatArray) -> float | None:
-    """The mean of the defined values (those above -1), or None where there is none."""
+    """The mean of the defined values (those above -1), or None if there are none."""
     defined = values[values > -1]
     return float(defined.mean()) if defined.size else None
 
 
 def curves(arrays: CocoArrays, index: int | None) -> dict[str, list[float] | None]:
-    """Precision at the 101 recalls, at IoU 0.5 and 0.75, of one class, or (None) the mean over the defined classes."""
+    """Precision at the 101 recalls and IoU 0.5 and 0.75, of one class, or the mean of all defined classes (None)."""
     found: dict[str, list[float] | None] = {}
-    for name, place in (("iou50", IOU50), ("iou75", IOU75)):
-        lines = arrays.precision[place, :, :, ALL] if index is None else arrays.precision[place, :, [index], ALL].T
+    for name, iou in (("iou50", IOU50), ("iou75", IOU75)):
+        lines = arrays.precision[iou, :, :, ALL] if index is None else arrays.precision[iou, :, [index], ALL].T
         lines = lines[:, lines[0] > -1]
         found[name] = lines.mean(axis=1).tolist() if lines.size else None
     return found
@@ -125,13 +125,13 @@ def _indexed(dataset: Mapping[str, Any]) -> Any:
 def _detections(
     dataset: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: Literal["segm", "bbox"]
 ) -> dict[str, Any]:
-    """The results as a dataset of their own; `loadRes` would fail on an empty list and change the rows."""
+    """The results as a dataset; `loadRes` would fail on an empty list and change the rows."""
     from pycocotools import mask as coco_mask
 
     rles = [row["segmentation"] for row in results]
-    own = coco_mask.toBbox(rles).tolist() if rles else []
-    boxes = [row.get("bbox", box) for row, box in zip(results, own, strict=True)]
-    # One by one: for a list of over 255 masks `area` overflows a uint8 under numpy 2 (pycocotools 2.0.11).
+    mask_boxes = coco_mask.toBbox(rles).tolist() if rles else []
+    boxes = [row.get("bbox", box) for row, box in zip(results, mask_boxes, strict=True)]
+    # One call per mask: for a list of more than 255 masks `area` overflows a uint8 with numpy 2 (pycocotools 2.0.11).
     areas = [float(coco_mask.area(rle)) for rle in rles]
     if iou_type == "bbox":
         areas = [width * height for _, _, width, height in boxes]
@@ -143,7 +143,7 @@ def _detections(
 
 
 def _matches(evaluator: Any, limit: int) -> Matches:
-    """What COCOeval found at the first IoU threshold and area range; its list runs over classes, sizes, images."""
+    """The matches at the first IoU threshold and area range; `evalImgs` is a flat list over classes, sizes, images."""
     params = evaluator.params
     sizes, images = len(params.areaRng), len(params.imgIds)
     gold = np.zeros((len(params.catIds), images), dtype=np.int64)
@@ -156,8 +156,8 @@ def _matches(evaluator: Any, limit: int) -> Matches:
             gold[class_index, image_index] = np.count_nonzero(np.asarray(found["gtIgnore"]) == 0)
             scored = ~found["dtIgnore"][IOU50, :limit].astype(bool)
             scores = np.asarray(found["dtScores"][:limit], dtype=np.float64)[scored]
-            place = np.tile(np.array([[class_index, image_index]]), (len(scores), 1))
-            parts.append((scores, place, found["dtMatches"][IOU50, :limit][scored] > 0))
+            indices = np.tile(np.array([[class_index, image_index]]), (len(scores), 1))
+            parts.append((scores, indices, found["dtMatches"][IOU50, :limit][scored] > 0))
     empty = (np.zeros(0), np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=bool))
-    scores, places, matched = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
-    return Matches(scores, places[:, 0], places[:, 1], matched, gold)
+    scores, indices, matched = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    return Matches(scores, indices[:, 0], indices[:, 1], matched, gold)

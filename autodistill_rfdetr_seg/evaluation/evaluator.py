@@ -1,6 +1,7 @@
-"""One evaluator for labels and predictions alike: a gold set and predictions → `Report`.
+"""One evaluator for labels and predictions: a gold set and predictions → `Report`.
 
-Every number is pycocotools' own (COCOeval), read from its arrays because its `summarize` only knows 100 detections.
+Every number is computed by pycocotools (COCOeval). It is read from the arrays, because `summarize` assumes 100
+detections.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ _DEFAULTS = EvaluationConfig()
 
 @dataclass(frozen=True)
 class Report:
-    """How good predictions are against a gold set. Metrics are 0..1, None where undefined, never -1.
+    """The scores of predictions on a gold set. Metrics are 0..1, and None if undefined, never -1.
 
-    `mask` and `box` hold COCO's twelve: `ap` (IoU 0.50:0.95), `ap50`, `ap75`, `ap_small|medium|large`, `ar_1`,
-    `ar_10`, `ar` (at `max_detections`), `ar_small|medium|large`. `per_class` is by name, on masks, {ap, ap50, ap75, ar,
-    instances, best_confidence, best_f1, precision, recall}: the last four at the confidence threshold with the best F1
-    at IoU 0.5. `best_confidence` and `best_f1` count all classes together, those without gold left out as in AP.
-    `instances` counts no crowds. `milliseconds` is the median of the predictions'. `coverage` counts what of the gold
-    set and the predictions is not scored (`coverage.Coverage`), and `notes` says it in sentences.
+    `mask` and `box` have the twelve metrics of COCO: `ap` (IoU 0.50:0.95), `ap50`, `ap75`, `ap_small|medium|large`,
+    `ar_1`, `ar_10`, `ar` (at `max_detections`), `ar_small|medium|large`. `per_class` has for each class name, on masks,
+    {ap, ap50, ap75, ar, instances, best_confidence, best_f1, precision, recall}; the last four are at the confidence
+    threshold with the best F1 at IoU 0.5. `best_confidence` and `best_f1` are over all classes together, without
+    classes that have no gold instance, as in AP. `instances` does not count crowds. `milliseconds` is the median over
+    the predictions. `coverage` counts what of the gold set and the predictions is not scored
+    (`gold_coverage.Coverage`); `notes` says it in sentences.
 
-    `details` is for the report's pictures:
+    `details` is for the charts of the report:
       pr: {class name: {"iou50", "iou75": 101 precisions, or None}}, the mean over classes under "all"
       recall: the 101 recalls of these
       score_histogram: {"edges": 21, "matched": 20, "unmatched": 20}
@@ -75,17 +77,17 @@ def evaluate(
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
     class_match: coco.ClassMatch | None = None,
 ) -> Report:
-    """Score predictions against a gold set (or the COCO file or folder that holds it).
+    """Scores predictions on a gold set (or the COCO file or folder that contains it).
 
-    `classes` says what the predictions' class indices mean, where not the gold set's own classes; the gold set is
-    aligned to it by name. For a gold set that is aligned already, `class_match` tells what that left out. An image
-    without an entry has no detections. `max_detections` is per image and class. With `crowds` "objects" a crowd region
-    (`iscrowd` 1) is an object to find like any other; else it counts neither as found nor as missed.
+    `classes` are the classes of the predictions, if they differ from those of the gold set; the gold set is aligned to
+    them by name. For a gold set that is aligned already, `class_match` says what the alignment left out. An image
+    without predictions has no detections. `max_detections` is per image and class. With `crowds` "objects" a crowd
+    region (`iscrowd` 1) is an object like any other; otherwise it counts neither as found nor as missed.
 
     Raises:
-        MissingInputError: there is no such file.
-        DataError: the gold set is wrong or empty, or a prediction is of an unknown image or class, comes twice, has a
-            mask that is not of its image's size, or a score outside of 0..1.
+        MissingInputError: the file does not exist.
+        DataError: the gold set is invalid or empty; a prediction has an unknown image or class, a mask with another
+            size than its image, or a score outside of 0..1; or an image occurs twice.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_gold(gold)
     fingerprint = truth.fingerprint
@@ -94,17 +96,17 @@ def evaluate(
         truth = coco.align(truth, classes)
     if crowds == "objects":
         truth = _without_crowds(truth)
-    # COCOeval takes images in the order of their ids, which decides between equal scores.
+    # COCOeval processes images in the order of their ids, which matters for equal scores.
     truth = replace(truth, images=tuple(coco.in_id_order(truth.images)))
     if not truth.images:
-        raise DataError("The gold set has no image.")
+        raise DataError("The gold set has no images.")
     _check(predictions, truth)
-    # numpy cannot hold every id that a file may have, so COCOeval gets ids from 1, in the order of the file's.
+    # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
     dataset = coco.to_dataset(truth, area_from, "dense")
     results = coco.to_results(predictions, truth, "dense")
     mask = run_coco(dataset, results, "segm", max_detections)
     box = run_coco(dataset, _with_boxes(results, predictions), "bbox", max_detections)
-    scored = mask.matches.of(mask.matches.gold.sum(axis=1) > 0)
+    scored = mask.matches.with_classes(mask.matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
     found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
@@ -127,7 +129,7 @@ def evaluate(
 
 
 def recovery(base: Report, target: Report) -> float | None:
-    """The share of the base's mask AP that the target reaches; None where either is undefined or the base's is 0."""
+    """The target's mask AP divided by the base's; None if either is undefined or the base's is 0."""
     reached, possible = target.mask["ap"], base.mask["ap"]
     return reached / possible if reached is not None and possible else None
 
@@ -143,13 +145,13 @@ def _without_crowds(truth: GroundTruth) -> GroundTruth:
 def _with_boxes(
     results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]
 ) -> list[Mapping[str, Any]]:
-    """The rows with the boxes that the model gave beside its masks; where it gave none the mask's own box counts."""
+    """The rows with the boxes that the model predicted next to its masks; without one, the box of the mask is used."""
     boxes = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
     return [row if box is None else {**row, "bbox": list(box)} for row, box in zip(results, boxes, strict=True)]
 
 
 def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
-    """Refuse what COCOeval would take silently, or crash on."""
+    """Refuses what COCOeval would accept silently or crash on."""
     images = {image.image_id: image for image in truth.images}
     seen: set[str] = set()
     for prediction in predictions:
@@ -157,7 +159,7 @@ def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
         if image is None:
             raise DataError(f"Image {prediction.image_id!r} of the predictions is not in the gold set.")
         if prediction.image_id in seen:
-            raise DataError(f"Image {prediction.image_id!r} comes twice in the predictions.")
+            raise DataError(f"Image {prediction.image_id!r} occurs twice in the predictions.")
         seen.add(prediction.image_id)
         _check_instances(prediction, image, truth.classes)
 
@@ -172,23 +174,24 @@ def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: C
         if not 0 <= instance.class_index < len(classes.names):
             raise DataError(f"{where} has class index {instance.class_index}; the classes are {list(classes.names)}.")
         if not 0 <= instance.score <= 1:
-            raise DataError(f"{where} has score {instance.score}, which is not in 0..1.")
+            raise DataError(f"{where} has the score {instance.score}, which is not in 0..1.")
         if (rle.height, rle.width) != (image.height, image.width):
             raise DataError(
-                f"{where}'s mask is {rle.width} x {rle.height} pixels, the image {image.width} x {image.height}.",
+                f"{where} has a mask of {rle.width} x {rle.height} pixels, but the image has "
+                f"{image.width} x {image.height}.",
                 "Predict on the image as it is stored, without rotating or resizing it.",
             )
         try:
             check(rle)
         except ValueError as error:
-            raise DataError(f"{where}'s mask is broken: {error}.") from error
+            raise DataError(f"{where} has an invalid mask: {error}.") from error
 
 
 def _class_row(arrays: CocoArrays, index: int) -> dict[str, float | int | None]:
     matches = arrays.matches
-    own = matches.classes == index
+    of_class = matches.classes == index
     instances = int(matches.gold[index].sum())
-    best = best_operating_point(matches.scores[own], matches.matched[own], instances)
+    best = best_operating_point(matches.scores[of_class], matches.matched[of_class], instances)
     return {
         **class_summary(arrays, index),
         "instances": instances,

@@ -1,4 +1,4 @@
-"""Gates: the least values that metrics must reach."""
+"""Gates: the minimum values of metrics."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from ..core.errors import GateError, UsageError
 from ..core.types import Classes, GroundTruth, TruthImage
 from .evaluator import evaluate
 
-# A report of one set of predictions has its metrics at the top; this stands for it, as in a run's metrics.
+# The name of the target in the metrics of a run. In a report on one set of predictions the metrics are at the top;
+# there the prefix is optional.
 TARGET = "target."
 
 
 def check_gates(gates: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
     """Compares each gate, such as {"target.mask.ap50": 0.6}, with the metric of that dotted name.
 
-    `metrics` is what metrics.json holds, or one `Report.to_dict()`, whose metrics are named without a model
-    (`mask.ap50`, `per_class.a dog.ap`) or as the target's (`target.mask.ap50`).
+    `metrics` is the content of metrics.json, or one `Report.to_dict()`, whose metrics are named without a model
+    (`mask.ap50`, `per_class.a dog.ap`) or as those of the target (`target.mask.ap50`).
 
     Raises:
-        UsageError: a gate names no metric; the known names are listed.
-        GateError: one or more are not reached; an undefined value reaches none.
+        UsageError: there is no metric with the name of a gate; known names are listed.
+        GateError: one or more gates are not met; an undefined value meets none.
     """
     unmet = []
-    for name, least in gates.items():
+    for name, minimum in gates.items():
         value = _find(metrics, name)
         if value is None and name.startswith(TARGET) and "target" not in metrics:
             value = _find(metrics, name.removeprefix(TARGET))
         if value is None:
             raise _no_metric(name, metrics)
         reached = value[0]
-        if reached is None or not reached >= least:
+        if reached is None or not reached >= minimum:
             shown = "undefined" if reached is None else f"{reached:.3f}"
-            unmet.append(f"{name} >= {least:g} was not met: it is {shown}")
+            unmet.append(f"{name} >= {minimum:g} was not met: it is {shown}")
     if unmet:
         raise GateError(f"The gate {'; the gate '.join(unmet)}.")
 
@@ -42,18 +43,18 @@ def check_gates(gates: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
 def check_gate_names(
     gates: Mapping[str, float], classes: Classes, sets: Sequence[str], held_out: Mapping[str, Any] | None
 ) -> None:
-    """Refuses a gate that names no metric of a run with these classes: before the run, not after hours of it.
+    """Refuses a gate that is no metric of a run with these classes, so that it fails before the run and not at its end.
 
-    `sets` are the names of its gold sets, and `held_out` what metrics.json will say under that key; without a gold set
-    there are none, and None.
+    `sets` are the names of the gold sets, and `held_out` is the value that metrics.json will have under that key; empty
+    and None without a gold set.
 
     Raises:
-        UsageError: as `check_gates`.
+        UsageError: see `check_gates`.
     """
     if not gates:
         return
-    blank = GroundTruth(classes, (TruthImage("blank", Path("blank"), 1, 1, ()),), "")
-    report = evaluate(blank, ()).to_dict()
+    empty = GroundTruth(classes, (TruthImage("empty", Path("empty"), 1, 1, ()),), "")
+    report = evaluate(empty, ()).to_dict()
     models = {"images": 0, "instances": 0, "base": report, "target": report, "recovery": None}
     known: dict[str, Any] = {**models, "images_left_out": 0, "max_detections": 0, "score_floor": 0.0}
     if sets:
@@ -68,14 +69,15 @@ def check_gate_names(
 def _no_metric(name: str, metrics: Mapping[str, Any]) -> UsageError:
     known = [each for each in _names(metrics) if each.startswith(("mask.", f"{TARGET}mask."))]
     return UsageError(
-        f"The gate {name!r} names no metric.", f"Such as {', '.join(known)}; `evaluate --json` shows all of them."
+        f"The gate {name!r} names no metric.",
+        f"Examples are {', '.join(known)}; `evaluate --json` shows all metrics.",
     )
 
 
 def _find(metrics: Mapping[str, Any], name: str) -> tuple[float | None] | None:
-    """The number (or None, undefined) of a dotted name, in a tuple; None where there is no such metric.
+    """The value of a dotted name (None if undefined) in a tuple; None if there is no such metric.
 
-    Names of classes may hold dots themselves.
+    Class names may contain dots.
     """
     for key, value in metrics.items():
         if name == key and (value is None or _is_number(value)):
@@ -84,7 +86,7 @@ def _find(metrics: Mapping[str, Any], name: str) -> tuple[float | None] | None:
             found = _find(value, name[len(key) + 1 :])
             if found is not None:
                 return found
-        # A model that was not scored has no numbers at all.
+        # A model that was not scored is None.
         if name.startswith(f"{key}.") and value is None:
             return (None,)
     return None

@@ -1,7 +1,7 @@
-"""COCOeval's matching of one image and class, with the same result in a fraction of the time.
+"""The matching of COCOeval for one image and class, with the same result in a fraction of the time.
 
-COCOeval compares every detection with every object in Python, ten times over; here only pairs that overlap enough for
-the lowest IoU threshold are looked at. On dense images that is where nearly all of an evaluation's time goes.
+COCOeval compares every detection with every object in Python, once per IoU threshold. Here only pairs with at least the
+lowest threshold are compared. On images with many objects this is nearly all of the time of an evaluation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# What COCOeval's accumulate reads of one image and class: (T,) IoU thresholds, (D,) detections, (G,) objects.
+# The input of `COCOeval.accumulate` for one image and class: (T,) IoU thresholds, (D,) detections, (G,) objects.
 ImageResult = dict[str, Any]
 Candidates = list[list[tuple[int, float]]]
 
@@ -19,10 +19,10 @@ Candidates = list[list[tuple[int, float]]]
 def match_image(
     evaluator: Any, image_id: int, category_id: int, area_range: Sequence[float], limit: int
 ) -> ImageResult | None:
-    """Stands in for `COCOeval.evaluateImg`; `evaluator` is one whose IoUs are computed.
+    """Replaces `COCOeval.evaluateImg`; the IoUs of `evaluator` must be computed already.
 
-    Of several objects a detection takes the best still free; one that counts goes before one that is ignored (a crowd,
-    or of another size), and a crowd can be taken again and again. Source: COCOeval.evaluateImg of pycocotools 2.0.11.
+    A detection matches the free object with the highest IoU. An object that counts is preferred to one that is ignored
+    (a crowd, or another size). A crowd can be matched many times. Source: COCOeval.evaluateImg of pycocotools 2.0.11.
     """
     gold, found = evaluator._gts[image_id, category_id], evaluator._dts[image_id, category_id]
     if not gold and not found:
@@ -40,33 +40,33 @@ def match_image(
         for row, column in np.argwhere(ordered >= thresholds.min()).tolist():
             candidates[row].append((column, float(ordered[row, column])))
     crowd = [bool(row["iscrowd"]) for row in gold]
-    taken = [_take(candidates, ignored.tolist(), crowd, threshold) for threshold in thresholds.tolist()]
-    taker = np.array(taken, dtype=np.int64).reshape(len(thresholds), len(found))
-    matched = taker >= 0
+    matches = [_match_detections(candidates, ignored.tolist(), crowd, threshold) for threshold in thresholds.tolist()]
+    object_of = np.array(matches, dtype=np.int64).reshape(len(thresholds), len(found))
+    matched = object_of >= 0
     outside = np.array([not low <= row["area"] <= high for row in found], dtype=bool)
-    ids = np.array([row["id"] for row in gold] + [0])  # the last stands for no match
+    ids = np.array([row["id"] for row in gold] + [0])  # index -1, no match, gives the last one
     return {
         "dtScores": [row["score"] for row in found],
-        "dtMatches": ids[taker],
-        "dtIgnore": np.where(matched, np.append(ignored, False)[taker], outside),
+        "dtMatches": ids[object_of],
+        "dtIgnore": np.where(matched, np.append(ignored, False)[object_of], outside),
         "gtIgnore": ignored,
     }
 
 
-def _take(candidates: Candidates, ignored: list[bool], crowd: list[bool], threshold: float) -> list[int]:
-    """For each detection, best score first, the place of the object it takes, -1 for none."""
+def _match_detections(candidates: Candidates, ignored: list[bool], crowd: list[bool], threshold: float) -> list[int]:
+    """For each detection, in order of the score, the index of its object, or -1."""
     used: set[int] = set()
-    takes: list[int] = []
-    for options in candidates:
+    matches: list[int] = []
+    for objects in candidates:
         best, best_iou = -1, threshold
-        for place, iou in options:
-            if place in used and not crowd[place]:
+        for index, iou in objects:
+            if index in used and not crowd[index]:
                 continue
-            if best >= 0 and ignored[place] and not ignored[best]:
-                break  # ignored objects stand last: no more that count will come
+            if best >= 0 and ignored[index] and not ignored[best]:
+                break  # ignored objects are sorted last, so all that follow are ignored
             if iou >= best_iou:
-                best, best_iou = place, iou
+                best, best_iou = index, iou
         if best >= 0:
             used.add(best)
-        takes.append(best)
-    return takes
+        matches.append(best)
+    return matches

@@ -1,4 +1,4 @@
-"""Scores without a run: of a model, an export or a file of predictions, on gold sets."""
+"""Scores a model, an export or a file of predictions on gold sets, without a run."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def evaluate_model(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Report:
-    """Scores a model on a gold set (or the COCO file or folder that holds it): a target (`RFDETRSeg`), or any base.
+    """Scores a model, a target (`RFDETRSeg`) or any base, on a gold set (or the COCO file or folder that contains it).
 
-    Classes are matched by name; the report's `notes` say what of the gold set that leaves out. Instances that score
-    less than `score_floor` do not count. An image of more than `max_megapixels` million pixels is refused. Whether the
-    model has seen the images is not known here: `evaluate_stage` knows it of a run.
+    Classes are matched by name; the `notes` of the report say what this leaves out of the gold set. Instances with a
+    score below `score_floor` are ignored. An image with more than `max_megapixels` million pixels is refused. This does
+    not check whether the model was trained on the images; `evaluate_stage` does, for a run.
 
     Raises:
-        MissingInputError, DataError: the gold set is missing, wrong, or shares no class with the model.
+        MissingInputError, DataError: the gold set is missing, invalid, or has no class in common with the model.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
@@ -54,10 +54,10 @@ def evaluate_model_on_sets(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> dict[str, Report]:
-    """As `evaluate_model` on one gold set or several: the report of all of them under "", and of several each by name.
+    """`evaluate_model` on one or more gold sets: the report on all images under "", and one per set if there are more.
 
     Raises:
-        MissingInputError, DataError: as `evaluate_model`.
+        MissingInputError, DataError: see `evaluate_model`.
     """
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
     return _on_sets(model, named_sets(gold, max_megapixels), score_floor, rules, max_megapixels, progress)
@@ -73,17 +73,18 @@ def _on_sets(
 ) -> dict[str, Report]:
     names = getattr(model, "class_names", None)
     if names is not None:
-        classes, ask = Classes(tuple(names)), target_predictor(model, score_floor, len(names))
+        classes, predict = Classes(tuple(names)), target_predictor(model, score_floor, len(names))
     else:
         source = BaseSource.from_model(model)
-        classes, ask = source.classes, base_predictor(source)
+        classes, predict = source.classes, base_predictor(source)
     gold = in_classes(sets, classes)
-    answers = predict_gold(ask, gold.truth, max_megapixels=max_megapixels, progress=progress)
-    found = [_from_floor(one, score_floor) for one in answers]
-    reports = {"": evaluate(gold.truth, found, class_match=gold.match, **rules)}
+    found = predict_gold(predict, gold.truth, max_megapixels=max_megapixels, progress=progress)
+    predictions = [_above_floor(one, score_floor) for one in found]
+    reports = {"": evaluate(gold.truth, predictions, class_match=gold.match, **rules)}
     if len(gold.parts) > 1:
         for name, part in gold.parts.items():
-            reports[name] = evaluate(part, predictions_for(part, found), class_match=gold.matches[name], **rules)
+            of_part = predictions_for(part, predictions)
+            reports[name] = evaluate(part, of_part, class_match=gold.matches[name], **rules)
     return reports
 
 
@@ -96,19 +97,19 @@ def evaluate_predictions(
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
 ) -> Report:
-    """Scores a file of predictions (COCO results, or what `predict --output` writes) on the gold set that it is of.
+    """Scores a file of predictions (COCO results, or the output of `predict --output`) on its gold set.
 
-    Predictions that score less than `score_floor` do not count. What is read how: `coco.read_results`.
+    Predictions with a score below `score_floor` are ignored. `coco.read_results` describes the formats.
 
     Raises:
-        MissingInputError, DataError: a file is missing or wrong, or the two do not belong together.
+        MissingInputError, DataError: a file is missing or invalid, or the two do not belong together.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="ignored")
-    found = [_from_floor(one, score_floor) for one in coco.read_results(predictions, truth)]
+    found = [_above_floor(one, score_floor) for one in coco.read_results(predictions, truth)]
     return evaluate(truth, found, max_detections=max_detections, area_from=area_from, crowds=crowds)
 
 
-def _from_floor(prediction: ImagePredictions, floor: float) -> ImagePredictions:
+def _above_floor(prediction: ImagePredictions, floor: float) -> ImagePredictions:
     kept = [at for at, instance in enumerate(prediction.instances) if instance.score >= floor]
     boxes = prediction.boxes_xywh
     return ImagePredictions(

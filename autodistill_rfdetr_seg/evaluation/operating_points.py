@@ -1,4 +1,4 @@
-"""What a confidence threshold gives: the one with the best F1, score histograms, counts by image."""
+"""Numbers at a confidence threshold: the threshold with the best F1, score histograms, counts by image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .coco_arrays import FloatArray, Matches
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The confidence threshold of the best F1, and what it gives; None where undefined."""
+    """The confidence threshold with the best F1, and the scores there; None if undefined."""
 
     confidence: float | None
     f1: float | None
@@ -21,9 +21,10 @@ class OperatingPoint:
 
 
 def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gold: int) -> OperatingPoint:
-    """The threshold that maximises F1 over detections (N,) and `gold` instances; of equals the highest.
+    """The threshold with the maximum F1 over detections (N,) and `gold` instances; the highest one if several are
+    equal.
 
-    It lies halfway to the next lower score (or 0), so that `>` and `>=` keep the same detections.
+    It is halfway to the next lower score (or 0), so that `>` and `>=` keep the same detections.
     """
     if not gold:
         return OperatingPoint(None, None, None, None)
@@ -32,7 +33,7 @@ def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gol
     hits = np.cumsum(matched[order])
     kept = np.arange(1, len(scores) + 1)
     f1 = 2 * hits / (kept + gold)
-    # A threshold cannot part equal scores: only the last of a run is a choice.
+    # A threshold cannot separate equal scores: only the last of them is a candidate.
     f1[:-1][scores[:-1] == scores[1:]] = -1
     if not len(f1) or not hits[-1]:
         return OperatingPoint(None, 0.0, None, 0.0)
@@ -43,7 +44,7 @@ def best_operating_point(scores: FloatArray, matched: npt.NDArray[np.bool_], gol
 
 
 def score_histogram(matches: Matches, bins: int = 20) -> dict[str, list[float] | list[int]]:
-    """How many matched and unmatched detections fall into each of equal score bins over 0..1."""
+    """The numbers of matched and unmatched detections in each of `bins` equal score ranges over 0..1."""
     edges = np.arange(bins + 1) / bins
     parts = {"matched": matches.matched, "unmatched": ~matches.matched}
     counts = {name: np.histogram(matches.scores[part], edges)[0].tolist() for name, part in parts.items()}
@@ -51,7 +52,7 @@ def score_histogram(matches: Matches, bins: int = 20) -> dict[str, list[float] |
 
 
 def image_counts(matches: Matches, confidence: float) -> dict[str, npt.NDArray[np.int64]]:
-    """Per image (images,): `matched`, `missed` and `false_alarms` among detections of at least `confidence`."""
+    """Per image (images,): `matched`, `missed` and `false_alarms` for detections with at least `confidence`."""
     images = matches.gold.shape[1]
     kept = matches.scores >= confidence
     matched = np.bincount(matches.images[kept & matches.matched], minlength=images)

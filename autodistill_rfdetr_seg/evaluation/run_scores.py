@@ -1,4 +1,4 @@
-"""The scores of a run's base and target on its gold sets, and the files of their predictions."""
+"""The scores of the base and the target of a run on its gold sets, and the files of their predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .gold_sets import Gold, predictions_for
 
 
 def results_files(run: RunFolder, gold: Gold, who: str) -> dict[str, Path]:
-    """Where the predictions of `base` or `target` lie, by gold set."""
+    """The files with the predictions of `base` or `target`, by gold set."""
     several = len(gold.sets) > 1
     return {name: run.evaluation / (f"{who}-{name}.json" if several else f"{who}.json") for name in gold.sets}
 
@@ -38,11 +38,11 @@ def write_predictions(run: RunFolder, gold: Gold, found: Mapping[str, Sequence[I
 def score_models(
     config: PipelineConfig, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What metrics.json says of the scores, and what details.json does."""
-    reports = {who: _score(config, gold.truth, some, gold.scored.match) for who, some in found.items()}
+    """The scores for metrics.json, and the content of details.json."""
+    reports = {who: _score(config, gold.truth, one, gold.scored.match) for who, one in found.items()}
     whole = reports
     if gold.whole is not gold.scored:
-        whole = {who: _score(config, gold.whole.truth, some, gold.whole.match) for who, some in found.items()}
+        whole = {who: _score(config, gold.whole.truth, one, gold.whole.match) for who, one in found.items()}
     target = reports["target"]
     assert target is not None and whole["target"] is not None
     notes = sentences(Coverage(**target.coverage), "gold" if gold.human else "test")
@@ -68,7 +68,7 @@ def score_models(
         }
     if len(gold.sets) > 1:
         sets = {
-            name: {who: _score(config, part, some, gold.scored.matches[name]) for who, some in found.items()}
+            name: {who: _score(config, part, one, gold.scored.matches[name]) for who, one in found.items()}
             for name, part in gold.scored.parts.items()
         }
         metrics["sets"] = {
@@ -93,7 +93,7 @@ def _score(
     predictions: Sequence[ImagePredictions] | None,
     match: coco.ClassMatch,
 ) -> Report | None:
-    """The report; None where there are no predictions, or none of the set's images counts."""
+    """The report; None if there are no predictions, or if every image of the set was left out."""
     if predictions is None or not truth.images:
         return None
     return evaluate(

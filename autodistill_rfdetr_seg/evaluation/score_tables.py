@@ -26,7 +26,7 @@ _HEAD = ["", "mask AP", "AP50", "AP75", "box AP", "best F1", "at conf", "ms/imag
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """Base and target side by side, what that means in a sentence, and what the scores leave out."""
+    """Base and target side by side, the recovery and where the images are from, and the notes."""
     parts = {"": metrics}
     if metrics["reference"] == "gold" and metrics["all"]["images"] != metrics["images"]:
         parts[", all images"] = metrics["all"]
@@ -46,19 +46,19 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         )
     else:
         lines.append(
-            f"against the base's own labels of {metrics['images']} test images: agreement, not truth "
-            "(give --gold COCO.json for that)"
+            f"measured against the base's own labels of {metrics['images']} test images: agreement, not truth "
+            "(give --gold COCO.json to measure accuracy)"
         )
     return "\n".join([*lines, *notes(metrics)])
 
 
 def notes(scores: Mapping[str, Any]) -> list[str]:
-    """What a reader of the scores must know, a line each."""
+    """The notes of a report, a line each."""
     return [f"note: {sentence}" for sentence in scores.get("notes", ())]
 
 
 def one_table(scores: Mapping[str, Any]) -> str:
-    """One set of predictions: all classes, each gold set where there are several, then each class."""
+    """One model or file of predictions: all classes, each gold set if there are several, then each class."""
     rows = [
         [name, number(c["ap"]), number(c["ap50"]), number(c["ap75"]), str(c["instances"]), number(c["best_f1"])]
         for name, c in scores["per_class"].items()

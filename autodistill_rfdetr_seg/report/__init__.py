@@ -1,5 +1,5 @@
-"""The report: the files of an evaluated run come in; one HTML page that needs nothing beside it, and a picture, go out.
-Called by `pipeline` as its last stage.
+"""The report: the files of an evaluated run come in; one self-contained HTML page and a picture go out. Called by
+`pipeline` as its last stage.
 """
 
 from .report_page import PageData, Pair, Sample, write_page

@@ -1,4 +1,4 @@
-"""Geometry of the page's charts: numbers in, SVG coordinates out. The template draws them, so it escapes every text."""
+"""Geometry of the charts: numbers in, SVG coordinates out. The template draws them, because it escapes every text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from .report_text import count, known, score
 
 WIDTH, HEIGHT = 360, 264
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 350.0, 14.0, 222.0
-# Counts of the lowest confidences can be a hundred times those that matter; only bars from here on set the scale.
+# At the lowest confidences there can be a hundred times more predictions; only bars from this confidence on set the
+# scale.
 SCALE_FROM = 0.1
 
 
@@ -25,7 +26,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A line: whose it is (`base` or `target`), its name in the legend, and its SVG path."""
+    """A line: its model (`base` or `target`), its name in the legend, and its SVG path."""
 
     model: str
     name: str
@@ -34,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar: its kind (`matched` or `unmatched`), its SVG rectangle, and its count where it is cut off at the top."""
+    """A bar: its kind (`matched` or `unmatched`), its SVG rectangle, and its count if it is cut off at the top."""
 
     kind: str
     x: float
@@ -48,7 +49,7 @@ class Bar:
 class Chart:
     """One chart with its axes.
 
-    `description` says in words what it shows; `legend` pairs CSS classes with names; `marker` is a vertical line.
+    `description` describes it in a sentence; `legend` has pairs of CSS class and name; `marker` is a vertical line.
     """
 
     key: str
@@ -67,7 +68,7 @@ class Chart:
 
 
 def charts(metrics: Mapping[str, Any], details: Mapping[str, Any]) -> tuple[Chart, ...]:
-    """The charts there are numbers for: precision-recall at IoU 0.5 and 0.75, and confidences of target and base."""
+    """The charts with data: precision-recall at IoU 0.5 and 0.75, and the confidences of target and base."""
     found = [
         pr_chart("iou50", "0.5", details),
         histogram("target", details, (metrics.get("target") or {}).get("best_confidence")),
@@ -78,8 +79,8 @@ def charts(metrics: Mapping[str, Any], details: Mapping[str, Any]) -> tuple[Char
 
 
 def pr_chart(iou: str, iou_text: str, details: Mapping[str, Any]) -> Chart | None:
-    """Precision over recall of base and target, all classes together; None where no curve can be drawn."""
-    curves, said = [], []
+    """Precision over recall of base and target, all classes together; None if there is no curve."""
+    curves, means = [], []
     for model in ("base", "target"):
         detail = details.get(model) or {}
         precisions = ((detail.get("pr") or {}).get("all") or {}).get(iou)
@@ -89,15 +90,15 @@ def pr_chart(iou: str, iou_text: str, details: Mapping[str, Any]) -> Chart | Non
         if path:
             curves.append(Curve(model, model.capitalize(), path))
             values = [value for value in precisions if known(value)]
-            said.append(f"{score(sum(values) / len(values))} for the {model}")
+            means.append(f"{score(sum(values) / len(values))} for the {model}")
     if not curves:
         return None
     ticks = tuple(value / 4 for value in range(5))
     return Chart(
         key=f"pr-{iou}",
         title=f"Precision and recall at IoU {iou_text}",
-        description=f"All classes together, mask IoU {iou_text}. Mean precision: {', '.join(said)}.",
-        x_label="Recall: share of the objects that are found",
+        description=f"All classes together, mask IoU {iou_text}. Mean precision: {', '.join(means)}.",
+        x_label="Recall: fraction of the objects that are found",
         y_label="Precision",
         x_ticks=tuple(Tick(_x(value), f"{value:g}") for value in ticks),
         y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in ticks),
@@ -107,7 +108,7 @@ def pr_chart(iou: str, iou_text: str, details: Mapping[str, Any]) -> Chart | Non
 
 
 def histogram(model: str, details: Mapping[str, Any], best_confidence: float | None) -> Chart | None:
-    """How many predictions of each confidence match an object and how many do not; None where there are none."""
+    """The numbers of predictions that match an object and that do not, by confidence; None without predictions."""
     data = (details.get(model) or {}).get("score_histogram") or {}
     edges, matched, unmatched = (data.get(key) or [] for key in ("edges", "matched", "unmatched"))
     if not sum(matched) + sum(unmatched):
@@ -119,14 +120,14 @@ def histogram(model: str, details: Mapping[str, Any], best_confidence: float | N
         key=f"scores-{model}",
         title=f"Confidence of the {model}'s predictions",
         description=(
-            f"{count(sum(matched))} predictions of the {model} match an object, {count(sum(unmatched))} match none; "
-            "counted by their confidence."
+            f"Predictions of the {model} by confidence: {count(sum(matched))} match an object, "
+            f"{count(sum(unmatched))} do not."
         ),
         x_label="Confidence",
         y_label="Predictions",
         x_ticks=tuple(Tick(_x(value / 4), f"{value / 4:g}") for value in range(5)),
         y_ticks=tuple(Tick(_y(value / top), count(value)) for value in _steps(top)),
-        legend=((model, "matches an object"), ("other", "matches none")),
+        legend=((model, "matches an object"), ("other", "matches no object")),
         model=model,
         bars=bars,
         marker=Tick(_x(best_confidence), f"{best_confidence:.2f}") if known(best_confidence) else None,
@@ -134,31 +135,31 @@ def histogram(model: str, details: Mapping[str, Any], best_confidence: float | N
     )
 
 
-def _x(share: float) -> float:
-    return round(LEFT + share * (RIGHT - LEFT), 1)
+def _x(fraction: float) -> float:
+    return round(LEFT + fraction * (RIGHT - LEFT), 1)
 
 
-def _y(share: float) -> float:
-    return round(BOTTOM - share * (BOTTOM - TOP), 1)
+def _y(fraction: float) -> float:
+    return round(BOTTOM - fraction * (BOTTOM - TOP), 1)
 
 
 def _curve(recalls: Sequence[float], precisions: Sequence[float | None]) -> str:
-    """The SVG path up to the last recall that is reached; a gap where a precision is not known."""
+    """The SVG path up to the last recall that is reached; with a gap at each undefined precision."""
     reached = [at for at, value in enumerate(precisions) if value is not None and known(value) and value > 0]
     parts: list[str] = []
-    pen = "M"
+    command = "M"
     for recall, precision in zip(recalls[: max(reached, default=-1) + 1], precisions, strict=False):
         if precision is None or not known(precision):
-            pen = "M"
+            command = "M"
             continue
-        parts.append(f"{pen}{_x(recall):g} {_y(precision):g}")
-        pen = "L"
-    # A lone point has no length; a line to itself with round ends shows it.
+        parts.append(f"{command}{_x(recall):g} {_y(precision):g}")
+        command = "L"
+    # A single point has no length; a line to itself with round ends makes it visible.
     return "".join(parts) + ("h0" if len(parts) == 1 else "")
 
 
 def _bars(edges: Sequence[float], matched: Sequence[int], unmatched: Sequence[int], top: int) -> tuple[Bar, ...]:
-    """Two bars side by side for each range of confidence; none for a count of 0."""
+    """Two bars side by side for each range of confidence; no bar for a count of 0."""
     bars = []
     for kind, counts, side in (("matched", matched, 0), ("unmatched", unmatched, 1)):
         for low, high, number in zip(edges[:-1], edges[1:], counts, strict=True):
@@ -172,15 +173,15 @@ def _bars(edges: Sequence[float], matched: Sequence[int], unmatched: Sequence[in
 
 
 def _top(edges: Sequence[float], matched: Sequence[int], unmatched: Sequence[int]) -> int:
-    """The count at the top of the axis: the highest bar that matters, unless all of them fit nearly as well."""
+    """The count at the top of the axis: the highest bar from `SCALE_FROM` on, or of all bars if that is similar."""
     highest = max([*matched, *unmatched])
     pairs = zip(edges[:-1], matched, unmatched, strict=True)
-    matters = max((max(hit, miss) for low, hit, miss in pairs if low >= SCALE_FROM - 1e-9), default=0)
-    return max(1, highest if highest <= 1.5 * matters or not matters else math.ceil(1.1 * matters))
+    scale = max((max(hit, miss) for low, hit, miss in pairs if low >= SCALE_FROM - 1e-9), default=0)
+    return max(1, highest if highest <= 1.5 * scale or not scale else math.ceil(1.1 * scale))
 
 
 def _steps(top: int) -> tuple[int, ...]:
-    """Round whole numbers from 0 to at most `top`, about four steps of 1, 2 or 5 times a power of ten."""
+    """Round integers from 0 to at most `top`, in about four steps of 1, 2 or 5 times a power of ten."""
     power = 10 ** max(0, math.floor(math.log10(max(1, top / 4))))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= top / 4)
     return tuple(range(0, top + 1, step))

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside it, no network and no script."""
+"""The report of a run: one self-contained HTML file, without network access or scripts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ THUMBNAIL = 240
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image with what people, base and target say of it; None where one of them said nothing of any image.
+    """One image with the instances of the gold set, the base and the target; None for a model that was not scored.
 
-    Without labels made by people, `gold` may hold the base's labels that took their place: the page names them so.
-
-    `image` is HWC uint8 RGB, or the path it is read from when its turn comes. Give the instances that shall be seen:
-    the page draws all of them, whatever their score.
+    Without a gold set, `gold` may be the labels of the base; the page calls them so. `image` is HWC uint8 RGB, or a
+    path that is read when the image is drawn. All instances are drawn, whatever their score.
     """
 
     title: str
@@ -49,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two images that look alike and are in one split: their names, the split, and the paths they are read from."""
+    """Two images that look alike and are in the same split: their names, the split, and their paths."""
 
     names: tuple[str, str]
     split: str
@@ -58,15 +56,15 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class PageData:
-    """What the page shows.
+    """The content of the page.
 
-    `metrics` is the content of metrics.json and `details` the curves beside it; an undefined number is None. `samples`
-    come worst first and are read once, one at a time. `dataset` is {"counts": {split: {"images", "instances",
+    `metrics` is the content of metrics.json and `details` that of details.json; an undefined number is None. `samples`
+    start with the lowest F1 and are read once, one at a time. `dataset` is {"counts": {split: {"images", "instances",
     "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: {"kept": labels, "rejected":
-    {reason: labels}}}, "too_rare": {class: [split, ...]}}, any of them missing where it is not known. `leakage` says in
-    a sentence what may leak between splits, and `pairs` shows some of what was kept together. `config_text` is the
-    resolved configuration as YAML; `failures` are the images that could not be labelled, {"path", "reason"} each.
-    An image file of more than `max_megapixels` million pixels is not shown.
+    {reason: labels}}}, "too_rare": {class: [split, ...]}}; unknown keys are missing. `leakage` is a sentence about
+    look-alikes in different splits, and `pairs` are some look-alikes that were kept in one split. `config_text` is the
+    resolved configuration as YAML; `failures` are the images that could not be labeled, {"path", "reason"} each. An
+    image file with more than `max_megapixels` million pixels is not shown.
     """
 
     title: str
@@ -84,22 +82,22 @@ class PageData:
 
 
 def write_page(path: Path, data: PageData) -> None:
-    """Writes the report to `path` in one step; at no time does it hold more than one sample's images.
+    """Writes the report to `path` in one step, with the images of only one sample in memory.
 
     Raises:
-        ValueError: a sample's mask is not of its image's size.
+        ValueError: the mask of a sample has another size than its image.
     """
     from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
     from markupsafe import Markup
 
-    # The style sheet is shared with the contact sheets.
+    # The contact sheets use the same style sheet.
     loader = PrefixLoader({"page": PackageLoader(__package__, ""), "style": PackageLoader(drawing.__name__, "")})
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     css = loader.get_source(environment, "style/page.css")[0]
     stream = environment.get_template("page/page.html.jinja").stream(_context(data) | {"css": Markup(css)})
-    # A file name that is not valid Unicode comes as lone surrogates, which UTF-8 cannot hold.
+    # A file name that is not valid Unicode has lone surrogates, which UTF-8 cannot encode.
     with replacing(path) as temporary, temporary.open("wb") as file:
         stream.dump(file, encoding="utf-8", errors="replace")
 
@@ -133,7 +131,7 @@ def _context(data: PageData) -> dict[str, Any]:
         "splits": tables.split_rows(data.dataset),
         "labels": tables.label_bars(data.dataset),
         "dataset_classes": tables.dataset_class_bars(data.dataset),
-        "too_rare": tuple((name, ", ".join(lacking)) for name, lacking in (data.dataset.get("too_rare") or {}).items()),
+        "too_rare": tuple((name, ", ".join(splits)) for name, splits in (data.dataset.get("too_rare") or {}).items()),
         "leakage": data.leakage,
         "pair_count": len(data.pairs),
         "pairs": _pairs(data.pairs, data.max_megapixels),
@@ -146,19 +144,18 @@ def _context(data: PageData) -> dict[str, Any]:
 
 
 def _scored(metrics: Mapping[str, Any]) -> str:
-    """On what, and how, the scores were made."""
+    """What was scored: images, instances, classes, detections per image, and the images left out."""
     parts = [
         counted(metrics.get("images"), "image"),
         counted(metrics.get("instances"), "instance"),
         counted(len(metrics.get("classes") or ()), "class", "classes"),
     ]
     floor = metrics.get("score_floor")
-    gathered = f"; predictions gathered from a confidence of {floor:g}" if words.known(floor) else ""
+    minimum = f"; predictions with a confidence of at least {floor:g}" if words.known(floor) else ""
     left_out = metrics.get("images_left_out")
     out = f"; {counted(left_out, 'image')} of the train or valid split left out" if left_out else ""
-    return (
-        f"{', '.join(parts)}; at most {words.count(metrics.get('max_detections'))} detections an image{gathered}{out}"
-    )
+    most = words.count(metrics.get("max_detections"))
+    return f"{', '.join(parts)}; at most {most} detections per image{minimum}{out}"
 
 
 def _samples(data: PageData) -> Iterator[dict[str, Any]]:
@@ -170,7 +167,7 @@ def _samples(data: PageData) -> Iterator[dict[str, Any]]:
 
 
 def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: float) -> dict[str, Any]:
-    """The panels of a sample and the legend of its classes; an image that cannot be read says so instead."""
+    """The panels of a sample and the legend of its classes; if the image cannot be read, the reason instead."""
     try:
         image = sample.image
         if isinstance(image, Path):
@@ -188,15 +185,15 @@ def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: 
         if instances is None:
             continue
         uri, width, height = data_uri(draw_instances(image, instances, classes))
-        said = _summary(instances, classes)
-        panels.append({"name": name, "said": said, "uri": uri, "width": width, "height": height})
+        summary = _summary(instances, classes)
+        panels.append({"name": name, "summary": summary, "uri": uri, "width": width, "height": height})
         seen.update(instance.class_index for instance in instances)
     legend = [(_legend_name(classes, index), _hex(class_color(index))) for index in sorted(seen)]
     return {"panels": panels, "legend": legend, "problem": ""}
 
 
 def _pairs(pairs: Sequence[Pair], max_megapixels: float) -> Iterator[dict[str, Any]]:
-    """The two thumbnails of each pair; in place of an image that cannot be read, why."""
+    """The two thumbnails of each pair; for an image that cannot be read, the reason instead."""
     for pair in pairs:
         sides = []
         for name, path in zip(pair.names, pair.images, strict=True):
@@ -213,13 +210,13 @@ def _hex(colour: tuple[int, int, int]) -> str:
 
 
 def _legend_name(classes: Classes, index: int) -> str:
-    """The class's name, with its number in front where pictures can show the number alone."""
+    """The name of the class, after its number if pictures can only show the number."""
     name, shown = class_name(classes, index), picture_name(classes, index)
     return f"{shown} {name}" if shown.startswith("#") and shown != name else name
 
 
 def _summary(instances: Sequence[Instance | TruthInstance], classes: Classes) -> str:
-    """`3 × person, 1 × dog`: the classes of a panel, the commonest first; crowd regions apart."""
+    """`3 × person, 1 × dog`: the classes of a panel, the most frequent first; crowd regions separately."""
     counts: Counter[str] = Counter()
     for instance in instances:
         crowd = isinstance(instance, TruthInstance) and instance.crowd

@@ -1,4 +1,4 @@
-"""Rows of the page's tables and bar lists: metrics in, formatted text out."""
+"""The rows of the tables and bar lists of the page: metrics in, formatted text out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASS_BARS = 24
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One number of the summary, what it is, and a line under it."""
+    """One number of the summary, its name, and a line below it."""
 
     name: str
     value: str
@@ -26,7 +26,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a table: its name, a hint beside it, and its cells."""
+    """A row of a table: its name, a hint next to it, and its cells."""
 
     name: str
     hint: str
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Lines of a table under one heading."""
+    """Rows of a table under one heading."""
 
     name: str
     rows: tuple[Row, ...]
@@ -43,16 +43,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ModelBar:
-    """A bar, coloured as `base`, `target` or `other`: `share` of the full width in percent, and its text beside it."""
+    """A bar in the color of `base`, `target` or `other`: its `width` in percent of the full width, and its text."""
 
     model: str
-    share: float | None
+    width: float | None
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class BarRow:
-    """A line of a bar list."""
+    """A row of a bar list."""
 
     name: str
     note: str
@@ -60,12 +60,12 @@ class BarRow:
 
 
 def models(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """Which of base and target were scored."""
+    """The models that were scored: base, target or both."""
     return tuple(model for model in MODELS if metrics.get(model))
 
 
 def cards(metrics: Mapping[str, Any]) -> tuple[Card, ...]:
-    """The four or so numbers that matter first."""
+    """The three or four most important numbers."""
     target, base = metrics.get("target") or {}, metrics.get("base") or {}
     shown = target or base
     if not shown:
@@ -74,20 +74,20 @@ def cards(metrics: Mapping[str, Any]) -> tuple[Card, ...]:
     against = "against the gold masks" if has_gold(metrics) else "against the base's labels"
     found = [
         Card("Mask AP" if target else "Mask AP of the base", score(mask.get("ap")), against),
-        Card("Mask AP50", score(mask.get("ap50")), "masks that overlap by half or more"),
+        Card("Mask AP50", score(mask.get("ap50")), "masks with an IoU of at least 0.50"),
     ]
     if target and base:
         note = f"of the base's mask AP, {score((base.get('mask') or {}).get('ap'))}"
         found.insert(0, Card("Recovery", percent(metrics.get("recovery")), note))
     factor = speed_factor(target.get("milliseconds"), base.get("milliseconds"))
     found.append(
-        Card("Time an image", milliseconds(shown.get("milliseconds")), f"{factor} as the base" if factor else "median")
+        Card("Time per image", milliseconds(shown.get("milliseconds")), f"{factor} as the base" if factor else "median")
     )
     return tuple(found)
 
 
 def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
-    """Every overall metric, a column each for base and target, and their difference where there are both."""
+    """Every overall metric, with a column each for base and target, and their difference if both were scored."""
     names = models(metrics)
     evaluations = [metrics[model] for model in names]
     most = count(metrics.get("max_detections"))
@@ -109,22 +109,25 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
             for m in metrics_of_part
         ]
         groups.append(Group(title, tuple(rows)))
-    used = (
+    in_use = (
         row("Best F1", "over all confidence thresholds", [e.get("best_f1") for e in evaluations]),
-        row("Confidence for best F1", "", [e.get("best_confidence") for e in evaluations], _two, signed=False),
-        row("Time an image", "median", [e.get("milliseconds") for e in evaluations], milliseconds, signed=False),
+        row("Confidence for best F1", "", [e.get("best_confidence") for e in evaluations], _confidence, signed=False),
+        row("Time per image", "median", [e.get("milliseconds") for e in evaluations], milliseconds, signed=False),
     )
-    return (*groups, Group("In use", used))
+    return (*groups, Group("In use", in_use))
 
 
 def set_groups(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
-    """One group a gold set, one row each for its base and target; before them one of all images, where some that look
-    like training images are not in the scores. Empty where there is one set alone, and no such image."""
+    """One group per gold set, with a row each for base and target.
+
+    A first group has the scores on all images, if images that look like training images were left out of the main
+    scores. Empty if there is one gold set and no such image.
+    """
     groups = []
     parts = dict(metrics.get("sets") or {})
     whole = metrics.get("all") or {}
     if whole.get("images") != metrics.get("images") and whole:
-        parts = {"All images, look-alikes of training images too": whole, **parts}
+        parts = {"All images, including look-alikes of training images": whole, **parts}
     for name, scored in parts.items():
         rows = []
         for model in models(scored):
@@ -138,13 +141,13 @@ def set_groups(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
 
 
 def look_alikes(metrics: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Gold images that look like images of the train or valid split: which one, and the bits they differ in."""
+    """Gold images that look like an image of the train or valid split: that image, and the bits that differ."""
     found = (metrics.get("held_out") or {}).get("look_alikes") or ()
     return tuple(Row(str(one["image"]), "", (str(one["like"]), count(one["bits"]))) for one in found)
 
 
 def class_bars(metrics: Mapping[str, Any]) -> tuple[BarRow, ...]:
-    """Mask AP of each class, base and target, the classes with most instances first."""
+    """Mask AP of each class for base and target, the classes with the most instances first."""
     names = models(metrics)
     rows = []
     for name, number in _classes(metrics):
@@ -157,7 +160,7 @@ def class_bars(metrics: Mapping[str, Any]) -> tuple[BarRow, ...]:
 
 
 def class_table(metrics: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Every number of each class: instances, AP of the base, then the shown model's numbers."""
+    """Every number of each class: instances, AP of the base, then the numbers of the target (or of the only model)."""
     both = len(models(metrics)) == 2
     last = models(metrics)[-1:]
     rows = []
@@ -167,7 +170,7 @@ def class_table(metrics: Mapping[str, Any]) -> tuple[Row, ...]:
         if both:
             cells.append(score(_of_class(metrics, "base", name).get("ap")))
         cells += [score(shown.get(key)) for key in ("ap", "ap50", "ap75", "ar", "best_f1", "precision", "recall")]
-        rows.append(Row(name, "", (*cells, _two(shown.get("best_confidence")))))
+        rows.append(Row(name, "", (*cells, _confidence(shown.get("best_confidence")))))
     return tuple(rows)
 
 
@@ -185,18 +188,18 @@ def _of_class(metrics: Mapping[str, Any], model: str, name: str) -> Mapping[str,
 
 
 def label_bars(dataset: Mapping[str, Any]) -> tuple[BarRow, ...]:
-    """Labels kept, then those rejected by each reason, the commonest first, as shares of all; empty without labels."""
+    """Labels kept, then those rejected by reason, the most frequent first, in percent of all; empty without labels."""
     kept, rejected = dataset.get("kept") or 0, dataset.get("rejected") or {}
     total = kept + sum(rejected.values())
     if not total:
         return ()
     reasons = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
     rows = [("kept", kept, "target"), *((reason_text(key), number, "other") for key, number in reasons if number)]
-    return tuple(_share_row(name, number, total, model) for name, number, model in rows)
+    return tuple(_fraction_row(name, number, total, model) for name, number, model in rows)
 
 
 def dataset_class_bars(dataset: Mapping[str, Any]) -> tuple[BarRow, ...]:
-    """Labels kept of each class, the commonest first; the note says how many were rejected."""
+    """Labels kept of each class, the most frequent first; the note has the number rejected."""
     per_class = sorted((dataset.get("per_class") or {}).items(), key=lambda item: (-item[1]["kept"], item[0]))
     most = max((labels["kept"] for _, labels in per_class), default=0)
     rows = []
@@ -217,10 +220,10 @@ def split_rows(dataset: Mapping[str, Any]) -> tuple[Row, ...]:
     )
 
 
-def _share_row(name: str, number: int, total: int, model: str) -> BarRow:
-    share = number / total
-    return BarRow(name, f"{count(number)} ({percent(share)})", (ModelBar(model, round(100 * share, 1), ""),))
+def _fraction_row(name: str, number: int, total: int, model: str) -> BarRow:
+    fraction = number / total
+    return BarRow(name, f"{count(number)} ({percent(fraction)})", (ModelBar(model, round(100 * fraction, 1), ""),))
 
 
-def _two(value: Any) -> str:
+def _confidence(value: Any) -> str:
     return f"{value:.2f}" if known(value) else score(value)

@@ -1,4 +1,4 @@
-"""Numbers and sentences of the report: what a reader sees of a metric, and what the run comes to in plain words."""
+"""The numbers and sentences of the report: formatted metrics, and the result of the run in plain words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def known(value: Any) -> TypeGuard[float]:
 
 
 def score(value: Any) -> str:
-    """A metric of 0..1 with three decimals."""
+    """A metric in 0..1 with three decimals."""
     return f"{value:.3f}" if known(value) else UNDEFINED
 
 
@@ -34,7 +34,7 @@ def difference(target: Any, base: Any) -> str:
 
 
 def percent(value: Any) -> str:
-    """A share in percent; a decimal where the whole number would claim equality."""
+    """A fraction in percent; with a decimal if it would be rounded to 0% or 100%."""
     if not known(value):
         return UNDEFINED
     if 0 < value < 0.001:
@@ -43,24 +43,24 @@ def percent(value: Any) -> str:
 
 
 def milliseconds(value: Any) -> str:
-    """A time an image with two or three significant digits."""
+    """A time per image with two or three significant digits."""
     if not known(value):
         return UNDEFINED
     return f"{value:,.0f}\N{NO-BREAK SPACE}ms" if value >= 100 else f"{value:.1f}\N{NO-BREAK SPACE}ms"
 
 
 def count(value: Any) -> str:
-    """A whole number with commas."""
+    """An integer with commas."""
     return f"{value:,.0f}" if known(value) else UNDEFINED
 
 
 def model_names(config_text: str) -> tuple[str, str]:
-    """What to call target and base, from the configuration's `target.size` and `base.name`."""
+    """The names of target and base, from `target.size` and `base.name` of the configuration."""
     try:
         config = yaml.safe_load(config_text)
     except yaml.YAMLError:
         config = None
-    # Of a class or a path, the last part.
+    # Only the last part of `module:Class` or of a path.
     size, name = _entry(config, "target", "size").lower(), re.split("[:/]", _entry(config, "base", "name"))[-1]
     return f"RF-DETR Seg {_SIZES.get(size, size.capitalize())}".strip(), name
 
@@ -71,18 +71,18 @@ def _entry(config: Any, group: str, key: str) -> str:
 
 
 def has_gold(metrics: Mapping[str, Any]) -> bool:
-    """Whether people made the reference; otherwise the target was held against the base's own labels."""
+    """Whether there was a gold set made by people; otherwise the target was compared with the labels of the base."""
     return metrics.get("reference") != "base labels"
 
 
 def not_held_out(metrics: Mapping[str, Any]) -> bool:
-    """Whether all images that were scored look like images that the target was trained or selected on."""
+    """Whether every scored image looks like an image that the target was trained or selected on."""
     held_out = metrics.get("held_out") or {}
     return bool(held_out.get("look_alikes")) and not held_out.get("images")
 
 
 def headline(metrics: Mapping[str, Any], target_name: str) -> str:
-    """The run in one short sentence for a reader who knows no metric."""
+    """The result of the run in one short sentence, for a reader who does not know the metrics."""
     target, base, recovery = _mask_ap(metrics, "target"), _mask_ap(metrics, "base"), metrics.get("recovery")
     if target is None:
         return "Nothing was scored in this run." if base is None else f"The teacher reaches a mask AP of {score(base)}."
@@ -96,7 +96,7 @@ def headline(metrics: Mapping[str, Any], target_name: str) -> str:
 
 
 def remarks(metrics: Mapping[str, Any], base_name: str) -> tuple[str, ...]:
-    """What else a reader should know first: the evidence, speed, the confidence to use, the weakest classes."""
+    """The next sentences: the evidence, the speed, the best confidence threshold, the weakest classes."""
     target, base = metrics.get("target") or {}, metrics.get("base") or {}
     found = [_evidence(metrics, base_name), _speed(target.get("milliseconds"), base.get("milliseconds"))]
     found.append(confidence_sentence(target))
@@ -108,7 +108,7 @@ def remarks(metrics: Mapping[str, Any], base_name: str) -> tuple[str, ...]:
 
 
 def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
-    """What the headline rests on: both scores, and how many images of whose labels."""
+    """The evidence for the headline: both scores, and the number of images and where their labels are from."""
     target, base = _mask_ap(metrics, "target"), _mask_ap(metrics, "base")
     images = counted(metrics.get("images"), "image")
     if target is None and base is None:
@@ -123,7 +123,7 @@ def _evidence(metrics: Mapping[str, Any], base_name: str) -> str:
 
 
 def _unseen(metrics: Mapping[str, Any]) -> str:
-    """Whether the target has seen the images, where that is known."""
+    """Whether the target has seen the images; empty if unknown."""
     if not_held_out(metrics):
         return ", which are not held out"
     held_out = metrics.get("held_out") or {}
@@ -131,7 +131,7 @@ def _unseen(metrics: Mapping[str, Any]) -> str:
 
 
 def confidence_sentence(evaluation: Mapping[str, Any]) -> str:
-    """Which confidence threshold gives the best F1."""
+    """The confidence threshold with the best F1."""
     if not known(evaluation.get("best_confidence")):
         return ""
     best = f" ({score(evaluation['best_f1'])})" if known(evaluation.get("best_f1")) else ""
@@ -139,7 +139,7 @@ def confidence_sentence(evaluation: Mapping[str, Any]) -> str:
 
 
 def speed_factor(target: Any, base: Any) -> str:
-    """`40 times as fast`, or nothing where a time is missing or the two are within a tenth."""
+    """`40 times as fast`; empty if a time is missing or the two differ by less than 10%."""
     if not (known(target) and known(base) and target > 0 and base > 0) or 0.9 < base / target < 1.1:
         return ""
     factor, word = (base / target, "fast") if base > target else (target / base, "slow")
@@ -150,10 +150,10 @@ def _speed(target: Any, base: Any) -> str:
     if not known(target):
         return ""
     if not known(base):
-        return f"The student takes {milliseconds(target)} an image."
+        return f"The student takes {milliseconds(target)} per image."
     factor = speed_factor(target, base)
     end = f": {factor}" if factor else ""
-    return f"The student takes {milliseconds(target)} an image where the teacher takes {milliseconds(base)}{end}."
+    return f"The student takes {milliseconds(target)} per image, the teacher {milliseconds(base)}{end}."
 
 
 def _mask_ap(metrics: Mapping[str, Any], model: str) -> float | None:

@@ -1,4 +1,4 @@
-"""From a run's files to its `report.html` and `samples.png`."""
+"""Makes `report.html` and `samples.png` from the files of a run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ _PAIRS_SHOWN = 6
 
 
 def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Mapping[str, Any], page: Path) -> None:
-    """Writes the page of an evaluated run to `page`, and its picture to the run's folder."""
+    """Writes the page of an evaluated run to `page`, and its picture to the folder of the run."""
     details = read_json(run.evaluation / "details.json")
     predictions = {
-        who: _best(_written(run, gold, who), metrics[who]) for who in ("base", "target") if metrics[who] is not None
+        who: _above_best_confidence(_stored_predictions(run, gold, who), metrics[who])
+        for who in ("base", "target")
+        if metrics[who] is not None
     }
-    worst = worst_first(gold.truth, details["target"])[: config.evaluation.samples]
+    worst = images_by_f1(gold.truth, details["target"])[: config.evaluation.samples]
     samples = _Samples(worst, predictions, details)
     index = read_index(run.dataset)
     training = read_json(run.training_record)
@@ -62,7 +64,7 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
 
 
 def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:
-    """Some of the pairs that look alike, no image twice and as they lie in the dataset."""
+    """Some of the pairs that look alike, with each image at most once and with the paths in the dataset."""
     shown: list[Pair] = []
     seen: set[str] = set()
     for one, other in index["kept_together"]["pairs"]:
@@ -74,8 +76,8 @@ def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:
     return shown
 
 
-def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:
-    """The images in rising order of the target's F1 on them; those without one (nothing there or found) last."""
+def images_by_f1(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:
+    """The images sorted by the F1 of the target, lowest first; those without F1 (no object, none found) last."""
 
     def rank(image: TruthImage) -> tuple[float, str]:
         f1 = details["images"].get(image.image_id, {}).get("f1")
@@ -84,8 +86,8 @@ def worst_first(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthIma
     return sorted(truth.images, key=rank)
 
 
-def _written(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
-    """What the evaluation wrote of base or target."""
+def _stored_predictions(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
+    """The predictions of base or target that the evaluation wrote."""
     return [
         prediction
         for name, path in results_files(run, gold, who).items()
@@ -93,14 +95,16 @@ def _written(run: RunFolder, gold: Gold, who: str) -> list[ImagePredictions]:
     ]
 
 
-def _best(predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]) -> dict[str, tuple[Instance, ...]]:
-    """The instances to show of each image: those over the confidence that gives the best F1."""
-    least = scores.get("best_confidence") or DISPLAY_CONFIDENCE
-    return {p.image_id: tuple(i for i in p.instances if i.score >= least) for p in predictions}
+def _above_best_confidence(
+    predictions: Sequence[ImagePredictions], scores: Mapping[str, Any]
+) -> dict[str, tuple[Instance, ...]]:
+    """The instances to show in each image: those above the confidence with the best F1."""
+    threshold = scores.get("best_confidence") or DISPLAY_CONFIDENCE
+    return {p.image_id: tuple(i for i in p.instances if i.score >= threshold) for p in predictions}
 
 
 class _Samples(Sequence[Sample]):
-    """Samples made when asked for, so that one image at a time is in memory."""
+    """Makes each sample when it is requested, so that only one image is in memory."""
 
     def __init__(
         self,
@@ -121,15 +125,15 @@ class _Samples(Sequence[Sample]):
             title=image.image_id,
             image=image.path,
             gold=image.instances,
-            base=self._of("base", image),
-            target=self._of("target", image),
+            base=self._instances("base", image),
+            target=self._instances("target", image),
             note=self._note(image.image_id),
         )
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[at] for at in range(len(self)))
 
-    def _of(self, who: str, image: TruthImage) -> tuple[Instance, ...] | None:
+    def _instances(self, who: str, image: TruthImage) -> tuple[Instance, ...] | None:
         return self._predictions[who].get(image.image_id, ()) if who in self._predictions else None
 
     def _note(self, image_id: str) -> str:

@@ -1,4 +1,4 @@
-"""A tiny model, its weights random, measured for real in torch, onnxruntime and OpenVINO; ultralytics is a stand-in."""
+"""A tiny model, its weights random, is measured in torch, onnxruntime and OpenVINO; ultralytics is a fake."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from autodistill_rfdetr_seg import evaluate_model
 from autodistill_rfdetr_seg.benchmarking import Benchmark, benchmark
 from autodistill_rfdetr_seg.benchmarking.benchmark_subjects import find_gold, find_images, find_rows
 from autodistill_rfdetr_seg.benchmarking.benchmark_table import PUBLISHED, markdown
-from autodistill_rfdetr_seg.benchmarking.latency import Latency, drift, measure, shares, turns
-from autodistill_rfdetr_seg.benchmarking.machine_state import Watch
-from autodistill_rfdetr_seg.benchmarking.model_process import Child, NotRunError, Wanted, Work
+from autodistill_rfdetr_seg.benchmarking.latency import Latency, drift, measure, rotated, round_sizes
+from autodistill_rfdetr_seg.benchmarking.machine_state import ClockMonitor
+from autodistill_rfdetr_seg.benchmarking.model_process import BenchmarkRow, ModelJobs, ModelProcess, NotRunError
 from autodistill_rfdetr_seg.benchmarking.ultralytics_model import YoloModel
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.artifact_config import BenchmarkConfig
@@ -39,7 +39,7 @@ from helpers.tiny_checkpoint import NAMES, assert_same, save
 from helpers.tiny_training import write_coco
 
 CATEGORIES = tuple(enumerate(NAMES, 1))
-# It finds what is red, if it is given BGR, and calls it by the last of the gold set's names.
+# It finds what is red in a BGR image, and gives it the last class of the gold set.
 ULTRALYTICS = """
 import types
 import numpy as np
@@ -101,9 +101,9 @@ def measured(root: Path) -> Benchmark:
         )
 
 
-def test_a_latency_is_told_by_numpys_percentiles() -> None:
+def test_a_latency_has_the_percentiles_of_numpy() -> None:
     ms = np.random.default_rng(3).gamma(2.0, 5.0, 101).tolist()
-    found = Latency.of(ms)
+    found = Latency.from_times(ms)
     assert found.median == pytest.approx(sorted(ms)[50]) == pytest.approx(np.median(ms))
     assert found.p95 == pytest.approx(np.percentile(ms, 95)) == pytest.approx(sorted(ms)[95])
     assert (found.mean, found.least, found.most, found.runs) == (pytest.approx(np.mean(ms)), min(ms), max(ms), 101)
@@ -126,8 +126,8 @@ def test_neither_warming_up_nor_a_pause_counts() -> None:
 
 
 def test_rounds_take_turns() -> None:
-    assert shares(7, 3) == [3, 2, 2] and shares(2, 5) == [1, 1]
-    assert [turns("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+    assert round_sizes(7, 3) == [3, 2, 2] and round_sizes(2, 5) == [1, 1]
+    assert [rotated("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
     assert drift([10.0, 12.0, 11.0]) == pytest.approx(0.2)
 
 
@@ -150,13 +150,13 @@ def test_every_form_is_measured(measured: Benchmark) -> None:
     # It is called nano, and has neither nano's layers nor its input.
     assert [row["as_published"] for row in measured.rows] == [False] * 4
     assert (torch["input_size"], yolo["input_size"]) == (96, 320)
-    # One and the same model on the same images; the stand-in finds the one square.
+    # One and the same model on the same images; the fake finds the one square.
     assert torch["instances_per_image"] == onnx["instances_per_image"] == openvino["instances_per_image"] > 0
     assert yolo["instances_per_image"] == 1
     assert "agree" in onnx["parity"] and torch["parity"] is None
 
 
-def test_accuracy_is_the_evaluators_of_the_very_artifact(measured: Benchmark, root: Path) -> None:
+def test_accuracy_is_that_of_the_evaluator_for_the_same_artifact(measured: Benchmark, root: Path) -> None:
     places = {"torch": root / "run", **{p.name.split("-")[-2]: p for p in (root / "out" / "exports").iterdir()}}
     for row in measured.rows[:3]:
         report = evaluate_model(load_artifact(places[row["format"]], "cpu"), root / "gold" / "test", progress=False)
@@ -166,10 +166,10 @@ def test_accuracy_is_the_evaluators_of_the_very_artifact(measured: Benchmark, ro
     assert gold == {"images": 3, "instances": 3, "left_out": 0, "score_floor": 0.01}
 
 
-def test_decoding_is_told_apart(measured: Benchmark, root: Path) -> None:
+def test_decoding_is_measured_separately(measured: Benchmark, root: Path) -> None:
     assert measured.about["decode_ms"]["runs"] == 3 and measured.about["decode_ms"]["median"] > 0
     assert measured.about["images"] == {"count": 3, "origin": "gold set", "least": [72, 96], "most": [72, 96]}
-    assert "decoding a file, in none of the rows" in measured.to_markdown()
+    assert "decoding a file (not in the rows)" in measured.to_markdown()
     drawn = find_images(None, None, [], 2)
     assert drawn.origin == "drawn" and len(drawn.pixels) == 2 and not drawn.decode_ms
     given = find_images(root / "gold", None, [], 2)
@@ -185,22 +185,22 @@ def test_the_table_keeps_published_figures_apart(measured: Benchmark, root: Path
     assert head[-1] == "published: AP, ms" and [row[-1] for row in rows] == ["–"] * 4
     at = head.index("median ms")
     assert [row[at] for row in rows] == [f"{row['latency']['median']:.1f}" for row in measured.rows]
-    assert "AGPL-3.0" in text and "not measured here" in text and "2 rounds taken in turns" in text
+    assert "AGPL-3.0" in text and "not measured here" in text and "2 rounds, the rows in turns" in text
     assert PUBLISHED["2xlarge"] == (49.9, 21.8)
     own = [row | {"as_published": at == 1} for at, row in enumerate(measured.rows)]
     cells = [line.split(" | ")[-1] for line in markdown({**measured.to_dict(), "rows": own}).splitlines()]
     assert [cell for cell in cells if cell.endswith(" |")][1:] == ["– |", "40.3, 3.4 |", "– |", "– |"]
 
 
-def test_figures_are_published_of_a_sizes_own_architecture_and_input() -> None:
-    def told(size: str, input_size: int, **options: Any) -> bool:
+def test_published_figures_need_the_architecture_and_input_of_the_size() -> None:
+    def matches(size: str, input_size: int, **options: Any) -> bool:
         config = vendor.model_config(size, {"pretrain_weights": None, "num_classes": 3, **options})
         return as_published(config, input_size)
 
-    assert told("nano", 312) and told("2xlarge", 768) and told("nano", 312, group_detr=1, resolution=144)
-    assert not told("nano", 144, resolution=144) and not told("small", 312)
+    assert matches("nano", 312) and matches("2xlarge", 768) and matches("nano", 312, group_detr=1, resolution=144)
+    assert not matches("nano", 144, resolution=144) and not matches("small", 312)
     for option in ({"dec_layers": 2}, {"out_feature_indexes": [1]}, {"num_queries": 50}, {"hidden_dim": 128}):
-        assert not told("nano", 312, **option)
+        assert not matches("nano", 312, **option)
 
 
 def test_a_gpu_that_onnxruntime_only_offers_is_not_used(
@@ -216,10 +216,10 @@ def test_a_gpu_that_onnxruntime_only_offers_is_not_used(
     folder = next((root / "out" / "exports").glob("*-onnx-fp32"))
     image = find_images(root / "gold", None, [], 1).pixels[0]
     with pytest.warns(UserWarning, match="not in available provider names"):
-        found = Work().load(Wanted("m", folder, "onnx", "fp32", 1), [image], "auto")
+        found = ModelJobs().load(BenchmarkRow("m", folder, "onnx", "fp32", 1), [image], "auto")
     assert found["device"] == "cpu" and found["first_ms"] > 0 and not capfd.readouterr().out
     with pytest.warns(UserWarning), pytest.raises(UsageError, match="'cuda' was asked for"):
-        Work().load(Wanted("m", folder, "onnx", "fp32", 1), [image], "cuda")
+        ModelJobs().load(BenchmarkRow("m", folder, "onnx", "fp32", 1), [image], "cuda")
 
 
 def test_an_output_that_holds_something_is_refused(measured: Benchmark, root: Path) -> None:
@@ -227,24 +227,24 @@ def test_an_output_that_holds_something_is_refused(measured: Benchmark, root: Pa
         benchmark(root / "run", output=root / "out", formats=("torch",))
 
 
-def test_throttling_is_told_where_the_machine_tells(tmp_path: Path) -> None:
-    silent = Watch(root=tmp_path, command=str(tmp_path / "none"))
+def test_throttling_is_reported_if_the_machine_reports_it(tmp_path: Path) -> None:
+    silent = ClockMonitor(root=tmp_path, command=str(tmp_path / "none"))
     silent.sample()
-    assert silent.result()["note"] == "not told" and silent.result()["cpu_mhz"] is None
+    assert silent.result()["note"] == "not reported" and silent.result()["cpu_mhz"] is None
 
     cpu = tmp_path / "sys" / "devices" / "system" / "cpu" / "cpu0"
     (cpu / "cpufreq").mkdir(parents=True)
     (cpu / "thermal_throttle").mkdir()
     clock, count = cpu / "cpufreq" / "scaling_cur_freq", cpu / "thermal_throttle" / "core_throttle_count"
     count.write_text("7\n")
-    watch = Watch(root=tmp_path)
+    monitor = ClockMonitor(root=tmp_path)
     for khz in ("3400000\n", "2100000\n"):
         clock.write_text(khz)
-        watch.sample()
-    assert watch.result()["cpu_mhz"] == [2100.0, 3400.0]
-    assert watch.result()["note"] == "CPU between 2100 and 3400 MHz"
+        monitor.sample()
+    assert monitor.result()["cpu_mhz"] == [2100.0, 3400.0]
+    assert monitor.result()["note"] == "CPU between 2100 and 3400 MHz"
     count.write_text("9\n")
-    assert watch.result()["note"] == "CPU throttled 2 times"
+    assert monitor.result()["note"] == "CPU throttled 2 times"
 
 
 def test_a_gpu_is_asked_why_it_is_slow(tmp_path: Path) -> None:
@@ -254,15 +254,15 @@ def test_a_gpu_is_asked_why_it_is_slow(tmp_path: Path) -> None:
         '#!/bin/sh\ncase "$*" in *event_reasons*) exit 6;; *"-i 3"*) echo "1305, 0x0000000000000024";; esac\n'
     )
     smi.chmod(0o755)
-    watch = Watch("3", root=tmp_path, command=str(smi))
-    watch.sample()
-    found = watch.result()
+    monitor = ClockMonitor("3", root=tmp_path, command=str(smi))
+    monitor.sample()
+    found = monitor.result()
     assert found["gpu_mhz"] == [1305.0, 1305.0]
     assert found["gpu_reasons"] == ["power cap", "software thermal slowdown"]
     assert found["note"] == "GPU power cap, software thermal slowdown"
 
 
-def test_what_is_missing_is_said_before_anything_runs(
+def test_what_is_missing_is_reported_before_anything_runs(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = __import__("importlib.util").util.find_spec
@@ -292,7 +292,7 @@ def test_what_is_missing_is_said_before_anything_runs(
 def test_images_that_a_run_was_trained_on_are_no_gold(root: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     (run / "dataset").mkdir(parents=True)
-    (run / "pipeline.yaml").write_text("")
+    (run / "pipeline.yaml").write_text("images: photos\nontology: {red: ant}\n")
     images = [root / "gold" / "test" / f"{i}.png" for i in range(3)]
 
     def learn(*splits: str) -> None:
@@ -306,23 +306,23 @@ def test_images_that_a_run_was_trained_on_are_no_gold(root: Path, tmp_path: Path
     assert found is not None and found.left_out == 2
     assert [image.image_id for image in found.truth.images] == ["1.png"]
     learn("train", "train", "valid")
-    with pytest.raises(DataError, match="trained on"):
+    with pytest.raises(DataError, match="trained on every image"):
         find_gold([run], root / "gold" / "test")
     assert find_gold([tmp_path / "elsewhere.pth"], None) is None
 
 
-def test_a_row_that_fails_says_why_and_a_dead_process_too(root: Path) -> None:
+def test_a_failed_row_and_a_dead_process_are_reported_with_the_reason(root: Path) -> None:
     broken = root / "broken"
     broken.mkdir()
     (broken / "export.json").write_text("{}")
-    child = Child()
+    process = ModelProcess()
     with pytest.raises(NotRunError, match="is not the record of an export") as caught:
-        child.ask("load", Wanted("m", broken, "onnx", "fp32", 1), [np.zeros((4, 4, 3), np.uint8)], "cpu")
+        process.call("load", BenchmarkRow("m", broken, "onnx", "fp32", 1), [np.zeros((4, 4, 3), np.uint8)], "cpu")
     assert caught.value.failed
-    child._process.kill()
+    process._process.kill()
     with pytest.raises(NotRunError, match="ended with exit code -9"):
-        child.ask("memory")
-    child.stop()
+        process.call("memory")
+    process.stop()
 
 
 def test_what_is_compiled_finds_the_same(root: Path) -> None:
@@ -370,13 +370,13 @@ def test_yolo_answers_as_an_artifact_does(root: Path, monkeypatch: pytest.Monkey
         YoloModel(root / "other.pt", "fp32", "cpu")
 
 
-def test_a_child_does_not_count_its_parents_memory(root: Path) -> None:
+def test_a_process_does_not_count_the_memory_of_its_parent(root: Path) -> None:
     ballast = np.ones(100_000_000, np.uint8)
-    child = Child()
-    child._connection.send(("memory", ()))
-    child._connection.recv()
-    status = Path(f"/proc/{child._process.pid}/status")
+    process = ModelProcess()
+    process._connection.send(("memory", ()))
+    process._connection.recv()
+    status = Path(f"/proc/{process._process.pid}/status")
     if status.is_file():
         assert int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 < (peak_memory() or 0)
-    child.stop()
+    process.stop()
     assert ballast[0] == 1

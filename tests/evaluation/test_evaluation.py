@@ -298,22 +298,25 @@ def test_max_detections_is_per_image_and_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("predictions", "said"),
+    ("predictions", "message"),
     [
         ([ImagePredictions("x.png", ())], "'x.png' of the predictions is not in"),
-        ([*predicted([]), *predicted([])], "comes twice"),
+        ([*predicted([]), *predicted([])], "occurs twice"),
         (predicted([Instance(2, A, 0.5)]), "class index 2"),
         (predicted([Instance(-1, A, 0.5)]), "class index -1"),
         (predicted([Instance(0, A, math.nan)]), "score nan"),
         (predicted([Instance(0, A, 1.5)]), "score 1.5"),
-        (predicted([Instance(0, masks.encode(np.ones((9, 5), dtype=bool)), 0.5)]), "5 x 9 pixels, the image 200 x 200"),
-        (predicted([Instance(0, Rle(SIZE, SIZE, A.counts[:-1]), 0.5)]), "broken"),
+        (
+            predicted([Instance(0, masks.encode(np.ones((9, 5), dtype=bool)), 0.5)]),
+            "5 x 9 pixels, but the image has 200 x 200",
+        ),
+        (predicted([Instance(0, Rle(SIZE, SIZE, A.counts[:-1]), 0.5)]), "invalid mask"),
     ],
 )
-def test_predictions_that_do_not_fit_are_refused(predictions: list[ImagePredictions], said: str) -> None:
+def test_predictions_that_do_not_fit_are_refused(predictions: list[ImagePredictions], message: str) -> None:
     with pytest.raises(DataError) as error:
         evaluate(TWO, predictions)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_an_empty_gold_set_is_refused() -> None:

@@ -215,7 +215,7 @@ def test_a_whole_evaluation_without_and_with_look_alikes(
     assert main(["report", str(run.root), "-q"]) == 0
     page = run.report.read_text()
     assert "2 of 4 gold images look like images the target was trained on" in page
-    assert "All images, look-alikes of training images too" in page and "not held out.</strong>" not in page
+    assert "All images, including look-alikes of training images" in page and "not held out.</strong>" not in page
     # A gold file with other ids of the same images is not taken for the one before.
     write_gold(tmp_path, saved_again(tmp_path, 2, 2), first_id=40)
     assert main([*args, "--gate", "held_out.images=2"]) == 0

@@ -90,7 +90,7 @@ def test_the_tables_show_the_metrics(tmp_path: Path) -> None:
     boxes = [row for row in shown.rows if row[0].startswith("AP75")][1]
     assert boxes[1:] == ["0.632", "0.603", "−0.029"]
     assert shown.row("Confidence for best F1")[1:] == ["0.31", "0.42", ""]
-    assert shown.row("Time an image")[1:] == ["480 ms", "12.0 ms", ""]
+    assert shown.row("Time per image")[1:] == ["480 ms", "12.0 ms", ""]
     assert shown.row("AR, 100 detections")[1] == "0.482"
     assert shown.row("fig") == [
         "fig",
@@ -114,7 +114,7 @@ def test_the_text_says_what_the_run_came_to(tmp_path: Path) -> None:
     text = shown.text.replace("\N{NO-BREAK SPACE}", " ")
     assert "The RF-DETR Seg Nano student reaches 93% of its teacher's quality." in text
     assert "Its mask AP is 0.383, against 0.412 for the teacher, grounded-sam, on 7 images of the gold set." in text
-    assert "12.0 ms an image where the teacher takes 480 ms: 40 times as fast." in text
+    assert "12.0 ms per image, the teacher 480 ms: 40 times as fast." in text
     assert "A confidence threshold of 0.42 gives the best F1 (0.555)." in text
     assert "200 (20%)" in text and "750 (75%)" in text
     assert "same object labeled twice (mask NMS)" in text
@@ -229,7 +229,7 @@ def test_look_alikes_are_named_and_scored_apart(tmp_path: Path) -> None:
     assert "Two images <b>leave</b> the set." in shown.text
     assert "These scores are not held out." not in shown.text
     assert ["a.jpg", "train/b.jpg", "5"] in shown.rows
-    at = shown.rows.index(["All images, look-alikes of training images too"])
+    at = shown.rows.index(["All images, including look-alikes of training images"])
     assert shown.rows[at + 2] == ["Target", "9", "0.383", "0.393", "0.403", "0.583", "0.555", "25%"]
 
 
@@ -240,7 +240,7 @@ def test_scores_that_are_not_held_out_are_called_so(tmp_path: Path) -> None:
     shown = page(tmp_path, with_metrics(data, held_out=held_out, all=whole))
     assert "These scores are not held out." in shown.text
     assert "on 7 images of the gold set, which are not held out." in shown.text
-    assert not any("look-alikes of training images too" in cell for row in shown.rows for cell in row)
+    assert not any("including look-alikes of training images" in cell for row in shown.rows for cell in row)
 
 
 class OneByOne(Sequence[Sample]):
@@ -381,4 +381,4 @@ def test_pairs_kept_together_stand_side_by_side_with_their_split(tmp_path: Path)
     assert "Leakage: <none>." in shown.text and f"valid {EVIL_IMAGE} · b.png" in shown.text
     assert f"{EVIL_CLASS} has no label in valid, test" in shown.text
     assert "gone.png is not an image in a known format." in shown.text
-    assert "Kept together" not in page(tmp_path, page_data(["date"])).text
+    assert "Kept in one split" not in page(tmp_path, page_data(["date"])).text

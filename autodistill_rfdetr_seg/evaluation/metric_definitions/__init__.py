@@ -1,5 +1,5 @@
-"""The overall metrics of a report, a function each.
+"""The overall metrics of a report, each as a function.
 
-COCOeval's arrays come in, numbers go out. `evaluator` computes every metric of every file here that has `METRICS` (see
-`metric`), for masks and for boxes; metrics.json, gates and the report page have it from then on.
+The arrays of COCOeval come in, numbers go out. `evaluator` computes every metric in the `METRICS` of every file here
+(see `metric`), for masks and for boxes; metrics.json, gates and the report page then have it.
 """
