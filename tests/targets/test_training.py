@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from autodistill_rfdetr_seg.core.errors import DependencyError, TrainingError, UsageError
+from autodistill_rfdetr_seg.core.errors import DataError, DependencyError, TrainingError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes, SegDataset
 from autodistill_rfdetr_seg.dataset.dataset_index import read_dataset
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
@@ -96,6 +97,20 @@ def test_two_devices_share_an_epoch_in_processes_of_their_own(tmp_path: Path) ->
     assert set(rows(run.training, "step")) == {4.0}
     left = {path.name for path in run.training.iterdir()}
     assert left == {"checkpoint_best_total.pth", "inputs.json", "metrics.csv", "run.json"}
+
+
+def test_large_images_train_with_the_limit_of_the_call(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # rfdetr opens the images of 6,912 pixels with Pillow, which refuses twice its limit. Importing this
+    # module sets the limit too.
+    import_rfdetr("rfdetr.datasets.o365")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    target = RFDETRSegNano(device="cpu", **TINY)
+    with pytest.raises(DataError, match=r"over the limit of 0\.005 megapixels"):
+        target.train(coco, 1, output=tmp_path / "small", max_megapixels=0.005, **QUICK)
+    run = target.train(coco, 1, output=tmp_path / "large", max_megapixels=1, **QUICK)
+    assert run.checkpoint.is_file() and Image.MAX_IMAGE_PIXELS == 1000
 
 
 def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Path) -> None:
