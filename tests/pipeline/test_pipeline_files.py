@@ -289,7 +289,7 @@ def test_self_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     more = [*args, "--new", str(tmp_path / "b"), "--new", str(tmp_path / "b"), "--confidence=0", "--stability=0"]
     assert module.main(more) == 5
     captured = capsys.readouterr()
-    assert f"no better than round 2: {out / 'round-2'} is kept" in captured.err
+    assert f"not better than round 2: {out / 'round-2'} is kept" in captured.err
     assert read_json(out / "rounds.json")["best"] == told["best"]
     assert kept == file_sha256(Path(told["best"]["checkpoint"])) and not (out / "round-4").exists()
     assert len(coco.read_rows(out / "round-3" / "dataset" / "train")) == 14

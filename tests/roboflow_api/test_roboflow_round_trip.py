@@ -55,7 +55,7 @@ def test_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
         back = [*args, "--corrected", str(export.parent), "--version", "1"]
         assert module.main(back) == 0, capsys.readouterr().err
         said = capsys.readouterr().out
-        assert "train: 1 corrected, 5 as they were" in said and "not of this run" not in said
+        assert "train: 1 corrected, 5 unchanged" in said and "not of this run" not in said
         assert f"serving at {fake.url}/served/washers/1" in said and "served  mask AP 1.000" in said
         rows = coco.read_rows(out / "dataset" / "train")
         assert [name for name, told in rows.items() if not told] == [emptied]
