@@ -1,13 +1,12 @@
-"""The seam between any autodistill base and this package: an RGB image in, scored instances out.
+"""One interface to every autodistill base: an RGB image in, scored instances out.
 
-What bases of the ecosystem do that a script would trip over is put right or refused here, in one place: `None` or empty
+Known defects of bases are corrected or refused in one place, here and in `detection_instances`: `None` or empty
 detections, no scores, `class_id` of None or beyond the ontology, masks of the wrong size, boxes without masks.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import tempfile
 import time
 from collections import Counter
@@ -20,17 +19,15 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..core import masks
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
 from ..core.types import ImageRecord, Instance
 from ..images.rgb_image import RgbImage, write_png
 from .contract import Boxes, ImageInput, Masks, answers_by_image
-from .registry import BASES
-from .segmenters.segmenter_registry import SEGMENTERS
+from .detection_instances import instances_from_detections
 from .stability import ask_again
 from .tiling import Window, ask_in_tiles
 
-# Images a batch for a base that takes batches and does not say how many it prefers.
+# Images in a batch for a base that takes batches and has no `preferred_batch`.
 DEFAULT_BATCH = 8
 
 _T = TypeVar("_T")
@@ -38,25 +35,25 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a base said of one image: instances whose `class_index` is the index of their prompt, the number of
-    detections dropped by reason, and the base's own seconds."""
+    """A base's answer for one image: instances whose `class_index` is the index of their prompt, the number of dropped
+    detections by reason, and the seconds that the base took."""
 
     instances: tuple[Instance, ...]
     dropped: Mapping[str, int]
     seconds: float
 
 
-Pending = Callable[[], Answer]
+PendingAnswer = Callable[[], Answer]
 
 
 class BaseAdapter:
-    """Asks `model` (any `DetectionBaseModel`) about images, and brings its answers into one form.
+    """Runs `model` (any `DetectionBaseModel`) on images; its answers have one form.
 
-    `classes` (one a prompt) tells which prompts find one class, as `same_class` has it: what tiles and further
-    questions show of an object belongs together, whichever of them found it.
+    `classes` has the class of each prompt, as for `same_class`: detections of one object in several tiles or views
+    belong together if their prompts find the same class.
 
     Raises:
-        UsageError: the base answers by image (`contract`, `for_images`), and is to be asked in tiles or for stability.
+        UsageError: the base has `for_images` (see `contract`), and tiles or stability are asked for.
     """
 
     def __init__(
@@ -81,7 +78,7 @@ class BaseAdapter:
         self.classes = classes
 
     def batch_size(self, wanted: int | None) -> int:
-        """How many images at a time to ask about: `wanted`, or what the base prefers; 1 where it takes no batches."""
+        """How many images to pass at a time: `wanted`, or what the base prefers; 1 if it takes no batches."""
         batches = self.image_input != "path" and callable(getattr(self.model, "predict_batch", None))
         if self.tiles is not None or not batches:
             return 1
@@ -95,41 +92,43 @@ class BaseAdapter:
         """
         return self.start([pixels])[0]()
 
-    def start(self, images: Sequence[RgbImage], records: Sequence[ImageRecord] = ()) -> list[Pending]:
-        """Asks about a batch; what each image's `Pending` does when called is left to do without the base.
+    def start(self, images: Sequence[RgbImage], records: Sequence[ImageRecord] = ()) -> list[PendingAnswer]:
+        """Runs the base on a batch. Calling an image's `PendingAnswer` does the rest, which does not need the base.
 
-        That is encoding masks, safe in another thread. A `Pending` raises BaseModelError as `ask` does. A batch that
-        the base fails on is asked again one by one, so that one image costs no other. `records` are the images' own,
-        without which a base that answers by image fails.
+        The rest is encoding masks, which may run in another thread. A `PendingAnswer` raises BaseModelError as `ask`
+        does. If the base fails on a batch, its images are passed one by one, so that one bad image affects no other.
+        A base with `for_images` needs the `records` of the images.
 
-        With `stability` the base is asked again here (see `stability.py`), of whole images, each in tiles where that
-        is how they are asked; moved boxes only where there are no tiles, as those want an image of the base's size.
+        With `stability` the base is run again here (see `stability.py`) on views of whole images, in tiles if tiles
+        are set; boxes are moved only without tiles, because `segment` takes an image of the base's own size.
         """
-        pending = self._started(images, records)
+        pending = self._start(images, records)
         if not self.stability:
             return pending
-        # Encoded before the next question, so that the masks of one question at a time are dense.
-        pending = [_now(one) for one in pending]
+        # Encoded before the next view, so that only the masks of one view are dense at a time.
+        pending = [_completed(one) for one in pending]
         segment = None
         if self.tiles is None and callable(getattr(self.model, "segment", None)):
             segment = self._segment
-        judged = ask_again(images, [_said(one) or () for one in pending], self._said_of, segment, self.classes)
-        return [partial(_judged, one, instances) for one, instances in zip(pending, judged, strict=True)]
+        judged = ask_again(
+            images, [_instances_or_none(one) or () for one in pending], self._instances_of_images, segment, self.classes
+        )
+        return [partial(_with_instances, one, instances) for one, instances in zip(pending, judged, strict=True)]
 
-    def _said_of(self, images: Sequence[RgbImage]) -> list[Sequence[Instance] | None]:
-        return [_said(one) for one in self._started(images, ())]
+    def _instances_of_images(self, images: Sequence[RgbImage]) -> list[Sequence[Instance] | None]:
+        return [_instances_or_none(one) for one in self._start(images, ())]
 
     def _segment(self, pixels: RgbImage, boxes_xyxy: Boxes) -> Masks:
         masks_: Masks = self._timed(partial(self.model.segment, self._bgr(pixels), boxes_xyxy))[0]
         return masks_
 
-    def _started(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[Pending]:
-        """As `start`, without asking again."""
+    def _start(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[PendingAnswer]:
+        """As `start`, without stability."""
         if self.tiles is not None:
-            return [_now(partial(self._ask_in_tiles, pixels, self.tiles)) for pixels in images]
-        if len(images) > 1 and (batch := self._batch(images, records)) is not None:
+            return [_completed(partial(self._ask_in_tiles, pixels, self.tiles)) for pixels in images]
+        if len(images) > 1 and (batch := self._ask_batch(images, records)) is not None:
             return batch
-        return [self._one(pixels, records[at : at + 1]) for at, pixels in enumerate(images)]
+        return [self._ask_one(pixels, records[at : at + 1]) for at, pixels in enumerate(images)]
 
     def _ask_in_tiles(self, pixels: RgbImage, tile: int) -> Answer:
         dropped: Counter[str] = Counter()
@@ -141,29 +140,31 @@ class BaseAdapter:
             detections, seconds = self._timed(partial(predict, window))
             spent += seconds
             shape = (window.bottom - window.top, window.right - window.left)
-            return instances_of(detections, shape, self.prompts, dropped)
+            return instances_from_detections(detections, shape, self.prompts, dropped)
 
         instances = ask_in_tiles(ask, height, width, tile, self.overlap, self.classes)
         return Answer(tuple(instances), dict(dropped), spent)
 
     def _parts(self, pixels: RgbImage, tile: int) -> Callable[[Window], Any]:
-        """What gives the base's detections in a part of an image."""
+        """A function that gives the base's detections in a part of an image."""
         within_image = getattr(self.model, "within_image", None)
         if within_image is not None and max(pixels.shape[:2]) > tile:
-            return self._given(pixels, within_image).predict  # type: ignore[no-any-return]
-        return lambda w: self._given(pixels[w.top : w.bottom, w.left : w.right], self.model.predict)
+            return self._call(pixels, within_image).predict  # type: ignore[no-any-return]
+        return lambda w: self._call(pixels[w.top : w.bottom, w.left : w.right], self.model.predict)
 
-    def _about(self, records: Sequence[ImageRecord]) -> Any:
-        """What answers about the images of these records: the base, unless it answers by image."""
+    def _model_for(self, records: Sequence[ImageRecord]) -> Any:
+        """The base, or what its `for_images` gives for these records."""
         if not answers_by_image(self.model):
             return self.model
         if not records:
-            raise UsageError("This base knows images by their names, and was shown one without.", "Use it in `label`.")
+            raise UsageError(
+                "This base needs the names of its images, and got an image without one.", "Use it in `label`."
+            )
         return self.model.for_images(records)
 
-    def _batch(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[Pending] | None:
+    def _ask_batch(self, images: Sequence[RgbImage], records: Sequence[ImageRecord]) -> list[PendingAnswer] | None:
         def ask() -> Any:
-            return self._about(records).predict_batch([self._input(image) for image in images])
+            return self._model_for(records).predict_batch([self._input(image) for image in images])
 
         try:
             found, seconds = self._timed(ask)
@@ -172,23 +173,25 @@ class BaseAdapter:
         if len(found) != len(images):
             return None
         return [
-            partial(self._answer, detections, image.shape, seconds / len(images))
+            partial(self._to_answer, detections, image.shape, seconds / len(images))
             for detections, image in zip(found, images, strict=True)
         ]
 
-    def _one(self, pixels: RgbImage, records: Sequence[ImageRecord]) -> Pending:
+    def _ask_one(self, pixels: RgbImage, records: Sequence[ImageRecord]) -> PendingAnswer:
         try:
-            detections, seconds = self._timed(lambda: self._given(pixels, self._about(records).predict))
+            detections, seconds = self._timed(lambda: self._call(pixels, self._model_for(records).predict))
         except AutodistillSegError as error:
             return partial(_raise, error)
-        return partial(self._answer, detections, pixels.shape, seconds)
+        return partial(self._to_answer, detections, pixels.shape, seconds)
 
-    def _answer(self, detections: Any, shape: tuple[int, ...], seconds: float) -> Answer:
+    def _to_answer(self, detections: Any, shape: tuple[int, ...], seconds: float) -> Answer:
         dropped: Counter[str] = Counter()
-        return Answer(tuple(instances_of(detections, shape[:2], self.prompts, dropped)), dict(dropped), seconds)
+        return Answer(
+            tuple(instances_from_detections(detections, shape[:2], self.prompts, dropped)), dict(dropped), seconds
+        )
 
     def _timed(self, ask: Callable[[], _T]) -> tuple[_T, float]:
-        """The base's answer and its seconds; what it raises comes as one of our errors."""
+        """The base's answer and the seconds it took; an exception of the base is raised as BaseModelError."""
         started = time.perf_counter()
         try:
             found = ask()
@@ -198,10 +201,10 @@ class BaseAdapter:
             raise BaseModelError(f"The base failed: {type(error).__name__}: {error}.") from error
         return found, time.perf_counter() - started
 
-    def _given(self, pixels: RgbImage, call: Callable[[Any], Any]) -> Any:
-        """What `call` says of an image in the form that the base takes."""
+    def _call(self, pixels: RgbImage, call: Callable[[Any], Any]) -> Any:
+        """The result of `call` for an image in the form that the base takes."""
         if self.image_input == "path":
-            # Not the user's file: the base would read it unrotated, and masks would lie on other pixels than ours.
+            # Not the user's file: the base might ignore its orientation, and the masks would not fit our pixels.
             with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
                 path = Path(folder, "image.png")
                 write_png(path, pixels)
@@ -223,7 +226,7 @@ class BaseAdapter:
 
 
 def refuse_parts(tiles: int | None, stability: bool) -> None:
-    """Refuses tiles and further questions, for a base that answers by image: it would give the whole image's answer.
+    """Refuses tiles and stability for a base with `for_images`: it would give the answer for the whole image.
 
     Raises:
         UsageError: one of them is asked for.
@@ -231,13 +234,13 @@ def refuse_parts(tiles: int | None, stability: bool) -> None:
     for wanted, option in ((tiles is not None, "--tiles"), (stability, "--stability")):
         if wanted:
             raise UsageError(
-                "This base answers about whole images that it knows, neither about parts nor changed ones.",
+                "This base knows whole images only: it cannot be run on tiles or changed views.",
                 f"Leave out {option}.",
             )
 
 
-def _now(ask: Callable[[], Answer]) -> Pending:
-    """An answer that is complete at once."""
+def _completed(ask: Callable[[], Answer]) -> PendingAnswer:
+    """The answer of a call that is made now."""
     try:
         answer = ask()
     except AutodistillSegError as error:
@@ -249,96 +252,13 @@ def _raise(error: AutodistillSegError) -> NoReturn:
     raise error
 
 
-def _said(pending: Pending) -> Sequence[Instance] | None:
-    """The instances of an answer; None where the base failed."""
+def _instances_or_none(pending: PendingAnswer) -> Sequence[Instance] | None:
+    """The instances of an answer; None if the base failed."""
     try:
         return pending().instances
     except AutodistillSegError:
         return None
 
 
-def _judged(pending: Pending, instances: tuple[Instance, ...]) -> Answer:
+def _with_instances(pending: PendingAnswer, instances: tuple[Instance, ...]) -> Answer:
     return dataclasses.replace(pending(), instances=instances)
-
-
-def instances_of(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[Instance]:
-    """The usable instances of an `sv.Detections` (or None); what is not is counted in `dropped` (reason → number).
-
-    Raises:
-        BaseModelError: as `usable`.
-    """
-    return [instance for _, instance in usable(detections, shape, prompts, dropped)]
-
-
-def usable(detections: Any, shape: tuple[int, ...], prompts: int, dropped: Counter[str]) -> list[tuple[int, Instance]]:
-    """As `instances_of`, each with its place in the detections.
-
-    Raises:
-        BaseModelError: it has boxes without masks, or masks that do not have the image's height and width.
-    """
-    if detections is None:
-        return []
-    dropped.update(detections.metadata.get("dropped", {}))
-    count = len(detections)
-    if count == 0:
-        return []
-    found = _masks(detections, count, shape)
-    scores = _scores(detections, count)
-    mask_scores, stability = (_extra(detections, name, count) for name in ("mask_score", "stability"))
-    class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
-    instances: list[tuple[int, Instance]] = []
-    for at in range(count):
-        prompt = _prompt_index(class_ids[at], prompts)
-        mask = np.asarray(found[at])
-        if prompt is None:
-            dropped["unknown_class"] += 1
-        elif scores[at] is None:
-            dropped["no_finite_score"] += 1
-        elif not masks.area(rle := masks.encode(mask)):
-            dropped["empty_mask"] += 1
-        else:
-            score = float(scores[at])  # type: ignore[arg-type]
-            found_here = Instance(prompt, rle, score, mask_scores[at], prompt, stability=stability[at])
-            instances.append((at, found_here))
-    return instances
-
-
-def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    found = detections.mask
-    # GroundedSAM answers "no mask" with an array of shape (0,), which is as good as None.
-    if found is None or len(found) == 0:
-        raise BaseModelError(
-            f"The base gives boxes without masks ({count} on this image).",
-            f"Add --segmenter {' or '.join(sorted(SEGMENTERS))}, or take a base with masks: "
-            f"{', '.join(name for name, entry in BASES.working().items() if entry.masks)}.",
-        )
-    if len(found) != count:
-        raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")
-    if tuple(found.shape[1:]) != tuple(shape):
-        raise BaseModelError(
-            f"The base gives masks of {'x'.join(map(str, found.shape[1:]))} (height x width) for an image of "
-            f"{shape[0]}x{shape[1]}.",
-            "A base must answer in the pixels of the image it was given.",
-        )
-    return found  # type: ignore[no-any-return]
-
-
-def _scores(detections: Any, count: int) -> list[float | None]:
-    """Each score within 0..1; 1 where the base gives none at all, None where one is not a finite number."""
-    return [1.0] * count if detections.confidence is None else _shares(detections.confidence)
-
-
-def _extra(detections: Any, name: str, count: int) -> list[float | None]:
-    """A further score that a base keeps in its detections' `data`; None where there is none."""
-    values = detections.data.get(name)
-    return [None] * count if values is None or len(values) != count else _shares(values)
-
-
-def _shares(values: Any) -> list[float | None]:
-    return [min(max(float(value), 0.0), 1.0) if math.isfinite(value) else None for value in values]
-
-
-def _prompt_index(class_id: Any, prompts: int) -> int | None:
-    if class_id is None or not (0 <= class_id < prompts):
-        return None
-    return int(class_id)

@@ -1,7 +1,7 @@
-"""What is known of a base or segmenter before it is imported, and the registry that finds one by its name.
+"""What is known about a base or segmenter before it is imported, and the registry that finds it by its name.
 
-A registry holds the package's own table, what was registered in this process, and what other packages add by an entry
-point. The two groups are `autodistill_rfdetr_seg.bases` and `autodistill_rfdetr_seg.segmenters`:
+A registry contains the package's own table, what was registered in this process, and what other packages add by an
+entry point. The two groups are `autodistill_rfdetr_seg.bases` and `autodistill_rfdetr_seg.segmenters`:
 
     [project.entry-points."autodistill_rfdetr_seg.bases"]
     lamps = "my_package.entries:LAMPS"
@@ -13,8 +13,8 @@ point. The two groups are `autodistill_rfdetr_seg.bases` and `autodistill_rfdetr
   license or weights, with the first line of its docstring as summary; a base must give masks and take BGR arrays.
 
 `identity`, `classes` and `for_images` of the class are used as in our own bases. The class is given the ontology (a
-base) and the user's arguments. Entry points are looked up when a name is none of ours, once in a process. One that
-cannot be loaded is an error for whoever names it and nobody else; a name of ours stays ours.
+base) and the user's arguments. Entry points are searched when a name is not ours, once in a process. An entry point
+that cannot be loaded is an error only for those who name it; our own names cannot be replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a base may be given as an image, as autodistill has it, made one thing."""
+"""Images as autodistill passes them to a base (array, path or PIL image), as one kind of array."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .contract import BgrImage
 
 
 def bgr_of(given: Any) -> BgrImage:
-    """An HWC uint8 BGR array, of one, a path, or a PIL image; orientation applied where one is told.
+    """An HWC uint8 BGR array from an array, a path or a PIL image; EXIF orientation is applied.
 
     Raises:
         UsageError: an array of another shape or dtype.

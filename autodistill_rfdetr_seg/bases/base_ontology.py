@@ -1,4 +1,4 @@
-"""What a base may be given as its ontology, made one thing."""
+"""The ontology of a base, from any form that a user may give."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def ontology_of(given: CaptionOntology | Mapping[str, str], example: str = '{"a dog": "dog"}') -> CaptionOntology:
-    """A `CaptionOntology` of a plain mapping, prompt → class; anything else as it is. `example` is shown where it is
-    empty.
+    """A `CaptionOntology` for a plain mapping, prompt → class; anything else is returned unchanged. `example` is in the
+    hint for an empty one.
 
     Raises:
         UsageError: the mapping is empty.

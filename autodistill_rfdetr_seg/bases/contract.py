@@ -1,32 +1,31 @@
-"""What a base is, what more it may be able to do, and what segments boxes. All by duck typing: none needs our imports.
+"""What a base and a segmenter are, and what more they may offer. By duck typing: nothing of ours must be imported.
 
-A **base** is autodistill's `DetectionBaseModel`: `ontology` (a `CaptionOntology`) and `predict(image)`, given an HWC
-uint8 BGR array, giving an `sv.Detections` with `class_id` the prompt's index, `confidence` in 0..1 and `mask` (N, H, W)
-bool. Of `detections.data` two arrays of shape (N,) are kept: `mask_score`, the segmenter's own score in 0..1, and
-`stability`; `detections.metadata["dropped"]` (reason → number) counts what the base left out itself. What else a base
-can do, it says by having it:
+A **base** is an autodistill `DetectionBaseModel`: it has `ontology` (a `CaptionOntology`) and `predict(image)`, which
+takes an HWC uint8 BGR array and returns an `sv.Detections` with `class_id` (the index of the prompt), `confidence` in
+0..1 and `mask` (N, H, W) bool. Two arrays (N,) of `detections.data` are stored as well: `mask_score`, the segmenter's
+own score in 0..1, and `stability`. `detections.metadata["dropped"]` (reason → number) counts what the base left out.
+Each of these is used if the base has it:
 
-- `predict_batch(images)` → one `sv.Detections` an image; `preferred_batch` (int) is how many at a time suit it.
-- `segment(image, boxes_xyxy)` → `Masks`: masks for boxes, which makes it possible to ask again with other boxes.
-- `within_image(image)`, where it takes something (a threshold, the light) from an image as a whole. It is called once
-  an image that is asked about in tiles, with the image as `predict` takes one (a path is good during the call only),
-  and gives an object whose `predict(window)` answers for the part (top, left, bottom, right) of that image, in the
-  part's own pixels; bottom and right are the first outside. A base without it is shown each tile as an image.
-- `for_images(records)`, where the answer hangs on which image it is, not on its pixels alone (boxes from a file). It is
-  called with an `ImageRecord` an image (its name, size and hash) and gives an object whose `predict(image)`, and
-  `predict_batch(images)` where the base has one, answer about just these images in this order; what it raises is the
-  failure of an image. Such a base is never asked in tiles or again for stability, and copies of a file are asked about
-  one by one. `expect(items)`, where it has that as well, is told before that (path, name) of all images that it may be
-  asked about, and gives sentences for the user.
-- `identity(args)`, a class or static method: what decides its answers, told from the constructor's arguments without
-  loading anything (a folder of weights becomes a hash of its files, a device or data type that does not count is left
-  out). JSON-ready; it is kept with every label, and labels with another identity count as not there. An object that is
-  handed over says the same by an attribute `settings`; without it, its public attributes that are plain values count.
+- `predict_batch(images)` → one `sv.Detections` per image; `preferred_batch` (int) is the best number of images.
+- `segment(image, boxes_xyxy)` → `Masks`: masks for boxes. Stability can then move the boxes.
+- `within_image(image)`: the base learns something (a threshold, the light) from a whole image. It is called once for
+  each image that is cut into tiles, with the image as `predict` takes it (a path is valid during the call only). The
+  object it returns has `predict(window)` for the part (top, left, bottom, right) of that image, in pixels of the part;
+  bottom and right are exclusive. For a base without it, each tile is an image.
+- `for_images(records)`: the answer depends on which image it is, not on its pixels alone (boxes from a file). It is
+  called with an `ImageRecord` for each image (name, size and hash). The object it returns has `predict(image)`, and
+  `predict_batch(images)` if the base has it, for these images in this order; an exception is the failure of the image.
+  Such a base is never run on tiles or for stability, and each copy of a file is passed to it. Before that,
+  `expect(items)`, if there is one, gets (path, name) of all images, and returns sentences for the user.
+- `identity(args)`, a class or static method: what determines its answers, from the constructor's arguments and without
+  loading anything (a folder of weights becomes a hash of its files; a device without influence is left out). It is
+  JSON-ready and stored with every label; labels with another identity are made again. An object that the user has built
+  has an attribute `settings` for this; without it, its public attributes with plain values are used.
+- `classes(args)`, likewise: the class names of a base that knows no other prompts. They are used if the user gives no
+  ontology.
 
-- `classes(args)`, likewise: the class names of a base that knows no other prompts. They are what it labels where no
-  ontology is given.
-
-A base that gives boxes without masks is a **detector**; a **segmenter** makes it a whole base (`boxes.py`).
+A base that gives boxes without masks is a **detector**; with a **segmenter** it is a whole base
+(`detector_and_segmenter.py`).
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Masks(NamedTuple):
 
 
 class Base(Protocol):
-    """An autodistill `DetectionBaseModel`, as far as labelling needs one."""
+    """An autodistill `DetectionBaseModel`: what labeling needs of it."""
 
     ontology: Any
 
@@ -65,8 +64,7 @@ class Base(Protocol):
 class Segmenter(Protocol):
     """Masks from boxes.
 
-    One that can also do several images at once says so by having `segment_batch(images, boxes_xyxy)` → `list[Masks]`,
-    images of whatever sizes.
+    `segment_batch(images, boxes_xyxy)` → `list[Masks]`, for images of any sizes, is used if there is one.
     """
 
     def segment(self, image: BgrImage, boxes_xyxy: Boxes) -> Masks:
@@ -80,9 +78,9 @@ def answers_by_image(base: Any) -> bool:
 
 
 def same_class(first: Sequence[Instance], second: Sequence[Instance], classes: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Whether (N, M) instances of a base's answers are of one class.
+    """Whether instances of two answers of a base are of the same class, (N, M) bool.
 
-    Their `class_index` is the prompt's; `classes` has the class of each prompt. Empty, each prompt is its own class.
+    Their `class_index` is the prompt's; `classes` has the class of each prompt. If empty, each prompt is a class.
     """
     one, two = (np.array([i.class_index for i in some], dtype=np.intp) for some in (first, second))
     if classes:

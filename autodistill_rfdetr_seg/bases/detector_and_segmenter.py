@@ -22,7 +22,7 @@ class SegmentedBase(DetectionBaseModel):  # type: ignore[misc]
 
     Classes, scores and their order are the detector's; the segmenter's own scores are kept beside them, as
     `mask_score`. Boxes are cut to the image; what then has no area is left out and counted (`box_without_area` in the
-    detections' metadata). A mask may be empty: labelling drops and counts it. It answers by image, and has
+    detections' metadata). A mask may be empty: labeling drops and counts it. It answers by image, and has
     `for_images` and `expect`, where the detector has (`contract`).
 
     The detector is shown HWC uint8 BGR arrays; one that wants something else (`image_input` `path` or `pil`) gets

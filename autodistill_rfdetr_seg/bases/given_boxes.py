@@ -41,7 +41,7 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
     Raises:
         MissingInputError: there is no such file.
         DataError: something in it is no box; it is named.
-        UnknownNameError: a prompt is none of the file's classes; the nearest is suggested.
+        UnknownNameError: a prompt is not one of the file's classes; the nearest is suggested.
     """
 
     ontology: CaptionOntology
@@ -60,7 +60,7 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
 
     @staticmethod
     def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The content of the boxes: where the file lies decides no label."""
+        """The content of the boxes: the place of the file does not change labels."""
         return {"boxes_sha256": hash_of_boxes(_given(args))}
 
     @staticmethod
@@ -91,7 +91,7 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
         return Known([self._row(record) for record in records], self._prompt_of)
 
     def predict(self, input: Any) -> Any:
-        """Refuses: pixels alone do not tell which image it is.
+        """Refuses: pixels alone do not show which image it is.
 
         Raises:
             UsageError: always.

@@ -1,6 +1,6 @@
-"""GroundedSAM: autodistill-grounded-sam's own class, with what it gets wrong put right around it.
+"""GroundedSAM: autodistill-grounded-sam's own class, with its defects corrected around it.
 
-- Its segmenter is given BGR and takes it for RGB. It is told.
+- Its segmenter gets BGR and takes it for RGB. It is told the format.
 - A box at whose place no word of the prompt was found keeps it all the same. It is given the class -1, which counts as
   dropped. Where only some words were (`dog` of `a red dog`), it is the prompt's box.
 - Without boxes its masks are an array that no index fits. They are none, and the image is not encoded.

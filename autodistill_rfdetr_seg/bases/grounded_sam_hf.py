@@ -30,7 +30,7 @@ class GroundedSAMHF(SegmentedBase):
 
     Raises:
         UnknownNameError: the segmenter or an option is not known; the nearest is suggested.
-        BaseModelError: weights cannot be had or read.
+        BaseModelError: weights cannot be downloaded or read.
     """
 
     def __init__(

@@ -70,7 +70,7 @@ def load(cls: Any, model: str, revision: str | None = None, **options: Any) -> A
 
     Raises:
         DependencyError: transformers is older than it may be.
-        BaseModelError: the weights cannot be had or read.
+        BaseModelError: the weights cannot be downloaded or read.
     """
     if TESTED.installed() == "older":
         raise DependencyError(

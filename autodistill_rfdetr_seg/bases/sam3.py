@@ -82,7 +82,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         UsageError: an option is out of range, or a prompt is longer than the model can read.
         UnknownNameError: `thresholds` names a prompt that is not asked for.
         MissingInputError, DataError: `model` is written as a path and holds no model.
-        BaseModelError: the weights cannot be had or read.
+        BaseModelError: the weights cannot be downloaded or read.
     """
 
     ontology: CaptionOntology
@@ -163,7 +163,7 @@ class Sam3(DetectionBaseModel):  # type: ignore[misc]
         return self.predict_batch([input])[0]
 
     def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
-        """The same for several images at once, of whatever sizes."""
+        """The same for several images at once, of any sizes."""
         import torch
 
         images = [bgr_of(image) for image in images]

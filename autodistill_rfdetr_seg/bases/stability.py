@@ -4,8 +4,8 @@ A base is asked about changed *views* of the image, and each mask held against t
 answer, brought back. One that can `segment` boxes is asked about the mirrored image alone, as its image encoder is the
 dear part, and once more with its boxes moved. `stability` is the mean over the questions; the moved boxes count as one.
 
-The views without `segment` are those that told errors on real sets (`benchmarks/review_order.py`). A mirrored image
-alone says little of a base of symmetric filters, which answers it as it answered before.
+The views for a base without `segment` are those that found errors on real sets (`benchmarks/review_order.py`). A
+mirrored image alone is not enough: a base of symmetric filters gives the same answer for it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def ask_again(
 
 
 def views_of(segments: bool) -> tuple[View, ...]:
-    """The views a base is asked about; `segments` tells that it can be asked with other boxes as well."""
+    """The views a base is asked about; `segments`: it can be run with moved boxes as well."""
     mirror = View("mirrored", _mirror, lambda mask, _: mask[:, ::-1])
     if segments:
         return (mirror,)
@@ -146,7 +146,9 @@ def box_agreement(instances: Sequence[Instance], image: RgbImage, segment: Segme
 
 
 def with_stability(instances: Sequence[Instance], questions: Sequence[Agreement]) -> tuple[Instance, ...]:
-    """The instances with the mean (0..1) of their agreements, one (N,) a question; what a base said itself stays."""
+    """The instances with the mean (0..1) of their agreements, one (N,) a question; a value that the base gave is
+    kept.
+    """
     if not questions:
         return tuple(instances)
     means = np.clip(np.mean(np.stack(questions), axis=0), 0, 1).tolist()

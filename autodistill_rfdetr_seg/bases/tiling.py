@@ -1,7 +1,7 @@
-"""Large images and small objects: ask about overlapping tiles, and make one answer of theirs.
+"""Large images and small objects: run the base on overlapping tiles, and join the answers.
 
 Two instances of one class from two tiles are one object where both tiles looked and said the same: in the zone that
-the tiles share, their masks agree. What lies side by side shares no pixels there, so touching neighbours stay apart,
+the tiles share, their masks agree. What lies side by side shares no pixels there, so touching neighbors stay apart,
 and tiles that share no pixels join nothing. Chained, this joins an object over as many tiles as it crosses.
 """
 
@@ -25,7 +25,7 @@ from .contract import same_class
 # IoU in the shared zone above which two masks are one object: from a half on, a mask has at most one such partner among
 # masks that do not overlap.
 AGREE_IOU = 0.5
-# Share of a mask that lies in another, above which it is a part of it.
+# A mask with more than this fraction inside another one is a part of it.
 PART = 0.5
 # A mask that ends this many pixels before its tile does may be cut there: bases blur and resize, and stop short.
 EDGE = 2
@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What one tile said of an object, in the pixels of the whole image; `cut` where it may go on outside the tile."""
+    """An object as one tile shows it, in pixels of the whole image; `cut` if it may continue outside the tile."""
 
     tile: int
     instance: Instance
@@ -86,7 +86,7 @@ def ask_in_tiles(
 
 
 def tile_windows(height: int, width: int, tile: int, overlap: float) -> list[Window]:
-    """The tiles of an image of `height` x `width` pixels, row by row; `ask_in_tiles` says how they lie.
+    """The tiles of an image of `height` x `width` pixels, row by row; `ask_in_tiles` describes them.
 
     Raises:
         UsageError: `tile` is under 10 pixels, or `overlap` is not in 0..0.9.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..bases.adapter import usable
+from ..bases.detection_instances import indexed_instances
 from ..core.config import MAX_MEGAPIXELS, PipelineConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
@@ -59,7 +59,7 @@ def target_predictor(model: Any, score_floor: float, classes: int) -> Predictor:
 
     def predict(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
         found = model.predict_batch([pixels], score_floor)[0]
-        kept = usable(found, pixels.shape[:2], classes, Counter())
+        kept = indexed_instances(found, pixels.shape[:2], classes, Counter())
         corners = [found.xyxy[at].tolist() for at, _ in kept]
         return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]
 

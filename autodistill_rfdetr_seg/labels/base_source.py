@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..bases.adapter import BaseAdapter, Pending, refuse_parts
+from ..bases.adapter import BaseAdapter, PendingAnswer, refuse_parts
 from ..bases.base_classes import identity_of
 from ..bases.contract import ImageInput, answers_by_image
 from ..bases.registry import create_base, find_base
@@ -200,8 +200,8 @@ def _settings(model: Any) -> dict[str, Any]:
     return with_hashes(plain) | {part: {"name": _name(public[part]), **_settings(public[part])} for part in parts}
 
 
-def outcome_of(image: OpenedImage, pending: Pending) -> Outcome:
-    """What the base said of an opened image, as a row of the store, or the error it ended in."""
+def outcome_of(image: OpenedImage, pending: PendingAnswer) -> Outcome:
+    """The base's answer for an opened image as a row of the store, or the error."""
     try:
         answer = pending()
     except AutodistillSegError as error:

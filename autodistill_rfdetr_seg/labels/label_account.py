@@ -18,7 +18,7 @@ ACCOUNT = "labels.json"
 
 @dataclass(frozen=True)
 class LabelAccount:
-    """What `labels.json` says: the classes, the base, the names of the images asked for, the folder that these are
+    """The content of `labels.json`: the classes, the base, the names of the images asked for, the folder that these are
     relative to, and the groups of those that belong into one split."""
 
     classes: Classes
@@ -35,7 +35,7 @@ def read_account(folder: Path) -> LabelAccount:
     """The account of a label store.
 
     Raises:
-        DataError: the folder holds no finished labelling, or its account is not one.
+        DataError: the folder contains no finished labeling, or `labels.json` is not valid.
     """
     path = folder / ACCOUNT
     if not path.is_file():
@@ -57,7 +57,7 @@ def read_account(folder: Path) -> LabelAccount:
 
 
 def read_failures(folder: Path) -> list[dict[str, str]]:
-    """The images of the last labelling that could not be labelled: {path, reason} each."""
+    """The images of the last labeling that could not be labeled: {path, reason} each."""
     return [
         json.loads(line)
         for path in sorted(folder.glob("failures*.jsonl"))

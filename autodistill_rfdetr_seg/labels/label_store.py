@@ -1,9 +1,9 @@
-"""The label store: what the base said, append-only, so that the teacher is never run twice on an image.
+"""The label store: the answers of bases, append-only, so that a base never runs twice on an image.
 
 A store is a folder of Parquet shards, one row an image: the image's record, every instance as RLE with its score and
 the index of the prompt that found it, and what made them (base, parameters, prompts, versions). A shard is written
 beside its place and renamed into it, so that a kill loses at most the rows not yet flushed and leaves no half shard.
-Thresholds are applied later, at build; classes too: a row knows prompts, so renaming a class costs no labelling.
+Thresholds are applied later, at build; classes too: a row knows prompts, so renaming a class costs no labeling.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PROVENANCE = {"base_args", "base_fingerprint", "versions"}
 class LabelStore:
     """The shards in `folder`. One writer at a time; readers may come and go.
 
-    Use it as a context manager: leaving it flushes, whatever ended the block.
+    Use it as a context manager: leaving the block flushes, also after an exception.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +55,9 @@ class LabelStore:
         self.flush()
 
     def append(self, labels: StoredLabels, provenance: Provenance) -> None:
-        """Adds one row; it is on disk after `flush`, which comes by itself every so many rows or seconds."""
+        """Adds one row; it is on disk after `flush`, which happens by itself after `ROWS_PER_SHARD` rows or
+        `SECONDS_PER_SHARD` seconds.
+        """
         if not self._rows:
             self._since = time.monotonic()
         self._rows.append(to_row(labels, provenance))
@@ -88,9 +90,9 @@ class LabelStore:
     def rows(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
         """Every row that this base made, the newest last. Reads no instance.
 
-        A row of an image with a side of more than `MAX_SIDE` is none: no COCO file can hold it.
-        A damaged shard is told by its checksum. With `heal` it is put aside (`.torn`), so that its images count as not
-        labelled.
+        A row of an image with a side of more than `MAX_SIDE` is left out: no COCO file can contain it.
+        A damaged shard is found by its checksum. With `heal` it is renamed (`.torn`), so that its images count as not
+        labeled.
 
         Raises:
             DataError: a shard is damaged, and `heal` is not set; it is named.
@@ -104,7 +106,7 @@ class LabelStore:
             except DataError as error:
                 if not heal:
                     raise
-                _log.warning("%s It is put aside, and its images are labelled again.", error.message)
+                _log.warning("%s It is set aside, and its images are labeled again.", error.message)
                 shard.rename(shard.with_suffix(".torn"))
                 continue
             for row, entry in enumerate(table.to_pylist()):
@@ -143,7 +145,7 @@ class LabelStore:
         """Some columns of a shard; `whole` looks at all of it first, else damage to the others goes unnoticed."""
         import pyarrow.parquet as pq
 
-        hint = "Run `label --resume`: it is put aside, and only its images are labelled again."
+        hint = "Run `label --resume`: it is set aside, and only its images are labeled again."
         digest = shard.stem.rpartition("-")[2]
         if whole and len(digest) == _DIGEST and not file_sha256(shard).startswith(digest):
             raise DataError(f"The label shard {shard} is damaged: it is not what was written.", hint)

@@ -1,12 +1,13 @@
-"""Images → base → store. Resumable, one unreadable image never stops the rest, memory does not grow with the folder."""
+"""Images → base → store. Resumable; an unreadable image stops nothing else; memory does not grow with the folder."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
 from ..core.errors import AutodistillSegError, BaseModelError
@@ -27,15 +28,26 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """What a labelling did: images `labelled` now, with content `stored` before, `failures` ({path, reason}),
-    what the base said that the contract has no place for (reason → number), and files of `several` frames, labelled in
-    their first."""
+    """What a labeling did.
 
-    labelled: int
+    Attributes:
+        labeled: how many images the base labeled now.
+        stored: how many images have a content that was stored before.
+        failures: {path, reason} of each image that failed.
+        dropped: how many detections were not usable, by reason.
+        several: the files with several pages or frames, of which the first is labeled.
+    """
+
+    labeled: int
     stored: int
     failures: tuple[Mapping[str, str], ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     several: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-ready data, by the keys of release 0.1.0."""
+        data = asdict(self)
+        return {"labelled": data.pop("labeled"), **data}
 
 
 def label_images(
@@ -49,13 +61,13 @@ def label_images(
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> LabelSummary:
-    """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not hold.
+    """Labels those of `images` (path, name relative to their folder) that the store in `folder` does not have.
 
-    Writes `labels.json` (classes, base, the names that were asked for) and `failures.jsonl` beside the shards when it
-    ends; the latter also where `max_failures` ends it. An image that cannot be read, or that the base fails on, is a
-    failure with a reason; the rest is labelled.
-    A content is labelled once, whatever its files are called now or were when it was stored. The account also keeps
-    `root`, the folder that names are relative to, and `groups` (name → group) of images that belong into one split.
+    Writes `labels.json` (classes, base, the names of all images) and `failures.jsonl` next to the shards at its end;
+    the latter also if `max_failures` stops it. An image that cannot be read, or that the base fails on, is a failure
+    with a reason; the others are labeled.
+    A content is labeled once, also if its file is renamed or copied. `labels.json` also has `root`, the folder that
+    names are relative to, and `groups` (name → group) of images that belong in the same split.
 
     Raises:
         DataError: another process writes to the store, or more than `max_failures` images failed.
@@ -70,16 +82,16 @@ def label_images(
         rows = _Stored(store, source.provenance)
         todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
         source = source if source.items else source.with_items(images)
-        # A base that answers by image may say something else of a copy, which has another name.
+        # A base that knows images by name may answer differently for a copy, which has another name.
         firsts, copies = (
             (todo, {}) if source.by_image else without_copies(todo, max_megapixels=max_megapixels, progress=progress)
         )
         failures: list[Mapping[str, str]] = []
         dropped: Counter[str] = Counter()
         several: list[str] = []
-        labelled = 0
+        labeled = 0
         stored = len(mine) - len(todo)
-        bar = tqdm(total=len(todo), desc="Labelling", unit="image", disable=not (progress and todo))
+        bar = tqdm(total=len(todo), desc="Labeling", unit="image", disable=not (progress and todo))
         with bar, store:
             known = (
                 frozenset()
@@ -101,17 +113,17 @@ def label_images(
                         dropped.update(row.dropped)
                         store.append(row, source.provenance)
                         several += [row.image.path] if row.frames > 1 else []
-                        labelled += 1
-                # Last, so that what the bar has counted is in the store's hands.
+                        labeled += 1
+                # Last, so that what the bar has counted is stored.
                 bar.update(1 + len(twins))
         write_failures(folder, failures, options.slice)
         names = sorted(printable(name) for _, name in images)
         write_account(folder, source, names, root, groups or {})
-    return LabelSummary(labelled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
+    return LabelSummary(labeled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
 
 
 class _Stored:
-    """What this base has said already: the newest row of each name, and of each content."""
+    """The rows that this base made before: the newest of each name, and of each content."""
 
     def __init__(self, store: LabelStore, provenance: Provenance) -> None:
         self._store, self._provenance = store, provenance
@@ -121,14 +133,14 @@ class _Stored:
             self.keys[key.path] = self._contents[key.sha256] = key
 
     def of_size(self, sizes: Iterable[int]) -> frozenset[str]:
-        """The contents (SHA-256) that have one of these sizes (bytes): no other file can be one of them."""
+        """The contents (SHA-256) with one of these sizes (bytes): a file of another size has none of them."""
         if not self._contents:
             return frozenset()
         wanted = set(sizes)
         return frozenset(content for content, key in self._contents.items() if key.file_bytes in wanted)
 
     def take(self, content: str, files: Iterable[tuple[str, int]]) -> None:
-        """Stores the row of a content for each of `files` (name, mtime_ns) that it is not stored for already."""
+        """Stores the row of a content for each of `files` (name, mtime_ns) that does not have it yet."""
         key = self._contents[content]
         for name, mtime_ns in files:
             if name not in self.keys or self.keys[name].sha256 != content:
@@ -143,7 +155,7 @@ def _asked(
     options: LabelingConfig,
     max_megapixels: float,
 ) -> Iterator[tuple[Item, Outcome]]:
-    """Each item with its row, its error, or as a known image where its content (SHA-256) is `known`."""
+    """Each item with its row, its error, or as a known image if its content (SHA-256) is in `known`."""
     done = 0
     for found in known_first(items, known, max_megapixels):
         done += 1
@@ -168,12 +180,12 @@ def _check_failures(failures: Sequence[Mapping[str, str]], options: LabelingConf
         raise BaseModelError(
             f"{len(failures)} images failed, more than --max-failures {most}; the last, {failures[-1]['path']}: "
             f"{failures[-1]['reason']}",
-            f"What was labelled is kept in {folder}; go on with --resume.",
+            f"What was labeled is kept in {folder}; continue with --resume.",
         )
 
 
 def _is_stored(path: Path, key: Key | None) -> bool:
-    """Whether the store's row was made from this very file, told by size and time without reading it."""
+    """Whether the store's row was made from this file, judged by size and time without reading it."""
     if key is None:
         return False
     try:

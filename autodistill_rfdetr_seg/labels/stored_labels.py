@@ -1,4 +1,4 @@
-"""A row of the label store: what a base, or a person, said about one image; and its form in Parquet."""
+"""A row of the label store: the labels of one image by a base or a person, and its form in Parquet."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Provenance:
 class StoredLabels:
     """One row. `class_index` of its instances is the prompt's index: see `with_classes`.
 
-    `dropped` counts what the base said and the contract had no place for (reason → number); `seconds` is the base's own
-    time; the file's size and time tell later, without reading it, that it is still the same. In a person's row `names`
+    `dropped` counts the detections that were not usable (reason → number); `seconds` is the time the base took. The
+    file's size and time show later, without reading it, that it is unchanged. In a person's row `names`
     are the class names that its instances' indices stand for. `frames` is the number of pages or frames in the file, of
-    which the first is labelled; `phash` is the image's perceptual hash.
+    which the first is labeled; `phash` is the image's perceptual hash.
     """
 
     image: ImageRecord
@@ -87,7 +87,7 @@ class StoredLabels:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a row lies, and what tells whether it still holds for a file."""
+    """The place of a row, and what shows whether it is still valid for a file."""
 
     image_id: str
     path: str

@@ -1,5 +1,5 @@
-"""Labelling in this process: images are decoded ahead of the base and its masks encoded behind it, in threads, so that
-the base waits for neither. `workers.py` does the same job in processes."""
+"""Labeling in this process: images are decoded ahead of the base and its masks encoded behind it, in threads, so that
+the base waits for neither. `worker_labeling` does the same in processes."""
 
 from __future__ import annotations
 

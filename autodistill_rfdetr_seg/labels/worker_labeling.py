@@ -1,4 +1,4 @@
-"""Labelling in processes of their own: several bases at work, and a base that hangs can be ended without loss.
+"""Labeling in worker processes: several bases run at once, and one that hangs can be stopped without loss.
 
 The parent alone writes the store, and waits for all workers at once, those that build their base among them. A worker
 that dies or takes too long costs its image, which becomes a failure with a reason; another worker takes its place.
@@ -70,7 +70,7 @@ def asked_in_workers(
                     crew.remove(worker)
                     if not crew:
                         raise error
-                    _log.warning("A worker is lost, and the others go on: %s", error.message)
+                    _log.warning("A worker stopped; the others continue: %s", error.message)
                 elif worker.gone:
                     worker.stop()
                     crew.remove(worker)
@@ -134,7 +134,7 @@ class _Worker:
         if not self.connection.poll():
             return BaseModelError(
                 f"The base took longer than {self._timeout:g} s to be built.",
-                "Where its weights take that long to come, give it more with --start-timeout.",
+                "If the download of its weights takes that long, set a longer --start-timeout.",
             )
         said = self._receive()
         if isinstance(said, AutodistillSegError):
@@ -218,7 +218,7 @@ def _opened(
 
 
 def _sendable(error: AutodistillSegError) -> AutodistillSegError:
-    """The same message in a class that survives pickling, whatever its own constructor takes."""
+    """The same message in a class that can be pickled; the constructor of the original may not allow it."""
     plain = BaseModelError(error.message, error.hint)
     plain.exit_code = error.exit_code
     return plain

@@ -96,7 +96,7 @@ def _timed_labels(
     started = time.perf_counter()
     with restoring_account(labels):
         summary = label_images(source, items, labels, options, max_megapixels=max_megapixels, progress=False)
-    return time.perf_counter() - started, summary.labelled
+    return time.perf_counter() - started, summary.labeled
 
 
 def _beside(

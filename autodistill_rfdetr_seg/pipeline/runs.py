@@ -239,10 +239,10 @@ def evaluate_again(config: PipelineConfig, run: RunFolder, *, progress: bool = T
 def _label(prepared: PreparedRun, progress: bool) -> LabelSummary:
     images = prepared.images(progress=progress)
     summary = label_stage(prepared.config, prepared.folder, prepared.source, images, progress=progress)
-    text = f"{summary.labelled} images labeled, {summary.stored} already had labels"
+    text = f"{summary.labeled} images labeled, {summary.stored} already had labels"
     if summary.failures:
         text += f", {len(summary.failures)} failed"
-    _log_stage("label", text, summary.labelled > 0)
+    _log_stage("label", text, summary.labeled > 0)
     return summary
 
 

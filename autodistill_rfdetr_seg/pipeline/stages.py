@@ -73,7 +73,7 @@ def label_stage(
     if summary.several:
         count = len(summary.several)
         _log.warning("%d files have several pages or frames, such as %s: the first is used.", count, summary.several[0])
-    if summary.failures and not (summary.labelled or summary.stored):
+    if summary.failures and not (summary.labeled or summary.stored):
         first = summary.failures[0]
         raise DataError(
             f"All {len(summary.failures)} images failed; the first, {first['path']}: {first['reason']}",

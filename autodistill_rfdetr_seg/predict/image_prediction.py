@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import coco
-from ..bases.adapter import instances_of
+from ..bases.detection_instances import instances_from_detections
 from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_confidence, check_megapixels
 from ..core.errors import AutodistillSegError, RemoteError
 from ..core.types import Classes
@@ -180,7 +180,7 @@ def _predict_one(model: Any, image: OpenedImage, confidence: float) -> sv.Detect
 def _record(
     image: OpenedImage, found: sv.Detections, classes: Classes, journal: PredictionJournal | None
 ) -> dict[str, int]:
-    instances = instances_of(found, image.pixels.shape[:2], len(classes.names), Counter())
+    instances = instances_from_detections(found, image.pixels.shape[:2], len(classes.names), Counter())
     if journal is not None:
         return journal.add(image, instances)
     return count_by_class([one.class_index for one in instances], classes)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from .. import coco
-from ..bases.adapter import usable
+from ..bases.detection_instances import indexed_instances
 from ..core.config import DISPLAY_CONFIDENCE, check_confidence
 from ..core.errors import DataError, OutputExistsError
 from ..core.types import Classes, Instance
@@ -152,7 +152,7 @@ def _predict_batch(model: Any, batch: Sequence[Frame], confidence: float) -> lis
 
 
 def _usable_instances(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _TrackedInstances:
-    kept = usable(found, frame.pixels.shape[:2], classes, Counter())
+    kept = indexed_instances(found, frame.pixels.shape[:2], classes, Counter())
     numbers = tracker.track_numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
     return [(instance, numbers[at]) for at, instance in kept]
 

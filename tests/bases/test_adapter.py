@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import supervision as sv
 
-from autodistill_rfdetr_seg.bases.adapter import BaseAdapter, instances_of
+from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
+from autodistill_rfdetr_seg.bases.detection_instances import instances_from_detections
 from autodistill_rfdetr_seg.bases.registry import BASES, create_base, find_base, register_base
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import BaseModelError, DependencyError, UnknownNameError, UsageError
@@ -56,11 +57,11 @@ def test_missing_scores_count_as_sure() -> None:
 def test_classes_beyond_the_ontology_and_bad_scores_are_dropped_and_counted() -> None:
     dropped: Counter[str] = Counter()
     found = detections(TWO, [0, 2], [0.5, 0.5])
-    assert len(instances_of(found, SHAPE, 2, dropped)) == 1
+    assert len(instances_from_detections(found, SHAPE, 2, dropped)) == 1
     found = detections(TWO, [0, -1], [float("nan"), 0.5])
-    assert instances_of(found, SHAPE, 2, dropped) == []
+    assert instances_from_detections(found, SHAPE, 2, dropped) == []
     found = sv.Detections(xyxy=np.zeros((2, 4)), mask=TWO, class_id=np.array([None, 1], object), confidence=np.ones(2))
-    assert [i.class_index for i in instances_of(found, SHAPE, 2, dropped)] == [1]
+    assert [i.class_index for i in instances_from_detections(found, SHAPE, 2, dropped)] == [1]
     assert dropped == {"unknown_class": 3, "no_finite_score": 1}
 
 

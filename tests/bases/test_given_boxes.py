@@ -411,7 +411,7 @@ def test_in_python(tmp_path: Path, segmenter: str) -> None:
     assert {name: len(boxes) for name, boxes in kept(tmp_path / "run").items()} == {"a.png": 1, "b.png": 1, "c.png": 0}
     with pytest.raises(UsageError, match="Leave out"):
         label(base, tmp_path / "photos", tmp_path / "tiled", tiles=64)
-    with pytest.raises(UsageError, match="knows images by their names"):
+    with pytest.raises(UsageError, match="needs the names of its images"):
         BaseAdapter(base, 2).ask(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UsageError, match="knows images by their names"):
         GivenBoxes({"nut": "nut"}, file).predict(np.zeros((4, 4, 3), np.uint8))

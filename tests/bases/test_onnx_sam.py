@@ -197,8 +197,8 @@ def test_what_is_wrong_with_options_is_said(options: dict[str, Any], says: str, 
         ("float[4, 3, 256, 256] image", "takes one image"),
         ("float[1, 3] image", "takes one image"),
         ("float16[1, 3, 256, 256] image", "takes one image"),
-        ("float[1, 4, 256, 256] image", "must be 3 colours"),
-        ("float[1, 3, 256, 3] image", "must be 3 colours"),
+        ("float[1, 4, 256, 256] image", "must be 3 colors"),
+        ("float[1, 3, 256, 3] image", "must be 3 colors"),
     ],
 )
 def test_forms_that_are_not_known_are_refused_by_name(inputs: str, why: str, tmp_path: Path) -> None:

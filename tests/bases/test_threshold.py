@@ -325,9 +325,9 @@ def test_a_large_image_is_learnt_from_in_strips_and_samples(monkeypatch: pytest.
     assert (expected.class_id == 1).sum() == 2 and (expected.class_id == 2).sum() == 4
     assert np.array_equal(found.mask, expected.mask) and np.array_equal(found.confidence, expected.confidence)
     monkeypatch.setattr("autodistill_rfdetr_seg.bases.threshold.threshold_search._SAMPLED", 8000)
-    every, third = within._learnt, base.within_image(image)._learnt
-    assert list(third.colours.steps) == list(every.colours.steps) == [2]
-    assert third.colours.steps[2] == pytest.approx(every.colours.steps[2], rel=0.1)
+    every, third = within._learned, base.within_image(image)._learned
+    assert list(third.colors.steps) == list(every.colors.steps) == [2]
+    assert third.colors.steps[2] == pytest.approx(every.colors.steps[2], rel=0.1)
     assert abs(third.lightness[1].cut - every.lightness[1].cut) < 0.1 * every.lightness[1].contrast
     assert third.lightness[1].contrast == pytest.approx(every.lightness[1].contrast, rel=0.05)
 

@@ -59,7 +59,7 @@ def test_the_first_image_does_not_wait_for_the_folder_to_be_read(tmp_path: Path)
     base._read.clear()
     begun = bytes_read()
     items = relative_paths(discover(photos), photos)
-    assert label_images(source, items, tmp_path / "labels", progress=False).labelled == 31
+    assert label_images(source, items, tmp_path / "labels", progress=False).labeled == 31
     assert len(base._read) == 30
     # The two that are alike, a handful that are decoded ahead, and a glance at each of the others: of 31.
     assert (base._read[0] - begun) / (photos / "00.bmp").stat().st_size < 10

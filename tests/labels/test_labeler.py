@@ -90,7 +90,7 @@ def test_label_then_nothing_to_do_then_only_what_is_new(folder: Path, tmp_path: 
     assert labelled(base, folder, tmp_path / "labels") == LabelSummary(1, 11, (), {})
     assert base.asked == 12
     scene(folder / "new.png", 21)
-    assert labelled(base, folder, tmp_path / "labels").labelled == 1
+    assert labelled(base, folder, tmp_path / "labels").labeled == 1
 
 
 def test_resume_asks_only_for_what_is_not_stored(folder: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_one_bad_image_does_not_stop_the_rest(folder: Path, tmp_path: Path) -> N
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
     scene(folder / "refused.png", 4, green=True)
     summary = labelled(RedBase(), folder, tmp_path / "labels")
-    assert summary.labelled == 11
+    assert summary.labeled == 11
     assert [failure["path"] for failure in summary.failures] == ["broken.jpg", "refused.png"]
     assert "green corner" in summary.failures[1]["reason"]
     assert read_failures(tmp_path / "labels") == list(summary.failures)

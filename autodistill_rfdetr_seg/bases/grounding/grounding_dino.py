@@ -36,35 +36,35 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
     """Finds what prompts say in words; boxes without masks, `class_id` the prompt's index.
 
     The prompts go into captions, which the model is asked with. `mode="joint"` puts as many into each as its text limit
-    allows (256 tokens, about 80 prompts): one pass an image for most ontologies, but the prompts of a caption sway one
-    another. `mode="exact"` asks each prompt by itself, with the same result as if it were the only one; the image's
-    features are computed once for all. Its cost grows with the number of prompts.
+    allows (256 tokens, about 80 prompts): one pass an image for most ontologies, but the prompts of a caption
+    influence one another. `mode="exact"` asks each prompt by itself, with the same result as if it were the only
+    one; the image's features are computed once for all. Its cost grows with the number of prompts.
 
     A box's score for a prompt is that of the prompt's best token; of the prompts of one caption that score over their
     thresholds the best has the box.
-    In `exact`, and of two captions, an object found by two prompts comes twice: which of them has it is settled by the
-    masks, when the dataset is built. Prompts that come to the same tokens are asked once; the first of them answers.
+    In `exact`, and of two captions, an object found by two prompts comes twice: NMS on masks keeps one
+    when the dataset is built. Prompts that come to the same tokens are asked once; the first of them answers.
 
     Args:
         ontology: prompt → class, a `CaptionOntology` or a plain mapping. Case and a full stop at the end do not count.
         model: a folder of weights or a model id of the hub, of a Grounding DINO or MM Grounding DINO. The hub's are
             fetched on first use; without a network they must be in its cache (`HF_HUB_OFFLINE=1`), or in a folder.
         revision: branch, tag or commit of the model id; None is a fixed commit of the default model, else `main`.
-        device, dtype: `auto` is the best GPU there is with bfloat16 or float16 where it has them, else the CPU with
+        device, dtype: `auto` is the best GPU with bfloat16 or float16 where it has them, else the CPU with
             float32. Weights and boxes' coordinates are float32 always; `dtype` is that of the arithmetic between.
         mode: `joint` or `exact`.
         box_threshold: a box is kept where it scores more than this for its prompt.
         text_threshold: a token counts for its prompt only where it scores more than this. As a box's score is that of
             one token, this matters where it is the higher of the two: to keep fainter boxes, lower both.
         thresholds: prompt → the threshold of its boxes, in place of both.
-        negatives: what looks like one of the prompts and is none: asked as well, and a box is dropped where a negative
-            scores better, on that box or on one that overlaps it by an IoU of 0.8.
+        negatives: prompts for objects that only look like the wanted ones: a box is dropped where a negative scores
+            better, on that box or on one that overlaps it by an IoU of 0.8.
         nms_iou: of boxes of one prompt that overlap by more than this, only the best is kept; None keeps all.
 
     Raises:
         UsageError: the ontology is empty, a prompt cannot be asked, or an option is out of range.
         UnknownNameError: `thresholds` names a prompt that is not there.
-        BaseModelError, MissingInputError: the weights cannot be had or read.
+        BaseModelError, MissingInputError: the weights cannot be downloaded or read.
     """
 
     ontology: CaptionOntology
@@ -112,7 +112,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
 
     @staticmethod
     def identity(args: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides the answers, told from the constructor's arguments: all but the device."""
+        """What determines the answers, from the constructor's arguments: all but the device."""
         parameters = inspect.signature(GroundingDino).parameters
         given = {name: one.default for name, one in parameters.items() if name not in ("ontology", "device")}
         given |= {name: value for name, value in args.items() if name != "device"}
@@ -126,7 +126,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         return self.predict_batch([input])[0]
 
     def predict_batch(self, images: Sequence[Any]) -> list[sv.Detections]:
-        """The boxes in each of several images, of whatever sizes: HWC uint8 BGR arrays, paths or PIL images.
+        """The boxes in each of several images, of any sizes: HWC uint8 BGR arrays, paths or PIL images.
 
         Each answer has `xyxy` (N, 4) float32 pixels, which may reach a little beyond the image, `confidence` (N,)
         float32 in 0..1 and `class_id` (N,), best first. All images are held at the model's size (13 MB each) at once.

@@ -1,4 +1,4 @@
-"""What a Grounding DINO says, in tensors on its device: prompts' scores, boxes, what negatives take away."""
+"""The output of a Grounding DINO, in tensors on its device: scores of prompts, boxes, and what negatives remove."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Found(NamedTuple):
 class SharedFeatures:
     """A backbone's features, computed once an image and handed out to as many captions as ask about it.
 
-    It stands in for the backbone's `forward`. `expect(rows)` says which image each item of the next batch shows;
-    features of others are let go.
+    It replaces the backbone's `forward`. `expect(rows)` sets which image each item of the next batch shows; features of
+    others are released.
     """
 
     def __init__(self, compute: Callable[[Tensor, Tensor], tuple[list[tuple[Tensor, Tensor]], list[Tensor]]]) -> None:
@@ -36,7 +36,7 @@ class SharedFeatures:
         self._known: dict[int, list[Tensor]] = {}
 
     def expect(self, rows: Sequence[int]) -> None:
-        """The next batch shows these images; none: everything is let go."""
+        """The next batch shows these images; with none, all are released."""
         self._rows = rows
         self._known = {row: tensors for row, tensors in self._known.items() if row in set(rows)}
 
@@ -77,11 +77,11 @@ def prompt_scores(logits: Tensor, owners: Tensor, prompts: int) -> Tensor:
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """(…, 4) centre, width and height as XYXY, float32."""
+    """(…, 4) center, width and height as XYXY, float32."""
     import torch
 
-    centre, half = boxes[..., :2].float(), boxes[..., 2:].float() / 2
-    return torch.cat([centre - half, centre + half], dim=-1)
+    center, half = boxes[..., :2].float(), boxes[..., 2:].float() / 2
+    return torch.cat([center - half, center + half], dim=-1)
 
 
 def found(scores: Tensor, boxes: Tensor, thresholds: Tensor) -> Found:

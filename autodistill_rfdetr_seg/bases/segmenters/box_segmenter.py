@@ -2,7 +2,7 @@
 
 An image goes through the encoder once, however many boxes are asked about, now or right after: the features of the
 latest images are kept. Boxes go through the mask decoder a few of one image at a time: nothing is padded, and on a CPU
-an image's masks are the same to the bit whatever else is asked about.
+an image's masks do not depend on what else is asked, to the bit.
 
 The encoder runs in the data type asked for, the decoder always in float32: bfloat16 would round the corner of a box to
 every second pixel of the 1024 that the model sees.
@@ -51,7 +51,7 @@ class BoxSegmenter:
 
     Raises:
         MissingInputError, DataError: `model` is written as a path and holds no model.
-        BaseModelError: the weights cannot be had or read.
+        BaseModelError: the weights cannot be downloaded or read.
         UsageError: an option is out of range, or the weights are of another kind of model.
     """
 
@@ -108,7 +108,7 @@ class BoxSegmenter:
         return self.segment_batch([image], [boxes_xyxy])[0]
 
     def segment_batch(self, images: Sequence[BgrImage], boxes_xyxy: Sequence[Boxes]) -> list[Masks]:
-        """The same for several images, of whatever sizes; one without boxes is not encoded.
+        """The same for several images, of any sizes; one without boxes is not encoded.
 
         Returns for each image masks (N, H, W) bool, in the order of its boxes, and the model's own estimate of each
         mask's IoU, (N,) in 0..1.
@@ -206,11 +206,11 @@ class BoxSegmenter:
 
 
 def image_key(image: BgrImage) -> str:
-    """What an image is known by: its content, since an array may be filled anew."""
+    """The key of an image: its content, because an array may be filled again."""
     return f"{image.shape}{hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()}"
 
 
 def _scale(image: Encoded) -> Boxes:
-    """What a box XYXY in the image's pixels is multiplied with to lie in the model's."""
+    """The factors from a box XYXY in pixels of the image to the model's pixels."""
     (height, width), (seen_height, seen_width) = image.size, image.seen
     return np.array([seen_width / width, seen_height / height] * 2)

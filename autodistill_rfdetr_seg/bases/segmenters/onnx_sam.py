@@ -1,7 +1,7 @@
 """Masks from boxes by any SAM that was exported to ONNX as segment-anything does it: SAM, MobileSAM, EdgeSAM.
 
 An image goes through the encoder once, however many boxes are asked about, now or right after; each box goes through
-the decoder alone, as these exports take one prompt. What forms of files are known stands in `sam_signature`.
+the decoder alone, as these exports take one prompt. `sam_signature` lists the known forms of files.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class OnnxSam:
         encoder, decoder: the two files, instead of `model` or where it holds several.
         threads: of the CPU; None for as many as there are cores.
         providers: of onnxruntime, the best first, such as `[CUDAExecutionProvider]`; None for the CPU.
-        normalise: whether pixels are normalised before the encoder; None for what its form says (`sam_signature`).
+        normalise: whether pixels are normalized before the encoder; None for what its form says (`sam_signature`).
 
     Raises:
-        MissingInputError: a file is not there, or the folder does not tell which it is.
+        MissingInputError: there is no such file, or several in the folder could be it.
         UsageError: an option is out of range, or a file is of a form that is not known; its inputs are named.
         BaseModelError: a file is damaged.
     """
@@ -85,7 +85,7 @@ class OnnxSam:
 
     @staticmethod
     def identity(args: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The hashes of both files, and `normalise` where it is given: threads and providers decide no label."""
+        """The hashes of both files, and `normalise` where it is given: threads and providers do not change labels."""
         encoder, decoder = (weights_sha256(path) for path in _files(args))
         said = {} if args.get("normalise") is None else {"normalise": args["normalise"]}
         return {"encoder_sha256": encoder, "decoder_sha256": decoder, **said}
@@ -175,7 +175,7 @@ def prepared(image: BgrImage, form: Encoder) -> tuple[npt.NDArray[Any], tuple[in
     height, width = (int(side * form.side / longest + 0.5) or 1 for side in image.shape[:2])
     rgb = np.ascontiguousarray(image[..., ::-1])
     scaled = np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
-    pixels = (scaled.astype(np.float32) - _MEAN) / _STD if form.normalised else scaled
+    pixels = (scaled.astype(np.float32) - _MEAN) / _STD if form.normalized else scaled
     if form.padded:
         pixels = np.pad(pixels, ((0, form.side - height), (0, form.side - width), (0, 0)))
     pixels = pixels.transpose(2, 0, 1) if form.planar else pixels

@@ -36,15 +36,15 @@ _SCORES = ("iou_predictions", "scores")
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """An image encoder's input: its `name`; `side` of the square that an image is scaled to; whether colours come first
-    (`planar`), there is a `batch` axis, the image is `padded` to the square, and pixels are `normalised`; its dtype."""
+    """An image encoder's input: its `name`; `side` of the square that an image is scaled to; whether colors come first
+    (`planar`), there is a `batch` axis, the image is `padded` to the square, and pixels are `normalized`; its dtype."""
 
     name: str
     side: int
     planar: bool
     batch: bool
     padded: bool
-    normalised: bool
+    normalized: bool
     dtype: str
 
     @classmethod
@@ -64,18 +64,18 @@ class Encoder:
             raise _refused(path, "an image encoder takes one image, float or uint8", inputs)
         planar, last = inner[0] == 3, inner[2] == 3
         if planar == last:
-            raise _refused(path, "one axis, the first or the last, must be 3 colours", inputs)
+            raise _refused(path, "one axis, the first or the last, must be 3 colors", inputs)
         sides = inner[1:] if planar else inner[:2]
         fixed = [side for side in sides if isinstance(side, int)]
         if len(set(fixed)) == 2 or len(fixed) == 1:
             raise _refused(path, "the sides must be equal numbers, or both free", inputs)
         by_layout = planar and dtype == "float32"
-        normalised = by_layout if normalise is None else normalise
-        if normalised and dtype != "float32":
-            raise UsageError(f"{path} takes whole numbers ({port}), which cannot be normalised.", "Leave it out.")
+        normalized = by_layout if normalise is None else normalise
+        if normalized and dtype != "float32":
+            raise UsageError(f"{path} takes whole numbers ({port}), which cannot be normalized.", "Leave it out.")
         # A planar encoder with free sides was still traced at the square.
         padded = bool(fixed) or planar
-        return cls(port.name, fixed[0] if fixed else SIDE, planar, batch, padded, normalised, dtype)
+        return cls(port.name, fixed[0] if fixed else SIDE, planar, batch, padded, normalized, dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""The embedded base: bright, dark or coloured objects on a plain ground, by thresholds and a watershed; no weights.
+"""The embedded base: bright, dark or colored objects on a plain background, by thresholds and a watershed; no weights.
 
-What it is asked for is parsed here; the search itself is in `threshold_search`.
+Prompts are parsed here; the search itself is in `threshold_search`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .threshold_signals import Prompt
 if TYPE_CHECKING:
     import supervision as sv
 
-# Delta E a colour prompt reaches. 15 to 40 do alike on coloured parts on a grey belt.
+# Delta E a color prompt reaches. 15 to 40 do alike on colored parts on a gray belt.
 DEFAULT_TOLERANCE = 20.0
 
 
 class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
-    """Labels objects that differ from a plain ground in lightness or colour: cells, parts on a belt, fruit.
+    """Labels objects that differ from a plain background in lightness or color: cells, parts on a belt, fruit.
 
-    A prompt is `bright`, `dark`, a CSS colour name (`red`, `steelblue`) or `#rrggbb`, each with a tolerance after a
-    colon where wanted: `red:25` takes colours within 25 Lab Delta E units of red (lightness counts little for a
-    saturated colour), `bright:20` what is at least 20 units of L lighter than the ground. Without one, a colour takes
-    `tolerance`, `bright` and `dark` take Otsu's threshold. A pixel belongs to the nearest of the colours asked for, and
-    colours win over `bright` and `dark`. The nearer a colour prompt is to the real object, the better.
+    A prompt is `bright`, `dark`, a CSS color name (`red`, `steelblue`) or `#rrggbb`, each with a tolerance after a
+    colon where wanted: `red:25` takes colors within 25 Lab Delta E units of red (lightness counts little for a
+    saturated color), `bright:20` what is at least 20 units of L lighter than the ground. Without one, a color takes
+    `tolerance`, `bright` and `dark` take Otsu's threshold. A pixel belongs to the nearest of the colors asked for, and
+    colors win over `bright` and `dark`. The nearer a color prompt is to the real object, the better.
 
     Args:
         ontology: prompt → class, a `CaptionOntology` or a plain mapping.
-        tolerance: Delta E of colour prompts that give none.
+        tolerance: Delta E of color prompts that give none.
         min_area: least area of an object, in pixels, or a share of the image where under 1. None: 5e-5 of the image, at
             least 16 pixels.
         max_area: largest area, likewise; at most 1 is a share.
@@ -45,7 +45,7 @@ class ThresholdBase(DetectionBaseModel):  # type: ignore[misc]
         split: a neck narrower than this share of the thinner side's width parts two objects; 0 parts nothing.
 
     Raises:
-        UnknownNameError: a prompt is neither a known word nor a colour; the nearest is suggested.
+        UnknownNameError: a prompt is neither a known word nor a color; the nearest is suggested.
         UsageError: the ontology is empty, or an option or tolerance is out of range.
     """
 
@@ -99,7 +99,7 @@ def parse_prompt(text: str) -> Prompt:
     """A prompt such as `bright`, `red`, `#c02020:15`; the syntax is in `ThresholdBase`.
 
     Raises:
-        UnknownNameError: not a known word or colour. UsageError: the tolerance is not a number above 0.
+        UnknownNameError: not a known word or color. UsageError: the tolerance is not a number above 0.
     """
     import cv2
     from PIL import ImageColor
@@ -121,7 +121,7 @@ def parse_prompt(text: str) -> Prompt:
             "prompt",
             name,
             ["bright", "dark", *ImageColor.colormap],
-            "The threshold base takes bright, dark, a CSS colour name or #rrggbb, as in {'red': 'bolt'} or {'red:25': "
+            "The threshold base takes bright, dark, a CSS color name or #rrggbb, as in {'red': 'bolt'} or {'red:25': "
             "'bolt'}; for free text use a base such as grounded-sam.",
         )
     rgb = np.array(ImageColor.getrgb(word)[:3], dtype=np.float32).reshape(1, 1, 3) / 255

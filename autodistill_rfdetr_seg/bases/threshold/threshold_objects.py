@@ -116,7 +116,7 @@ def measure(prompt: int, labels: Labels, label: int, place: tuple[slice, slice],
     solidity = min((cv2.contourArea(contour) + 1) / (cv2.contourArea(cv2.convexHull(contour)) + 1), 1.0)
     ring = (cv2.dilate(outline, np.ones((5, 5), np.uint8)) > 0) & ~inside
     level = float(signal[window][inside].mean())
-    # A neighbour that is brighter says nothing against an object.
+    # A neighbor that is brighter says nothing against an object.
     contrast = level - float(np.minimum(signal[window][ring], level).mean()) if ring.any() else 0.0
     shape = min(max((solidity - 0.5) / 0.45, 0.05), 1.0) ** 0.7
     score = min(max(contrast, 0.0), 1.0) * shape * (1 - float(np.exp(-area / 100)))

@@ -2,7 +2,7 @@
 
 Pixels go through four steps: a *signal* for each prompt (0 on the ground, 1 on an object, whatever the lighting), a
 mask where the signal is above its threshold, the mask parted into objects (`part`), and a score for each (`measure`).
-Ground and thresholds are learnt from the whole image first, of a part as well: a part may be all object or all ground.
+Ground and thresholds are learned from the whole image first, of a part as well: a part may be all object or all ground.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import numpy.typing as npt
 
 from ...core.masks import BoolMask, fill_holes
 from .threshold_objects import FoundObject, measure, part, to_detections
-from .threshold_signals import Colours, Floats, Lightness, Places, Prompt, Seeds, to_lab
+from .threshold_signals import Colors, Floats, Lightness, Places, Prompt, Seeds, to_lab
 
 if TYPE_CHECKING:
     import supervision as sv
 
-# Depth of a dip in the signal that is the seam between two touching objects. Lightness shows seams well; in a coloured
+# Depth of a dip in the signal that is the seam between two touching objects. Lightness shows seams well; in a colored
 # part threads, bevels and scratches look the same, so only a deep one counts there.
 LIGHTNESS_SEAM = 0.06
-COLOUR_SEAM = 0.25
+COLOR_SEAM = 0.25
 # Pixels looked at around a part of an image, so that what is at its edge is parted there as in the middle. With none, 7
 # of 1851 labels of real images (`benchmarks/tiles.py`) have no partner between untiled and tiled, with these 1.
 AROUND = 64
-# Of a large image about so many pixels are learnt from, read in strips of so many pixels each (plus `_REACH` rows above
-# and below, which is how far `to_lab` and `Seeds.of` look): memory does not grow with the image.
+# Of a large image about so many pixels are learned from, read in strips of so many pixels each (plus `_REACH` rows
+# above and below, which is how far `to_lab` and `Seeds.of` look): memory does not grow with the image.
 _SAMPLED = 2**22
 _STRIP = 2**21
 _REACH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
-    """What a whole image says of the prompts: the colours, and by prompt index `bright` and `dark`, None if absent."""
+class Learned:
+    """What a whole image says of the prompts: the colors, and by prompt index `bright` and `dark`, None if absent."""
 
-    colours: Colours | None
+    colors: Colors | None
     lightness: Mapping[int, Lightness | None]
 
 
@@ -56,8 +56,8 @@ class Search:
     split: float
 
     @property
-    def colours(self) -> dict[int, Prompt]:
-        """The prompts that are colours, by index."""
+    def colors(self) -> dict[int, Prompt]:
+        """The prompts that are colors, by index."""
         return {index: prompt for index, prompt in enumerate(self.prompts) if prompt.lab is not None}
 
     def whole(self, bgr: npt.NDArray[np.uint8]) -> sv.Detections:
@@ -65,40 +65,42 @@ class Search:
         height, width = bgr.shape[:2]
         lab, places = to_lab(bgr), Places.of_image(height, width)
         seeds = self.seeds(lab)
-        learnt = self.learn(lab, seeds, places)
-        return to_detections(self.find(lab, seeds, places, learnt, height * width), height, width)
+        learned = self.learn(lab, seeds, places)
+        return to_detections(self.find(lab, seeds, places, learned, height * width), height, width)
 
     def seeds(self, lab: Floats) -> Seeds | None:
-        """What pixels (H, W, 3) say of the colours; None where none is asked for."""
-        return Seeds.of(lab, self.colours, self.tolerance) if self.colours else None
+        """What pixels (H, W, 3) say of the colors; None where none is asked for."""
+        return Seeds.of(lab, self.colors, self.tolerance) if self.colors else None
 
-    def learn(self, lab: Floats, seeds: Seeds | None, places: Places) -> Learnt:
+    def learn(self, lab: Floats, seeds: Seeds | None, places: Places) -> Learned:
         """What an image says of the prompts, from pixels spread over it."""
-        colours = None if seeds is None else Colours.learn(lab, seeds, self.colours, places)
+        colors = None if seeds is None else Colors.learn(lab, seeds, self.colors, places)
         lightness = {
             index: Lightness.learn(prompt.sign * lab[..., 0], prompt.tolerance, places)
             for index, prompt in enumerate(self.prompts)
             if prompt.lab is None
         }
-        return Learnt(colours, lightness)
+        return Learned(colors, lightness)
 
-    def find(self, lab: Floats, seeds: Seeds | None, places: Places, learnt: Learnt, pixels: int) -> list[FoundObject]:
+    def find(
+        self, lab: Floats, seeds: Seeds | None, places: Places, learned: Learned, pixels: int
+    ) -> list[FoundObject]:
         """The objects in (H, W, 3) pixels of an image of `pixels` pixels, best first."""
         found: list[FoundObject] = []
-        for index, signal, mask in self._signals(lab, seeds, places, learnt):
+        for index, signal, mask in self._signals(lab, seeds, places, learned):
             found.extend(self._objects(index, signal, mask, pixels))
         return sorted(found, key=lambda o: (-o.score, o.prompt, o.top, o.left))
 
     def _signals(
-        self, lab: Floats, seeds: Seeds | None, places: Places, learnt: Learnt
+        self, lab: Floats, seeds: Seeds | None, places: Places, learned: Learned
     ) -> Iterator[tuple[int, Floats, BoolMask]]:
         """Of each prompt that finds something: its index, its signal and its mask."""
         taken = np.zeros(lab.shape[:2], dtype=bool)
-        if learnt.colours is not None and seeds is not None:
-            for index, signal, mask in learnt.colours.signals(lab, seeds, places):
+        if learned.colors is not None and seeds is not None:
+            for index, signal, mask in learned.colors.signals(lab, seeds, places):
                 taken |= mask
                 yield index, signal, mask
-        for index, lightness in learnt.lightness.items():
+        for index, lightness in learned.lightness.items():
             if lightness is not None:
                 signal, mask = lightness.signal(self.prompts[index].sign * lab[..., 0], places)
                 yield index, signal, mask & ~taken
@@ -113,7 +115,7 @@ class Search:
             disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (self.opening, self.opening))
             mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc).astype(bool)
         mask = fill_holes(mask, smallest)
-        seam = LIGHTNESS_SEAM if self.prompts[prompt].lab is None else COLOUR_SEAM
+        seam = LIGHTNESS_SEAM if self.prompts[prompt].lab is None else COLOR_SEAM
         labels = part(signal, mask, self.split, seam, 2 * smallest)
         found = []
         for region in regionprops(labels):
@@ -132,7 +134,7 @@ class WithinImage:
     def __init__(self, search: Search, image: npt.NDArray[np.uint8]) -> None:
         self._search, self._image = search, image
         self._places = Places.of_image(*image.shape[:2])
-        self._learnt = search.learn(*self._sample())
+        self._learned = search.learn(*self._sample())
 
     def predict(self, window: tuple[int, int, int, int]) -> sv.Detections:
         """As `ThresholdBase.predict`, of the part (top, left, bottom, right; the last two exclusive) and in its pixels.
@@ -148,7 +150,7 @@ class WithinImage:
         search = self._search
         lab = to_lab(self._image[rows, columns])
         places = self._places.part(rows, columns)
-        found = search.find(lab, search.seeds(lab), places, self._learnt, height * width)
+        found = search.find(lab, search.seeds(lab), places, self._learned, height * width)
         down, across = rows.start - top, columns.start - left
         shown = (_cut(o, o.top + down, o.left + across, bottom - top, right - left) for o in found)
         return to_detections([o for o in shown if o is not None], bottom - top, right - left)

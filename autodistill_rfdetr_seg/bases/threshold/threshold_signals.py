@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...core.masks import BoolMask
 
 Floats = npt.NDArray[np.float32]
-# Lightness says little about a saturated object's colour (shading, uneven lamps), all about a grey one's.
+# Lightness says little about a saturated object's color (shading, uneven lamps), all about a gray one's.
 LIGHTNESS_WEIGHT = 0.35
 SATURATED = 20.0
 # The least step between objects and ground that is taken for more than a shade of the ground, in Lab units.
@@ -23,7 +23,7 @@ _WEIGHTS = np.array([LIGHTNESS_WEIGHT, 1, 1], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A parsed prompt: `lab` is its colour (L 0..100, a, b), None for `bright` (`sign` 1) and `dark` (-1)."""
+    """A parsed prompt: `lab` is its color (L 0..100, a, b), None for `bright` (`sign` 1) and `dark` (-1)."""
 
     sign: int = 0
     lab: tuple[float, float, float] | None = None
@@ -121,16 +121,16 @@ class Lightness:
         return ((level - self.cut) / self.contrast + 0.5).astype(np.float32), level > self.cut
 
 
-def _distance(lab: Floats, colour: tuple[float, float, float]) -> Floats:
-    """Delta E of `lab` (H, W, 3) to a colour under any light.
+def _distance(lab: Floats, color: tuple[float, float, float]) -> Floats:
+    """Delta E of `lab` (H, W, 3) to a color under any light.
 
-    Light that grows or fades moves a colour along the ray from (L, a, b) = (-16, 0, 0) through it (L* + 16, a*, b* all
-    scale by the cube root of the intensity, CIE 15), so a saturated colour is a stretch of its ray, down to a chroma of
-    30 at most, with lightness weighted low. A grey has no such ray and is a point.
+    Light that grows or fades moves a color along the ray from (L, a, b) = (-16, 0, 0) through it (L* + 16, a*, b* all
+    scale by the cube root of the intensity, CIE 15), so a saturated color is a stretch of its ray, down to a chroma of
+    30 at most, with lightness weighted low. A gray has no such ray and is a point.
     """
-    lightness, a, b = colour
-    if not _saturated(colour):
-        away: Floats = np.sqrt(((lab - np.array(colour, np.float32)) ** 2).sum(axis=2))
+    lightness, a, b = color
+    if not _saturated(color):
+        away: Floats = np.sqrt(((lab - np.array(color, np.float32)) ** 2).sum(axis=2))
         return away
     ray = np.array([LIGHTNESS_WEIGHT * (lightness + 16), a, b], dtype=np.float32)
     point = (lab + np.array([16, 0, 0], np.float32)) * _WEIGHTS
@@ -139,13 +139,13 @@ def _distance(lab: Floats, colour: tuple[float, float, float]) -> Floats:
     return away
 
 
-def _saturated(colour: tuple[float, float, float] | None) -> bool:
-    return colour is not None and float(np.hypot(colour[1], colour[2])) >= SATURATED
+def _saturated(color: tuple[float, float, float] | None) -> bool:
+    return color is not None and float(np.hypot(color[1], color[2])) >= SATURATED
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """What pixels say of the colours asked for, each (H, W): the index of the prompt whose colour is `nearest`, whether
+    """What pixels say of the colors asked for, each (H, W): the index of the prompt whose color is `nearest`, whether
     it is `near` enough for an object's rim, the `cores` of what is surely of it, and what is `clear` of all that is."""
 
     nearest: npt.NDArray[np.int64]
@@ -162,9 +162,9 @@ class Seeds:
         at = distances.argmin(axis=0)
         least = np.take_along_axis(distances, at[None], axis=0)[0]
         limits = np.array([p.tolerance or tolerance for p in prompts.values()], np.float32)[at]
-        # Grey is nobody's red: a pixel nearer to the grey axis than to a saturated colour is not of that colour.
-        greys = np.array([not _saturated(p.lab) for p in prompts.values()])[at]
-        sure = (least < limits) & ((least < np.hypot(lab[..., 1], lab[..., 2])) | greys)
+        # Gray is nobody's red: a pixel nearer to the gray axis than to a saturated color is not of that color.
+        grays = np.array([not _saturated(p.lab) for p in prompts.values()])[at]
+        sure = (least < limits) & ((least < np.hypot(lab[..., 1], lab[..., 2])) | grays)
         cores = np.zeros(at.shape, dtype=bool)
         for k in range(len(prompts)):
             cores |= cv2.erode((sure & (at == k)).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
@@ -182,15 +182,15 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
-    """What an image says of the colours asked for: its ground, and by the index of each prompt that is there, the step
+class Colors:
+    """What an image says of the colors asked for: its ground, and by the index of each prompt that is there, the step
     from ground to object over its squared length, (3,)."""
 
     powers: Floats
     steps: Mapping[int, Floats]
 
     @classmethod
-    def learn(cls, lab: Floats, seeds: Seeds, prompts: Iterable[int], places: Places) -> Colours:
+    def learn(cls, lab: Floats, seeds: Seeds, prompts: Iterable[int], places: Places) -> Colors:
         """From pixels (H, W, 3) spread over an image and what they say of the `prompts`."""
         powers = _fit_ground(lab, seeds.clear, places)
         ground = _ground(powers, places)
@@ -206,7 +206,7 @@ class Colours:
         return cls(powers, steps)
 
     def signals(self, lab: Floats, seeds: Seeds, places: Places) -> Iterator[tuple[int, Floats, BoolMask]]:
-        """Index, signal and mask of each colour; a mask's edge lies half way from the ground to the found colour."""
+        """Index, signal and mask of each color; a mask's edge lies half way from the ground to the found color."""
         if not self.steps:
             return
         above: Floats = (lab - _ground(self.powers, places)) * _WEIGHTS

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     summary = result.summary
     if one_slice is not None:
         if args.json:
-            print_json(dataclasses.asdict(summary))
+            print_json(summary.as_json())
         else:
             name = "slice {} of {}".format(*one_slice)
             print_text(f"{name} is labeled; when all slices are: autodistill-seg build {folder.root}")
