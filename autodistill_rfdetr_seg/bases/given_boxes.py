@@ -82,13 +82,13 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
             f"boxes are not used: {names}."
         ]
 
-    def for_images(self, records: Sequence[ImageRecord]) -> Known:
+    def for_images(self, records: Sequence[ImageRecord]) -> BoxAnswers:
         """What answers about these images.
 
         Raises:
             DataError: one has no row, or a row of another size.
         """
-        return Known([self._row(record) for record in records], self._prompt_of)
+        return BoxAnswers([self._row(record) for record in records], self._prompt_of)
 
     def predict(self, input: Any) -> Any:
         """Refuses: pixels alone do not show which image it is.
@@ -110,7 +110,7 @@ class GivenBoxes(DetectionBaseModel):  # type: ignore[misc]
         return row
 
 
-class Known:
+class BoxAnswers:
     """The answers about some images, in their order."""
 
     def __init__(self, rows: Sequence[BoxRow], prompt_of: Any) -> None:

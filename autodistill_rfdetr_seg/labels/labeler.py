@@ -20,8 +20,8 @@ from .image_slices import items_of_slice
 from .label_account import write_account, write_failures
 from .label_store import LabelStore
 from .stored_labels import Key, Provenance, StoredLabels
-from .threaded_labeling import asked_in_threads, known_first
-from .worker_labeling import asked_in_workers
+from .threaded_labeling import known_items_first, label_in_threads
+from .worker_labeling import label_in_workers
 
 _log = logging.getLogger(__name__)
 
@@ -157,15 +157,15 @@ def _asked(
 ) -> Iterator[tuple[Item, Outcome]]:
     """Each item with its row, its error, or as a known image if its content (SHA-256) is in `known`."""
     done = 0
-    for found in known_first(items, known, max_megapixels):
+    for found in known_items_first(items, known, max_megapixels):
         done += 1
         yield found
     if not (rest := items[done:]):
         return
     if options.workers or options.timeout_per_image:
-        yield from asked_in_workers(source, rest, known, options, max_megapixels)
+        yield from label_in_workers(source, rest, known, options, max_megapixels)
     else:
-        yield from asked_in_threads(source, rest, known, options.batch_size, max_megapixels)
+        yield from label_in_threads(source, rest, known, options.batch_size, max_megapixels)
 
 
 def _copied(row: StoredLabels, name: str, mtime_ns: int) -> StoredLabels:

@@ -24,7 +24,7 @@ _Opened = tuple[Item, Future[OpenedImage | KnownImage]]
 _Asked = tuple[Item, Future[Outcome]]
 
 
-def known_first(
+def known_items_first(
     items: Sequence[Item], known: Collection[str], max_megapixels: float = MAX_MEGAPIXELS
 ) -> Iterator[tuple[Item, Outcome]]:
     """The items before the first that a base must be built for: with `known` content (SHA-256), or unreadable."""
@@ -42,7 +42,7 @@ def known_first(
                 yield item, image
 
 
-def asked_in_threads(
+def label_in_threads(
     source: BaseSource,
     items: Sequence[Item],
     known: Collection[str],

@@ -31,7 +31,7 @@ from .base_source import BaseSource, Item, Outcome, outcome_of
 _log = logging.getLogger(__name__)
 
 
-def asked_in_workers(
+def label_in_workers(
     source: BaseSource,
     items: Sequence[Item],
     known: Collection[str],

@@ -18,7 +18,7 @@ from autodistill_rfdetr_seg.core.errors import UsageError
 from helpers.tiny_dino import vocabulary
 
 TOKENIZER = BertTokenizer(vocab=vocabulary())
-MARKS = Marks.of(TOKENIZER)
+MARKS = Marks.from_tokenizer(TOKENIZER)
 
 
 def ids_of(prompt: str, limit: int = 256) -> tuple[int, ...]:

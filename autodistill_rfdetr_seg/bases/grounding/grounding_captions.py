@@ -33,7 +33,7 @@ class Marks:
     reserved: frozenset[int]
 
     @classmethod
-    def of(cls, tokenizer: Any) -> Marks:
+    def from_tokenizer(cls, tokenizer: Any) -> Marks:
         """Those of a BERT tokenizer of transformers. The model parts prompts at a question mark, too."""
         separator, question = tokenizer.convert_tokens_to_ids([".", "?"])
         start, end, padding = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id

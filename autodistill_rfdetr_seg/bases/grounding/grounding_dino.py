@@ -175,7 +175,7 @@ class GroundingDino(DetectionBaseModel):  # type: ignore[misc]
         at = self.model, self.revision
         config = hub.load_config(*at, _KINDS)
         tokenizer = hub.load(AutoTokenizer, *at)
-        self._marks = captions.Marks.of(tokenizer)
+        self._marks = captions.Marks.from_tokenizer(tokenizer)
         self._captions = self._packed(tokenizer, config)
         self._processor = hub.load(GroundingDinoImageProcessor, *at)
         self._network = hub.load_model(AutoModelForZeroShotObjectDetection, *at, self._device, "float32")

@@ -78,8 +78,8 @@ class OnnxSam:
         self.settings = self.identity(given)
         wanted = _providers(providers)
         self._encoder, self._decoder = (open_model(path, wanted, threads) for path in files)
-        self._sees = Encoder.of(files[0], inputs_of(self._encoder), normalise)
-        self._says = Decoder.of(files[1], inputs_of(self._decoder), outputs_of(self._decoder))
+        self._sees = Encoder.from_inputs(files[0], inputs_of(self._encoder), normalise)
+        self._says = Decoder.from_ports(files[1], inputs_of(self._decoder), outputs_of(self._decoder))
         self._kept: OrderedDict[str, Seen] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -48,7 +48,7 @@ class Encoder:
     dtype: str
 
     @classmethod
-    def of(cls, path: Path, inputs: Sequence[Port], normalise: bool | None = None) -> Encoder:
+    def from_inputs(cls, path: Path, inputs: Sequence[Port], normalise: bool | None = None) -> Encoder:
         """The form of an encoder's inputs; `normalise` overrules what the table says of pixels.
 
         Raises:
@@ -90,7 +90,7 @@ class Decoder:
     low_res: bool
 
     @classmethod
-    def of(cls, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> Decoder:
+    def from_ports(cls, path: Path, inputs: Sequence[Port], outputs: Sequence[Port]) -> Decoder:
         """The form of a decoder.
 
         Masks of low resolution are taken where there are any, and enlarged here. In graphs that were traced at one

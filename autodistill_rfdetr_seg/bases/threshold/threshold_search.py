@@ -30,7 +30,7 @@ COLOR_SEAM = 0.25
 # of 1851 labels of real images (`benchmarks/tiles.py`) have no partner between untiled and tiled, with these 1.
 AROUND = 64
 # Of a large image about so many pixels are learned from, read in strips of so many pixels each (plus `_REACH` rows
-# above and below, which is how far `to_lab` and `Seeds.of` look): memory does not grow with the image.
+# above and below, which is how far `to_lab` and `Seeds.from_pixels` look): memory does not grow with the image.
 _SAMPLED = 2**22
 _STRIP = 2**21
 _REACH = 8
@@ -70,7 +70,7 @@ class Search:
 
     def seeds(self, lab: Floats) -> Seeds | None:
         """What pixels (H, W, 3) say of the colors; None where none is asked for."""
-        return Seeds.of(lab, self.colors, self.tolerance) if self.colors else None
+        return Seeds.from_pixels(lab, self.colors, self.tolerance) if self.colors else None
 
     def learn(self, lab: Floats, seeds: Seeds | None, places: Places) -> Learned:
         """What an image says of the prompts, from pixels spread over it."""

@@ -154,7 +154,7 @@ class Seeds:
     clear: BoolMask
 
     @classmethod
-    def of(cls, lab: Floats, prompts: Mapping[int, Prompt], tolerance: float) -> Seeds:
+    def from_pixels(cls, lab: Floats, prompts: Mapping[int, Prompt], tolerance: float) -> Seeds:
         """Those of (H, W, 3) pixels; looks 3 pixels around each."""
         import cv2
 
