@@ -8,7 +8,13 @@ STAMP := $(VENV)/.installed
 PIP := pip>=25.1,<27
 EXTRAS := video,heic,onnx,openvino,grounded-sam
 
-.PHONY: demo test lint docs clean
+# The tests' worker processes: as many as there are cores, at most 4. Each may take 2 GB.
+WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
+# One thread: the tests' tensors are small, and idle threads that spin only take turns away from each other. A file's
+# tests stay in one process, which makes what they share once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test check lint docs clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; set PYTHON=…")'
@@ -20,9 +26,12 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/autodistill-seg demo --output runs/demo --resume
 
-# One thread: the tests' tensors are small, and idle threads that spin only take turns away from each other.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(PYTEST)
+
+# What needs no training, browser, or seconds for one test.
+check: lint
+	$(PYTEST) -m "not train and not browser and not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -309,6 +309,7 @@ def test_a_detector_and_a_segmenter_on_the_command_line(
     assert "6 images labeled, 0 already had labels" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workers_build_both(photos: Path, weights: dict[str, Path], tmp_path: Path) -> None:
     for name, more in (("here", ()), ("there", ("--workers", "2"))):
         assert main(command(photos, tmp_path / name, "-q", *more, model=weights["one"])) == 0

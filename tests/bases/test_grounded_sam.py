@@ -28,6 +28,8 @@ from autodistill_rfdetr_seg.pipeline.doctor import optional_parts
 from autodistill_rfdetr_seg.system.versions import ReleaseRange
 from helpers.paths import ROOT, TESTS
 
+pytestmark = pytest.mark.slow
+
 if importlib.util.find_spec("autodistill_grounded_sam") is None:
     pytest.skip("autodistill-grounded-sam is not installed", allow_module_level=True)
 

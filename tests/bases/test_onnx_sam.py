@@ -264,6 +264,7 @@ def test_a_detector_of_one_s_own_labels_with_it(tmp_path: Path, capsys: pytest.C
     assert row["score"] == pytest.approx(0.7)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (MODELS / "sam_encoder.onnx").is_file(), reason="../shared/models is not here")
 def test_people_s_boxes_by_real_weights() -> None:
     truth = coco.read(DATA / "fruits_nuts" / "train")
@@ -278,6 +279,7 @@ def test_people_s_boxes_by_real_weights() -> None:
     assert len(found) > 10 and np.mean(found) > 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (MODELS / "detector_coco80.onnx").is_file(), reason="../shared/models is not here")
 def test_the_example_s_detector_equals_the_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib

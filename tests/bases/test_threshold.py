@@ -332,6 +332,7 @@ def test_a_large_image_is_learnt_from_in_strips_and_samples(monkeypatch: pytest.
     assert third.lightness[1].contrast == pytest.approx(every.lightness[1].contrast, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "mushrooms").is_dir(), reason="the mushrooms are not here")
 def test_mushrooms_and_the_order_of_the_scores() -> None:
     folder = DATA / "mushrooms" / "valid"

@@ -335,6 +335,7 @@ def mushrooms() -> list[Path]:
     return paths
 
 
+@pytest.mark.slow
 def test_all_mushrooms_labelled_in_tiles_are_as_untiled() -> None:
     images = [labelled(path, 1, 400) for path in mushrooms()]
     assert len(images) == 9
@@ -345,6 +346,7 @@ def test_all_mushrooms_labelled_in_tiles_are_as_untiled() -> None:
         assert len(one[2]) == pytest.approx(len(one[1]), rel=0.03)
 
 
+@pytest.mark.slow
 def test_mushrooms_at_twice_their_size_are_as_untiled() -> None:
     # Drawn, not chosen; `benchmarks/tiles.py` does all of them at this size.
     one = labelled(random.Random(0).choice(mushrooms()), 2, 640)
@@ -352,6 +354,7 @@ def test_mushrooms_at_twice_their_size_are_as_untiled() -> None:
     assert len(one[2]) == pytest.approx(len(one[1]), rel=0.03)
 
 
+@pytest.mark.slow
 def test_mushrooms_seen_alike_in_every_tile_are_as_untiled() -> None:
     shape, whole, _ = labelled(random.Random(1).choice(mushrooms()), 1, 640)
     painted = scene(*shape, *(masks.decode(i.rle) for i in whole))

@@ -38,6 +38,8 @@ from autodistill_rfdetr_seg.targets.inference.optimized_torch import OptimizedMo
 from helpers.tiny_checkpoint import NAMES, assert_same, save
 from helpers.tiny_training import write_coco
 
+pytestmark = pytest.mark.slow
+
 CATEGORIES = tuple(enumerate(NAMES, 1))
 # It finds what is red in a BGR image, and gives it the last class of the gold set.
 ULTRALYTICS = """

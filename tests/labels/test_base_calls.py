@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from autodistill_rfdetr_seg.core.config import BaseConfig, LabelingConfig, parse
 from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.labels import worker_labeling
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.label_account import read_failures
 from autodistill_rfdetr_seg.labels.labeler import label_images
@@ -232,13 +235,23 @@ def test_the_others_work_on_while_a_lost_worker_is_replaced(home: Path) -> None:
     assert set(index) == {f"{i:02d}.png" for i in range(1, 12)}
 
 
-def test_what_was_labelled_is_kept_when_no_worker_is_left(home: Path) -> None:
+def test_what_was_labelled_is_kept_when_no_worker_is_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class SecondHasNoTime(worker_labeling._Worker):
+        """A worker that is out of time at once, where another has built the base before it."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            if (home / "notes.txt").exists():
+                self.deadline = time.monotonic()
+
+    monkeypatch.setattr(worker_labeling, "_Worker", SecondHasNoTime)
     scene(home / "photos" / "05.png", 30, (255, 0, 0))
     command = [part for part in hanging(home, 1) if part != "-q"]
     command[command.index("--workers") + 1] = "1"
-    code, _, err = finish([*command, "--start-timeout", "12"])
+    code, _, err = here([*command, "--start-timeout", "3600"])
     assert code == 1, err
-    assert "The base took longer than 12 s to be built." in err
+    assert "The base took longer than 3600 s to be built." in err
+    monkeypatch.undo()
     (home / "hang").unlink()
     code, _, err = finish([*command, "--resume"])
     assert code == 4, err

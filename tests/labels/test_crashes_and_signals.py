@@ -24,6 +24,8 @@ from autodistill_rfdetr_seg.system.locks import locked
 from helpers.commands import Process, begin, finish, here
 from helpers.lamps import BASE, annotations, arguments, scene
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 300  # three shards
 KILLS = 20
 PAUSE = 0.05  # seconds

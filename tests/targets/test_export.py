@@ -45,6 +45,8 @@ from helpers.paths import SHARED_DATA
 from helpers.tiny_checkpoint import NAMES, assert_same, save
 from helpers.tiny_training import TINY, draw, write_coco
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_TORCH = """
 import sys, runpy
 
