@@ -191,6 +191,12 @@ def test_evaluation_imports_no_target_when_it_is_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_no_test_imports_a_test() -> None:
+    for path in (ROOT / "tests").rglob("*.py"):
+        for module, _ in vendor_imports(path):
+            assert not module.rpartition(".")[2].startswith(("test_", "conftest")), f"{path.name} imports {module}"
+
+
 def test_no_two_modules_share_a_name() -> None:
     names = [module.rpartition(".")[2] for module, path in MODULES.items() if path.name != "__init__.py"]
     assert sorted(names) == sorted(set(names))

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,21 @@ def test_what_goes_wrong_in_another_process_comes_back(coco: Path, tmp_path: Pat
         target.train(coco, 1, device="cuda:0", devices=64, output=tmp_path / "c")
     with pytest.raises(UsageError, match="'devices' cannot be passed"):
         vendor.check_train_options({"devices": 2})
+
+
+def test_a_worker_can_be_interrupted_where_its_command_ignores_that() -> None:
+    code = """
+import signal
+from pathlib import Path
+from autodistill_rfdetr_seg.targets.training.device_launcher import run_worker
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+try:
+    run_worker(Path("gone.json"))
+except Exception as error:
+    print(type(error).__name__, signal.getsignal(signal.SIGINT).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[1:] == ["default_int_handler"], done.stdout
 
 
 def test_the_best_checkpoint_is_by_mask_ap_and_early_stopping_waits_for_it(coco: Path, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def _read_error(folder: Path, code: int) -> AutodistillSegError:
 
 def run_worker(task_file: Path) -> int:
     """The work of one process: builds, trains, and writes an error beside the task's file; returns the exit code."""
+    # Of a command in the background it is ignored here too. Only `_stop` sends it: the session is the worker's own.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     end_with_parent()
     data = read_json(task_file)
     rank = os.environ.get("LOCAL_RANK", "0")
