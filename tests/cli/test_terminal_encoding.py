@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from autodistill_rfdetr_seg.cli.command_line import main
+from helpers.commands import finish
 from helpers.square_photos import photo
 
 # Beyond ASCII, beyond cp1252, and beyond the first 65,536 characters.
@@ -21,10 +20,7 @@ BROKEN = "поднос 😀.png"
 
 def command(encoding: str, *arguments: str | Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of the command line in a process whose streams have that encoding."""
-    env = {**os.environ, "PYTHONIOENCODING": encoding}
-    program = [sys.executable, "-m", "autodistill_rfdetr_seg", *map(str, arguments)]
-    done = subprocess.run(program, capture_output=True, env=env, timeout=120)
-    return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
+    return finish([*map(str, arguments)], {"PYTHONIOENCODING": encoding})
 
 
 @pytest.fixture

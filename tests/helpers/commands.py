@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,17 @@ def here(command: list[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def begin(command: list[str], cwd: Any = None) -> Process:
+def begin(command: list[str], env: Mapping[str, str] | None = None) -> Process:
     """`autodistill-seg` with these arguments, under way in a process of its own, which has its imports from another."""
     if sys.platform != "linux":
-        return begin_new(command, cwd=cwd)
+        return begin_new(command, env=env or {})
     server = server_with(*(TRAINING if command[0] in NEED_RFDETR else LIGHT))
-    return ForkedCommand(server, command, str(cwd or Path.cwd()), {**os.environ, "OMP_NUM_THREADS": "1"})
+    return ForkedCommand(server, command, str(Path.cwd()), {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
 
 
-def finish(command: list[str]) -> tuple[int, str, str]:
+def finish(command: list[str], env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of `begin`."""
-    return _ended(begin(command))
+    return _ended(begin(command, env))
 
 
 def begin_new(command: list[str], **options: Any) -> subprocess.Popen[str]:

@@ -21,7 +21,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 LIGHT = (
     *("numpy", "cv2", "supervision", "pyarrow.parquet", "pyarrow.compute", "pycocotools.mask", "PIL.Image", "yaml"),
@@ -38,6 +38,7 @@ class ForkedCommand:
     """A command under way in a forked process: the part of `subprocess.Popen` that tests use."""
 
     def __init__(self, server: socket.socket, args: list[str], cwd: str, env: dict[str, str]) -> None:
+        encoding = env.get("PYTHONIOENCODING", "utf-8")
         pipes = [os.pipe() for _ in range(3)]
         message = json.dumps({"args": args, "cwd": cwd, "env": env}).encode()
         assert len(message) < _MOST_BYTES
@@ -45,7 +46,7 @@ class ForkedCommand:
         for _, end in pipes:
             os.close(end)
         self.args = args
-        self.stdout, self.stderr = (os.fdopen(pipes[at][0], encoding="utf-8") for at in (0, 1))
+        self.stdout, self.stderr = (os.fdopen(pipes[at][0], encoding=encoding) for at in (0, 1))
         self._status = os.fdopen(pipes[2][0], "rb")
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
@@ -121,7 +122,7 @@ def _serve(connection: socket.socket) -> None:
             os.close(descriptor)
 
 
-def _become(wanted: dict[str, object], descriptors: list[int]) -> None:
+def _become(wanted: dict[str, Any], descriptors: list[int]) -> None:
     out, err, status = descriptors
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
@@ -131,14 +132,16 @@ def _become(wanted: dict[str, object], descriptors: list[int]) -> None:
     for source, stream in ((out, 1), (err, 2)):
         os.dup2(source, stream)
         os.close(source)
-    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)  # type: ignore[misc]
+    env = wanted["env"]
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding=encoding, closefd=False)  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = os.fdopen(  # type: ignore[misc]
-        2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False
+        2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False
     )
     os.environ.clear()
-    os.environ.update(wanted["env"])  # type: ignore[call-overload]
-    os.chdir(str(wanted["cwd"]))
-    sys.argv = ["autodistill-seg", *wanted["args"]]  # type: ignore[misc]
+    os.environ.update(env)
+    os.chdir(wanted["cwd"])
+    sys.argv = ["autodistill-seg", *wanted["args"]]
 
 
 def _keep(child: int, out: int, err: int, status: int) -> NoReturn:
