@@ -125,7 +125,7 @@ def test_what_an_earlier_version_labelled_does_not_stop_a_build(photos: Path, tm
     account["images"].append(WIDE)
     (run / "labels" / "labels.json").write_text(json.dumps(account))
     code, out, err = here(["build", str(run), "--min-area", "5", "-q"])
-    assert code == 4 and "are not labelled" in out, err
+    assert code == 4 and "are not labeled" in out, err
     code, out, err = here(arguments(photos, run, "--resume"))
     assert code == 4 and f"failed  {WIDE}" in out, err
     scene(photos / WIDE, 3)

@@ -79,7 +79,7 @@ def test_killed_in_an_epoch_it_ends_with_the_weights_of_an_undisturbed_run(coco:
     for run in (killed, undisturbed):
         code, _, err = here(["train", str(run.root)])
         assert code == 0, err
-        assert ("goes on from" in err) == (run is killed)
+        assert ("resumes from" in err) == (run is killed)
         assert "batch_size 2 x grad_accum_steps 1 x devices 1 = 2 images for each change" in err
     one, two = (weights(run.training / "checkpoint_best_total.pth") for run in (killed, undisturbed))
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
