@@ -1,21 +1,21 @@
-"""What an image costs: `grounded-sam-hf` in four ways, and `autodistill_grounded_sam` as it ships, the baseline.
+"""Measures the time per image of `grounded-sam-hf` in four ways, against `autodistill_grounded_sam` as published.
 
     python benchmarks/bases.py [--sam vit_b|vit_l|vit_h] [--sam2 base-plus|tiny] [--size 640x480] [--repeat 1]
         [--repeat-baseline 1] [--boxes 20] [--prompt "a cat"] [--threads 1] [--device cpu|cuda] [--way NAME] [--json]
 
-By itself it makes models of the published architectures with random weights, which find nothing sensible: of each
-detector pass the best `boxes / passes` queries are kept, at the network's end, the same in all ways, so that each has
-as many boxes to segment. Measured is the whole `predict`, from the BGR array to masks of its size. The baseline runs
-beside transformers 5 by `groundingdino_compat`, and with the SAM that `--sam` names (its own is vit_h), whose weights
-the rows "+ same SAM" share; the two Grounding DINOs are of one architecture, each with random weights of its own. On a
-CPU seconds are processor time of all threads; on a GPU wall time, after one batch that is not counted. It takes about
-5 minutes of a CPU that does nothing else.
+By default it uses the published architectures with random weights, which find nothing useful. Of each detector pass the
+best `boxes / passes` queries are kept at the end of the network, so that all ways segment the same number of boxes. It
+measures the whole `predict`, from the BGR array to masks of its size. The baseline runs with transformers 5 by means of
+`groundingdino_compat`, and with the SAM of `--sam` (its own is vit_h). The rows "+ same SAM" use the same SAM weights;
+the two Grounding DINOs have the same architecture, each with its own random weights. On a CPU the seconds are processor
+time of all threads; on a GPU they are wall time, after one batch that is not counted. It takes about 5 minutes on an
+idle CPU.
 
     python benchmarks/bases.py --images DIR --model IDEA-Research/grounding-dino-tiny
         --segmenter-model facebook/sam2.1-hiera-base-plus --sam-model facebook/sam-vit-huge
 
-takes published weights and their usual thresholds instead, and the baseline those of its own cache. How often joint and
-exact captions agree is of interest then alone.
+uses published weights and their usual thresholds instead; the baseline uses the weights in its cache. Only then is it
+meaningful how often joint and exact captions agree.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 import random_weights
-from drawn import make_images
+from benchmark_helpers import make_images
 
 BASELINE = "autodistill_grounded_sam"
 # Way → its mode and segmenter.
@@ -52,7 +52,7 @@ PROMPTS = ("a cat", "a dog", "a red car", "a bicycle", "a traffic light")
 
 @dataclass(frozen=True)
 class Row:
-    """One way: boxes and seconds an image, and what of these the three networks took."""
+    """One way: boxes and seconds per image, and the seconds of each of the three networks."""
 
     way: str
     prompts: int
@@ -66,15 +66,15 @@ class Row:
     ratio: float | None = None
 
 
-class Watch:
-    """Seconds, of a whole and of the modules in it; a GPU is waited for."""
+class ModuleTimer:
+    """Measures the seconds of a whole call and of modules in it, after waiting for the GPU."""
 
     def __init__(self, cuda: bool) -> None:
         self._cuda = cuda
         self.spent: dict[str, float] = {}
 
     def now(self) -> float:
-        """Seconds: of the processor, or of the wall where a GPU works."""
+        """Seconds: processor time, or wall time with a GPU."""
         if not self._cuda:
             return time.process_time()
         import torch
@@ -83,7 +83,7 @@ class Watch:
         return time.perf_counter()
 
     def follow(self, **modules: Any) -> None:
-        """Adds up what calls of these modules take, each under its name."""
+        """Adds up the seconds of the calls of these modules, by name."""
         for name, module in modules.items():
             started: list[float] = []
             module.register_forward_pre_hook(lambda *_, started=started: started.append(self.now()))
@@ -94,7 +94,7 @@ class Watch:
 
 
 def agreement(a: Any, b: Any, iou: float = 0.5) -> float:
-    """The share of the boxes of either `sv.Detections` that the other has as well: same class, IoU of `iou` or more."""
+    """The fraction of the boxes of two `sv.Detections` that match one of the other: same class, at least `iou`."""
     import supervision as sv
 
     if len(a) == 0 or len(b) == 0:
@@ -104,20 +104,20 @@ def agreement(a: Any, b: Any, iou: float = 0.5) -> float:
 
 
 def keep_best(network: Any, count: int) -> None:
-    """Of each item of a Grounding DINO's answer only the `count` queries that score best are left."""
+    """Makes a Grounding DINO return only the `count` queries with the best scores for each image."""
 
-    def cut(_module: Any, _given: Any, said: Any) -> Any:
-        scores = "pred_logits" if "pred_logits" in said else "logits"
-        best = said[scores].amax(dim=-1).topk(count).indices[..., None]
+    def cut(_module: Any, _inputs: Any, outputs: Any) -> Any:
+        scores = "pred_logits" if "pred_logits" in outputs else "logits"
+        best = outputs[scores].amax(dim=-1).topk(count).indices[..., None]
         for name in (scores, "pred_boxes"):
-            said[name] = said[name].gather(1, best.expand(-1, -1, said[name].shape[-1]))
-        return said
+            outputs[name] = outputs[name].gather(1, best.expand(-1, -1, outputs[name].shape[-1]))
+        return outputs
 
     network.register_forward_hook(cut)
 
 
-def baseline(args: argparse.Namespace, home: Path | None, watch: Watch) -> Any:
-    """`GroundedSAM` as its package makes it, from that home folder or one's own."""
+def baseline(args: argparse.Namespace, home: Path | None, timer: ModuleTimer) -> Any:
+    """`GroundedSAM` of its package, with the cache in the folder `home` or in the user's home folder."""
     from autodistill.detection import CaptionOntology
 
     with contextlib.redirect_stdout(sys.stderr):
@@ -130,14 +130,14 @@ def baseline(args: argparse.Namespace, home: Path | None, watch: Watch) -> Any:
         thresholds = {} if home is None else {"box_threshold": 0.0, "text_threshold": 0.0}
         base = GroundedSAM(CaptionOntology({p: p for p in args.prompt}), **thresholds)
     network, sam = base.grounding_dino_model.model, base.sam_predictor.model
-    watch.follow(detector=network, encoder=sam.image_encoder, decoder=sam.mask_decoder)
+    timer.follow(detector=network, encoder=sam.image_encoder, decoder=sam.mask_decoder)
     if home is not None:
         keep_best(network, args.boxes // len(args.prompt))
     return base
 
 
-def ours(args: argparse.Namespace, way: str, model: str, segmenter_model: str, watch: Watch) -> Any:
-    """`grounded-sam-hf` in that way."""
+def ours(args: argparse.Namespace, way: str, model: str, segmenter_model: str, timer: ModuleTimer) -> Any:
+    """`grounded-sam-hf` in one of the ways."""
     from autodistill_rfdetr_seg.bases import create_base
     from autodistill_rfdetr_seg.core.types import Classes
 
@@ -147,16 +147,16 @@ def ours(args: argparse.Namespace, way: str, model: str, segmenter_model: str, w
     options |= {"device": args.device, "dtype": args.dtype}
     base = create_base("grounded-sam-hf", Classes.from_ontology({p: p for p in args.prompt}), {**options, **thresholds})
     network, sam = base.detector._network, base.segmenter._model
-    watch.follow(detector=network, encoder=sam.vision_encoder, decoder=sam.mask_decoder)
+    timer.follow(detector=network, encoder=sam.vision_encoder, decoder=sam.mask_decoder)
     if not args.model:
         keep_best(network, args.boxes // len(base.detector._captions))
     return base
 
 
 def measure(
-    way: str, base: Any, images: Sequence[Any], args: argparse.Namespace, watch: Watch
+    way: str, base: Any, images: Sequence[Any], args: argparse.Namespace, timer: ModuleTimer
 ) -> tuple[Row, list[Any]]:
-    """Seconds an image, and the answers."""
+    """The seconds per image, and the predictions."""
     batch = base.preferred_batch if hasattr(base, "preferred_batch") else 1
 
     def predict(some: Sequence[Any]) -> list[Any]:
@@ -165,23 +165,23 @@ def measure(
         return [base.predict(image) for image in some]
 
     if args.device == "cuda":
-        # Other pixels: the features of an image are kept.
+        # Other pixels, because the features of an image are cached.
         predict([image[::-1].copy() for image in images[:batch]])
-    watch.spent.clear()
-    started, clock = time.perf_counter(), watch.now()
-    answers = [answer for at in range(0, len(images), batch) for answer in predict(images[at : at + batch])]
+    timer.spent.clear()
+    started, clock = time.perf_counter(), timer.now()
+    results = [result for at in range(0, len(images), batch) for result in predict(images[at : at + batch])]
     count = len(images)
-    seconds, wall = (watch.now() - clock) / count, (time.perf_counter() - started) / count
-    for image, answer in zip(images, answers, strict=True):
-        if len(answer) and answer.mask.shape != (len(answer), *image.shape[:2]):
-            raise SystemExit(f"{way}: masks {answer.mask.shape} for {len(answer)} boxes")
-    parts = {name: watch.spent.get(name, 0.0) / count for name in ("detector", "encoder", "decoder")}
-    boxes = sum(map(len, answers)) / count
-    return Row(way, len(args.prompt), count, boxes, seconds, wall, **parts), answers
+    seconds, wall = (timer.now() - clock) / count, (time.perf_counter() - started) / count
+    for image, result in zip(images, results, strict=True):
+        if len(result) and result.mask.shape != (len(result), *image.shape[:2]):
+            raise SystemExit(f"{way}: masks {result.mask.shape} for {len(result)} boxes")
+    parts = {name: timer.spent.get(name, 0.0) / count for name in ("detector", "encoder", "decoder")}
+    boxes = sum(map(len, results)) / count
+    return Row(way, len(args.prompt), count, boxes, seconds, wall, **parts), results
 
 
-def pictures(args: argparse.Namespace, folder: Path) -> list[Any]:
-    """BGR arrays: the user's, or drawn ones, no two alike."""
+def load_images(args: argparse.Namespace, folder: Path) -> list[Any]:
+    """BGR arrays of the user's images, or of drawn ones that all differ."""
     from autodistill_rfdetr_seg.images.image_opening import open_rgb
 
     if args.images is None:
@@ -193,23 +193,23 @@ def pictures(args: argparse.Namespace, folder: Path) -> list[Any]:
     return [np.ascontiguousarray(open_rgb(path)[:, :, ::-1]) for path in paths]
 
 
-def built(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, Callable[[Watch], Any]]]:
-    """Each way to measure and what makes its base; random weights are made when the first needs them."""
+def base_makers(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, Callable[[ModuleTimer], Any]]]:
+    """Each way to measure with a function that makes its base; also writes the random weights."""
     wanted = [way for way in (BASELINE, *WAYS) if not args.way or way in args.way]
-    places = {"sam": args.sam_model, "sam2": args.segmenter_model}
+    weights = {"sam": args.sam_model, "sam2": args.segmenter_model}
     model = args.model
     if not args.model:
         model = str(random_weights.save_dino(work / "dino", args.prompt))
-        places["sam"] = str(random_weights.save_sam(work / "sam", args.sam))
-        places["sam2"] = str(random_weights.save_sam2(work / "sam2", args.sam2))
+        weights["sam"] = str(random_weights.save_sam(work / "sam", args.sam))
+        weights["sam2"] = str(random_weights.save_sam2(work / "sam2", args.sam2))
     for way in wanted:
         if way == BASELINE:
             home = None
             if not args.model:
-                home = random_weights.save_home(work / "home", args.prompt, Path(places["sam"]), args.sam)
-            yield way, lambda watch, home=home: baseline(args, home, watch)
-        elif (place := places[WAYS[way][1]]) is not None:
-            yield way, lambda watch, way=way, place=place: ours(args, way, model, place, watch)
+                home = random_weights.save_home(work / "home", args.prompt, Path(weights["sam"]), args.sam)
+            yield way, lambda timer, home=home: baseline(args, home, timer)
+        elif (path := weights[WAYS[way][1]]) is not None:
+            yield way, lambda timer, way=way, path=path: ours(args, way, model, path, timer)
 
 
 def main() -> None:
@@ -218,39 +218,39 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if args.device == "cpu":
-        # The baseline takes a GPU where there is one.
+        # The baseline uses a GPU if there is one.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     import cv2
     import torch
 
-    import autodistill_rfdetr_seg  # noqa: F401 - mends groundingdino
+    import autodistill_rfdetr_seg  # noqa: F401 - repairs groundingdino
 
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     rows: list[Row] = []
-    answers: dict[str, list[Any]] = {}
+    results: dict[str, list[Any]] = {}
     load = [os.getloadavg()[0]]
     with tempfile.TemporaryDirectory() as work:
-        images = pictures(args, Path(work) / "images")
-        for way, make in built(args, Path(work)):
-            watch = Watch(args.device == "cuda")
-            base = make(watch)
+        images = load_images(args, Path(work) / "images")
+        for way, make in base_makers(args, Path(work)):
+            timer = ModuleTimer(args.device == "cuda")
+            base = make(timer)
             some = images[: args.repeat_baseline] if way == BASELINE else images
-            row, answers[way] = measure(way, base, some, args, watch)
+            row, results[way] = measure(way, base, some, args, timer)
             against = rows[0].seconds if rows and rows[0].way == BASELINE else None
             rows.append(dataclasses.replace(row, ratio=against and against / row.seconds))
-            print(f"{way}: {row.seconds:.1f} s an image", file=sys.stderr)
+            print(f"{way}: {row.seconds:.1f} s per image", file=sys.stderr)
             load.append(os.getloadavg()[0])
             del base
             gc.collect()
             if args.device == "cuda":
                 torch.cuda.empty_cache()
-    report(args, rows, agreements(answers), load)
+    report(args, rows, agreements(results), load)
 
 
-def agreements(answers: dict[str, list[Any]]) -> dict[str, float]:
-    """The mean agreement of an image, of joint with exact captions and of exact ones with the baseline."""
-    first = {WAYS[way][0] if way in WAYS else way: found for way, found in reversed(answers.items())}
+def agreements(results: dict[str, list[Any]]) -> dict[str, float]:
+    """The mean agreement per image of joint with exact captions, and of exact captions with the baseline."""
+    first = {WAYS[way][0] if way in WAYS else way: found for way, found in reversed(results.items())}
     return {
         f"{one} and {other}": float(np.mean([agreement(a, b) for a, b in zip(first[one], first[other], strict=False)]))
         for one, other in itertools.pairwise(("joint", "exact", BASELINE))
@@ -259,7 +259,7 @@ def agreements(answers: dict[str, list[Any]]) -> dict[str, float]:
 
 
 def report(args: argparse.Namespace, rows: Sequence[Row], agreed: dict[str, float], load: Sequence[float]) -> None:
-    """Prints what was measured."""
+    """Prints the results."""
     import torch
     import transformers
 
@@ -276,7 +276,7 @@ def report(args: argparse.Namespace, rows: Sequence[Row], agreed: dict[str, floa
         return
     print("; ".join(f"{name} {value}" for name, value in about.items()))
     if not args.model:
-        print(f"each pass cut to its best {args.boxes} / passes queries: random weights find nothing sensible")
+        print(f"each pass is cut to its best {args.boxes} / passes queries: random weights find nothing useful")
     kind = "wall s" if args.device == "cuda" else "cpu s"
     print(
         f"{'way':<26}{'prompts':>8}{'images':>7}{'boxes':>7}{kind:>8}{'wall s':>8}"
@@ -288,28 +288,30 @@ def report(args: argparse.Namespace, rows: Sequence[Row], agreed: dict[str, floa
             f"{row.detector:>10.2f}{row.encoder:>9.2f}{row.decoder:>9.2f}"
             + (f"{row.ratio:>7.2f}x" if row.ratio else f"{'–':>8}")
         )
-    for pair, share in agreed.items():
-        print(f"{pair} agree on {share:.0%} of boxes{'' if args.model else ' (random weights: it says nothing)'}")
+    for pair, fraction in agreed.items():
+        print(f"{pair} agree on {fraction:.0%} of boxes{'' if args.model else ' (random weights: not meaningful)'}")
 
 
 def arguments() -> argparse.Namespace:
-    """The command line, read."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--prompt", action="append", help="repeatable; each is a class of its own")
-    parser.add_argument("--boxes", type=int, default=20, help="boxes an image, with random weights")
-    parser.add_argument("--sam", choices=random_weights.SAMS, default="vit_b", help="of the baseline, random weights")
-    parser.add_argument("--sam2", choices=random_weights.SAM2S, default="base-plus", help="random weights")
-    parser.add_argument("--size", default="640x480", help="of drawn images, WxH")
-    parser.add_argument("--repeat", type=int, default=1, help="drawn images; on a GPU batches of 8")
+    parser.add_argument("--prompt", action="append", help="repeatable; each is a class")
+    parser.add_argument("--boxes", type=int, default=20, help="boxes per image, with random weights")
+    parser.add_argument(
+        "--sam", choices=random_weights.SAMS, default="vit_b", help="SAM of the baseline, with random weights"
+    )
+    parser.add_argument("--sam2", choices=random_weights.SAM2S, default="base-plus", help="SAM 2, with random weights")
+    parser.add_argument("--size", default="640x480", help="size of drawn images, WxH")
+    parser.add_argument("--repeat", type=int, default=1, help="number of drawn images; on a GPU, of batches of 8")
     parser.add_argument("--repeat-baseline", type=int, default=1, help="images for the baseline")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", default="auto", help="of grounded-sam-hf")
-    parser.add_argument("--way", action="append", choices=(BASELINE, *WAYS), help="repeatable; all unless given")
-    parser.add_argument("--images", type=Path, help="a folder of images instead of drawn ones")
-    parser.add_argument("--model", help="Grounding DINO's weights: folder or model id; then none are random")
-    parser.add_argument("--segmenter-model", help="SAM 2's, likewise")
-    parser.add_argument("--sam-model", help="SAM's, likewise")
+    parser.add_argument("--dtype", default="auto", help="data type of grounded-sam-hf")
+    parser.add_argument("--way", action="append", choices=(BASELINE, *WAYS), help="repeatable; default: all")
+    parser.add_argument("--images", type=Path, help="a folder of images to use instead of drawn ones")
+    parser.add_argument("--model", help="weights of Grounding DINO, a folder or model id; then no weights are random")
+    parser.add_argument("--segmenter-model", help="weights of SAM 2, a folder or model id")
+    parser.add_argument("--sam-model", help="weights of SAM, a folder or model id")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     args.prompt = args.prompt or list(PROMPTS)

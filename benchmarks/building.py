@@ -1,10 +1,10 @@
-"""What it costs to decide again: `build` with other thresholds on stored labels, against labelling the same images.
+"""Measures `build` with other thresholds on stored labels against labeling the same images again.
 
     python benchmarks/building.py [--images 10000] [--size 320x240] [--keep FOLDER]
 
-Images are drawn, labelled by a base that answers in a millisecond (a real one takes a hundred times as long) and built
-once through the command line; then `build` is run with other thresholds, each time in a fresh process, and once with
-the same ones, when there is nothing to do. With `--keep` the folder stays, and is used again if it is there.
+Images are drawn, labeled by a base that takes a millisecond (a real one takes a hundred times as long), and built once
+with the command line. Then `build` is run with other thresholds, each time in a new process, and once with the same
+thresholds, so that nothing is to do. With `--keep` the folder is kept, and reused if it exists.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from drawn import Finished, classes, make_images, timed
+from benchmark_helpers import TimedCommand, class_arguments, make_images, run_timed
 
 BASE = Path(__file__).with_name("quick_base.py")
 BUILDS = {
@@ -43,29 +43,29 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """Labels and builds in `folder`, a line of the table each."""
+    """Labels and builds in `folder`, and prints a line of the table for each command."""
     run = str(folder / "run")
-    rows: list[tuple[str, Finished]] = []
+    rows: list[tuple[str, TimedCommand]] = []
     if not (folder / "run").is_dir():
         make_images(folder / "images", count, [size])
-        words = [
+        arguments = [
             "label",
             str(folder / "images"),
             "--base",
             str(BASE) + ":Discs",
-            *classes(),
+            *class_arguments(),
             "--output",
             run,
             "--quiet",
         ]
-        rows.append(("label and build", timed(*words, input_folder=folder)))
-    for name, words in BUILDS.items():
-        rows.append((f"build, {name}", timed("build", run, *words, "--quiet", input_folder=folder)))
-    rows.append(("build, the same", timed("build", run, *["--hole-area", "20"], "--quiet", input_folder=folder)))
+        rows.append(("label and build", run_timed(*arguments, input_folder=folder)))
+    for name, arguments in BUILDS.items():
+        rows.append((f"build, {name}", run_timed("build", run, *arguments, "--quiet", input_folder=folder)))
+    rows.append(("build, the same", run_timed("build", run, *["--hole-area", "20"], "--quiet", input_folder=folder)))
     index = json.loads((folder / "run" / "dataset" / "dataset.json").read_text())
     images = len(index["images"])
     labels = index["kept"] + sum(index["rejected"].values())
-    print(f"{images} images of {size[0]}x{size[1]}, {labels / images:.1f} labels an image, {os.cpu_count()} cores")
+    print(f"{images} images of {size[0]}x{size[1]}, {labels / images:.1f} labels per image, {os.cpu_count()} cores")
     slowest = rows[0][1].seconds
     print(f"{'command':<30}{'seconds':>9}{'images/s':>10}{'speed':>8}{'peak MB':>9}")
     for name, found in rows:

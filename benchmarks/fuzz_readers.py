@@ -1,9 +1,10 @@
-"""Bad input to the two readers of foreign data, by the thousand: images, and COCO files.
+"""Feeds thousands of damaged inputs to the readers of images and of COCO files.
 
     python benchmarks/fuzz_readers.py [--inputs 2000] [--seed 0] [--kinds png coco]
 
-Every input must be read, or refused by a `DataError`; anything else that is raised, an input that takes over 10
-seconds, or a process that grows by over 1 GB is a fault, shown with the seed that makes it again; the exit code is 1.
+Every input must be read, or refused with a `DataError`. Any other exception, an input that takes more than 10 seconds,
+and a process that grows by more than 1 GB are faults. They are printed with the seed that reproduces them, and the exit
+code is 1.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from autodistill_rfdetr_seg.images.image_decoding import decode
 
 SECONDS = 10
 MEGABYTES = 1024
-# (what is said, what the table calls it); the first that is found
+# (text in the message, name in the table); the first match counts
 IMAGE_REASONS = (
     ("0 bytes", "empty"),
     ("known format", "unknown format"),
@@ -67,7 +68,7 @@ def _saved(form: str, pixels: np.ndarray, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _deep_colour() -> bytes:
+def _deep_color() -> bytes:
     import cv2
 
     return bytes(cv2.imencode(".png", _noise(3, np.uint16))[1].tobytes())
@@ -75,7 +76,7 @@ def _deep_colour() -> bytes:
 
 @functools.cache
 def whole_images() -> dict[str, bytes]:
-    """A sound file of every kind that the reader knows; HEIC only where its plug-in is."""
+    """A valid file of every kind that the reader supports; HEIC only if its plug-in is installed."""
     found = {
         "jpeg": _saved("JPEG", _noise(3), turned=6),
         "jpeg progressive": _saved("JPEG", _noise(3), progressive=True),
@@ -84,15 +85,15 @@ def whole_images() -> dict[str, bytes]:
         "png": _saved("PNG", _noise(3), turned=3),
         "png alpha": _saved("PNG", _noise(4)),
         "png palette": _saved("PNG", _noise(3), palette=True),
-        "png 16-bit grey": _saved("PNG", _noise(1, np.uint16)),
-        "png 16-bit": _deep_colour(),
+        "png 16-bit gray": _saved("PNG", _noise(1, np.uint16)),
+        "png 16-bit": _deep_color(),
         "png animated": _saved("PNG", _noise(3), save_all=True),
         "webp": _saved("WEBP", _noise(3), turned=8),
         "webp animated": _saved("WEBP", _noise(3), save_all=True, lossless=True),
         "tiff": _saved("TIFF", _noise(3), turned=5),
         "tiff lzw": _saved("TIFF", _noise(3), compression="tiff_lzw"),
         "tiff pages": _saved("TIFF", _noise(3), save_all=True),
-        "tiff 16-bit grey": _saved("TIFF", _noise(1, np.uint16), turned=6),
+        "tiff 16-bit gray": _saved("TIFF", _noise(1, np.uint16), turned=6),
         "bmp": _saved("BMP", _noise(3)),
         "gif": _saved("GIF", _noise(3)),
         "gif animated": _saved("GIF", _noise(3), save_all=True),
@@ -107,7 +108,7 @@ def whole_images() -> dict[str, bytes]:
 
 
 def damaged(whole: bytes, rng: random.Random) -> bytes:
-    """A file after a few accidents: bytes changed (most in the header), numbers blown up, parts lost or doubled."""
+    """A damaged copy of a file: bytes changed (mostly in the header), huge numbers, parts deleted or repeated."""
     data = bytearray(whole)
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
         if not data:
@@ -130,7 +131,7 @@ def damaged(whole: bytes, rng: random.Random) -> bytes:
 
 
 def document() -> dict[str, Any]:
-    """A sound COCO file with every form of mask."""
+    """A valid COCO file with every form of mask."""
     square = [2.0, 3.0, 8.0, 3.0, 8.0, 9.0, 2.0, 9.0]
     rle = {"size": [12, 16], "counts": [27, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 99]}
     row = {"image_id": 7, "category_id": 90, "iscrowd": 0, "area": 36, "bbox": [2, 3, 6, 6]}
@@ -178,7 +179,7 @@ def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def bad_document(rng: random.Random) -> bytes:
-    """A COCO file after a few accidents to its structure, its numbers, its names, its run lengths, or its text."""
+    """A COCO file with a few errors in its structure, numbers, names, run lengths or text."""
     data = document()
     for _ in range(rng.choice((1, 1, 2, 3, 8))):
         places = _places(data)
@@ -230,8 +231,8 @@ def _bad_text(data: Any, rng: random.Random) -> bytes:
     return text.encode()
 
 
-def fails_on(read: Callable[[], object]) -> str | None:
-    """What a `DataError` said, None where it was read; anything else is raised."""
+def refusal(read: Callable[[], object]) -> str | None:
+    """The message of a `DataError`, or None if the input was read; other exceptions are raised."""
     try:
         read()
     except DataError as error:
@@ -240,7 +241,7 @@ def fails_on(read: Callable[[], object]) -> str | None:
 
 
 def image_input(kind: str, rng: random.Random) -> Callable[[], object]:
-    """The reading of a damaged image."""
+    """A function that reads a damaged image."""
     data = damaged(whole_images()[kind], rng)
 
     def read() -> None:
@@ -255,7 +256,7 @@ def image_input(kind: str, rng: random.Random) -> Callable[[], object]:
 
 
 def coco_input(folder: Path, rng: random.Random) -> Callable[[], object]:
-    """The reading of a bad COCO file, which `validate` must judge alike without raising."""
+    """A function that reads a damaged COCO file; `validate` must find an error exactly if the reader refuses it."""
     path = folder / "bad.json"
     path.write_bytes(bad_document(rng))
 
@@ -274,42 +275,42 @@ def coco_input(folder: Path, rng: random.Random) -> Callable[[], object]:
 
 
 def coco_reason(message: str) -> str:
-    """What a refusal of a COCO file was about."""
-    said = re.sub(r"^.*?bad\.json(, image id -?\d+)?(, annotation id -?\d+)?: ", "", message)
-    named = re.search(r"`(\w+)", said)
-    return f"`{named[1]}`" if named else " ".join(said.split()[:4])
+    """The subject of a refusal of a COCO file."""
+    text = re.sub(r"^.*?bad\.json(, image id -?\d+)?(, annotation id -?\d+)?: ", "", message)
+    named = re.search(r"`(\w+)", text)
+    return f"`{named[1]}`" if named else " ".join(text.split()[:4])
 
 
 def image_reason(message: str) -> str:
-    """What a refusal of an image was about."""
-    return next(name for words, name in IMAGE_REASONS if words in message)
+    """The subject of a refusal of an image."""
+    return next(name for text, name in IMAGE_REASONS if text in message)
 
 
 class _TooSlow(Exception):
     pass
 
 
-def _check_sound() -> None:
-    """What is damaged later must be sound before: else a refusal says nothing."""
+def _check_valid() -> None:
+    """Checks that the undamaged inputs are valid: otherwise a refusal means nothing."""
     for kind, data in whole_images().items():
         decode(data, kind)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "sound.json")
+        path = Path(folder, "valid.json")
         path.write_text(json.dumps(document()), encoding="utf-8")
         coco.read(path)
 
 
-def _late(*_: object) -> None:
+def _raise_too_slow(*_: object) -> None:
     raise _TooSlow
 
 
 def peak_mb() -> float:
-    """The most memory that this process has held, MB."""
+    """The peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def run(kind: str, inputs: int, seed: int) -> tuple[collections.Counter[str], list[str], float, float]:
-    """Refusals by reason ("read" where it was read all the same), faults, the slowest input's seconds, growth in MB."""
+    """Counts of refusals by reason (and of "read"), faults, the seconds of the slowest input, and the growth in MB."""
     found: collections.Counter[str] = collections.Counter()
     faults: list[str] = []
     slowest = 0.0
@@ -321,9 +322,9 @@ def run(kind: str, inputs: int, seed: int) -> tuple[collections.Counter[str], li
             started = time.perf_counter()
             signal.alarm(SECONDS)
             try:
-                said = fails_on(read)
+                message = refusal(read)
                 reason = coco_reason if kind == "coco" else image_reason
-                found["read" if said is None else reason(said)] += 1
+                found["read" if message is None else reason(message)] += 1
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
@@ -341,13 +342,13 @@ def main() -> int:
     """Prints the table."""
     kinds = [*whole_images(), "coco"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--inputs", type=int, default=2000, help="of each kind (default: %(default)s)")
+    parser.add_argument("--inputs", type=int, default=2000, help="inputs of each kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND")
     args = parser.parse_args()
-    signal.signal(signal.SIGALRM, _late)
-    _check_sound()
-    # The C libraries below Pillow say there what they stumble over, line by line.
+    signal.signal(signal.SIGALRM, _raise_too_slow)
+    _check_valid()
+    # The C libraries used by Pillow print a line to stderr for every error.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     print(f"{'kind':<18}{'inputs':>8}{'read':>8}{'refused':>9}{'faults':>8}{'slowest s':>11}{'grew MB':>9}  reasons")
     all_faults = []

@@ -1,14 +1,14 @@
-"""How good and how fast `onnx-sam` is: masks from people's boxes against people's masks, on COCO sets.
+"""Measures accuracy and speed of `onnx-sam`: masks from people's boxes against people's masks, on COCO datasets.
 
     python benchmarks/onnx_sam.py --models DIR --data SET [--data SET …] [--baseline vit_b]
 
-DIR holds the two files of an export, each SET is a COCO file or a folder with `_annotations.coco.json` and its images.
-A prompt is the box that the file states. Printed for each set: the mean IoU of masks over instances (crowds left out),
-the median seconds of the encoder an image and of the decoder a prompt, both in processor time of this process.
+DIR has the two files of an export; each SET is a COCO file or a folder with `_annotations.coco.json` and its images. A
+prompt is the box in the file. For each set it prints the mean IoU of the masks over instances (without crowds), and the
+median seconds of the encoder per image and of the decoder per prompt, both in processor time of this process.
 
-`--baseline vit_b` or `vit_h` also times the image encoder of transformers' SAM of that size, with random weights (which
-decide no time), on the same threads and one image; the ratio is its seconds by those of `onnx-sam`'s encoder. ViT-H
-takes 3 GB of memory and minutes.
+`--baseline vit_b` or `vit_h` also times the image encoder of SAM of that size in transformers, with random weights
+(they do not change the time), with the same threads and on one image. The ratio is its time divided by that of the
+encoder of `onnx-sam`. ViT-H takes 3 GB of memory and some minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Row:
-    """One set: mean IoU over its instances, median CPU seconds of the encoder and of a prompt."""
+    """One dataset: mean IoU over its instances, median CPU seconds of the encoder and of a prompt."""
 
     data: str
     images: int
@@ -40,7 +40,7 @@ class Row:
 
 
 def measure(segmenter: Any, source: Path) -> Row:
-    """Asks about every box of a set; the image is encoded by a call with its first box alone."""
+    """Segments every box of a dataset; a first call with one box encodes the image."""
     from autodistill_rfdetr_seg import coco
     from autodistill_rfdetr_seg.core import masks
     from autodistill_rfdetr_seg.images.image_opening import open_rgb
@@ -70,13 +70,13 @@ def measure(segmenter: Any, source: Path) -> Row:
         print(f"{source.name}: {len(encode)} images, mean IoU {np.mean(ious):.3f}", end="\r", file=sys.stderr)
     print(file=sys.stderr)
     if not ious:
-        raise SystemExit(f"{source} holds no box with a mask")
+        raise SystemExit(f"{source} has no box with a mask")
     times = (float(np.median(encode)), float(np.median(prompt)))
     return Row(str(source), len(encode), len(ious), float(np.mean(ious)), *times)
 
 
 def baseline(kind: str) -> float:
-    """CPU seconds of transformers' image encoder on one image of 1024x1024."""
+    """CPU seconds of the image encoder in transformers on one image of 1024x1024."""
     import random_weights
     import torch
 
@@ -106,14 +106,14 @@ def report(rows: Sequence[Row], threads: int, base: str | None, seconds: float |
             f"{row.prompt:>10.3f}{ratio:>8}"
         )
     if seconds:
-        print(f"ratio: of SAM {base}'s image encoder by transformers, {seconds:.1f} s, random weights")
+        print(f"ratio: the image encoder of SAM {base} in transformers, {seconds:.1f} s, random weights, / ours")
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", type=Path, required=True, help="a folder with the files of an export")
-    parser.add_argument("--data", type=Path, action="append", required=True, help="a COCO set; repeatable")
+    parser.add_argument("--data", type=Path, action="append", required=True, help="a COCO dataset; repeatable")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--baseline", choices=("vit_b", "vit_h"), help="an image encoder to compare with")
     parser.add_argument("--json", action="store_true")

@@ -1,10 +1,10 @@
-"""What `plan` forecasts from a sample against what then happens, each in a fresh process through the command line.
+"""Compares the forecast of `plan` from a sample with the real run, each in a new process on the command line.
 
     python benchmarks/planning.py [--images 200] [--count 20] [--folder PHOTOS] [--class "red=apple"]
 
-The images are drawn in four sizes, with discs of three colours for the base `threshold`; `--folder` takes real ones.
-What happens is `label`, which builds the dataset too. A ratio over 1 is a forecast that was too high. Where others use
-the machine, time forecasts little: the last line tells how much slower it had become for the sample's own images.
+The images are drawn in four sizes, with discs of three colors for the base `threshold`; `--folder` uses real ones. The
+real run is `label`, which also builds the dataset. A ratio above 1 means that the forecast was too high. If the machine
+has other work, times are hard to forecast: the last line shows how much slower the images of the sample became.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from drawn import Finished, classes, make_images, timed
+from benchmark_helpers import TimedCommand, class_arguments, make_images, run_timed
 
 from autodistill_rfdetr_seg.labels.label_account import read_account
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
@@ -38,24 +38,25 @@ def main() -> None:
         images = args.folder or work / "images"
         if args.folder is None:
             make_images(images, args.images, SIZES)
-        words = [word for one in args.classes for word in ("--class", one)] if args.classes else classes()
-        words = [str(images), "--base", "threshold", *words, "--quiet", "--json"]
-        planned = timed("plan", *words, "--count", str(args.count), "--output", str(work / "plan"), input_folder=work)
-        happened = timed("label", *words, "--output", str(work / "run"), input_folder=work)
-        report(json.loads(planned.output), planned, happened, work / "run")
+        given = [word for one in args.classes or () for word in ("--class", one)]
+        arguments = [str(images), "--base", "threshold", *(given or class_arguments()), "--quiet", "--json"]
+        plan_arguments = [*arguments, "--count", str(args.count), "--output", str(work / "plan")]
+        planned = run_timed("plan", *plan_arguments, input_folder=work)
+        measured = run_timed("label", *arguments, "--output", str(work / "run"), input_folder=work)
+        report(json.loads(planned.output), planned, measured, work / "run")
         before, after = base_seconds(work / "plan"), base_seconds(work / "run")
         slower = sum(after[name] for name in before) / sum(before.values())
-        print(f"the base took {slower:.2f} times as long on the sample's images in the run as in the sample")
+        print(f"the base took {slower:.2f} times as long on the images of the sample in the run as in the sample")
     finally:
         shutil.rmtree(work)
 
 
-def report(forecast: dict[str, Any], planned: Finished, happened: Finished, run: Path) -> None:
-    """Prints what was forecast beside what `happened` in the folder `run`."""
+def report(forecast: dict[str, Any], planned: TimedCommand, measured: TimedCommand, run: Path) -> None:
+    """Prints the forecast next to the `measured` values of the run in the folder `run`."""
     per_class = json.loads((run / "dataset" / "dataset.json").read_text())["per_class"]
     rows: list[tuple[str, float, Any, float]] = [
-        ("seconds", forecast["seconds"], forecast["seconds_interval"], happened.seconds),
-        ("peak memory, MB", forecast["memory_bytes"] / 1e6, None, happened.peak / 1e6),
+        ("seconds", forecast["seconds"], forecast["seconds_interval"], measured.seconds),
+        ("peak memory, MB", forecast["memory_bytes"] / 1e6, None, measured.peak / 1e6),
         ("labels, kB", forecast["labels_bytes"] / 1e3, None, size(run / "labels", "part-*") / 1e3),
         ("dataset, kB", forecast["dataset_bytes"] / 1e3, None, size(run / "dataset", "*") / 1e3),
     ]
@@ -66,7 +67,7 @@ def report(forecast: dict[str, Any], planned: Finished, happened: Finished, run:
         f"{forecast['images']} images forecast from {forecast['sampled']} in {planned.seconds:.1f} s, "
         f"{os.cpu_count()} cores"
     )
-    print(f"{'quantity':<26}{'forecast':>10}{'90 % interval':>20}{'happened':>10}{'ratio':>7}")
+    print(f"{'quantity':<26}{'forecast':>10}{'90 % interval':>20}{'measured':>10}{'ratio':>7}")
     for name, value, interval, real in rows:
         ends = "–" if interval is None else "{:.1f} to {:.1f}".format(*interval)
         ratio = f"{value / real:.2f}" if real else "–"
@@ -74,13 +75,13 @@ def report(forecast: dict[str, Any], planned: Finished, happened: Finished, run:
 
 
 def base_seconds(run: Path) -> dict[str, float]:
-    """The base's seconds on each image that `run` has labelled, by its name."""
+    """Image name → seconds of the base, for each image labeled in `run`."""
     store = LabelStore(run / "labels")
     return {row.image.path: row.seconds for row in store.read_all(store.keys(read_account(run / "labels").fingerprint))}
 
 
 def size(folder: Path, pattern: str) -> int:
-    """Bytes of the files that take place of their own: a linked image takes none."""
+    """Bytes of the files that use disk space; a hard-linked image uses none."""
     found = [path.stat() for path in folder.rglob(pattern) if path.is_file()]
     return sum(one.st_size for one in found if one.st_nlink == 1)
 

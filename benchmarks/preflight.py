@@ -1,4 +1,4 @@
-"""How long preflight takes for a large dataset: COCO splits written on the spot, against reading their JSON alone.
+"""Measures preflight on a large generated dataset, against only reading its JSON.
 
 Preflight reads and checks every mask and the header of every image.
 
@@ -27,15 +27,15 @@ SIDE = 640
 
 
 def write(root: Path, split: str, images: int, objects: int) -> Path:
-    """A split of links to one image, its discs drawn at random places."""
+    """Writes a split: links to one image, with discs at random positions."""
     folder = root / split
     folder.mkdir()
     Image.fromarray(np.full((SIDE, SIDE, 3), 40, np.uint8)).save(root / "one.png")
     rows, columns = np.mgrid[:64, :64]
     disc = (rows - 32) ** 2 + (columns - 32) ** 2 < 900
-    places = np.random.default_rng(0).integers(0, SIDE - 64, size=(200, 2)).tolist()
+    positions = np.random.default_rng(0).integers(0, SIDE - 64, size=(200, 2)).tolist()
     drawn = []
-    for top, left in places:
+    for top, left in positions:
         rle = masks.encode_at(disc, top, left, SIDE, SIDE)
         segmentation = {"size": [SIDE, SIDE], "counts": rle.counts.decode()}
         drawn.append({"segmentation": segmentation, "bbox": list(masks.bbox_xywh(rle)), "area": masks.area(rle)})
@@ -55,7 +55,7 @@ def write(root: Path, split: str, images: int, objects: int) -> Path:
 
 
 def main() -> None:
-    """Writes the splits, and times both."""
+    """Writes the splits and measures both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--objects", type=int, default=8)
@@ -68,13 +68,13 @@ def main() -> None:
             write(root, "valid", max(1, args.images // 10), args.objects),
         ]
         size = sum(file.stat().st_size for file in files)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for file in files:
             json.loads(file.read_bytes())
-        read = time.perf_counter() - begun
-        begun = time.perf_counter()
+        read = time.perf_counter() - started
+        started = time.perf_counter()
         found = preflight(*survey_splits(find_dataset(root)), Plan(shape, 4, 4, 1))
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         print(found.as_table())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"{args.images} images, {size / 1e6:.0f} MB of JSON: preflight {took:.1f} s, reading the JSON {read:.1f} s")

@@ -1,4 +1,4 @@
-"""A base that costs next to nothing: what is near a colour, for benchmarks of everything around a base."""
+"""A very cheap base that finds a color, for benchmarks of everything around a base."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import ImageColor
 
 
 class Discs(DetectionBaseModel):
-    """Each connected part near the colour that a prompt names; a larger one scores higher."""
+    """Each connected region with about the color of a prompt; larger regions score higher."""
 
     def __init__(self, ontology: CaptionOntology) -> None:
         self.ontology = ontology
@@ -18,8 +18,8 @@ class Discs(DetectionBaseModel):
     def predict(self, input: np.ndarray) -> sv.Detections:
         found, ids = [], []
         for at, prompt in enumerate(self.ontology.prompts()):
-            colour = np.array(ImageColor.getrgb(prompt)[::-1], float)
-            count, parts = cv2.connectedComponents(cv2.inRange(input, colour - 90, colour + 90))
+            color = np.array(ImageColor.getrgb(prompt)[::-1], float)
+            count, parts = cv2.connectedComponents(cv2.inRange(input, color - 90, color + 90))
             found += [parts == part for part in range(1, count)]
             ids += [at] * (count - 1)
         if not found:

@@ -1,5 +1,4 @@
-"""Published architectures with random weights, in the files that each package looks for: what `bases.py` measures where
-no weights can be had."""
+"""Published architectures with random weights, in the files that each package loads."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-# The numbers that bert-base-uncased's vocabulary gives these: both Grounding DINOs have some of them written down.
+# Token ids of bert-base-uncased; both implementations of Grounding DINO have some of them in their code.
 _MARKS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, ".": 1012, "?": 1029}
 _FIRST_WORD = 1100
 
@@ -43,7 +42,7 @@ _SAM2_ENCODERS: dict[str, dict[str, Any]] = {
 }
 SAM2S = tuple(_SAM2_ENCODERS)
 
-# segment_anything's names of SAM's weights → transformers', one after the other.
+# Names of the SAM weights in segment_anything → names in transformers; the rules are applied in this order.
 _SAM_NAMES = (
     (r"^image_encoder\.", "vision_encoder."),
     (r"\.blocks\.", ".layers."),
@@ -74,7 +73,7 @@ def save_dino(folder: Path, prompts: Sequence[str]) -> Path:
     )
 
     torch.manual_seed(0)
-    # The defaults of its configuration are the published model's.
+    # The defaults of the configuration are those of the published model.
     GroundingDinoForObjectDetection(GroundingDinoConfig()).save_pretrained(folder)
     GroundingDinoProcessor(GroundingDinoImageProcessor(), _tokenizer(prompts)).save_pretrained(folder)
     return folder
@@ -92,7 +91,7 @@ def save_sam(folder: Path, kind: str) -> Path:
 
 
 def sam_encoder(kind: str) -> Any:
-    """The image encoder alone of one of `SAMS`: a module that takes pixels (B, 3, 1024, 1024) float32."""
+    """Only the image encoder of one of `SAMS`: a module with input pixels (B, 3, 1024, 1024) float32."""
     import torch
     from transformers import SamVisionModel
 
@@ -103,7 +102,7 @@ def sam_encoder(kind: str) -> Any:
 def _sam_vision(kind: str) -> Any:
     from transformers import SamVisionConfig
 
-    # Its default of 1e-10 makes numbers too small to be normal, with which a CPU takes five times as long.
+    # The default of 1e-10 gives denormal numbers, with which a CPU is five times slower.
     return SamVisionConfig(**_SAM_ENCODERS[kind], initializer_range=0.02)
 
 
@@ -128,7 +127,7 @@ def save_sam2(folder: Path, kind: str) -> Path:
 
 
 def save_home(home: Path, prompts: Sequence[str], sam: Path, kind: str) -> Path:
-    """A home folder as autodistill-grounded-sam leaves it: its Grounding DINO, and SAM with the weights of `sam`."""
+    """A home folder with the cache of autodistill-grounded-sam: its Grounding DINO, and SAM with the weights `sam`."""
     import groundingdino
     import torch
     from safetensors.torch import load_file
@@ -146,12 +145,12 @@ def save_home(home: Path, prompts: Sequence[str], sam: Path, kind: str) -> Path:
     (cache / "groundingdino" / shipped.name).write_text(
         shipped.read_text().replace('"bert-base-uncased"', repr(str(bert)))
     )
-    # Nothing in it: what the file does not have stays as it was made, at random.
+    # An empty file: weights that are not in it keep their random values.
     torch.save({"model": {}}, cache / "groundingdino" / "groundingdino_swint_ogc.pth")
     weights = load_file(sam / "model.safetensors")
     with torch.device("meta"):
         names = list(sam_model_registry[kind]().state_dict())
-    # The package knows no other name than that of the largest.
+    # The package only knows the file name of the largest model.
     torch.save({name: weights[_renamed(name)] for name in names}, cache / "segment_anything" / "sam_vit_h_4b8939.pth")
     return home
 

@@ -1,14 +1,13 @@
-"""Whether stability finds errors: errors in the first 10% of an order of labels against a random order, on real sets.
+"""Measures whether stability finds errors: errors in the first 10% of an order of labels, against a random order.
 
     python benchmarks/review_order.py [--data ../shared/data] [--confidence 0 0.2 0.3]
 
-The embedded threshold base labels mushrooms (valid and test) and fruits and nuts (train), is asked again as with
-`--stability`, and its labels pass the default rules with each `--confidence`. A label is an error where its best
-mask IoU with what people drew is under 0.5, or where that is of another class. `review` is the order of
-`autodistill-seg review`; `random` is the expected value, with the range that holds 90% of seeded shuffles; `oracle`
-knows the errors.
+The embedded threshold base labels mushrooms (valid and test) and fruits and nuts (train) with `--stability`. Its labels
+go through the default rules with each `--confidence`. A label is an error if its best mask IoU with the masks of people
+is below 0.5, or if that mask has another class. `review` is the order of `autodistill-seg review`; `random` is the
+expected value, with the range of 90% of seeded shuffles; `oracle` knows the errors.
 
-The changes that `bases/stability.py` makes were chosen on these very sets: figures on others may be lower.
+The image changes in `bases/stability.py` were chosen on these datasets: the numbers on others may be lower.
 """
 
 from __future__ import annotations
@@ -38,16 +37,16 @@ SETS = {
     "mushrooms": (("mushrooms/valid", "mushrooms/test"), MUSHROOMS, {}),
     "fruits_nuts": (("fruits_nuts/train",), FRUITS, {"min_area": 0.001, "split": 0.5, "opening": 5}),
 }
-SHARE = 0.1
+FRACTION = 0.1
 SHUFFLES = 2000
 
 
 def label(folders: Sequence[Path], classes: Classes, args: Mapping[str, float]) -> list[tuple[TruthImage, ImageLabels]]:
-    """Each gold image with what the base says of it, stability and all."""
+    """Each gold image with the labels of the base, including their stability."""
     model = create_base("threshold", classes, args)
     plain = BaseAdapter(model, len(classes.prompts))
     adapter = BaseAdapter(model, len(classes.prompts), stability=True)
-    found, once, again = [], 0.0, 0.0
+    found, plain_seconds, stability_seconds = [], 0.0, 0.0
     for truth in (coco.align(coco.read(folder), classes) for folder in folders):
         for image in truth.images:
             opened = open_image(image.path)
@@ -55,10 +54,12 @@ def label(folders: Sequence[Path], classes: Classes, args: Mapping[str, float]) 
             plain.ask(opened.pixels)
             between = time.perf_counter()
             answer = adapter.ask(opened.pixels)
-            once, again = once + between - started, again + time.perf_counter() - between
-            # Each prompt has a class of its own here, in the same order: its index is the class's.
+            plain_seconds += between - started
+            stability_seconds += time.perf_counter() - between
+            # Each prompt is a class here, in the same order, so the prompt index is the class index.
             found.append((image, ImageLabels(opened.record, answer.instances)))
-    print(f"{len(found)} images; with stability {again / once:.1f} times the time of labelling alone ({once:.1f} s)")
+    ratio = stability_seconds / plain_seconds
+    print(f"{len(found)} images; with stability {ratio:.1f} times as long as without ({plain_seconds:.1f} s)")
     return found
 
 
@@ -75,8 +76,8 @@ def errors(image: TruthImage, instances: Sequence[Instance]) -> list[bool]:
 
 
 def row(name: str, confidence: float, instances: Sequence[Instance], wrong: npt.NDArray[np.bool_]) -> list[str]:
-    """The errors that each order finds in its first part."""
-    first = max(1, round(SHARE * len(wrong)))
+    """The number of errors in the first part of each order."""
+    first = max(1, round(FRACTION * len(wrong)))
     scores = np.array([one.score for one in instances])
     stability = np.array([np.nan if one.stability is None else one.stability for one in instances])
     assert np.isfinite(stability).all()

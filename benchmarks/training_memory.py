@@ -1,11 +1,11 @@
-"""What one training step and one validation batch take, measured on a CPU, against `memory_estimate`'s estimate.
+"""Measures the memory of one training step or validation batch on a CPU, against `memory_estimate`.
 
     python benchmarks/training_memory.py [--size nano] [--resolution 312] [--batch 1 2] [--instances 1 50]
 
-Each measurement is a process of its own: forward, loss, backward and AdamW step of rfdetr's model of that size from
-scratch, fp32; or, with --phase validation --image 1024, forward and masks at the images' size. Peak is the process's
-largest resident memory, less what it had with rfdetr imported and before the model was built. Prints measured and
-estimated GB, and their ratio.
+Each measurement runs in its own process: forward, loss, backward and AdamW step of the rfdetr model of that size from
+scratch in fp32; or, with --phase validation --image 1024, forward and masks at the size of the images. The peak is the
+largest resident memory of the process, minus the memory with rfdetr imported and before the model was built. Prints
+measured and estimated GB, and their ratio.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 
 
 def resident() -> int:
-    """Bytes of this process in memory now."""
+    """Resident bytes of this process now."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
 
 
 def peak() -> int:
-    """Bytes of this process at their highest since the last reset."""
+    """Peak resident bytes of this process since the last reset."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
 def measure(job: dict[str, Any]) -> int:
-    """Bytes that one step takes on top of an idle process."""
+    """Bytes that one step needs in addition to an idle process."""
     import torch
 
     from autodistill_rfdetr_seg.targets import vendor
@@ -67,7 +67,7 @@ def measure(job: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Measures each combination and prints a row for it."""
+    """Measures each combination and prints a row for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="nano")
     parser.add_argument("--resolution", type=int, nargs="*", default=[312])

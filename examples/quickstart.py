@@ -16,7 +16,7 @@ from autodistill_rfdetr_seg import RFDETRSegNano, ThresholdBase, evaluate_model,
 def main(images: str, gold: str, output: str, epochs: int = 50, **model_options: object) -> float | None:
     """Labels, trains and scores; returns the mask AP of the target."""
     base = ThresholdBase(ontology=CaptionOntology({"bright": "mushroom"}))
-    dataset = label(base, images, f"{output}/labelled")
+    dataset = label(base, images, f"{output}/labeled")
 
     target = RFDETRSegNano(**model_options)
     target.train(dataset, epochs=epochs, output=f"{output}/training")

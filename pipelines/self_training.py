@@ -71,11 +71,11 @@ def rounds(args: argparse.Namespace) -> None:
     for number, photos in enumerate(args.new, start=2):
         here = RunFolder(args.output / f"round-{number}")
         student = BaseConfig(name=str(checkpoint_of(best.root).resolve()), args={"device": config.target.device})
-        labelled = label_with(student, photos, here.root / "labelled", config, args)
+        labeled = label_with(student, photos, here.root / "labelled", config, args)
         if args.look and not here.training_record.is_file():
-            print(f"check {labelled}, then run this again without --look")
+            print(f"check {labeled}, then run this again without --look")
             return
-        parts.append(Part(labelled, args.confidence, args.stability))
+        parts.append(Part(labeled, args.confidence, args.stability))
         joined = join(parts, here.dataset)
         print(f"round {number}: {joined.dataset.counts['train']['images']} images to train on, {joined.unsure} unsure")
         config = with_ontology(config.model_copy(update={"base": student, "ontology": {}}))

@@ -58,7 +58,7 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 <= ap <= 1
     assert "on 2 images" in capsys.readouterr().out
     assert (tmp_path / "out" / "training" / "checkpoint_best_total.pth").is_file()
-    assert coco.read(tmp_path / "out" / "labelled" / "dataset" / "train").classes.names == ("mushroom",)
+    assert coco.read(tmp_path / "out" / "labeled" / "dataset" / "train").classes.names == ("mushroom",)
 
 
 def test_own_base(tmp_path: Path) -> None:

@@ -205,8 +205,8 @@ def _pairs(pairs: Sequence[Pair], max_megapixels: float) -> Iterator[dict[str, A
         yield {"split": pair.split, "sides": sides}
 
 
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#" + bytes(colour).hex()
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#" + bytes(color).hex()
 
 
 def _legend_name(classes: Classes, index: int) -> str:

@@ -1,10 +1,10 @@
-"""What labelling costs beside the base: autodistill's own `label()` against ours, on the same folder, in the same run.
+"""Measures the cost of labeling without the base: `label()` of autodistill against ours, on the same folder.
 
-    python benchmarks/labelling.py [--images 200] [--more 2000] [--size 1920x1080] [--masks 6]
+    python benchmarks/labeling.py [--images 200] [--more 2000] [--size 1920x1080] [--masks 6]
 
-The base answers at once with rings, so what is measured is decoding, mask encoding, storing and writing the dataset.
-Each engine runs in a process of its own, as its peak memory is that of the process. With `--more N` ours also labels N
-images, which shows whether memory grows with the folder.
+The base returns the same rings at once, so decoding, mask encoding, storing and writing the dataset are measured. Each
+engine runs in its own process, so that the peak memory is its own. With `--more N` ours also labels N images, which
+shows whether memory grows with the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autodistill.detection import CaptionOntology, DetectionBaseModel
 
 
 class RingBase(DetectionBaseModel):
-    """`masks` rings in a row, of two classes by turns; the same answer for every image, made once."""
+    """`masks` rings in a row, of two alternating classes; the same for every image, computed once."""
 
     def __init__(self, masks: int) -> None:
         self.ontology = CaptionOntology({"ring": "ring", "hoop": "hoop"})
@@ -38,11 +38,11 @@ class RingBase(DetectionBaseModel):
             height, width = input.shape[:2]
             radius, y = height // 10, height // 2
             rows, columns = np.mgrid[:height, :width]
-            places = [(i + 1) * width // (self.masks + 2) for i in range(self.masks)]
-            distances = [(rows - y) ** 2 + (columns - x) ** 2 for x in places]
+            centers = [(i + 1) * width // (self.masks + 2) for i in range(self.masks)]
+            distances = [(rows - y) ** 2 + (columns - x) ** 2 for x in centers]
             masks = np.stack([(d <= radius**2) & (d >= (radius // 2) ** 2) for d in distances])
             self._answer = sv.Detections(
-                xyxy=np.array([[x - radius, y - radius, x + radius + 1, y + radius + 1] for x in places], float),
+                xyxy=np.array([[x - radius, y - radius, x + radius + 1, y + radius + 1] for x in centers], float),
                 mask=masks,
                 class_id=np.arange(self.masks) % 2,
                 confidence=np.full(self.masks, 0.9),
@@ -51,7 +51,7 @@ class RingBase(DetectionBaseModel):
 
 
 def make_images(folder: Path, count: int, width: int, height: int) -> None:
-    """`count` different JPEGs, told apart by a stripe, so that none is another's copy."""
+    """Writes `count` JPEGs that differ by a stripe, so that none is a copy of another."""
     import cv2
 
     noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
@@ -65,8 +65,8 @@ def make_images(folder: Path, count: int, width: int, height: int) -> None:
 
 
 def engine(name: str, images: Path, masks: int) -> None:
-    """Runs one engine in this process and prints its figures as JSON."""
-    output = Path(tempfile.mkdtemp(prefix="labelled_"))
+    """Runs one engine in this process and prints its numbers as JSON."""
+    output = Path(tempfile.mkdtemp(prefix="labeled_"))
     base = RingBase(masks)
     import cv2
 
@@ -88,7 +88,7 @@ def engine(name: str, images: Path, masks: int) -> None:
 
 
 def run(name: str, images: Path, masks: int) -> dict[str, float]:
-    """Runs one engine in a process of its own."""
+    """Runs one engine in a new process."""
     command = [sys.executable, __file__, "--engine", name, "--folder", str(images), "--masks", str(masks)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -119,7 +119,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     theirs = rows[0][1]["ms_per_image"]
-    print(f"{args.size}, {args.masks} masks an image, {os.cpu_count()} cores")
+    print(f"{args.size}, {args.masks} masks per image, {os.cpu_count()} cores")
     print(f"{'engine':<12}{'images':>8}{'ms/image':>10}{'speed':>8}{'peak MB':>9}")
     for name, found in rows:
         speed = theirs / found["ms_per_image"]

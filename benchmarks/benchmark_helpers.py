@@ -1,4 +1,4 @@
-"""What several benchmarks share: folders of drawn images, and commands run in a fresh process, timed."""
+"""Shared by several benchmarks: folders of drawn images, and commands that are timed in a new process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-COLOURS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
-"""The colours of the objects, RGB; the names are prompts of the base `threshold`."""
+COLORS = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
+"""The colors of the objects, RGB; the names are prompts of the base `threshold`."""
 
 
 def make_images(folder: Path, count: int, sizes: Sequence[tuple[int, int]], seed: int = 0) -> None:
-    """`count` JPEGs of the (width, height) in `sizes` by turns of chance: grey clouds with 3 to 9 coloured discs."""
+    """Draws `count` JPEGs with 3 to 9 colored discs on gray clouds; (width, height) is a random one of `sizes`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for number in range(count):
@@ -26,42 +26,42 @@ def make_images(folder: Path, count: int, sizes: Sequence[tuple[int, int]], seed
         pixels = cv2.resize(clouds, (width, height), interpolation=cv2.INTER_CUBIC)
         unit = min(width, height) / 24
         for _ in range(int(rng.integers(3, 10))):
-            colour = list(COLOURS.values())[int(rng.integers(len(COLOURS)))]
-            centre = (int(rng.integers(width)), int(rng.integers(height)))
-            cv2.circle(pixels, centre, round(unit * rng.uniform(1, 3)), colour[::-1], -1, cv2.LINE_AA)
+            color = list(COLORS.values())[int(rng.integers(len(COLORS)))]
+            center = (int(rng.integers(width)), int(rng.integers(height)))
+            cv2.circle(pixels, center, round(unit * rng.uniform(1, 3)), color[::-1], -1, cv2.LINE_AA)
         cv2.imwrite(str(folder / f"{number:06d}.jpg"), pixels)
 
 
-def classes() -> list[str]:
-    """The command line's words for a class of each colour."""
-    return [word for name in COLOURS for word in ("--class", f"{name}=disc_{name}")]
+def class_arguments() -> list[str]:
+    """The command-line arguments for a class of each color."""
+    return [argument for name in COLORS for argument in ("--class", f"{name}=disc_{name}")]
 
 
 @dataclass(frozen=True)
-class Finished:
-    """A command's seconds, peak resident memory (bytes) and standard output."""
+class TimedCommand:
+    """The seconds, peak resident memory (bytes) and standard output of a command."""
 
     seconds: float
     peak: int
     output: str
 
 
-def timed(*words: str, input_folder: Path) -> Finished:
-    """Runs `autodistill-seg WORDS` in a process of its own; its outputs go to files in `input_folder`.
+def run_timed(*arguments: str, input_folder: Path) -> TimedCommand:
+    """Runs `autodistill-seg ARGUMENTS` in a new process; its outputs go to files in `input_folder`.
 
     Raises:
-        RuntimeError: it ended with an error; its messages are in the text.
+        RuntimeError: the command failed; the text has its messages.
     """
     out, err = input_folder / "stdout.txt", input_folder / "stderr.txt"
-    command = [sys.executable, "-m", "autodistill_rfdetr_seg", *words]
+    command = [sys.executable, "-m", "autodistill_rfdetr_seg", *arguments]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     files = [(os.POSIX_SPAWN_OPEN, at, str(path), flags, 0o644) for at, path in ((1, out), (2, err))]
     started = time.perf_counter()
-    # Not `subprocess`: the peak memory of this one child is wanted.
+    # Not `subprocess`, because it does not report the peak memory of one child.
     child = os.posix_spawn(command[0], command, os.environ, file_actions=files)
     _, status, used = os.wait4(child, 0)
     seconds = time.perf_counter() - started
     if os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"{' '.join(command)}: {err.read_text()}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return Finished(seconds, used.ru_maxrss * scale, out.read_text())
+    return TimedCommand(seconds, used.ru_maxrss * scale, out.read_text())
