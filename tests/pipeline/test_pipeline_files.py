@@ -300,7 +300,7 @@ def test_self_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     (tmp_path / "c").mkdir()
     shutil.copy(gold / "0.png", tmp_path / "c" / "taken.png")
     assert module.main([*args[:-1], str(tmp_path / "c")]) == 1
-    assert "not the one of the round before" in capsys.readouterr().err
+    assert "not that of the round before" in capsys.readouterr().err
     assert kept == file_sha256(Path(told["best"]["checkpoint"]))
 
 
