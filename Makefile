@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 PIP := pip>=25.1,<27
 EXTRAS := video,heic,onnx,openvino,grounded-sam
 
-# The tests' worker processes: as many as there are cores, at most 4. Each may take 2 GB.
-WORKERS := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
+# The tests' worker processes: one more than there are cores, as some tests wait, and at most 4. Each may take 3 GB.
+WORKERS := $(shell n=$$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)); [ $$n -gt 4 ] && n=4; echo $$n)
 # One thread: the tests' tensors are small, and idle threads that spin only take turns away from each other. A file's
 # tests stay in one process, which makes what they share once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
