@@ -30,8 +30,6 @@ from ..targets.training.training_folder import checkpoint_of
 from . import ultralytics_model as yolo
 from .model_process import BenchmarkRow
 
-PRECISIONS = ("fp32", "fp16", "bf16")
-
 
 def find_rows(models: Sequence[Path], weights: Sequence[Path], options: BenchmarkConfig) -> list[BenchmarkRow]:
     """The rows, in the order of the models; `path` is the checkpoint, also for formats that are exported later.

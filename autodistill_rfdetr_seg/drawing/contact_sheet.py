@@ -18,8 +18,19 @@ from ..core.types import Classes, ImageLabels, Rejected
 from ..images.image_opening import open_rgb
 from ..images.rgb_image import write_png
 from ..system.files import replacing
-from .label_text import Box, Color, class_name, free_place, picture_name, tag
-from .overlays import LABEL_SHARE, Panel, RgbImage, class_color, contact_sheet, data_uri, draw_instances
+from .label_text import Box, Color, class_name, picture_name
+from .overlays import (
+    Panel,
+    RgbImage,
+    class_color,
+    class_color_hex,
+    contact_sheet,
+    data_uri,
+    draw_instances,
+    draw_labels,
+    mask_in_box,
+    outlines,
+)
 
 _DASH = 6
 
@@ -88,24 +99,14 @@ def draw_dropped(image: RgbImage, rejected: Sequence[Rejected], classes: Classes
     """
     gray = (image @ np.array([0.299, 0.587, 0.114]))[:, :, None] * 0.6 + 90
     canvas: RgbImage = np.repeat(np.clip(gray, 0, 255), 3, axis=2).astype(np.uint8)
-    drawn = []
+    drawn: list[tuple[str, Color, Box]] = []
     for one in sorted(rejected, key=lambda r: -masks.area(r.instance.rle)):
         box = _dashed(canvas, one)
         if box is not None:
-            drawn.append((one, box))
-    height, width = canvas.shape[:2]
-    size = max(11, round(max(height, width) / 36))
-    taken: list[Box] = []
-    for one, box in reversed(drawn):
-        # The reason first: if there is no room, the color still shows the class.
-        words = f"{one.reason} · {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
-        label = tag(words, size, _color(one), int(width * LABEL_SHARE))
-        if label is None:
-            continue
-        place = free_place(box, label.shape[1], label.shape[0], width, height, taken)
-        if place is not None:
-            taken.append(place)
-            canvas[place[1] : place[3], place[0] : place[2]] = label
+            # The reason first: if there is no room, the color still shows the class.
+            text = f"{one.reason} · {one.instance.score:.2f} {picture_name(classes, one.instance.class_index)}"
+            drawn.append((text, _color(one), box))
+    draw_labels(canvas, drawn, crowded=None)
     return canvas
 
 
@@ -113,23 +114,17 @@ def _dashed(canvas: RgbImage, one: Rejected) -> Box | None:
     """Draws one mask's dashed outline; its box in pixels (x0, y0, x1, y1), None if the mask is empty."""
     import cv2
 
-    rle = one.instance.rle
-    height, width = canvas.shape[:2]
-    if (rle.height, rle.width) != (height, width):
-        raise ValueError(f"A mask of {rle.height} x {rle.width} pixels does not fit an image of {height} x {width}.")
-    x, y, w, h = (int(value) for value in masks.bbox_xywh(rle))
-    if not w or not h:
+    found = mask_in_box(canvas, one.instance.rle)
+    if found is None:
         return None
-    thickness = max(1, round(max(height, width) / 400))
-    # One pixel of margin, so that an outline along the crop's edge is not mistaken for the image's border.
-    padded = np.pad(masks.decode(rle)[y : y + h, x : x + w].astype(np.uint8), 1)
-    contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x - 1, y - 1))
+    mask, box = found
+    thickness = max(1, round(max(canvas.shape[:2]) / 400))
     dash = _DASH * thickness
-    for contour in contours:
+    for contour in outlines(mask, box):
         for start in range(0, len(contour), 2 * dash):
             points: npt.NDArray[np.int32] = np.asarray(contour[start : start + dash], dtype=np.int32)
             cv2.polylines(canvas, [points], False, _color(one), thickness)
-    return (x, y, x + w, y + h)
+    return box
 
 
 def _color(one: Rejected) -> Color:
@@ -161,7 +156,7 @@ def _rows(
             uri, width, height = data_uri(panel)
             card["panels"].append({"name": name, "said": _said(said), "uri": uri, "width": width, "height": height})
         seen = {i.class_index for i in (*labels.instances, *(r.instance for r in labels.rejected))}
-        card["legend"] = [(class_name(classes, i), "#" + bytes(class_color(i)).hex()) for i in sorted(seen)]
+        card["legend"] = [(class_name(classes, i), class_color_hex(i)) for i in sorted(seen)]
         card["dropped"] = [
             (class_name(classes, r.instance.class_index), f"{r.instance.score:.3f}", r.reason) for r in labels.rejected
         ]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core import masks
+from ..core.masks import BoolMask
 from ..core.types import Classes, Instance, Rle, TruthInstance
 from .label_text import Box, Color, free_place, picture_name, strip, tag
 
@@ -50,6 +51,11 @@ def class_color(index: int) -> Color:
     return (red, green, blue)
 
 
+def class_color_hex(index: int) -> str:
+    """The color of a class for HTML, such as `#1f77b4`."""
+    return "#" + bytes(class_color(index)).hex()
+
+
 def draw_instances(
     image: RgbImage,
     instances: Sequence[Instance | TruthInstance],
@@ -78,7 +84,7 @@ def draw_instances(
         box = _paint(canvas, instance.rle, _color(instance), thickness)
         if box is not None:
             drawn.append((text, _color(instance), box))
-    _draw_labels(canvas, drawn)
+    draw_labels(canvas, drawn)
     return canvas
 
 
@@ -90,32 +96,60 @@ def _paint(canvas: RgbImage, rle: Rle, color: Color, thickness: int) -> Box | No
     """Fill and outline one mask on the canvas; its box in pixels (x0, y0, x1, y1), None if the mask is empty."""
     import cv2
 
+    found = mask_in_box(canvas, rle)
+    if found is None:
+        return None
+    mask, box = found
+    x0, y0, x1, y1 = box
+    region = canvas[y0:y1, x0:x1]
+    region[mask] = (region[mask] * (1 - FILL) + np.array(color) * FILL).astype(np.uint8)
+    if min(x1 - x0, y1 - y0) < 10 * thickness or color == CROWD:
+        thickness = max(1, thickness // 2)
+    cv2.drawContours(canvas, outlines(mask, box), -1, color, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
+    return box
+
+
+def mask_in_box(canvas: RgbImage, rle: Rle) -> tuple[BoolMask, Box] | None:
+    """A mask cropped to its box, and the box in pixels (x0, y0, x1, y1); None if the mask is empty.
+
+    Raises:
+        ValueError: the mask is not of the canvas' size.
+    """
     height, width = canvas.shape[:2]
     if (rle.height, rle.width) != (height, width):
         raise ValueError(f"A mask of {rle.height} x {rle.width} pixels does not fit an image of {height} x {width}.")
     x, y, w, h = (int(value) for value in masks.bbox_xywh(rle))
     if not w or not h:
         return None
-    mask = masks.decode(rle)[y : y + h, x : x + w]
-    region = canvas[y : y + h, x : x + w]
-    region[mask] = (region[mask] * (1 - FILL) + np.array(color) * FILL).astype(np.uint8)
-    if min(w, h) < 10 * thickness or color == CROWD:
-        thickness = max(1, thickness // 2)
+    return masks.decode(rle)[y : y + h, x : x + w], (x, y, x + w, y + h)
+
+
+def outlines(mask: BoolMask, box: Box) -> Sequence[npt.NDArray[np.int32]]:
+    """The outlines of a mask that is cropped to its box, holes included, each (N, 1, 2) in pixels of the image."""
+    import cv2
+
     # One pixel of margin, so that an outline along the crop's edge is not mistaken for the image's border.
     padded = np.pad(mask.astype(np.uint8), 1)
-    contours, _ = cv2.findContours(padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x - 1, y - 1))
-    cv2.drawContours(canvas, contours, -1, color, thickness, cv2.LINE_8 if thickness == 1 else cv2.LINE_AA)
-    return (x, y, x + w, y + h)
+    offset = (box[0] - 1, box[1] - 1)
+    contours: Sequence[npt.NDArray[np.int32]] = cv2.findContours(
+        padded, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=offset
+    )[0]
+    return contours
 
 
-def _draw_labels(canvas: RgbImage, drawn: Sequence[tuple[str, Color, Box]]) -> None:
+def draw_labels(canvas: RgbImage, drawn: Sequence[tuple[str, Color, Box]], *, crowded: int | None = CROWDED) -> None:
+    """Writes each text at a free place near its box; one that finds none is left out.
+
+    With more than `crowded` texts, one that is wider than its box is left out too; None never does that.
+    """
     height, width = canvas.shape[:2]
     size = max(11, round(max(height, width) / 36))
     taken: list[Box] = []
     # The smallest, drawn last, is labeled first: a large object has more room for its label to move to.
     for text, color, box in reversed(drawn):
         label = tag(text, size, color, int(width * LABEL_SHARE))
-        if label is None or (len(drawn) > CROWDED and label.shape[1] > box[2] - box[0]):
+        wide = crowded is not None and len(drawn) > crowded
+        if label is None or (wide and label.shape[1] > box[2] - box[0]):
             continue
         place = free_place(box, label.shape[1], label.shape[0], width, height, taken)
         if place is not None:

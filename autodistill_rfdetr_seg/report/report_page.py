@@ -17,7 +17,7 @@ from ..core.errors import DataError
 from ..core.plain_text import counted
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
-from ..drawing.overlays import class_color, data_uri, draw_instances
+from ..drawing.overlays import class_color_hex, data_uri, draw_instances
 from ..images.image_opening import open_rgb
 from ..system.files import replacing
 from . import report_tables as tables
@@ -188,7 +188,7 @@ def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: 
         summary = _summary(instances, classes)
         panels.append({"name": name, "summary": summary, "uri": uri, "width": width, "height": height})
         seen.update(instance.class_index for instance in instances)
-    legend = [(_legend_name(classes, index), _hex(class_color(index))) for index in sorted(seen)]
+    legend = [(_legend_name(classes, index), class_color_hex(index)) for index in sorted(seen)]
     return {"panels": panels, "legend": legend, "problem": ""}
 
 
@@ -203,10 +203,6 @@ def _pairs(pairs: Sequence[Pair], max_megapixels: float) -> Iterator[dict[str, A
             except DataError as error:
                 sides.append({"name": name, "uri": "", "problem": error.message})
         yield {"split": pair.split, "sides": sides}
-
-
-def _hex(color: tuple[int, int, int]) -> str:
-    return "#" + bytes(color).hex()
 
 
 def _legend_name(classes: Classes, index: int) -> str:

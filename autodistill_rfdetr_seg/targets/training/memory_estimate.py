@@ -135,11 +135,6 @@ def gpu_bytes(estimate: int) -> int:
     return int(estimate * _FRAGMENTED + _CUDA)
 
 
-def decoding_bytes(image: tuple[int, int], instances: int) -> int:
-    """Bytes of main memory that rfdetr's reader takes for one image's masks, each at the image's size."""
-    return image[0] * image[1] * instances
-
-
 def checkpoint_bytes(shape: ModelShape, *, ema: bool, archives: int = 0) -> int:
     """Bytes on disk at most: two `last.ckpt` (weights, moments, average) while one replaces the other, and the best
     checkpoints.
