@@ -14,6 +14,7 @@ there is one:
 - `train()` takes no callback: `trainer` builds the trainer. https://github.com/roboflow/rf-detr/issues/96
 - For several devices the user's whole script runs again for each: `device_launcher`.
   https://github.com/Lightning-AI/pytorch-lightning/issues/13276
+- The encoder has layers that no part of a small model reads: `encoder_depth`.
 - Training leaves four to six copies of the weights: `training_folder`. https://github.com/roboflow/rf-detr/issues/192
 - A best checkpoint is written only once mask AP is above 0, and an older one may be taken for it: `training_folder`.
   https://github.com/roboflow/rf-detr/issues/83
@@ -45,6 +46,7 @@ import numpy.typing as npt
 
 from ..core.errors import DependencyError, MissingInputError, TrainingError, UnknownNameError, UsageError
 from ..system.devices import resolve_device
+from .encoder_depth import short_encoder
 from .random_seed import seeded
 from .rfdetr_import import INSTALL_HINT, VENDOR_ERRORS, first_line, import_rfdetr
 from .vendor_output import quiet, quiet_logs
@@ -143,7 +145,7 @@ def build(size: str, options: Mapping[str, Any]) -> Any:
     model_config(size, options)
     try:
         # Building draws random weights, even where a checkpoint then replaces them.
-        with BUILD_LOCK, quiet(), seeded(0, "cpu"):
+        with BUILD_LOCK, quiet(), seeded(0, "cpu"), short_encoder():
             return getattr(import_rfdetr(), SIZES[size])(**options)
     except VENDOR_ERRORS as error:
         raise TrainingError(
@@ -164,7 +166,7 @@ def load_checkpoint(path: Path, trust: bool, device: str) -> Any:
     # A bare name would mean a file in rfdetr's own cache.
     full = str(path.resolve())
     try:
-        with BUILD_LOCK, quiet(), seeded(0, "cpu"):
+        with BUILD_LOCK, quiet(), seeded(0, "cpu"), short_encoder():
             detector = import_rfdetr().RFDETR.from_checkpoint(
                 full, trust_checkpoint=trust, device=resolve_device(device)
             )

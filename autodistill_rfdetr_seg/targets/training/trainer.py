@@ -15,9 +15,10 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import TrainingError, UsageError
 from ...images.pillow_limit import pillow_accepts
+from ..encoder_depth import encoder_layers, short_encoder
 from ..random_seed import seeded
 from ..rfdetr_import import VENDOR_ERRORS, first_line, import_rfdetr
-from ..vendor import build, train_config
+from ..vendor import BUILD_LOCK, build, train_config
 from ..vendor_output import quiet
 
 _log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
             if config.batch_size == "auto":
                 _set_batch_size(detector, config, placement.get("devices"))
                 data = training.RFDETRDataModule(detector.model_config, config)
-            module = training.RFDETRModelModule(detector.model_config, config)
+            with BUILD_LOCK, _encoder_as_in(detector.model_config, config.resume):
+                module = training.RFDETRModelModule(detector.model_config, config)
             trainer = training.build_trainer(
                 config, detector.model_config, accelerator=accelerator, enable_model_summary=False, **placement
             )
@@ -86,6 +88,13 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
     except VENDOR_ERRORS as error:
         hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
         raise TrainingError(f"Training failed: {first_line(error)}", hint) from error
+
+
+def _encoder_as_in(model_config: Any, resume: str | None) -> contextlib.AbstractContextManager[None]:
+    """Builds the encoder as short as it may be, or with all layers of a training to resume that was begun with them."""
+    if resume and encoder_layers(Path(resume)) > max(model_config.out_feature_indexes):
+        return contextlib.nullcontext()
+    return short_encoder()
 
 
 def _set_class_count(detector: Any, count: int) -> None:
