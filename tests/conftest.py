@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -12,6 +13,9 @@ import pytest
 
 from helpers.lamps import BASE, scene
 from helpers.paths import SHARED_DATA
+
+# With torch and transformers imported, the collector's walks through all objects take a tenth of the tests' time.
+gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ def demo_config(folder: Path) -> PipelineConfig:
             "split": {"train": 0.79, "valid": 0.05, "test": 0.16},
             "target": {
                 "size": "nano",
-                "epochs": 42,
-                "batch_size": 4,
+                "epochs": 22,
+                "batch_size": 2,
                 "grad_accum_steps": 1,
-                "lr": 8e-4,
+                "lr": 6e-4,
                 "seed": 0,
                 "model": {
                     "pretrain_weights": None,
@@ -56,7 +56,7 @@ def demo_config(folder: Path) -> PipelineConfig:
                     "num_select": 20,
                 },
                 "train": {
-                    "lr_encoder": 8e-4,
+                    "lr_encoder": 6e-4,
                     "lr_vit_layer_decay": 1.0,
                     "lr_component_decay": 1.0,
                     "lr_scheduler": "cosine",
@@ -68,7 +68,7 @@ def demo_config(folder: Path) -> PipelineConfig:
                     "multi_scale": False,
                     "expanded_scales": False,
                     "scale_jitter": False,
-                    "eval_interval": 10,
+                    "eval_interval": 5,
                 },
             },
             "evaluation": {"gold": [str((folder / "gold").resolve())]},

@@ -29,7 +29,10 @@ _COLORS = {"washer": (0.76, 0.10, 0.08), "bolt": (0.07, 0.56, 0.18), "nut": (0.0
 _RADII = {"washer": (0.13, 0.17), "bolt": (0.15, 0.18), "nut": (0.13, 0.17)}
 # The hole of a washer and a nut, in radii. Small: a target trained for minutes cannot segment a thin ring.
 _BORE = 0.16
-_MOST_PARTS = 5
+_MOST_PARTS = 3
+# With this probability a part may be of a class that the scene has already. Rare: a target trained for minutes from
+# random weights learns colors, and hardly learns to separate two parts of one color.
+_ANY_CLASS = 0.5
 # Every eleventh scene has no parts: a model must also learn the background.
 _NEGATIVE_EVERY = 11
 # A part is not placed where less than this fraction of it, or of a part under it, would be visible.
@@ -122,7 +125,10 @@ class _Belt:
     def lay_part(self) -> None:
         """Places one part, often next to another; none if too little of it, or of one under it, would be visible."""
         rng, size = self.rng, self.size
-        name = tuple(_COLORS)[int(rng.integers(len(_COLORS)))]
+        classes = tuple(_COLORS)
+        if rng.random() > _ANY_CLASS:
+            classes = tuple(name for name in classes if name not in self.names) or classes
+        name = classes[int(rng.integers(len(classes)))]
         radius = rng.uniform(*_RADII[name]) * size
         place = (rng.uniform(0.08, 0.92) * size, rng.uniform(0.08, 0.92) * size)
         if self._places and rng.random() < 0.3:
@@ -233,8 +239,8 @@ def _nut(u: Floats, v: Floats, radius: np.float32) -> tuple[Floats, Floats]:
 
 def _bolt(u: Floats, v: Floats, radius: np.float32) -> tuple[Floats, Floats]:
     """As `_washer`, of a bolt from the side: a hexagonal head and a threaded round shank."""
-    length, half = 1.15 * radius, 0.42 * radius
-    head = _box(u + (length - 0.3 * radius), v, 0.3 * radius, 0.68 * radius, 0.1 * radius)
+    length, half = 1.05 * radius, 0.54 * radius
+    head = _box(u + (length - 0.3 * radius), v, 0.3 * radius, 0.8 * radius, 0.1 * radius)
     shank = _box(u - 0.12 * radius, v, length - 0.12 * radius, half, 0.1 * radius)
     thread = np.sin(u * np.float32(_TURN / 4.2) + 0.12 * v) * (u > -0.45 * radius)
     facets = 0.7 * half - 0.8 * np.exp(-(((np.abs(v) - 0.25 * radius) / 1.6) ** 2))

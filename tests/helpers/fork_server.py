@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -162,6 +163,9 @@ if __name__ == "__main__":
     # A process with threads may hang once it is forked. That of pyarrow's allocator is prepared for it.
     threads = {file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")}
     assert len(threads - {"jemalloc_bg_thd"}) == 1, threads
+    # What is imported is not walked through, and so not copied, in each forked process.
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     _serve(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_module("autodistill_rfdetr_seg", run_name="__main__", alter_sys=True)

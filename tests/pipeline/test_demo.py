@@ -89,11 +89,12 @@ def test_washers_and_nuts_have_holes_and_bolts_do_not(scenes: list[Scene]) -> No
     assert not any(with_hole["bolt"])
 
 
-def test_scenes_have_up_to_five_parts_and_some_none(scenes: list[Scene]) -> None:
+def test_scenes_have_two_or_three_parts_and_some_none(scenes: list[Scene]) -> None:
     numbers = [len(scene.parts) for scene in scenes]
     assert numbers.count(0) == 2
-    assert max(numbers) <= 5
-    assert min(n for n in numbers if n) >= 2
+    assert set(numbers) == {0, 2, 3}
+    classes = [[name for name, _ in scene.parts] for scene in scenes]
+    assert 2 <= sum(len(set(names)) < len(names) for names in classes) <= 10
     assert {name for scene in scenes for name, _ in scene.parts} == set(ONTOLOGY.values())
 
 
