@@ -128,7 +128,6 @@ def benchmark(
         write_json(Path(output) / "benchmark.json", result.to_dict())
         write_text(Path(output) / "benchmark.md", result.to_markdown() + "\n")
     return result
-    return result
 
 
 def _path(model: Any) -> Path:

@@ -336,9 +336,10 @@ def mushrooms() -> list[Path]:
 
 
 @pytest.mark.slow
-def test_all_mushrooms_labelled_in_tiles_are_as_untiled() -> None:
-    images = [labelled(path, 1, 400) for path in mushrooms()]
-    assert len(images) == 9
+def test_mushrooms_labelled_in_tiles_are_as_untiled() -> None:
+    # A third of them; `benchmarks/tiles.py` does all.
+    images = [labelled(path, 1, 400) for path in mushrooms()[::3]]
+    assert len(images) == 3
     assert ap50(images) >= 0.95
     # Neither lost nor doubled: AP forgives what comes too much with a low score.
     for one in images:
@@ -348,8 +349,8 @@ def test_all_mushrooms_labelled_in_tiles_are_as_untiled() -> None:
 
 @pytest.mark.slow
 def test_mushrooms_at_twice_their_size_are_as_untiled() -> None:
-    # Drawn, not chosen; `benchmarks/tiles.py` does all of them at this size.
-    one = labelled(random.Random(0).choice(mushrooms()), 2, 640)
+    # The smallest; `benchmarks/tiles.py` does all of them at this size.
+    one = labelled(min(mushrooms(), key=lambda path: path.stat().st_size), 2, 640)
     assert ap50([one]) >= 0.95
     assert len(one[2]) == pytest.approx(len(one[1]), rel=0.03)
 

@@ -1,15 +1,16 @@
 """A process that has imported what a command needs, and forks for each command that a test runs in a process.
 
 Importing takes seconds, the command itself a fraction of one. The forked process is a real one, with streams, signals
-and an exit code of its own; `python -m autodistill_rfdetr_seg` runs in it as it would in a new interpreter.
+and an exit code of its own; `python -m autodistill_rfdetr_seg` runs in it as it would in a new interpreter. All worker
+processes of a session share one server; it ends when the last of them has ended.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -20,7 +21,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,34 +96,65 @@ class ForkedCommand:
 
 @functools.cache
 def server_with(*modules: str) -> socket.socket:
-    """The end of a socket that leads to a server with these modules; it ends with this process."""
-    mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-m", "helpers.fork_server", str(other.fileno()), *modules]
-    server = subprocess.Popen(command, pass_fds=[other.fileno()], env=env, start_new_session=True)
-    other.close()
-
-    @atexit.register
-    def end() -> None:
+    """A connection to the session's server with these modules, which is started unless there is one."""
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    # A name in Linux's abstract namespace: it is no file, and goes with the socket.
+    name = f"\0autodistill-seg-tests-{session}-{hashlib.sha256(' '.join(modules).encode()).hexdigest()[:16]}"
+    mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        mine.connect(name)
+    except ConnectionRefusedError:
+        _start(name, modules)
         mine.close()
-        server.wait(10)
-
+        mine = _connected(name)
     return mine
 
 
-def _serve(connection: socket.socket) -> None:
-    """Forks for each message; returns in the forked process alone, with its streams and environment set."""
+def _start(name: str, modules: Sequence[str]) -> None:
+    """Starts a server, which listens at once; where another has the name already, it ends again."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-m", "helpers.fork_server", name[1:], *modules]
+    subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
+
+
+def _connected(name: str) -> socket.socket:
+    for _ in range(1000):
+        mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            mine.connect(name)
+        except ConnectionRefusedError:
+            mine.close()
+            time.sleep(0.02)
+        else:
+            return mine
+    raise TimeoutError("The server of forked processes did not start.")
+
+
+def _serve(listener: socket.socket) -> None:
+    """Forks for each message; returns in the forked process alone, with its streams and environment set.
+
+    Ends once nobody is connected any more.
+    """
+    connections: list[socket.socket] = []
     while True:
-        message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 3)
-        if not message:
+        ready, _, _ = select.select([listener, *connections], [], [])
+        if listener in ready:
+            connections.append(listener.accept()[0])
+        for connection in set(ready) - {listener}:
+            message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 3)
+            if not message:
+                connection.close()
+                connections.remove(connection)
+            elif os.fork() == 0:
+                for one in (listener, *connections):
+                    one.close()
+                _become(json.loads(message), descriptors)
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if not connections:
             os._exit(0)
-        if os.fork() == 0:
-            connection.close()
-            _become(json.loads(message), descriptors)
-            return
-        for descriptor in descriptors:
-            os.close(descriptor)
 
 
 def _become(wanted: dict[str, Any], descriptors: list[int]) -> None:
@@ -156,6 +190,12 @@ def _keep(child: int, out: int, err: int, status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(OSError):
+        listener.bind(f"\0{sys.argv[1]}")
+        listener.listen(64)
+    if not listener.getsockname():
+        sys.exit()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in sys.argv[2:]:
@@ -167,5 +207,5 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(listener)
     runpy.run_module("autodistill_rfdetr_seg", run_name="__main__", alter_sys=True)
