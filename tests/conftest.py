@@ -27,6 +27,9 @@ def shared_data() -> Path:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that train come first, so that with several workers none of them is left for the end."""
+    for item in items:
+        if {"trained_run", "speaking_run"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("train")
     train = {item.path for item in items if item.get_closest_marker("train")}
     items.sort(key=lambda item: item.path not in train)
 

@@ -359,6 +359,7 @@ def test_plain_words() -> None:
         assert not found, f"{name}: {found}"
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs")
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")

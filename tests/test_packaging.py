@@ -39,6 +39,7 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(archive.read(name).decode())
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_every_file_of_the_package_and_the_license(wheel: Path) -> None:
     files = {
         path.relative_to(ROOT).as_posix()

@@ -115,6 +115,7 @@ def account(photos: Path, output: str) -> dict[str, Any]:
     return dict(json.loads((photos.parent / output / "labels" / "labels.json").read_text("utf-8")))
 
 
+@pytest.mark.slow
 def test_another_package_adds_a_base_and_a_segmenter(photos: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     (site / "lamp_pack").mkdir(parents=True)

@@ -90,6 +90,7 @@ def kept(run: Path) -> dict[str, list[tuple[str, tuple[float, ...], float]]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_boxes_of_a_coco_file(workers: str, tmp_path: Path, segmenter: str, capsys: pytest.CaptureFixture[str]) -> None:
     images(tmp_path / "photos", "a.png", "sub/b.png", "empty.png", "unlisted.png")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from transformers import BertTokenizer
+import transformers
 
 from autodistill_rfdetr_seg.bases.grounding.grounding_captions import (
     NOBODY,
@@ -17,7 +17,7 @@ from autodistill_rfdetr_seg.bases.grounding.grounding_captions import (
 from autodistill_rfdetr_seg.core.errors import UsageError
 from helpers.tiny_dino import vocabulary
 
-TOKENIZER = BertTokenizer(vocab=vocabulary())
+TOKENIZER = transformers.BertTokenizer(vocab=vocabulary())
 MARKS = Marks.from_tokenizer(TOKENIZER)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import supervision as sv
 import torch
+import transformers
 from autodistill.detection import CaptionOntology, DetectionBaseModel
-from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from autodistill_rfdetr_seg.bases import hub
 from autodistill_rfdetr_seg.bases.grounding import grounding_cpu_speed as grounding_speed
@@ -48,8 +48,8 @@ class Plain:
     """transformers alone: its processor, its forward, its post-processing."""
 
     def __init__(self, weights: str) -> None:
-        self.processor = AutoProcessor.from_pretrained(weights)
-        self.model = AutoModelForZeroShotObjectDetection.from_pretrained(weights).eval()
+        self.processor = transformers.AutoProcessor.from_pretrained(weights)
+        self.model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(weights).eval()
 
     def ask(self, bgr: np.ndarray, text: str) -> tuple[Any, Any]:
         inputs = self.processor(images=bgr[:, :, ::-1].copy(), text=text, return_tensors="pt")
@@ -418,7 +418,7 @@ def test_offline_it_keeps_to_the_hubs_cache(
 @pytest.mark.parametrize("mm", [False, True])
 def test_the_quick_steps_are_transformers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mm: bool) -> None:
     folder = save_tiny_dino(tmp_path / "dino", mm=mm)
-    theirs, quick = (AutoModelForZeroShotObjectDetection.from_pretrained(folder).eval() for _ in range(2))
+    theirs, quick = (transformers.AutoModelForZeroShotObjectDetection.from_pretrained(folder).eval() for _ in range(2))
     for network in (theirs, quick):
         for name, parameter in network.named_parameters():
             if name.endswith("proj.bias"):  # zero when they are made
@@ -451,14 +451,14 @@ def test_loading_shows_no_bar_and_leaves_bars_as_they_were(
     from transformers.utils import logging
 
     assert logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
-    AutoModelForZeroShotObjectDetection.from_pretrained(weights)
+    transformers.AutoModelForZeroShotObjectDetection.from_pretrained(weights)
     assert "Loading weights" in capfd.readouterr().err
     try:
         if not downloads:
             disable_progress_bars()
         GroundingDino(ONTOLOGY, model=weights)
         with pytest.raises(BaseModelError):
-            hub.load(AutoModelForZeroShotObjectDetection, str(Path(weights).parent))
+            hub.load(transformers.AutoModelForZeroShotObjectDetection, str(Path(weights).parent))
         assert capfd.readouterr().err == ""
         assert (logging.is_progress_bar_enabled(), not are_progress_bars_disabled()) == (True, downloads)
         logging.disable_progress_bar()

@@ -55,6 +55,7 @@ def given_as(picture: Path) -> list[Any]:
     return [cv2.imread(str(picture)), str(picture), picture, Image.open(picture)]
 
 
+@pytest.mark.slow
 def test_an_image_may_be_an_array_a_path_or_of_pil(weights: dict[str, str], picture: Path) -> None:
     detector = GroundingDino(ONTOLOGY, model=weights["dino"], **EVERYTHING)
     sam3 = Sam3({"a nut": "nut", "a red square": "square"}, model=weights["sam3"], score_threshold=0.0)
@@ -179,6 +180,7 @@ class Room:
         return tight
 
 
+@pytest.mark.slow
 def test_what_the_device_has_room_for_is_remembered(
     weights: dict[str, str], picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

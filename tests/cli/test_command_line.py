@@ -311,6 +311,7 @@ class Slow(DetectionBaseModel):
 """
 
 
+@pytest.mark.slow
 def test_interrupted_is_130_and_keeps_what_was_done(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_BASE)
     for i in range(20):
@@ -330,6 +331,7 @@ def test_interrupted_is_130_and_keeps_what_was_done(photos: Path, tmp_path: Path
     assert main([*args[:-3], "--output", str(tmp_path / "run"), "--resume", "-q"]) == 0
 
 
+@pytest.mark.slow
 def test_output_closed_early_is_no_error(labelled: Path) -> None:
     command = f"{sys.executable} -m autodistill_rfdetr_seg doctor --json | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -31,6 +31,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_no_command_falls_over_a_name(photos: Path, tmp_path: Path, encoding: str) -> None:
     run = tmp_path / "run"

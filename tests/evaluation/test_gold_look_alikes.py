@@ -171,6 +171,7 @@ def test_frames_of_a_video_between_the_labelled_ones(tmp_path: Path) -> None:
     assert [image.image_id for image in gold.truth.images] == ["other.jpg"]
 
 
+@pytest.mark.slow
 def test_real_frames_of_the_video_that_was_labelled(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("av")
     data = config_of(tmp_path, [shared_data / "bottles_gold"]) | {"ontology": {"bright": "bottle"}}

@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from transformers import (
-    BertConfig,
-    BertTokenizer,
-    GroundingDinoConfig,
-    GroundingDinoForObjectDetection,
-    GroundingDinoImageProcessor,
-    GroundingDinoProcessor,
-    MMGroundingDinoConfig,
-    MMGroundingDinoForObjectDetection,
-    SwinConfig,
-)
-
 # The model's code knows the marks by bert-base-uncased's own numbers.
 MARKS = {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103, "-": 1011, ".": 1012, "?": 1029}
 WORDS = (
@@ -47,8 +34,11 @@ def vocabulary() -> dict[str, int]:
 
 def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 1, queries: int = 30) -> Path:
     """Writes model, image processor (shorter side 64) and tokenizer into `folder`."""
+    import torch
+    import transformers
+
     vocab = vocabulary()
-    swin = SwinConfig(
+    swin = transformers.SwinConfig(
         image_size=64,
         patch_size=2,
         embed_dim=8,
@@ -58,7 +48,7 @@ def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 1, queries: in
         mlp_ratio=2.0,
         out_features=["stage2", "stage3", "stage4"],
     )
-    bert = BertConfig(
+    bert = transformers.BertConfig(
         vocab_size=len(vocab),
         hidden_size=16,
         num_hidden_layers=1,
@@ -80,9 +70,9 @@ def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 1, queries: in
     }
     torch.manual_seed(seed)
     if mm:
-        model = MMGroundingDinoForObjectDetection(MMGroundingDinoConfig(**options))
+        model = transformers.MMGroundingDinoForObjectDetection(transformers.MMGroundingDinoConfig(**options))
     else:
-        model = GroundingDinoForObjectDetection(GroundingDinoConfig(**options))
+        model = transformers.GroundingDinoForObjectDetection(transformers.GroundingDinoConfig(**options))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             # As they are made, text and image hardly touch, and boxes do not depend on either.
@@ -93,8 +83,10 @@ def save_tiny_dino(folder: Path, *, mm: bool = False, seed: int = 1, queries: in
                 parameter.fill_(0.5)
         # Logits of a size that leaves scores spread over 0..1.
         model.model.decoder.layer_norm.weight.fill_(0.2)
-    tokenizer = BertTokenizer(vocab=vocab, model_max_length=512)
+    tokenizer = transformers.BertTokenizer(vocab=vocab, model_max_length=512)
     size = {"shortest_edge": 64, "longest_edge": 107}
-    GroundingDinoProcessor(GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(folder)
+    transformers.GroundingDinoProcessor(transformers.GroundingDinoImageProcessor(size=size), tokenizer).save_pretrained(
+        folder
+    )
     model.save_pretrained(folder)
     return folder

@@ -49,6 +49,7 @@ def test_the_default_is_under_pillows_own() -> None:
     assert 178e6 < 2 * 89_478_485
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_large_image_is_refused_with_a_hint_and_labelled_with_the_option(
     aerial: Path, tmp_path: Path, workers: str
@@ -109,6 +110,7 @@ def test_two_runs_in_one_process_have_a_limit_each(aerial: Path, tmp_path: Path)
     assert LARGEST in labelled(tmp_path / "large")
 
 
+@pytest.mark.slow
 def test_a_run_with_a_larger_limit_leaves_none_behind(
     aerial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low_limit_of_pillow: int
 ) -> None:

@@ -55,6 +55,7 @@ def test_the_longest_side_is_opened_and_one_more_is_not(tmp_path: Path, turned: 
         open_image(strip(tmp_path / "b.png", *size(MAX_SIDE + 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_labelling_goes_on_and_all_that_follows_can_read_it(panorama: Path, tmp_path: Path, workers: str) -> None:
     run = tmp_path / "run"

@@ -210,6 +210,7 @@ def test_a_clock_keeps_what_can_be_kept() -> None:
     assert usual_step([0, 40, 80, 0, 40, 40, 90]) == 40 and usual_step([7]) is None
 
 
+@pytest.mark.slow
 def test_a_matroska_file_that_was_cut_off_is_told(tmp_path: Path) -> None:
     whole = tmp_path / "whole.mkv"
     film(whole, scenes(250), [7 + Fraction(at, 25) for at in range(250)], MS, bf=2)

@@ -62,6 +62,7 @@ def label(home: Path, output: str, *more: str, images: Path | None = None) -> st
     return err
 
 
+@pytest.mark.slow
 @WAYS
 def test_the_same_content_under_other_names_is_not_asked_for(home: Path, workers: str) -> None:
     label(home, "run", "--workers", workers)
@@ -84,6 +85,7 @@ def test_the_same_content_under_other_names_is_not_asked_for(home: Path, workers
     assert len({row["image_id"] for row in rows}) == 12
 
 
+@pytest.mark.slow
 @WAYS
 def test_touched_files_are_not_asked_for(home: Path, workers: str) -> None:
     label(home, "run", "--workers", workers)
@@ -96,6 +98,7 @@ def test_touched_files_are_not_asked_for(home: Path, workers: str) -> None:
     assert sorted((home / "run" / "labels").glob("part-*.parquet")) == shards
 
 
+@pytest.mark.slow
 @WAYS
 def test_what_is_known_is_found_behind_what_is_new(home: Path, workers: str) -> None:
     label(home, "run")
@@ -210,6 +213,7 @@ def hanging(home: Path, after: int) -> list[str]:
     return arguments(home / "photos", home / "run", "--workers", "2", "--timeout-per-image", "60")
 
 
+@pytest.mark.slow
 def test_a_base_that_hangs_while_it_is_built_is_ended(home: Path) -> None:
     code, out, err = finish([*hanging(home, 0), "--start-timeout", "2"])
     assert (code, out) == (1, "")
@@ -218,12 +222,14 @@ def test_a_base_that_hangs_while_it_is_built_is_ended(home: Path) -> None:
     assert "--start-timeout" in hint
 
 
+@pytest.mark.slow
 def test_a_worker_that_never_starts_leaves_the_work_to_the_others(home: Path) -> None:
     code, _, err = finish([*hanging(home, 1), "--start-timeout", "3600"])
     assert code == 0, err
     assert notes(home)[1] == 12
 
 
+@pytest.mark.slow
 def test_the_others_work_on_while_a_lost_worker_is_replaced(home: Path) -> None:
     scene(home / "photos" / "00.png", 30, (255, 0, 0))
     code, _, err = finish([*hanging(home, 2), "--start-timeout", "3600"])
@@ -235,6 +241,7 @@ def test_the_others_work_on_while_a_lost_worker_is_replaced(home: Path) -> None:
     assert set(index) == {f"{i:02d}.png" for i in range(1, 12)}
 
 
+@pytest.mark.slow
 def test_what_was_labelled_is_kept_when_no_worker_is_left(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class SecondHasNoTime(worker_labeling._Worker):
         """A worker that is out of time at once, where another has built the base before it."""

@@ -42,6 +42,7 @@ def fingerprints(run: Path) -> set[str]:
     return {name for shard in shards for name in pq.read_table(shard).column("base_fingerprint").to_pylist()}
 
 
+@pytest.mark.slow
 def test_overwrite_waits_for_no_writer_and_takes_nothing_from_it(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     writer = begin(arguments(photos, run, "--workers", "1", pause=0.25))
@@ -130,6 +131,7 @@ def test_a_run_is_held_as_long_as_it_is_prepared(photos: Path, tmp_path: Path) -
     assert main(arguments(photos, run.root, "--overwrite")) == 0
 
 
+@pytest.mark.slow
 def test_shares_begin_a_run_together(photos: Path, tmp_path: Path) -> None:
     assert main(arguments(photos, tmp_path / "whole", pause=0.05)) == 0
     run = tmp_path / "run"
@@ -156,6 +158,7 @@ def test_a_share_comes_to_a_run_that_another_is_just_making(photos: Path, tmp_pa
     assert [path.name for path in run.rglob("*")] == ["labels", "notes.txt"]
 
 
+@pytest.mark.slow
 def test_a_share_with_other_options_is_refused(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(arguments(photos, run, "--slice", "1/2")) == 0

@@ -17,6 +17,7 @@ from autodistill_rfdetr_seg.system.locks import locked
 from helpers.lamps import BASE, annotations, arguments, scene
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path) -> None:
     runs = {workers: tmp_path / f"run{workers}" for workers in (0, 1, 3)}
     for workers, run in runs.items():
@@ -24,6 +25,7 @@ def test_any_number_of_workers_gives_the_same_bytes(photos: Path, tmp_path: Path
     assert annotations(runs[0]) == annotations(runs[1]) == annotations(runs[3])
 
 
+@pytest.mark.slow
 def test_tiles_give_the_same_bytes_in_workers(photos: Path, tmp_path: Path) -> None:
     given = ["label", str(photos), "--base", "threshold", "--class", "bright=lamp", "-q", "--tiles", "32"]
     for workers in ("0", "2"):
@@ -33,6 +35,7 @@ def test_tiles_give_the_same_bytes_in_workers(photos: Path, tmp_path: Path) -> N
     assert sum(map(len, counts)) == 24  # each lamp is wider than a tile's middle: cut, and joined again
 
 
+@pytest.mark.slow
 def test_a_base_that_hangs_dies_or_raises_costs_its_image_only(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,6 +72,7 @@ class Bright(One):
 )
 
 
+@pytest.mark.slow
 def test_batches_give_the_same_bytes_and_a_bad_image_costs_itself_alone(photos: Path, tmp_path: Path) -> None:
     assert main(arguments(photos, tmp_path / "one")) == 0
     (photos.parent / "base.py").write_text(BATCHES)
@@ -96,6 +100,7 @@ def test_too_many_failures_stop_early_and_keep_the_rest(photos: Path, tmp_path: 
     assert main(arguments(photos, tmp_path / "run", "--resume")) == 0
 
 
+@pytest.mark.slow
 def test_a_base_that_cannot_be_built_says_so(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos.parent / "base.py").write_text(BASE.replace("self.pause = ontology, pause", "self.pause = 1 / 0, pause"))
     for number, workers in enumerate((["--workers", "2"], [])):

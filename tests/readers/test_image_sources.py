@@ -348,6 +348,7 @@ def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         extract_frames(tmp_path / "clip.mp4", tmp_path, **EVERYTHING)
 
 
+@pytest.mark.slow
 def test_a_real_video(shared_data: Path, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     source = tmp_path / "bottles.mp4"

@@ -337,6 +337,7 @@ def test_links_where_readers_agree_and_new_pixels_elsewhere(nasty: tuple[Path, P
     assert not {"jpeg/cmyk.jpg", "png/palette.png", "png/alpha.png", "png/deep grey.png", *SEVERAL} & linked
 
 
+@pytest.mark.slow
 def test_whatever_is_done_with_the_run_the_folder_stays(nasty: tuple[Path, Path, tuple[int, str, str]]) -> None:
     photos, run, _ = nasty
     before = as_it_is(photos)
@@ -385,6 +386,7 @@ def without_roots_powers() -> None:
             ctypes.CDLL(None).prctl(drop_from_bounding_set, power, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "base.py").write_text(BASE)
     photos = tmp_path / "photos"

@@ -230,6 +230,7 @@ def test_create_makes_a_private_project_of_the_right_type(
     assert "object-detection" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_key_appears_nowhere(run: Path, fake: Fake) -> None:
     """The server's messages hold the URL with the key; a process of its own, so that nothing said is missed."""
     fake.failures["/upload"] = [400, DROP, 400, 400]

@@ -124,6 +124,7 @@ def test_train_options_are_checked(coco: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_importing_needs_no_rfdetr_and_using_says_that_it_is_missing() -> None:
     code = """
 import sys
