@@ -12,9 +12,10 @@ import logging
 import multiprocessing
 import os
 import pickle
+import sys
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection, wait
@@ -103,7 +104,7 @@ class _Worker:
     def __init__(
         self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig, max_megapixels: float
     ) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _start_method()
         self.connection, theirs = context.Pipe()
         self.place = place
         self.items: Sequence[Item] = ()
@@ -111,7 +112,7 @@ class _Worker:
         self.ready = self.gone = False
         self._timeout = options.start_timeout
         args = (theirs, source.for_other_process(), place, frozenset(known), options.batch_size, max_megapixels)
-        self._process = context.Process(target=_work, args=args, daemon=True)
+        self._process = context.Process(target=_work, args=(dict(os.environ), *args), daemon=True)
         try:
             self._process.start()
         except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
@@ -175,7 +176,21 @@ class _Worker:
         self._process.join(5)
 
 
+def _start_method() -> Any:
+    """How workers are started: on Linux they are forked from a server process that has what every base imports.
+
+    Elsewhere each is a new interpreter. The server has neither torch, which must see a worker's own GPU only, nor the
+    user's modules.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "autodistill.detection"])
+    return context
+
+
 def _work(
+    environment: Mapping[str, str],
     connection: Connection,
     source: BaseSource,
     place: int,
@@ -183,6 +198,9 @@ def _work(
     batch_size: int | None,
     max_megapixels: float,
 ) -> None:
+    # The server has that of the moment when it was started.
+    os.environ.clear()
+    os.environ.update(environment)
     leave_interrupts_to_parent()
     end_with_parent()
     _take_gpu(place)

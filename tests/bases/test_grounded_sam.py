@@ -6,8 +6,6 @@ import copy
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.pipeline.doctor import optional_parts
 from autodistill_rfdetr_seg.system.versions import ReleaseRange
+from helpers.commands import finish_module
 from helpers.paths import ROOT, TESTS
 
 pytestmark = pytest.mark.slow
@@ -64,13 +63,12 @@ def theirs(loaded: Any) -> Any:
     return copy.copy(loaded)
 
 
-def run(home: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
-    """A script in a new process with the small SAM, off the network."""
+def run(home: Path, *arguments: Any) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of a script in a process of its own with the small SAM, off the network."""
     nowhere = "http://127.0.0.1:9"
     paths = os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {"HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths, "https_proxy": nowhere}
-    command = [sys.executable, "-m", "helpers.tiny_grounded_sam", *map(str, arguments)]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    return finish_module("helpers.tiny_grounded_sam", [*map(str, arguments)], environment)
 
 
 def ontology() -> Any:
@@ -254,16 +252,16 @@ def test_no_boxes_and_boxes_without_a_word(theirs: Any) -> None:
 
 def test_what_no_word_was_found_for_is_not_in_autodistills_own_files(theirs: Any, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(4):
+    for number in range(2):
         Image.fromarray(PIXELS).save(tmp_path / "in" / f"{number}.png")
     theirs.box_threshold, theirs.text_threshold = -1, 2.0
     dataset = corrected(theirs).label(str(tmp_path / "in"), ".png", str(tmp_path / "out"))
-    assert [len(found) for found in dataset.annotations.values()] == [0] * 4
+    assert [len(found) for found in dataset.annotations.values()] == [0] * 2
     theirs.text_threshold = -1
     base = corrected(theirs)
     named_here = int((base.predict(PIXELS[..., ::-1].copy()).class_id >= 0).sum())
     dataset = base.label(str(tmp_path / "in"), ".png", str(tmp_path / "other"))
-    assert [len(found) for found in dataset.annotations.values()] == [named_here] * 4 and named_here > 0
+    assert [len(found) for found in dataset.annotations.values()] == [named_here] * 2 and named_here > 0
 
 
 def test_a_prompt_found_in_part_keeps_its_box(theirs: Any) -> None:
@@ -311,9 +309,9 @@ def test_from_the_command_line(home: Path, tmp_path: Path) -> None:
         Image.fromarray(np.roll(PIXELS, number, axis=0)).save(images / f"{number}.png")
     command = ["label", images, "--base", "grounded-sam", "--class", "a red dog=dog", "--split", "0.5,0.5,0", "--json"]
     thresholds = [f"--base-arg={name}={value}" for name, value in ALL.items()]
-    done = run(home, "autodistill_rfdetr_seg", *command, *thresholds, "--output", tmp_path / "r")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["failures"] == []
+    code, out, err = run(home, "autodistill_rfdetr_seg", *command, *thresholds, "--output", tmp_path / "r")
+    assert code == 0, err
+    assert json.loads(out)["failures"] == []
     coco = [json.loads(p.read_text()) for p in (tmp_path / "r/dataset").glob("*/_annotations.coco.json")]
     assert sum(len(one["images"]) for one in coco) == 2
     assert sum(len(one["annotations"]) for one in coco) > 0
@@ -334,6 +332,6 @@ print("found", found.class_id.tolist(), found.mask.shape)
 def test_an_old_script(home: Path, tmp_path: Path) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "x.jpg")
     (tmp_path / "old.py").write_text(OLD_SCRIPT)
-    done = run(home, tmp_path / "old.py", tmp_path / "x.jpg")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "found [0, 0, 0, 0, 1, 1, 1, 1] (8, 4, 160)"
+    code, out, err = run(home, tmp_path / "old.py", tmp_path / "x.jpg")
+    assert code == 0, err
+    assert out.splitlines()[-1] == "found [0, 0, 0, 0, 1, 1, 1, 1] (8, 4, 160)"

@@ -39,6 +39,17 @@ def finish(command: list[str], env: Mapping[str, str] | None = None) -> tuple[in
     return _ended(begin(command, env))
 
 
+def finish_module(module: str, args: list[str], env: Mapping[str, str]) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of `python -m MODULE`, in a process that has torch and rfdetr from another."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
+    if sys.platform != "linux":
+        command = [sys.executable, "-m", module, *args]
+        return _ended(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=env)
+        )
+    return _ended(ForkedCommand(server_with(*TRAINING), args, str(Path.cwd()), env, module))
+
+
 def begin_new(command: list[str], **options: Any) -> subprocess.Popen[str]:
     """`autodistill-seg` with these arguments, under way in a new interpreter."""
     return subprocess.Popen(

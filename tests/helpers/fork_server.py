@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+PACKAGE = "autodistill_rfdetr_seg"
 LIGHT = (
     *("numpy", "cv2", "supervision", "pyarrow.parquet", "pyarrow.compute", "pycocotools.mask", "PIL.Image", "yaml"),
     *("autodistill.detection", "skimage.measure", "scipy.ndimage", "simplejpeg", "tqdm"),
@@ -41,10 +42,12 @@ _MOST_BYTES = 1 << 17
 class ForkedCommand:
     """A command under way in a forked process: the part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, server: socket.socket, args: list[str], cwd: str, env: dict[str, str]) -> None:
+    def __init__(
+        self, server: socket.socket, args: list[str], cwd: str, env: dict[str, str], module: str = PACKAGE
+    ) -> None:
         encoding = env.get("PYTHONIOENCODING", "utf-8")
         pipes = [os.pipe() for _ in range(3)]
-        message = json.dumps({"args": args, "cwd": cwd, "env": env}).encode()
+        message = json.dumps({"module": module, "args": args, "cwd": cwd, "env": env}).encode()
         assert len(message) < _MOST_BYTES
         socket.send_fds(server, [message], [end for _, end in pipes])
         for _, end in pipes:
@@ -131,8 +134,9 @@ def _connected(name: str) -> socket.socket:
     raise TimeoutError("The server of forked processes did not start.")
 
 
-def _serve(listener: socket.socket) -> None:
-    """Forks for each message; returns in the forked process alone, with its streams and environment set.
+def _serve(listener: socket.socket) -> str:
+    """Forks for each message; returns in the forked process alone, with its streams and environment set, the module to
+    run.
 
     Ends once nobody is connected any more.
     """
@@ -149,8 +153,9 @@ def _serve(listener: socket.socket) -> None:
             elif os.fork() == 0:
                 for one in (listener, *connections):
                     one.close()
-                _become(json.loads(message), descriptors)
-                return
+                wanted = json.loads(message)
+                _become(wanted, descriptors)
+                return str(wanted["module"])
             for descriptor in descriptors:
                 os.close(descriptor)
         if not connections:
@@ -207,5 +212,4 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    _serve(listener)
-    runpy.run_module("autodistill_rfdetr_seg", run_name="__main__", alter_sys=True)
+    runpy.run_module(_serve(listener), run_name="__main__", alter_sys=True)

@@ -5,6 +5,7 @@ Whatever happens, it is one sentence, nothing half-made is left, and in the end 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -165,17 +166,13 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
 
 
 def workers_of(process: Process) -> list[int]:
-    """The processes that multiprocessing has spawned for it to work."""
-    found = []
+    """The processes that work for it: those that were forked from its server."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = (stat.parent / "cmdline").read_bytes()
-        except (OSError, ValueError):
-            continue
-        if parent == process.pid and b"spawn_main" in command:
-            found.append(int(stat.parent.name))
-    return found
+        with contextlib.suppress(OSError, ValueError):
+            if b"multiprocessing.forkserver" in (stat.parent / "cmdline").read_bytes():
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    return [number for number, parent in parents.items() if parents.get(parent) == process.pid]
 
 
 def are_gone(numbers: list[int], seconds: float = 10.0) -> bool:
