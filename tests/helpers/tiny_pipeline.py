@@ -11,9 +11,10 @@ TINY: dict[str, Any] = {
     "grad_accum_steps": 1,
     "model": {
         "pretrain_weights": None,
-        "resolution": 96,
+        "resolution": 48,
         "out_feature_indexes": [1, 2],
-        "dec_layers": 2,
+        "dec_layers": 1,
+        "hidden_dim": 128,
         "group_detr": 1,
         "num_queries": 10,
         "num_select": 10,

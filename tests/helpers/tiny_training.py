@@ -24,6 +24,7 @@ TINY: dict[str, Any] = {
     "resolution": 48,
     "out_feature_indexes": [1, 2],
     "dec_layers": 1,
+    "hidden_dim": 128,
     "group_detr": 1,
     "num_queries": 8,
     "num_select": 8,

@@ -60,7 +60,7 @@ def test_a_whole_run(finished: Path) -> None:
     assert "square" in page
     assert Image.open(run / "samples.png").size[0] > 200
     # The run says what made it: the same file runs it again.
-    assert yaml.safe_load((run / "pipeline.yaml").read_text())["target"]["model"]["resolution"] == 96
+    assert yaml.safe_load((run / "pipeline.yaml").read_text())["target"]["model"]["resolution"] == 48
 
 
 @pytest.mark.train
