@@ -104,15 +104,15 @@ class _Worker:
     def __init__(
         self, source: BaseSource, place: int, known: Collection[str], options: LabelingConfig, max_megapixels: float
     ) -> None:
-        context = _start_method()
+        context = _process_context()
         self.connection, theirs = context.Pipe()
         self.place = place
         self.items: Sequence[Item] = ()
         self.batch = 1
         self.ready = self.gone = False
         self._timeout = options.start_timeout
-        args = (theirs, source.for_other_process(), place, frozenset(known), options.batch_size, max_megapixels)
-        self._process = context.Process(target=_work, args=(dict(os.environ), *args), daemon=True)
+        sent = source.for_other_process(), place, frozenset(known), options.batch_size, max_megapixels
+        self._process = context.Process(target=_work, args=(theirs, dict(os.environ), *sent), daemon=True)
         try:
             self._process.start()
         except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
@@ -176,7 +176,7 @@ class _Worker:
         self._process.join(5)
 
 
-def _start_method() -> Any:
+def _process_context() -> Any:
     """How workers are started: on Linux they are forked from a server process that has what every base imports.
 
     Elsewhere each is a new interpreter. The server has neither torch, which must see a worker's own GPU only, nor the
@@ -190,8 +190,8 @@ def _start_method() -> Any:
 
 
 def _work(
-    environment: Mapping[str, str],
     connection: Connection,
+    environment: Mapping[str, str],
     source: BaseSource,
     place: int,
     known: Collection[str],

@@ -30,7 +30,7 @@ _RADII = {"washer": (0.13, 0.17), "bolt": (0.15, 0.18), "nut": (0.13, 0.17)}
 # The hole of a washer and a nut, in radii. Small: a target trained for minutes cannot segment a thin ring.
 _BORE = 0.16
 _MOST_PARTS = 3
-# With this probability a part may be of a class that the scene has already. Rare: a target trained for minutes from
+# With this probability a part is of any class, else of one that the scene lacks: a target trained for minutes from
 # random weights learns colors, and hardly learns to separate two parts of one color.
 _ANY_CLASS = 0.5
 # Every eleventh scene has no parts: a model must also learn the background.

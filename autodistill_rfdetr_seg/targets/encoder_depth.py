@@ -22,28 +22,17 @@ _LAYER = re.compile(r"\.encoder\.encoder\.encoder\.layer\.(\d+)\.")
 def short_encoder() -> Iterator[None]:
     """Inside, rfdetr builds encoders without the layers that are not read. Not for two threads at once."""
     module = import_rfdetr("rfdetr.models.backbone.dinov2")
-    read_config, build = module.get_config, module.DinoV2.__init__
+    configure = module.WindowedDinov2WithRegistersConfig
 
-    def short_build(self: Any, *args: Any, **options: Any) -> None:
-        last = max(options.get("out_feature_indexes") or [0])
+    def configure_short(*, out_features: list[str], num_hidden_layers: int, **options: Any) -> Any:
+        last = max(int(name.removeprefix("stage")) for name in out_features)
+        return configure(out_features=out_features, num_hidden_layers=min(last, num_hidden_layers), **options)
 
-        def short_config(*asked: Any) -> dict[str, Any]:
-            config = dict(read_config(*asked))
-            if 0 < last < config["num_hidden_layers"]:
-                config["num_hidden_layers"] = last
-            return config
-
-        module.get_config = short_config
-        try:
-            build(self, *args, **options)
-        finally:
-            module.get_config = read_config
-
-    module.DinoV2.__init__ = short_build
+    module.WindowedDinov2WithRegistersConfig = configure_short
     try:
         yield
     finally:
-        module.DinoV2.__init__ = build
+        module.WindowedDinov2WithRegistersConfig = configure
 
 
 def encoder_layers(checkpoint: Path) -> int:

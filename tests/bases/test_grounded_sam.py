@@ -24,7 +24,7 @@ from autodistill_rfdetr_seg.core.types import Classes
 from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.pipeline.doctor import optional_parts
 from autodistill_rfdetr_seg.system.versions import ReleaseRange
-from helpers.commands import finish_module
+from helpers.commands import finish
 from helpers.paths import ROOT, TESTS
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def run(home: Path, *arguments: Any) -> tuple[int, str, str]:
     nowhere = "http://127.0.0.1:9"
     paths = os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {"HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths, "https_proxy": nowhere}
-    return finish_module("helpers.tiny_grounded_sam", [*map(str, arguments)], environment)
+    return finish([*map(str, arguments)], environment, "helpers.tiny_grounded_sam")
 
 
 def ontology() -> Any:

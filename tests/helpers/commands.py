@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autodistill_rfdetr_seg.cli.command_line import main
-from helpers.fork_server import LIGHT, TRAINING, ForkedCommand, server_with
+from helpers.fork_server import LIGHT, PACKAGE, TRAINING, ForkedCommand, server_with
 
 Process = ForkedCommand | subprocess.Popen[str]
 # The commands that import torch and rfdetr wherever they get to work.
@@ -26,34 +26,26 @@ def here(command: list[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def begin(command: list[str], env: Mapping[str, str] | None = None) -> Process:
-    """`autodistill-seg` with these arguments, under way in a process of its own, which has its imports from another."""
+def begin(command: list[str], env: Mapping[str, str] | None = None, module: str = PACKAGE) -> Process:
+    """`autodistill-seg`, or `python -m` another module, with these arguments, under way in a process of its own, which
+    has its imports from another.
+    """
     if sys.platform != "linux":
-        return begin_new(command, env=env or {})
-    server = server_with(*(TRAINING if command[0] in NEED_RFDETR else LIGHT))
-    return ForkedCommand(server, command, str(Path.cwd()), {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})})
+        return begin_new(command, module, env=env or {})
+    server = server_with(*(LIGHT if module == PACKAGE and command[0] not in NEED_RFDETR else TRAINING))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
+    return ForkedCommand(server, command, str(Path.cwd()), environment, module)
 
 
-def finish(command: list[str], env: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+def finish(command: list[str], env: Mapping[str, str] | None = None, module: str = PACKAGE) -> tuple[int, str, str]:
     """The exit code, stdout and stderr of `begin`."""
-    return _ended(begin(command, env))
+    return _ended(begin(command, env, module))
 
 
-def finish_module(module: str, args: list[str], env: Mapping[str, str]) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of `python -m MODULE`, in a process that has torch and rfdetr from another."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
-    if sys.platform != "linux":
-        command = [sys.executable, "-m", module, *args]
-        return _ended(
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=env)
-        )
-    return _ended(ForkedCommand(server_with(*TRAINING), args, str(Path.cwd()), env, module))
-
-
-def begin_new(command: list[str], **options: Any) -> subprocess.Popen[str]:
-    """`autodistill-seg` with these arguments, under way in a new interpreter."""
+def begin_new(command: list[str], module: str = PACKAGE, **options: Any) -> subprocess.Popen[str]:
+    """As `begin`, in a new interpreter."""
     return subprocess.Popen(
-        [sys.executable, "-m", "autodistill_rfdetr_seg", *command],
+        [sys.executable, "-m", module, *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -103,14 +103,18 @@ def server_with(*modules: str) -> socket.socket:
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     # A name in Linux's abstract namespace: it is no file, and goes with the socket.
     name = f"\0autodistill-seg-tests-{session}-{hashlib.sha256(' '.join(modules).encode()).hexdigest()[:16]}"
-    mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        mine.connect(name)
-    except ConnectionRefusedError:
-        _start(name, modules)
-        mine.close()
-        mine = _connected(name)
-    return mine
+    for attempt in range(1000):
+        mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            mine.connect(name)
+        except ConnectionRefusedError:
+            mine.close()
+        else:
+            return mine
+        if attempt == 0:
+            _start(name, modules)
+        time.sleep(0.02)
+    raise TimeoutError("The server of forked processes did not start.")
 
 
 def _start(name: str, modules: Sequence[str]) -> None:
@@ -119,19 +123,6 @@ def _start(name: str, modules: Sequence[str]) -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "helpers.fork_server", name[1:], *modules]
     subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
-
-
-def _connected(name: str) -> socket.socket:
-    for _ in range(1000):
-        mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            mine.connect(name)
-        except ConnectionRefusedError:
-            mine.close()
-            time.sleep(0.02)
-        else:
-            return mine
-    raise TimeoutError("The server of forked processes did not start.")
 
 
 def _serve(listener: socket.socket) -> str:
@@ -196,11 +187,11 @@ def _keep(child: int, out: int, err: int, status: int) -> NoReturn:
 
 if __name__ == "__main__":
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with contextlib.suppress(OSError):
+    try:
         listener.bind(f"\0{sys.argv[1]}")
-        listener.listen(64)
-    if not listener.getsockname():
+    except OSError:  # another has the name
         sys.exit()
+    listener.listen(64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in sys.argv[2:]:
