@@ -16,12 +16,31 @@ def epochs(training: Path) -> list[int]:
         return [int(row["epoch"]) for row in csv.DictReader(file) if row.get("train/loss")]
 
 
+def _version(path: Path) -> tuple[int, int] | None:
+    """What tells one state of a file from the next, from a single look: a training may move the file at any moment."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _has_ended_an_epoch(work: Path, before: tuple[int, int] | None) -> bool:
+    """Whether the checkpoint is another than before, and the metrics beside it are written."""
+    if _version(work / "last.ckpt") in {None, before}:
+        return False
+    try:
+        return bool(epochs(work))
+    except FileNotFoundError:
+        return False
+
+
 def end_after_an_epoch(command: list[str], training: Path, how: signal.Signals) -> tuple[int, str]:
     """Runs a training, ends it once an epoch is whole and its loss is written; its exit code and stderr."""
-    last = training / "unfinished" / "last.ckpt"
-    before = last.stat().st_ino if last.is_file() else None
+    work = training / "unfinished"
+    before = _version(work / "last.ckpt")
     process = begin(command)
-    while not last.is_file() or last.stat().st_ino == before or not epochs(last.parent):
+    while not _has_ended_an_epoch(work, before):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(how)

@@ -103,26 +103,27 @@ def server_with(*modules: str) -> socket.socket:
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     # A name in Linux's abstract namespace: it is no file, and goes with the socket.
     name = f"\0autodistill-seg-tests-{session}-{hashlib.sha256(' '.join(modules).encode()).hexdigest()[:16]}"
-    for attempt in range(1000):
+    started = None
+    for _ in range(1000):
         mine = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        # A connection that the server has not accepted as it ends is reset, so what counts is its greeting.
+        with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
             mine.connect(name)
-        except ConnectionRefusedError:
-            mine.close()
-        else:
-            return mine
-        if attempt == 0:
-            _start(name, modules)
+            if mine.recv(1):
+                return mine
+        mine.close()
+        if started is None or started.poll() is not None:
+            started = _start(name, modules)
         time.sleep(0.02)
     raise TimeoutError("The server of forked processes did not start.")
 
 
-def _start(name: str, modules: Sequence[str]) -> None:
+def _start(name: str, modules: Sequence[str]) -> subprocess.Popen[bytes]:
     """Starts a server, which listens at once; where another has the name already, it ends again."""
     paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "helpers.fork_server", name[1:], *modules]
-    subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.DEVNULL)
 
 
 def _serve(listener: socket.socket) -> str:
@@ -136,6 +137,8 @@ def _serve(listener: socket.socket) -> str:
         ready, _, _ = select.select([listener, *connections], [], [])
         if listener in ready:
             connections.append(listener.accept()[0])
+            with contextlib.suppress(BrokenPipeError):
+                connections[-1].send(b"!")
         for connection in set(ready) - {listener}:
             message, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, 3)
             if not message:
