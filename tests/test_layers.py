@@ -17,6 +17,7 @@ NAME = "autodistill_rfdetr_seg"
 PACKAGE = ROOT / NAME
 # The one list of layers: an import points from a later one to an earlier one. CONTRIBUTING.md names them in this order.
 LAYERS = (
+    "runtime",
     "core",
     "system",
     "images",
@@ -181,6 +182,14 @@ def vendor_imports(path: Path) -> list[tuple[str, bool]]:
 
     walk(ast.parse(path.read_text(encoding="utf-8")), late=False)
     return found
+
+
+def test_what_a_bundle_takes_along_needs_numpy_and_pillow_alone() -> None:
+    for module, path in MODULES.items():
+        if module.startswith("runtime"):
+            assert all(other.startswith("runtime") for source, other in ARROWS if source == module), module
+            named = {name.split(".")[0] for name, _ in vendor_imports(path)} - set(sys.stdlib_module_names)
+            assert named <= {"numpy", "PIL", "onnxruntime"}, module
 
 
 def test_evaluation_imports_no_target_when_it_is_imported() -> None:

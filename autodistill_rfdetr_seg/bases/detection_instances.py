@@ -6,14 +6,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..core import masks
+from ..core.compact_detections import compact_masks
 from ..core.errors import BaseModelError
-from ..core.types import Instance
+from ..core.types import Instance, Rle
 from .registry import BASES
 from .segmenters.segmenter_registry import SEGMENTERS
 
@@ -43,19 +44,18 @@ def indexed_instances(
     count = len(detections)
     if count == 0:
         return []
-    found = _masks(detections, count, shape)
+    encoded = _masks(detections, count, shape)
     scores = _scores(detections, count)
     mask_scores, stability = (_extra(detections, name, count) for name in ("mask_score", "stability"))
     class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
     instances: list[tuple[int, Instance]] = []
     for at in range(count):
         prompt = _prompt_index(class_ids[at], prompts)
-        mask = np.asarray(found[at])
         if prompt is None:
             dropped["unknown_class"] += 1
         elif scores[at] is None:
             dropped["no_finite_score"] += 1
-        elif not masks.area(rle := masks.encode(mask)):
+        elif not masks.area(rle := encoded(at)):
             dropped["empty_mask"] += 1
         else:
             score = float(scores[at])  # type: ignore[arg-type]
@@ -64,8 +64,10 @@ def indexed_instances(
     return instances
 
 
-def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    found = detections.mask
+def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> Callable[[int], Rle]:
+    """The RLE of each mask by its index; compact masks are never made dense all at once."""
+    compact = compact_masks(detections)
+    found: Any = detections.mask if compact is None else compact
     # GroundedSAM returns an array of shape (0,) for no masks.
     if found is None or len(found) == 0:
         raise BaseModelError(
@@ -75,13 +77,16 @@ def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> npt.NDArray[A
         )
     if len(found) != count:
         raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")
-    if tuple(found.shape[1:]) != tuple(shape):
+    size = tuple(found.shape[1:]) if compact is None else compact[0].shape
+    if size != tuple(shape):
         raise BaseModelError(
-            f"The base gives masks of {'x'.join(map(str, found.shape[1:]))} (height x width) for an image of "
+            f"The base gives masks of {'x'.join(map(str, size))} (height x width) for an image of "
             f"{shape[0]}x{shape[1]}.",
             "The masks of a base must have the size of the image.",
         )
-    return found  # type: ignore[no-any-return]
+    if compact is None:
+        return lambda at: masks.encode(np.asarray(found[at]))
+    return lambda at: masks.encode_crop(compact[at].crop(), *shape)
 
 
 def _scores(detections: Any, count: int) -> list[float | None]:

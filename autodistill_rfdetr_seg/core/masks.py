@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..runtime.instance_mask import Crop
 from .types import Rle
 
 BoolMask = npt.NDArray[np.bool_]
@@ -53,6 +54,11 @@ def encode_at(crop: npt.NDArray[Any], top: int, left: int, height: int, width: i
     apart[2 * meets + 1] = apart[2 * meets + 2] = False
     counts = np.diff(bounds[apart], prepend=0, append=height * width).tolist()
     return _compress(counts if counts[-1] or len(counts) == 1 else counts[:-1], height, width)
+
+
+def encode_crop(crop: Crop, height: int, width: int) -> Rle:
+    """The RLE of a crop in a frame of `height` x `width` pixels."""
+    return encode_at(crop.pixels, crop.top, crop.left, height, width)
 
 
 def _compress(counts: list[int], height: int, width: int) -> Rle:

@@ -135,7 +135,7 @@ MOVED = {
     "target.preflight": "targets.training.preflight",
     "target.provenance": "targets.training.checkpoint_provenance",
     "target.quieting": "targets.vendor_output",
-    "target.runner": "targets.inference.export_runner",
+    "target.runner": "runtime.output_decoding",
     "target.sessions": "targets.inference.export_sessions",
     "target.survey": "targets.training.dataset_survey",
     "target.training": "targets.training.training_job",

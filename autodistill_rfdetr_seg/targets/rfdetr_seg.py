@@ -27,6 +27,7 @@ from ..system.devices import resolve_device
 from . import vendor
 from .export.exporter import Exported, export_target
 from .inference.image_predictor import ImagePredictor
+from .inference.model_artifacts import TorchModel
 from .training.preflight import Preflight
 from .training.training_job import TrainingJob, check_preset_alone
 
@@ -60,6 +61,7 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
         self._options = dict(model_options)
         self._detector: Any = None
         self._checkpoint: Path | None = None
+        self._predictor: TorchModel | None = None
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike[str], trust: bool = False, device: str | None = None) -> RFDETRSeg:
@@ -228,7 +230,10 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As `predict`, for RGB HWC uint8 arrays of any sizes, in one pass of the model."""
         check_confidence(confidence)
-        return vendor.detect(self._model(), images, confidence) if len(images) else []
+        detector = self._model()
+        if self._predictor is None or self._predictor.detector is not detector:
+            self._predictor = TorchModel(detector, self._checkpoint)
+        return self._predictor.predict_batch(images, confidence)
 
     def evaluate(self, gold: Any, **options: Any) -> Any:
         """The `Report` of this target on a gold set: `autodistill_rfdetr_seg.evaluate_model(self, gold, …)`."""

@@ -20,10 +20,11 @@ there is one:
   https://github.com/roboflow/rf-detr/issues/83
 - Some old checkpoints load only by running code in them: `load_checkpoint`.
   https://github.com/roboflow/rf-detr/pull/1179
-- The no-object class is predicted like a class: `detect`. https://github.com/roboflow/rf-detr/pull/970
-- Published weights predict COCO's category ids, with gaps: `detect`, `vendor_export`.
+- The no-object class is predicted like a class: `output_decoding`. https://github.com/roboflow/rf-detr/pull/970
+- Published weights predict COCO's category ids, with gaps: `output_decoding`, `vendor_export`.
   https://github.com/roboflow/rf-detr/issues/85
-- Detections carry a copy of their image unless told not to: `detect`. https://github.com/roboflow/rf-detr/pull/892
+- `predict` converts whole images to floats, and resizes every mask to the whole image: `run_network` calls the network
+  alone, `model_input` and `output_decoding` do the rest for every form of a model. What they give is rfdetr's result.
 - EXIF orientation is not applied: this package's reader does it, and datasets have turned pixels (`image_opening`).
   https://github.com/roboflow/rf-detr/issues/189
 - A category without annotations that is another's supercategory is not a class: `dataset_survey`.
@@ -36,10 +37,10 @@ there is one:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,9 +51,6 @@ from .encoder_depth import short_encoder
 from .random_seed import seeded
 from .rfdetr_import import INSTALL_HINT, VENDOR_ERRORS, first_line, import_rfdetr
 from .vendor_output import quiet, quiet_logs
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 SIZES = {
     "preview": "RFDETRSegPreview",
@@ -183,43 +181,27 @@ def size_of(detector: Any) -> str:
     return str(detector.size).removeprefix("rfdetr-seg-")
 
 
-def detect(
-    detector: Any, images: Sequence[npt.NDArray[np.uint8]], confidence: float, resolution: int | None = None
-) -> list[sv.Detections]:
-    """Instances of RGB HWC uint8 images, each with its mask at image size and a 0-based class_id into `class_names`.
+def run_network(detector: Any, batch: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """The raw output of rfdetr's network, optimized or not, for an input (N, 3, S, S): boxes (N, queries, 4), logits
+    (N, queries, slots) and mask logits (N, queries, h, w), float32.
 
-    `resolution` is the side of the model's input, None for the model's own.
-
-    rfdetr also returns the no-object class (one above the last class), which is dropped, and, with published weights,
-    COCO's category ids, which become indices.
+    This is the part of rfdetr's `predict` between its own reading of images and its own post-processing.
     """
-    import supervision as sv
+    import torch
 
-    shape = None if resolution is None else (resolution, resolution)
-    # torch warns about read-only arrays.
-    writable = [image if image.flags.writeable else image.copy() for image in images]
-    with quiet_logs():
-        found = detector.predict(writable, threshold=confidence, shape=shape, include_source_image=False)
-    index = {name: place for place, name in reversed(list(enumerate(detector.class_names)))}
-    classes = len(detector.class_names)
-    published = detector.model_config.num_classes > classes
-    result = []
-    for one in found:
-        names = one.data.get("class_name", np.empty(0, dtype=object))
-        ids = [index.get(name, classes) for name in names] if published else one.class_id
-        ids = np.asarray(ids, dtype=int)
-        keep = ids < classes
-        class_names = np.array([detector.class_names[i] for i in ids[keep]], dtype=object)
-        result.append(
-            sv.Detections(
-                xyxy=one.xyxy[keep],
-                mask=one.mask[keep],
-                confidence=one.confidence[keep],
-                class_id=ids[keep],
-                data={"class_name": class_names},
-            )
-        )
-    return result
+    context = detector.model
+    with torch.inference_mode(), quiet_logs():
+        # As rfdetr's `predict` does first: the weights may still be elsewhere, or in training mode.
+        import_rfdetr("rfdetr.detr")._move_model_context_to_device(context)
+        detector._ensure_eval_mode_for_unoptimized_inference()
+        images = torch.from_numpy(batch).to(context.device)
+        if context.inference_model is None:
+            output = context.model(images)
+        else:
+            output = context.inference_model(images.to(detector._optimized_dtype))
+        if not isinstance(output, tuple):
+            output = (output["pred_boxes"], output["pred_logits"], output["pred_masks"])
+        return [one.float().cpu().numpy() for one in output]
 
 
 def export_for_roboflow(detector: Any, folder: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from autodistill_rfdetr_seg.targets import checkpoint_of, vendor
 from autodistill_rfdetr_seg.targets.encoder_depth import encoder_layers
+from autodistill_rfdetr_seg.targets.inference.model_artifacts import TorchModel
 from autodistill_rfdetr_seg.targets.training import trainer
 from autodistill_rfdetr_seg.targets.training.trainer import FitTask, build_and_fit
 from helpers.tiny_training import QUICK, TINY, draw
@@ -38,7 +39,7 @@ def test_it_finds_what_plain_rfdetr_finds_in_its_checkpoint(speaking_run: Path) 
     plain = RFDETR.from_checkpoint(str(checkpoint_of(speaking_run)), device="cpu")
     ours = vendor.load_checkpoint(checkpoint_of(speaking_run), False, "cpu")
     assert (layers_of(plain), layers_of(ours)) == (12, 2)
-    found = [vendor.detect(detector, [image], 0.05)[0] for detector in (plain, ours)]
+    found = [TorchModel(detector, None).predict_batch([image], 0.05)[0] for detector in (plain, ours)]
     assert len(found[0]) > 0
     for name in ("xyxy", "mask", "confidence", "class_id"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))

@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.artifact_config import ParityConfig
+from ...core.compact_detections import compact_masks
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError, MissingInputError
 from ...images.image_discovery import discover
 from ...images.image_opening import open_rgb
 from ...images.rgb_image import RgbImage
 from ...readers import read_gold
+from ...runtime.instance_mask import Mask
+from ...runtime.instance_matching import mask_iou, match_instances
+from ...runtime.output_decoding import Detection
 from ...system.config_files import run_megapixels
 from ...system.run_folder import RunFolder
-from ..inference.export_runner import Detection, match_instances
 from ..inference.model_artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -190,9 +193,13 @@ def _batches(expected: Sequence[ExpectedImage], size: int) -> list[list[Expected
 
 
 def from_detections(detections: sv.Detections) -> tuple[Detection, ...]:
-    """Detections with masks as the runner's instances, in the same order."""
-    fields = (detections.class_id, detections.confidence, detections.xyxy, detections.mask)
-    rows = zip(*(field for field in fields if field is not None), strict=True)
+    """Detections with masks as the instances of `runtime`, in the same order."""
+    if detections.class_id is None or detections.confidence is None:
+        return ()
+    masks = compact_masks(detections)
+    if masks is None:
+        masks = [] if detections.mask is None else [Mask.from_pixels(np.asarray(one)) for one in detections.mask]
+    rows = zip(detections.class_id, detections.confidence, detections.xyxy, masks, strict=True)
     return tuple(Detection(int(class_id), float(score), box, mask) for class_id, score, box, mask in rows)
 
 
@@ -205,10 +212,12 @@ class _DifferenceText:
 
     def missing(self, one: Detection, left: Sequence[Detection]) -> str:
         text = f"{self.name}: {self.classes[one.class_id]} with score {one.score:.3f} is missing"
-        near = max(left, key=one.iou, default=None)
-        if near is None:
+        if not left:
             return text
-        what = f"{self.classes[near.class_id]} with score {near.score:.3f} and mask IoU {one.iou(near):.3f}"
+        crop = one.compact_mask.crop()
+        iou, at = max((mask_iou(crop, other.compact_mask.crop()), -at) for at, other in enumerate(left))
+        near = left[-at]
+        what = f"{self.classes[near.class_id]} with score {near.score:.3f} and mask IoU {iou:.3f}"
         return f"{text} (nearest: {what})"
 
     def inexact(self, one: Detection, iou: float) -> str:

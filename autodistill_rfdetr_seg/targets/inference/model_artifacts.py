@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from ...core.compact_detections import to_detections
 from ...core.config import DISPLAY_CONFIDENCE, check_confidence
 from ...core.errors import DataError, MissingInputError
 from ...images.rgb_image import RgbImage
+from ...runtime.model_input import make_input
+from ...runtime.output_decoding import decode_output
 from .. import vendor
 from ..export import vendor_export
+from ..export.export_format import Session
 from ..export.known_formats import known_formats
 from ..training.training_folder import checkpoint_of
-from . import export_runner as runner
 from . import export_sessions as sessions
 from .export_record import EXPORT_FILE, export_folder, read_export
 
@@ -47,8 +49,8 @@ class Artifact(Protocol):
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """The instances of RGB HWC uint8 images of any sizes, scored above `confidence`, best first.
 
-        Masks are (N, H, W) bool at image size; `xyxy`, `confidence`, 0-based `class_id` and `data["class_name"]` are as
-        `RFDETRSeg.predict` gives them.
+        Masks are (N, H, W) bool at image size, computed when `mask` is first read; `xyxy`, `confidence`, 0-based
+        `class_id` and `data["class_name"]` are as `RFDETRSeg.predict` gives them.
         """
         ...
 
@@ -65,6 +67,7 @@ class TorchModel:
         self.detector = detector
         self.path = checkpoint or Path()
         self.input_size = vendor_export.check_resolution(detector, input_size)
+        self.spec: Mapping[str, Any] = vendor_export.spec_of(detector, self.input_size, self.batch_size)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -74,7 +77,7 @@ class TorchModel:
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`."""
         check_confidence(confidence)
-        return vendor.detect(self.detector, images, confidence, self.input_size) if len(images) else []
+        return predict_with(partial(vendor.run_network, self.detector), self.spec, images, confidence)
 
 
 class ExportedModel:
@@ -106,26 +109,25 @@ class ExportedModel:
     def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
         """As in `Artifact`; the last batch is filled up to the artifact's batch size."""
         check_confidence(confidence)
-        result: list[sv.Detections] = []
-        for start in range(0, len(images), self.batch_size):
-            part = images[start : start + self.batch_size]
-            outputs = self._run(runner.preprocess(part, self.spec))
-            for at, image in enumerate(part):
-                found = runner.decode([one[at] for one in outputs], image.shape[:2], self.spec, confidence)
-                result.append(self._detections(found, image))
-        return result
+        return predict_with(self._run, self.spec, images, confidence)
 
-    def _detections(self, found: Sequence[runner.Detection], image: RgbImage) -> sv.Detections:
-        import supervision as sv
 
-        class_id = np.array([one.class_id for one in found], dtype=int)
-        return sv.Detections(
-            xyxy=np.array([one.xyxy for one in found], dtype=np.float32).reshape(-1, 4),
-            mask=np.array([one.mask for one in found], dtype=bool).reshape(-1, *image.shape[:2]),
-            confidence=np.array([one.score for one in found], dtype=np.float32),
-            class_id=class_id,
-            data={"class_name": np.array([self.class_names[i] for i in class_id], dtype=object)},
-        )
+def predict_with(
+    run: Session, spec: Mapping[str, Any], images: Sequence[RgbImage], confidence: float
+) -> list[sv.Detections]:
+    """The instances of images that a network finds: `run` gives its raw output, `spec` says how to read it.
+
+    A network of a fixed batch size is run as often as needed, one of any size once.
+    """
+    result: list[sv.Detections] = []
+    size = spec["batch_size"] or max(len(images), 1)
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        outputs = run(make_input(part, spec))
+        for at, image in enumerate(part):
+            found = decode_output([one[at] for one in outputs], image.shape[:2], spec, confidence)
+            result.append(to_detections(found, image.shape, spec["class_names"]))
+    return result
 
 
 def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifact:

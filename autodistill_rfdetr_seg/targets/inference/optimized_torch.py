@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ...core.config import DISPLAY_CONFIDENCE
 from ...core.errors import TrainingError, UnknownNameError, UsageError
-from ...images.rgb_image import RgbImage
 from ...system.devices import resolve_device
 from .. import vendor
 from ..rfdetr_import import VENDOR_ERRORS, first_line
 from ..vendor_output import quiet
 from .model_artifacts import TorchModel
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 # rfdetr's names of its compilers.
 COMPILERS = ("torchscript", "inductor")
@@ -51,6 +44,7 @@ class OptimizedModel(TorchModel):
         super().__init__(vendor.load_checkpoint(checkpoint, False, place), checkpoint)
         self.kind, self.precision = kind, precision
         self.batch_size = batch_size if kind in COMPILERS else 0
+        self.spec = {**self.spec, "batch_size": self.batch_size}
         backend = {"compile_backend": kind} if kind in COMPILERS else {}
         try:
             with quiet():
@@ -61,16 +55,6 @@ class OptimizedModel(TorchModel):
             raise TrainingError(
                 f"The model could not be prepared with {kind} in {precision}: {first_line(error)}"
             ) from error
-
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
-        """As in `Artifact`; the last batch of a compiled model is filled up."""
-        size = self.batch_size or max(1, len(images))
-        result: list[sv.Detections] = []
-        for start in range(0, len(images), size):
-            part = list(images[start : start + size])
-            filled = part + part[-1:] * (self.batch_size - len(part))
-            result += super().predict_batch(filled, confidence)[: len(part)]
-        return result
 
 
 def computes_in(device: str, precision: str, cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
