@@ -36,7 +36,8 @@ class Benchmark:
 
     A row has `model`, `format`, `precision`, `device`, `size`, `as_published` (whether it has the published
     architecture and input of that size), `input_size`, `latency` (milliseconds per batch: `median`, `p95`, `mean`,
-    `least`, `most`), `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average), `torch_threads`,
+    `least`, `most`), `stages` (medians of `input`, `engine` and `masks`, empty where they are not known apart),
+    `round_medians`, `drift`, `images_per_second`, `cores` (busy, on average), `torch_threads`,
     `memory_bytes`, `cuda_memory_bytes`, `instances_per_image`, `load_seconds`, `first_ms`, `clocks`, `parity`, and
     `mask` and `box` as in `Report` (None without a gold set).
     """
@@ -142,6 +143,11 @@ def _path(model: Any) -> Path:
     return Path(checkpoint)
 
 
+def _stage_medians(stages: Sequence[Sequence[float]]) -> dict[str, float]:
+    columns = [median(column) for column in zip(*stages, strict=True)]
+    return dict(zip(("input", "engine", "masks"), columns, strict=True)) if columns else {}
+
+
 class _Runner:
     """Measures the rows: each has a process from its loading to its score, and only one computes at a time."""
 
@@ -222,6 +228,7 @@ class _Runner:
             "batch_size": row.batch_size,
             **self._facts[at],
             "latency": dataclasses.asdict(latency),
+            "stages": _stage_medians([stages for one in rounds for stages in one["stages"]]),
             "round_medians": medians,
             "drift": drift(medians),
             "images_per_second": row.batch_size * 1000 / latency.mean,

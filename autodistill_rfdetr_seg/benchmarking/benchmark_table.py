@@ -25,8 +25,13 @@ _HEAD = (
         "format",
         "precision",
         "device",
-        "input",
+        "input px",
         "batch",
+        "decode ms",
+        "input ms",
+        "engine ms",
+        "masks ms",
+        "total ms",
         "median ms",
         "p95 ms",
         "mean ms",
@@ -41,7 +46,7 @@ _DRIFT = 0.1
 
 def markdown(result: Mapping[str, Any]) -> str:
     """`Benchmark.to_dict()` as text for a reader."""
-    lines = [*_header(result), "", *_table(_HEAD, [_cells(row) for row in result["rows"]]), ""]
+    lines = [*_header(result), "", *_table(_HEAD, [_cells(row, result["decode_ms"]) for row in result["rows"]]), ""]
     lines += [f"- {note}" for note in _notes(result)]
     return "\n".join(lines)
 
@@ -75,8 +80,9 @@ def _header(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    latency, mask = row["latency"], row["mask"] or {}
+def _cells(row: Mapping[str, Any], decode_ms: Mapping[str, Any] | None) -> list[str]:
+    latency, stages, mask = row["latency"], row["stages"], row["mask"] or {}
+    decode = None if decode_ms is None else decode_ms["median"] * row["batch_size"]
     memory = [
         "–" if row[key] is None else f"{row[key] / 1e6:.0f}{unit}"
         for key, unit in (("memory_bytes", ""), ("cuda_memory_bytes", " on GPU"))
@@ -84,6 +90,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     published = PUBLISHED.get(row["size"]) if row["as_published"] else None
     return [
         *(row["model"], row["format"], row["precision"], row["device"], str(row["input_size"]), str(row["batch_size"])),
+        *(number(one, ".1f") for one in (decode, *(stages.get(name) for name in ("input", "engine", "masks")))),
+        number(latency["median"] + (decode or 0), ".1f"),
         *(f"{latency[key]:.1f}" for key in ("median", "p95", "mean")),
         f"{row['images_per_second']:.1f}",
         f"{row['cores']:.1f}",
@@ -104,7 +112,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _notes(result: Mapping[str, Any]) -> list[str]:
     notes = [
-        "ms: from the decoded image to masks of its size, per batch; with resizing, selection and masks.",
+        "ms, per batch: decode reads the image files; input resizes; engine is the network; masks is selection and "
+        "dense masks of the image's size; total is the median of all. median, p95 and mean are without decode.",
         "memory: the peak of the process, minus what it used before it loaded the model and its runtime.",
         "published: by the authors of RF-DETR for their own weights (COCO val2017, NVIDIA T4, TensorRT fp16, batch 1), "
         "if the model has the architecture and input of the size; not measured here, not these models or images.",

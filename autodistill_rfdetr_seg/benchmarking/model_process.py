@@ -144,16 +144,25 @@ class ModelJobs:
         return [self._images[(number * self._size + at) % len(self._images)] for at in range(self._size)]
 
     def round(self, options: BenchmarkConfig, runs: int, first: int) -> dict[str, Any]:
-        """Milliseconds of `runs` calls, the first with batch number `first`; mean instances per image and busy
-        cores.
+        """Milliseconds of `runs` calls, the first with batch number `first`, each until its dense masks are there;
+        mean instances per image and busy cores; for each call the milliseconds of input, engine and masks.
         """
         instances = []
         cores = []
+        stages: list[tuple[float, float, float]] = []
 
         def call(number: int) -> None:
             batch = self._batch(first + number)
             wall, cpu = time.perf_counter(), time.process_time()
-            instances.append(sum(len(one) for one in self._model.predict_batch(batch, options.confidence)))
+            if hasattr(self._model, "predict_timed"):
+                found, took = self._model.predict_timed(batch, options.confidence)
+            else:
+                found, took = self._model.predict_batch(batch, options.confidence), None
+            started = time.perf_counter()
+            # Masks are made when they are read, so they are read.
+            instances.append(sum(len(one) for one in found if one.mask is not None or not len(one)))
+            if took is not None:
+                stages.append((took.input, took.engine, took.selection + time.perf_counter() - started))
             cores.append((time.process_time() - cpu) / (time.perf_counter() - wall))
 
         times = measure(call, runs, options.warm_up, options.pause)
@@ -162,6 +171,7 @@ class ModelJobs:
             "ms": times,
             "instances": sum(instances[counted]) / (runs * self._size),
             "cores": sum(cores[counted]) / runs,
+            "stages": [[seconds * 1000 for seconds in one] for one in stages[counted]],
         }
 
     def memory(self) -> dict[str, int | None]:

@@ -44,10 +44,12 @@ def encode(mask: npt.NDArray[Any]) -> Rle:
 def encode_at(crop: npt.NDArray[Any], top: int, left: int, height: int, width: int) -> Rle:
     """The RLE, in a frame of `height` x `width` pixels, of a crop (bool, or 0 and 1) at (`top`, `left`)."""
     # One empty row above and below each column, so that every run starts and ends within its column.
-    padded = np.zeros((crop.shape[1], crop.shape[0] + 2), dtype=np.int8)
+    rows = crop.shape[0] + 2
+    padded = np.zeros((crop.shape[1], rows), dtype=np.bool_)
     padded[:, 1:-1] = crop.T
-    column, edge = np.nonzero(np.diff(padded, axis=1))
-    bounds = (left + column) * height + top + edge
+    flat = padded.ravel()
+    column, edge = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]) + 1, rows)
+    bounds = (left + column) * height + top + edge - 1
     # A run that ends a column of the frame continues in the next if that starts inside the mask.
     apart = np.ones(len(bounds), dtype=bool)
     meets = np.flatnonzero(bounds[1:-1:2] == bounds[2::2])

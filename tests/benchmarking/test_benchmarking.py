@@ -187,6 +187,14 @@ def test_the_table_keeps_published_figures_apart(measured: Benchmark, root: Path
     assert head[-1] == "published: AP, ms" and [row[-1] for row in rows] == ["–"] * 4
     at = head.index("median ms")
     assert [row[at] for row in rows] == [f"{row['latency']['median']:.1f}" for row in measured.rows]
+    stages = ("decode ms", "input ms", "engine ms", "masks ms", "total ms")
+    for row, cells in zip(measured.rows, rows, strict=True):
+        decode, *parts, total = (cells[head.index(name)] for name in stages)
+        assert float(total) == pytest.approx(float(decode) + row["latency"]["median"], abs=0.11)
+        # What a YOLO model does inside is not known.
+        wanted = [f"{row['stages'][name]:.1f}" for name in ("input", "engine", "masks")] if row["stages"] else ["–"] * 3
+        assert parts == wanted and bool(row["stages"]) == (row["format"] != "yolo")
+        assert sum(row["stages"].values()) < 1.5 * row["latency"]["median"]
     assert "AGPL-3.0" in text and "not measured here" in text and "2 rounds, the rows in turns" in text
     assert PUBLISHED["2xlarge"] == (49.9, 21.8)
     own = [row | {"as_published": at == 1} for at, row in enumerate(measured.rows)]

@@ -6,10 +6,12 @@ All forms give the same result in the same shape, so that they can be compared, 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
 
 from ...core.compact_detections import to_detections
 from ...core.config import DISPLAY_CONFIDENCE, check_confidence
@@ -19,7 +21,7 @@ from ...runtime.model_input import make_input
 from ...runtime.output_decoding import decode_output
 from .. import vendor
 from ..export import vendor_export
-from ..export.export_format import Session
+from ..export.export_format import FloatArray
 from ..export.known_formats import known_formats
 from ..training.training_folder import checkpoint_of
 from . import export_sessions as sessions
@@ -30,16 +32,21 @@ if TYPE_CHECKING:
 
 
 class Artifact(Protocol):
-    """A model that predicts: `kind` is `torch` or the export format, `precision` is `fp32` or `fp16`, `path` the file.
-
-    `input_size` is the side of the model's square input, `batch_size` how many images it takes at once (0: any number).
-    """
+    """A model that predicts: `kind` is `torch` or the export format, `precision` is `fp32` or `fp16`, `path` the file."""
 
     kind: str
     precision: str
     path: Path
-    input_size: int
-    batch_size: int
+
+    @property
+    def input_size(self) -> int:
+        """The side of the model's square input in pixels."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many images it takes at once; 0 for any number."""
+        ...
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -55,32 +62,85 @@ class Artifact(Protocol):
         ...
 
 
-class TorchModel:
+class NetworkModel:
+    """A network with the input and the decode around it; a subclass opens it, and says in `spec` how to read it."""
+
+    kind: str
+    precision: str
+    path: Path
+    spec: Mapping[str, Any]
+
+    def run_network(self, batch: FloatArray) -> Sequence[FloatArray]:
+        """The raw output for an input, as for `export_format.Session`."""
+        raise NotImplementedError
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """As in `Artifact`."""
+        return tuple(self.spec["class_names"])
+
+    @property
+    def input_size(self) -> int:
+        """As in `Artifact`."""
+        return int(self.spec["input_size"])
+
+    @property
+    def batch_size(self) -> int:
+        """As in `Artifact`."""
+        return int(self.spec["batch_size"])
+
+    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
+        """As in `Artifact`; the last batch of a network of a fixed batch size is filled up."""
+        return self.predict_timed(images, confidence)[0]
+
+    def predict_timed(self, images: Sequence[RgbImage], confidence: float) -> tuple[list[sv.Detections], StageTimes]:
+        """As `predict_batch`, with the seconds of its stages."""
+        check_confidence(confidence)
+        result: list[sv.Detections] = []
+        stages = np.zeros(3)
+        size = self.batch_size or max(len(images), 1)
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            moments = [time.perf_counter()]
+            batch = make_input(part, self.spec)
+            moments.append(time.perf_counter())
+            outputs = self.run_network(batch)
+            moments.append(time.perf_counter())
+            for at, image in enumerate(part):
+                found = decode_output([one[at] for one in outputs], image.shape[:2], self.spec, confidence)
+                result.append(to_detections(found, image.shape, self.class_names))
+            moments.append(time.perf_counter())
+            stages += np.diff(moments)
+        return result, StageTimes(*stages.tolist())
+
+
+class StageTimes(NamedTuple):
+    """Seconds of a prediction: making the input, the network itself, and selection (without masks)."""
+
+    input: float
+    engine: float
+    selection: float
+
+
+class TorchModel(NetworkModel):
     """rfdetr's own model in torch; `checkpoint` is the file of its weights, None where they are in no file.
 
     `input_size` may differ from the model's own. Takes any number of images at once.
     """
 
-    kind, precision, batch_size = "torch", "fp32", 0
+    kind, precision = "torch", "fp32"
 
     def __init__(self, detector: Any, checkpoint: Path | None, input_size: int | None = None) -> None:
         self.detector = detector
         self.path = checkpoint or Path()
-        self.input_size = vendor_export.check_resolution(detector, input_size)
-        self.spec: Mapping[str, Any] = vendor_export.spec_of(detector, self.input_size, self.batch_size)
+        self.spec = vendor_export.spec_of(detector, vendor_export.check_resolution(detector, input_size), 0)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """As in `Artifact`."""
-        return tuple(self.detector.class_names)
-
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
-        """As in `Artifact`."""
-        check_confidence(confidence)
-        return predict_with(partial(vendor.run_network, self.detector), self.spec, images, confidence)
+    def run_network(self, batch: FloatArray) -> Sequence[FloatArray]:
+        """As in `NetworkModel`."""
+        return vendor.run_network(self.detector, batch)
 
 
-class ExportedModel:
+class ExportedModel(NetworkModel):
     """An exported model in the runtime of its format, without torch (except TensorRT, whose input torch copies).
 
     Args:
@@ -97,37 +157,12 @@ class ExportedModel:
         record = read_export(folder)
         self.kind, self.precision = record["format"], record["precision"]
         self.path = folder / record["artifact"]
-        self.spec: Mapping[str, Any] = record["model"]
-        self.input_size, self.batch_size = self.spec["input_size"], self.spec["batch_size"]
-        self._run = sessions.open_session(self.kind, self.path, self.precision, device)
+        self.spec = record["model"]
+        self._session = sessions.open_session(self.kind, self.path, self.precision, device)
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """As in `Artifact`."""
-        return tuple(self.spec["class_names"])
-
-    def predict_batch(self, images: Sequence[RgbImage], confidence: float = DISPLAY_CONFIDENCE) -> list[sv.Detections]:
-        """As in `Artifact`; the last batch is filled up to the artifact's batch size."""
-        check_confidence(confidence)
-        return predict_with(self._run, self.spec, images, confidence)
-
-
-def predict_with(
-    run: Session, spec: Mapping[str, Any], images: Sequence[RgbImage], confidence: float
-) -> list[sv.Detections]:
-    """The instances of images that a network finds: `run` gives its raw output, `spec` says how to read it.
-
-    A network of a fixed batch size is run as often as needed, one of any size once.
-    """
-    result: list[sv.Detections] = []
-    size = spec["batch_size"] or max(len(images), 1)
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        outputs = run(make_input(part, spec))
-        for at, image in enumerate(part):
-            found = decode_output([one[at] for one in outputs], image.shape[:2], spec, confidence)
-            result.append(to_detections(found, image.shape, spec["class_names"]))
-    return result
+    def run_network(self, batch: FloatArray) -> Sequence[FloatArray]:
+        """As in `NetworkModel`."""
+        return self._session(batch)
 
 
 def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifact:

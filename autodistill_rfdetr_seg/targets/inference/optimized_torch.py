@@ -43,8 +43,7 @@ class OptimizedModel(TorchModel):
             raise UsageError(f"{place} does not compute in {precision} here.")
         super().__init__(vendor.load_checkpoint(checkpoint, False, place), checkpoint)
         self.kind, self.precision = kind, precision
-        self.batch_size = batch_size if kind in COMPILERS else 0
-        self.spec = {**self.spec, "batch_size": self.batch_size}
+        self.spec = {**self.spec, "batch_size": batch_size if kind in COMPILERS else 0}
         backend = {"compile_backend": kind} if kind in COMPILERS else {}
         try:
             with quiet():
