@@ -22,10 +22,11 @@ import numpy.typing as npt
 from ..core.errors import AutodistillSegError, BaseModelError, UsageError
 from ..core.types import ImageRecord, Instance
 from ..images.rgb_image import RgbImage, write_png
+from ..runtime.tile_joining import Window
 from .contract import Boxes, ImageInput, Masks, answers_by_image
 from .detection_instances import instances_from_detections
 from .stability import ask_again
-from .tiling import Window, ask_in_tiles
+from .tiling import ask_in_tiles
 
 # Images in a batch for a base that takes batches and has no `preferred_batch`.
 DEFAULT_BATCH = 8

@@ -174,6 +174,12 @@ EVALUATE_OPTIONS = (
     ),
 )
 
+# Of `evaluate` alone: in other commands `--tiles` are those of the base.
+TARGET_TILE_OPTIONS = (
+    Option("--tiles", "evaluation.tiles", yaml_value, "the target predicts large images in tiles of N x N pixels", "N"),
+    Option("--overlap", "evaluation.overlap", float, "fraction of a tile that the next one repeats", "X"),
+)
+
 ALL_OPTIONS = LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
 
 

@@ -31,6 +31,17 @@ def to_detections(found: Sequence[Detection], shape: tuple[int, ...], class_name
     return result  # type: ignore[no-any-return]
 
 
+def from_detections(detections: sv.Detections) -> tuple[Detection, ...]:
+    """Detections with masks as the instances of `runtime`, in the same order; those without a class are left out."""
+    if detections.class_id is None or detections.confidence is None:
+        return ()
+    masks = compact_masks(detections)
+    if masks is None:
+        masks = [] if detections.mask is None else [Mask.from_pixels(np.asarray(one)) for one in detections.mask]
+    rows = zip(detections.class_id, detections.confidence, detections.xyxy, masks, strict=True)
+    return tuple(Detection(int(class_id), float(score), box, mask) for class_id, score, box, mask in rows)
+
+
 def compact_masks(detections: sv.Detections) -> Sequence[Mask] | None:
     """The masks of detections, compact; None where they are dense, or not there."""
     return getattr(detections, "compact_masks", None)

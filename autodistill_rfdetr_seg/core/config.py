@@ -146,6 +146,19 @@ class RefineConfig(Options):
     max_instances: Annotated[int, Field(ge=1)] | None = None
 
 
+class PredictConfig(Options):
+    """How a target predicts for people: in tiles of `tiles` pixels (None: whole images) which overlap by the fraction
+    `overlap`, and without duplicates: an instance whose mask overlaps a better one by more than a limit is removed. The
+    limits are those of `RefineConfig`; None switches one off. An evaluation removes nothing.
+    """
+
+    tiles: Annotated[int, Field(ge=10)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = 0.2
+    nms_iou: Fraction | None = RefineConfig().nms_iou
+    nms_iom: Fraction | None = RefineConfig().nms_iom
+    agnostic_nms_iou: Fraction | None = RefineConfig().agnostic_nms_iou
+
+
 class SplitConfig(Options):
     """Fractions of the splits. A hash of an image's content decides its split, so adding images moves no other.
 
@@ -214,7 +227,8 @@ class EvaluationConfig(Options):
     Predictions are collected above `score_floor`, not above a display threshold. `area_from` decides where the size
     class of an object comes from: the `area` in the file (as in pycocotools) or the mask. `crowds` decides what happens
     to annotations with `iscrowd` 1: "ignore" the region, as COCO does, or score it as "objects" (CVAT marks every brush
-    mask as a crowd). `samples` is the number of images in the report. `gates` maps a metric such as
+    mask as a crowd). With `tiles` the target predicts large images in tiles of that many pixels, which overlap by the
+    fraction `overlap`. `samples` is the number of images in the report. `gates` maps a metric such as
     `target.mask.ap50` to its lowest allowed value; the run ends with exit code 5 if a metric is lower or undefined.
     """
 
@@ -224,6 +238,8 @@ class EvaluationConfig(Options):
     max_detections: Annotated[int, Field(ge=1)] = 100
     area_from: Literal["file", "mask"] = "file"
     crowds: Literal["ignore", "objects"] = "ignore"
+    tiles: Annotated[int, Field(ge=10)] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.9)] = PredictConfig().overlap
     samples: Annotated[int, Field(ge=0)] = 12
     gates: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bases.detection_instances import indexed_instances
-from ..core.config import MAX_MEGAPIXELS, PipelineConfig
+from ..core.config import MAX_MEGAPIXELS, PipelineConfig, PredictConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
 from ..dataset.refine import refine
@@ -21,6 +21,7 @@ from ..labels.base_source import BaseSource, source_of
 from ..labels.label_store import LabelStore
 from ..labels.labeler import label_images
 from ..labels.stored_labels import StoredLabels
+from ..runtime.prediction_rules import PredictionRules
 from ..system.run_folder import RunFolder
 from .gold_sets import Gold
 
@@ -54,11 +55,22 @@ def predict_gold(
     return predictions
 
 
-def target_predictor(model: Any, score_floor: float, classes: int) -> Predictor:
-    """Predicts with a target, exported or not; its instances are gathered above `score_floor`."""
+def target_predictor(
+    model: Any, score_floor: float, classes: int, tiles: int | None = None, overlap: float = PredictConfig().overlap
+) -> Predictor:
+    """Predicts with a target, exported or not; its instances are gathered above `score_floor`.
+
+    With `tiles` large images are predicted in tiles of that many pixels. Duplicates count as wrong, as they are.
+    """
+    from ..targets.inference.ruled_prediction import predict_with_rules
+
+    rules = PredictionRules(score_floor, tiles, overlap)
 
     def predict(pixels: RgbImage) -> tuple[Sequence[Instance], Sequence[Box]]:
-        found = model.predict_batch([pixels], score_floor)[0]
+        if tiles is None:
+            found = model.predict_batch([pixels], score_floor)[0]
+        else:
+            found = predict_with_rules(model, [pixels], rules)[0]
         kept = indexed_instances(found, pixels.shape[:2], classes, Counter())
         corners = [found.xyxy[at].tolist() for at, _ in kept]
         return [instance for _, instance in kept], [(x0, y0, x1 - x0, y1 - y0) for x0, y0, x1, y1 in corners]

@@ -26,21 +26,24 @@ def evaluate_model(
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    tiles: int | None = None,
+    overlap: float = _DEFAULTS.overlap,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> Report:
     """Scores a model, a target (`RFDETRSeg`) or any base, on a gold set (or the COCO file or folder that contains it).
 
     Classes are matched by name; the `notes` of the report say what this leaves out of the gold set. Instances with a
-    score below `score_floor` are ignored. An image with more than `max_megapixels` million pixels is refused. This does
-    not check whether the model was trained on the images; `evaluate_stage` does, for a run.
+    score below `score_floor` are ignored. With `tiles` a target predicts large images in tiles of that many pixels,
+    which overlap by the fraction `overlap`. An image with more than `max_megapixels` million pixels is refused. This
+    does not check whether the model was trained on the images; `evaluate_stage` does, for a run.
 
     Raises:
         MissingInputError, DataError: the gold set is missing, invalid, or has no class in common with the model.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    return _on_sets(model, {"gold": truth}, score_floor, rules, max_megapixels, progress)[""]
+    return _on_sets(model, {"gold": truth}, score_floor, (tiles, overlap), rules, max_megapixels, progress)[""]
 
 
 def evaluate_model_on_sets(
@@ -51,6 +54,8 @@ def evaluate_model_on_sets(
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    tiles: int | None = None,
+    overlap: float = _DEFAULTS.overlap,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> dict[str, Report]:
@@ -60,20 +65,23 @@ def evaluate_model_on_sets(
         MissingInputError, DataError: see `evaluate_model`.
     """
     rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    return _on_sets(model, named_sets(gold, max_megapixels), score_floor, rules, max_megapixels, progress)
+    return _on_sets(
+        model, named_sets(gold, max_megapixels), score_floor, (tiles, overlap), rules, max_megapixels, progress
+    )
 
 
 def _on_sets(
     model: Any,
     sets: Mapping[str, GroundTruth],
     score_floor: float,
+    tiling: tuple[int | None, float],
     rules: Mapping[str, Any],
     max_megapixels: float,
     progress: bool,
 ) -> dict[str, Report]:
     names = getattr(model, "class_names", None)
     if names is not None:
-        classes, predict = Classes(tuple(names)), target_predictor(model, score_floor, len(names))
+        classes, predict = Classes(tuple(names)), target_predictor(model, score_floor, len(names), *tiling)
     else:
         source = BaseSource.from_model(model)
         classes, predict = source.classes, base_predictor(source)

@@ -189,7 +189,11 @@ def evaluate_stage(
     classes = gold.truth.classes
     check_gate_names(config, classes)
     trained = read_run(run.training)
-    options = config.evaluation.model_dump(mode="json", exclude={"gold", "samples", "gates"})
+    not_compared = {"gold", "samples", "gates"}
+    if config.evaluation.tiles is None:
+        # So that the evaluations of earlier releases, which had no tiles, still count.
+        not_compared |= {"tiles", "overlap"}
+    options = config.evaluation.model_dump(mode="json", exclude=not_compared)
     prints = {
         "gold": gold.truth.fingerprint,
         "dataset": trained.dataset_fingerprint,
@@ -205,7 +209,8 @@ def evaluate_stage(
     run.evaluation.mkdir(parents=True, exist_ok=True)
     base = base_predictions(config, run, gold, progress) if gold.human else None
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
-    predict = target_predictor(model, config.evaluation.score_floor, len(classes.names))
+    tiling = (config.evaluation.tiles, config.evaluation.overlap)
+    predict = target_predictor(model, config.evaluation.score_floor, len(classes.names), *tiling)
     target = predict_gold(predict, gold.whole.truth, max_megapixels=config.inputs.max_megapixels, progress=progress)
     predictions = {"base": base, "target": target}
     metrics, details = score_models(config, gold, predictions)

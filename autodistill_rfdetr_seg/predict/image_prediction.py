@@ -4,43 +4,52 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import coco
 from ..bases.detection_instances import instances_from_detections
-from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_confidence, check_megapixels
+from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_megapixels
 from ..core.errors import AutodistillSegError, RemoteError
+from ..core.plain_text import counted
 from ..core.types import Classes
 from ..images.image_discovery import discover, relative_paths
 from ..images.image_opening import OpenedImage, open_image
+from ..runtime.prediction_rules import PredictionRules
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked
 from ..system.read_ahead import work_ahead
+from ..targets.inference.class_confidence import Confidence
+from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
 from .prediction_journal import PICTURES, PredictionJournal, count_by_class, model_identity, model_name
 
 if TYPE_CHECKING:
     import supervision as sv
 
-# Decoded images that wait for the model, and answers that wait to be written: these hold dense masks.
+# Decoded images that wait for the model, and answers that wait to be written.
 _AHEAD, _BEHIND = 4, 2
 _log = logging.getLogger(__name__)
 
 
 @dataclass
 class PredictedImages:
-    """The result of a prediction: instances by class for each image, and the reason for each image that failed."""
+    """The result of a prediction: instances by class for each image, and the reason for each image that failed.
+
+    `duplicates` is how many instances were removed as duplicates of better ones in the images predicted now.
+    """
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    duplicates: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"images": self.counts, "failures": self.failures}
+        return {"images": self.counts, "failures": self.failures, "duplicates": self.duplicates}
 
 
 def predict_images(
@@ -48,12 +57,14 @@ def predict_images(
     source: str | Path,
     output: str | Path | None = None,
     *,
-    confidence: float = DISPLAY_CONFIDENCE,
+    confidence: Confidence = DISPLAY_CONFIDENCE,
+    thresholds: str | Path | None = None,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
+    **options: Any,
 ) -> PredictedImages:
     """Finds instances in one image, or in every image of a folder, with the model of a run, checkpoint or export.
 
@@ -62,12 +73,16 @@ def predict_images(
     (COCO, with a score for each annotation, file names relative to `source`), and `output/pictures/NAME.png`, where
     NAME has the image's suffix. An image that cannot be read, is larger than `max_megapixels`, or that the model or a
     server fails on, is a failure with a reason; the rest is predicted. With `resume`, results of the same model for the
-    same file at the same confidence are kept.
+    same file at the same confidence and with the same options are kept.
+
+    `confidence` is as for `RFDETRSeg.predict`; `thresholds` is the run, checkpoint or export that "best" is read from,
+    the model itself by default. `options` are those of `PredictConfig`: tiles, and when an instance is a duplicate.
 
     Raises:
         MissingInputError: there is no such source or model.
         OutputExistsError: `output` is not empty, or is a folder of the images.
-        UsageError: `confidence` is not within 0..1, or `max_megapixels` not above 0.
+        UsageError: a confidence is not within 0..1 or not known, an option is wrong, `max_megapixels` is not above 0.
+        UnknownNameError: a confidence is of no class.
         DataError: another process is writing to `output`.
         RemoteError: the server fails on the first image.
     """
@@ -75,7 +90,6 @@ def predict_images(
 
     from ..targets import load_artifact
 
-    check_confidence(confidence)
     check_megapixels(max_megapixels)
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
@@ -84,6 +98,9 @@ def predict_images(
         check_output(output, resume=resume, overwrite=overwrite)
     artifact = load_artifact(model, device) if isinstance(model, str | Path) else model
     classes = Classes(tuple(artifact.class_names))
+    rules = prediction_rules(artifact, confidence, options, thresholds)
+    made_by = model_identity(artifact, classes, rules)
+    removed: Counter[str] = Counter()
     result = PredictedImages()
     with ExitStack() as stack:
         journal = None
@@ -92,22 +109,19 @@ def predict_images(
             stack.enter_context(locked(output))
             if not resume:
                 (output / "predictions.json").unlink(missing_ok=True)
-            journal = stack.enter_context(
-                PredictionJournal(output, model_identity(artifact, classes, confidence), classes, not resume)
-            )
+            journal = stack.enter_context(PredictionJournal(output, made_by, classes, not resume))
             result.counts = {name: journal.counts[name] for path, name in images if journal.has(path, name)}
             if result.counts:
                 _log.info("%d of %d images are predicted already", len(result.counts), len(images))
             if journal.has_other_lines:
-                _log.info("%s: lines of another model or another confidence are not used", journal.path)
+                _log.info("%s: lines of another model or other options are not used", journal.path)
         todo = [(path, name) for path, name in images if name not in result.counts]
         hidden = not progress or len(images) == 1
         bar = stack.enter_context(
             tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
         )
-        predicted = stack.enter_context(
-            closing(_predict_each(artifact, todo, classes, confidence, journal, max_megapixels))
-        )
+        predict = partial(_predict_one, artifact, rules, removed)
+        predicted = stack.enter_context(closing(_predict_each(predict, todo, classes, journal, max_megapixels)))
         for name, found in predicted:
             if isinstance(found, AutodistillSegError):
                 result.failures[name] = found.message
@@ -118,15 +132,19 @@ def predict_images(
         result.counts = {name: result.counts[name] for _, name in images if name in result.counts}
         if output is not None and journal is not None:
             rows = ((name, journal.labels(name)) for name in result.counts)
-            coco.write(output / "predictions.json", rows, classes, _coco_info(artifact, confidence))
+            coco.write(output / "predictions.json", rows, classes, _coco_info(artifact, rules, classes))
+    result.duplicates = removed["duplicate"]
+    if result.duplicates:
+        _log.info("%s removed", counted(result.duplicates, "duplicate instance"))
+    if rules.tile is not None and todo and not removed["tiled image"]:
+        _log.warning("No image is larger than a tile of %d pixels: all were predicted whole.", rules.tile)
     return result
 
 
 def _predict_each(
-    model: Any,
+    predict: Callable[[OpenedImage], sv.Detections],
     images: list[tuple[Path, str]],
     classes: Classes,
-    confidence: float,
     journal: PredictionJournal | None,
     max_megapixels: float,
 ) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
@@ -139,7 +157,7 @@ def _predict_each(
         for (_, name), future in opened:
             try:
                 image = future.result()
-                found = _predict_one(model, image, confidence)
+                found = predict(image)
                 any_result = True
             except AutodistillSegError as error:
                 # A server that fails on the first image is not tried with the rest.
@@ -164,10 +182,11 @@ def _take_written(
             yield name, error
 
 
-def _predict_one(model: Any, image: OpenedImage, confidence: float) -> sv.Detections:
+def _predict_one(model: Any, rules: PredictionRules, counts: Counter[str], image: OpenedImage) -> sv.Detections:
     try:
         # torch warns of arrays that cannot be written to.
-        found: list[sv.Detections] = model.predict_batch([image.pixels.copy()], confidence)
+        found = predict_with_rules(model, [image.pixels.copy()], rules, counts)
+        counts["tiled image"] += rules.tile is not None and max(image.pixels.shape) > rules.tile
     except AutodistillSegError:
         raise
     except Exception as error:
@@ -186,9 +205,15 @@ def _record(
     return count_by_class([one.class_index for one in instances], classes)
 
 
-def _coco_info(model: Any, confidence: float) -> Mapping[str, Any]:
+def _coco_info(model: Any, rules: PredictionRules, classes: Classes) -> Mapping[str, Any]:
+    confidence: Any = rules.confidence
+    if isinstance(confidence, tuple):
+        confidence = dict(zip(classes.names, confidence, strict=True))
     return {
-        "description": "PredictedImages by a model with autodistill-rfdetr-seg.",
+        "description": "Predicted by a model with autodistill-rfdetr-seg.",
         "checkpoint": model_name(model),
-        "confidence": confidence,
+        "confidence": dict(zip(classes.names, confidence, strict=True))
+        if isinstance(confidence, tuple)
+        else confidence,
+        "tiles": rules.tile,
     }

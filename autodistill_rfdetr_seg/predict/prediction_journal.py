@@ -14,6 +14,7 @@ from ..core.types import Classes, ImageLabels, ImageRecord, Instance
 from ..drawing.overlays import draw_instances
 from ..images.image_opening import OpenedImage
 from ..images.rgb_image import write_png
+from ..runtime.prediction_rules import PredictionRules
 from ..system.files import fingerprint, replacing
 
 PICTURES = "pictures"
@@ -26,10 +27,10 @@ def count_by_class(class_ids: Sequence[int], classes: Classes) -> dict[str, int]
 
 
 class PredictionJournal:
-    """The results of one model at one confidence in an output folder: `predictions.jsonl`, and a picture of each image.
+    """The results of a model under one set of rules in an output folder: `predictions.jsonl`, and a picture an image.
 
     `counts` has the instances by class of each image. A line belongs to one file, identified by its size and time; of
-    two lines for an image the later one counts. Lines of other models or confidences stay (`has_other_lines`); an
+    two lines for an image the later one counts. Lines of other models or rules stay (`has_other_lines`); an
     incomplete last line is removed.
     """
 
@@ -117,13 +118,14 @@ class PredictionJournal:
         return self._output / PICTURES / f"{name}.png"
 
 
-def model_identity(model: Any, classes: Classes, confidence: float) -> str:
-    """A fingerprint of what decides the results: the model's weights, or its name where they are in no file."""
+def model_identity(model: Any, classes: Classes, rules: PredictionRules) -> str:
+    """A fingerprint of what decides the results: the model's weights, or its name where they are in no file, and the
+    rules."""
     from ..targets.inference.export_record import export_folder, model_sha256
 
     file = Path(getattr(model, "path", None) or getattr(model, "checkpoint", None) or "")
     has_file = file.is_file() or export_folder(file) is not None
-    return fingerprint(model_sha256(file) if has_file else model_name(model), list(classes.names), confidence)
+    return fingerprint(model_sha256(file) if has_file else model_name(model), list(classes.names), rules)
 
 
 def model_name(model: Any) -> str:

@@ -16,15 +16,19 @@ import numpy as np
 
 from .. import coco
 from ..bases.detection_instances import indexed_instances
-from ..core.config import DISPLAY_CONFIDENCE, check_confidence
+from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import DataError, OutputExistsError
+from ..core.plain_text import counted
 from ..core.types import Classes, Instance
 from ..drawing.overlays import draw_instances
 from ..images.video_frames import Frame, frames, timing_of
 from ..images.video_writer import VideoWriter
+from ..runtime.prediction_rules import PredictionRules
 from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
 from ..system.read_ahead import iterate_ahead
+from ..targets.inference.class_confidence import Confidence
+from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
 from .prediction_journal import model_identity
 from .tracking import Tracker
 
@@ -54,17 +58,20 @@ def predict_video(
     source: str | Path,
     output: str | Path,
     *,
-    confidence: float = DISPLAY_CONFIDENCE,
+    confidence: Confidence = DISPLAY_CONFIDENCE,
+    thresholds: str | Path | None = None,
     track: bool = False,
     batch_size: int = 1,
     device: str = "auto",
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    **options: Any,
 ) -> PredictedVideo:
     """Finds instances in every frame of a video.
 
     `model` is the path of a run, checkpoint or export, or anything with `class_names` and `predict_batch`.
+    `confidence`, `thresholds` and `options` are as for `predict_images`.
 
     Writes `output/NAME.mp4` with the instances drawn, and `output/NAME.jsonl`, a line for each frame: `frame` (index
     from 0), `seconds` (the frame's own time, since the first frame), `instances` (`class`, `class_id`, `score`,
@@ -77,22 +84,23 @@ def predict_video(
     Raises:
         MissingInputError: there is no such video or model.
         OutputExistsError: `output` is not empty, or is the video's own folder, or has another video of that name.
-        UsageError: `confidence` is not within 0..1.
+        UsageError, UnknownNameError: a confidence or an option is wrong, as for `predict_images`.
         DataError: the video cannot be read, or breaks off; the frames before that are written.
         DependencyError: PyAV, or for `track` the package `trackers` (2.6 or later), is not installed.
     """
     from ..targets import load_artifact
 
-    check_confidence(confidence)
     source, output = Path(source), Path(output)
     timing = timing_of(source)
     check_apart(output, source)
     check_output(output, resume=resume, overwrite=overwrite)
-    tracker = Tracker(confidence, timing.step) if track else None
     if isinstance(model, str | Path):
         model = load_artifact(model, device)
     classes = Classes(tuple(model.class_names))
-    video_output = _VideoOutput(output, source, fingerprint(model_identity(model, classes, confidence), track))
+    rules = prediction_rules(model, confidence, options, thresholds)
+    tracker = Tracker(rules.lowest_confidence(), timing.step) if track else None
+    video_output = _VideoOutput(output, source, fingerprint(model_identity(model, classes, rules), track))
+    removed: Counter[str] = Counter()
     if (finished := video_output.claim(resume)) is not None:
         _log.info("%s is already predicted", source)
         return finished
@@ -108,7 +116,7 @@ def predict_video(
         drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
         drawn: list[Any] = []
         for batch in _batches(decoded, batch_size):
-            for frame, found in zip(batch, _predict_batch(model, batch, confidence), strict=True):
+            for frame, found in zip(batch, _predict_batch(model, batch, rules, removed), strict=True):
                 instances = _usable_instances(found, frame, len(classes.names), tracker)
                 counts.update(instance.class_index for instance, _ in instances)
                 for instance, number in instances:
@@ -120,6 +128,8 @@ def predict_video(
                 drawn.pop(0).result()
         for one in drawn:
             one.result()
+    if removed["duplicate"]:
+        _log.info("%s removed", counted(removed["duplicate"], "duplicate instance"))
     return video_output.finish(
         done,
         {name: counts[index] for index, name in enumerate(classes.names)},
@@ -145,10 +155,11 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
         raise broken
 
 
-def _predict_batch(model: Any, batch: Sequence[Frame], confidence: float) -> list[sv.Detections]:
+def _predict_batch(
+    model: Any, batch: Sequence[Frame], rules: PredictionRules, removed: Counter[str]
+) -> list[sv.Detections]:
     # torch warns of arrays that cannot be written to.
-    found: list[sv.Detections] = model.predict_batch([np.array(frame.pixels) for frame in batch], confidence)
-    return found
+    return predict_with_rules(model, [np.array(frame.pixels) for frame in batch], rules, removed)
 
 
 def _usable_instances(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _TrackedInstances:

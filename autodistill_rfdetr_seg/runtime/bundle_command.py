@@ -3,21 +3,23 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from .duplicate_removal import DuplicateLimits
 from .instance_mask import Mask
 from .instance_matching import match_instances
 from .model_input import make_input
 from .output_decoding import Detection, decode_output
+from .prediction_rules import PredictionRules
 
 Array = np.ndarray[Any, Any]
-# What an image file that is missing or damaged raises.
-ERRORS = (OSError, Image.DecompressionBombError)
+# What an image file that is missing or damaged, or a wrong option, raises.
+ERRORS = (OSError, ValueError, Image.DecompressionBombError)
 # What `golden/` has of each instance.
 GOLDEN_FIELDS = ("class_id", "score", "xyxy", "mask")
 
@@ -32,12 +34,56 @@ class Model:
         self.spec: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         self.session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=list(providers))
 
-    def predict(self, images: Sequence[Array], confidence: float = 0.5) -> list[list[Detection]]:
-        """The instances, best first, of each of up to `batch_size` images (H, W, 3) uint8 RGB."""
-        raw = self.session.run(["dets", "labels", "masks"], {"input": make_input(images, self.spec)})
-        return [
-            decode_output([x[at] for x in raw], one.shape[:2], self.spec, confidence) for at, one in enumerate(images)
-        ]
+    def find(self, images: Sequence[Array], confidence: float) -> list[list[Detection]]:
+        """All that the model finds above `confidence` in images (H, W, 3) uint8 RGB, best first."""
+        result = []
+        size = self.spec["batch_size"] or max(len(images), 1)
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            raw = self.session.run(["dets", "labels", "masks"], {"input": make_input(part, self.spec)})
+            result += [
+                decode_output([x[at] for x in raw], one.shape[:2], self.spec, confidence) for at, one in enumerate(part)
+            ]
+        return result
+
+    def predict(
+        self,
+        images: Sequence[Array],
+        confidence: float | Mapping[str, float] | str = 0.5,
+        tiles: int | None = None,
+        overlap: float = 0.2,
+        duplicates: DuplicateLimits | None = None,
+    ) -> list[list[Detection]]:
+        """The instances, best first, of images (H, W, 3) uint8 RGB.
+
+        `confidence` is a value, values by class name, or "best" for those of model.json. With `tiles` large images are
+        predicted in tiles of that many pixels. `duplicates` says when an instance is removed as the duplicate of a
+        better one, by default as model.json does; `DuplicateLimits()` removes none.
+
+        Raises:
+            ValueError: a class is unknown, a value is out of range, or no best confidence is known.
+        """
+        limits = self.spec["duplicates"]
+        if duplicates is None:
+            duplicates = DuplicateLimits(limits["nms_iou"], limits["nms_iom"], limits["agnostic_nms_iou"])
+        rules = PredictionRules(self.thresholds(confidence), tiles, overlap, duplicates)
+        return rules.predict(self.find, images)
+
+    def thresholds(self, confidence: float | Mapping[str, float] | str) -> float | tuple[float, ...]:
+        """The confidence for all classes, or one for each in order, of what `predict` is given."""
+        if confidence == "best":
+            confidence = self.spec["best_confidence"]
+            if confidence is None:
+                raise ValueError("No best confidence is known: the model was exported before it was evaluated.")
+        by_class = confidence if isinstance(confidence, Mapping) else {}
+        names = self.spec["class_names"]
+        for name in by_class:
+            if name not in names:
+                raise ValueError(f"There is no class {name!r}; the model has {', '.join(names)}.")
+        values = [*by_class.values()] if by_class else [float(confidence)]  # type: ignore[arg-type]
+        if not all(0 <= value <= 1 for value in values):
+            raise ValueError(f"A confidence must be between 0 and 1, not {max(values):g}.")
+        return tuple(float(by_class.get(name, 0.5)) for name in names) if by_class else values[0]
 
 
 def read_image(path: Path) -> Array:
@@ -66,7 +112,7 @@ def check(model: Model, golden: Path) -> list[str]:
     over, tolerance, wrong, ious = expected["images"], expected["score_difference"], [], []
     for turn in range(len(over)):
         batch = [list(over)[(turn + place) % len(over)] for place in range(model.spec["batch_size"] or 1)]
-        results = model.predict([read_image(golden / name) for name in batch], min(over.values()) - tolerance)
+        results = model.find([read_image(golden / name) for name in batch], min(over.values()) - tolerance)
         for place, (name, found) in enumerate(zip(batch, results, strict=True), 1):
             with np.load(golden / f"{name}.npz") as file:
                 rows = zip(*(file[field] for field in GOLDEN_FIELDS), strict=True)
@@ -78,15 +124,42 @@ def check(model: Model, golden: Path) -> list[str]:
     return wrong + [f"the mean mask IoU is {mean:.4f}" for mean in [np.mean(ious or 1)] if mean < expected["mask_iou"]]
 
 
+def _confidence(values: Sequence[str]) -> Any:
+    by_class, whole = {}, "0.5"
+    for text in values:
+        name, _, value = text.rpartition("=")
+        if name:
+            by_class[name] = float(value)
+        else:
+            whole = value
+    if by_class and whole != "0.5":
+        raise ValueError("Give a confidence for all classes, or for single ones.")
+    return by_class or ("best" if whole == "best" else float(whole))
+
+
 def main(folder: Path) -> int:
     """Prints an image's instances as JSON, or what differs in the check; returns the exit code."""
     parser = argparse.ArgumentParser(description="Find instances in an image, or check the model against golden/.")
     parser.add_argument("image", nargs="?", type=Path, help="an image file; without one, the check")
-    parser.add_argument("--confidence", type=float, default=0.5, help="show instances over this (default: %(default)s)")
+    parser.add_argument(
+        "--confidence",
+        action="append",
+        metavar="X|NAME=X|best",
+        help="show instances over this, for all classes or one; best: as in model.json (default: 0.5)",
+    )
+    parser.add_argument("--tiles", type=int, metavar="N", help="predict a large image in tiles of N x N pixels")
+    parser.add_argument("--overlap", type=float, default=0.2, help="fraction of a tile that the next one repeats")
+    parser.add_argument("--keep-duplicates", action="store_true", help="show duplicates of better instances too")
     parser.add_argument("--check", action="store_true", help="compare with golden/; exits with 1 where it differs")
     args, model = parser.parse_args(), Model(folder)
     if args.image and not args.check:
-        found = model.predict([read_image(args.image)], args.confidence)[0]
+        found = model.predict(
+            [read_image(args.image)],
+            _confidence(args.confidence or []),
+            args.tiles,
+            args.overlap,
+            DuplicateLimits() if args.keep_duplicates else None,
+        )[0]
         sys.stdout.write(json.dumps([as_json(one, model.spec["class_names"]) for one in found], indent=1) + "\n")
         return 0
     wrong = check(model, folder / "golden")

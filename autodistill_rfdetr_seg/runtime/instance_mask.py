@@ -30,6 +30,19 @@ class Crop(NamedTuple):
         return self.left + int(self.pixels.shape[1])
 
 
+def shared_pixels(first: Crop, second: Crop) -> int:
+    """The number of pixels inside both of two masks of one image."""
+    top, left = max(first.top, second.top), max(first.left, second.left)
+    bottom, right = min(first.bottom, second.bottom), min(first.right, second.right)
+    if top >= bottom or left >= right:
+        return 0
+    one, two = (
+        crop.pixels[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left]
+        for crop in (first, second)
+    )
+    return int(np.count_nonzero(one & two))
+
+
 class Mask:
     """A mask of an image of `height` x `width` pixels.
 
@@ -37,15 +50,17 @@ class Mask:
     whenever they are asked for, and not kept: 100 masks of a large image take a megabyte.
     """
 
-    __slots__ = ("_crop", "_first", "_grid", "_logits", "box", "height", "width")
+    __slots__ = ("_crop", "_first", "_grid", "_logits", "_offset", "_size", "box", "height", "width")
 
     def __init__(self, height: int, width: int, crop: Crop | None = None) -> None:
         self.height, self.width = height, width
         self._crop = crop or Crop(0, 0, np.zeros((0, 0), dtype=bool))
         self.box = (self._crop.top, self._crop.left, self._crop.bottom, self._crop.right)
         self._logits: Array | None = None
-        # The shape of the model's mask logits, and the place in them of the part that is kept.
+        # The shape of the model's mask logits, and the place in them of the part that is kept; the size of the image
+        # that they are of, and where that image, a tile, begins in the whole one.
         self._grid, self._first = (0, 0), (0, 0)
+        self._size, self._offset = (height, width), (0, 0)
 
     @classmethod
     def from_pixels(cls, mask: Array) -> "Mask":
@@ -61,6 +76,22 @@ class Mask:
     def shape(self) -> tuple[int, int]:
         """Height and width of the image."""
         return self.height, self.width
+
+    def moved(self, top: int, left: int, height: int, width: int) -> "Mask":
+        """The mask of a tile as a mask of the whole image, in which the tile begins at (`top`, `left`)."""
+        crop = Crop(self._crop.top + top, self._crop.left + left, self._crop.pixels)
+        mask = Mask(height, width, crop)
+        mask._logits, mask._grid, mask._first, mask._size = self._logits, self._grid, self._first, self._size
+        mask._offset = (self._offset[0] + top, self._offset[1] + left)
+        mask.box = (self.box[0] + top, self.box[1] + left, self.box[2] + top, self.box[3] + left)
+        return mask
+
+    def grid(self) -> tuple[tuple[Any, ...], Crop] | None:
+        """The mask in the model's own resolution, and what must be equal for two of these to be compared; None where
+        pixels are all that is known."""
+        if self._logits is None:
+            return None
+        return (self._grid, self._size, self._offset), Crop(*self._first, self._logits > 0)
 
     def crop(self) -> Crop:
         """The pixels of the mask within `box`."""
@@ -86,7 +117,7 @@ class Mask:
         return int(np.count_nonzero(self.crop().pixels))
 
     def _fill(self, pixels: Array, top: int, left: int) -> None:
-        """Writes the mask from (`top`, `left`) on into `pixels`.
+        """Writes the mask, from (`top`, `left`) of the image on, into `pixels`.
 
         Bilinear resizing is a product with one matrix on each side, which has two numbers in each row. Here only the
         rows and columns around the mask are multiplied, a block of rows at a time.
@@ -96,13 +127,14 @@ class Mask:
         height, width = pixels.shape
         if not pixels.size:
             return
+        top, left = top - self._offset[0], left - self._offset[1]
         if not np.isfinite(logits).all():  # would spread along the row and the column in a product
             pixels[:] = self._fill_slowly(top, left, height, width)
             return
         (row, column), (rows, columns) = self._first, logits.shape
-        across = sample_matrix(self._grid[1], self.width)[left : left + width, column : column + columns]
-        down = sample_matrix(self._grid[0], self.height)[top : top + height, row : row + rows]
-        low = samples(self._grid[0], self.height).low[top : top + height] - row
+        across = sample_matrix(self._grid[1], self._size[1])[left : left + width, column : column + columns]
+        down = sample_matrix(self._grid[0], self._size[0])[top : top + height, row : row + rows]
+        low = samples(self._grid[0], self._size[0]).low[top : top + height] - row
         lines = logits @ across.T
         step = max(_BLOCK // width, 1)
         buffer = np.empty((min(step, height), width), dtype=np.float32)
@@ -117,7 +149,7 @@ class Mask:
         whole = np.full(self._grid, -1, dtype=np.float32)
         (row, column), (rows, columns) = self._first, self._logits.shape
         whole[row : row + rows, column : column + columns] = self._logits
-        inside: Array = resize(whole, self.height, self.width)[top : top + height, left : left + width] > 0
+        inside: Array = resize(whole, *self._size)[top : top + height, left : left + width] > 0
         return inside
 
 

@@ -6,21 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .instance_mask import Crop
+from .instance_mask import Crop, shared_pixels
 from .output_decoding import Detection
-
-
-def shared_pixels(first: Crop, second: Crop) -> int:
-    """The number of pixels inside both of two masks of one image."""
-    top, left = max(first.top, second.top), max(first.left, second.left)
-    bottom, right = min(first.bottom, second.bottom), min(first.right, second.right)
-    if top >= bottom or left >= right:
-        return 0
-    one, two = (
-        crop.pixels[top - crop.top : bottom - crop.top, left - crop.left : right - crop.left]
-        for crop in (first, second)
-    )
-    return int(np.count_nonzero(one & two))
 
 
 def mask_iou(first: Crop, second: Crop) -> float:

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from autodistill_rfdetr_seg.bases.adapter import BaseAdapter
 from autodistill_rfdetr_seg.bases.registry import create_base
-from autodistill_rfdetr_seg.bases.tiling import ask_in_tiles, paste, tile_windows
+from autodistill_rfdetr_seg.bases.tiling import ask_in_tiles, tile_windows
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import UsageError
 from autodistill_rfdetr_seg.core.types import (
@@ -82,22 +81,6 @@ def bar(height: int, width: int, top: int, left: int, bottom: int, right: int) -
     mask = np.zeros((height, width), bool)
     mask[top:bottom, left:right] = True
     return mask
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))), st.tuples(*[st.sampled_from([0, 0, 1, 5])] * 4)
-)
-def test_paste_is_the_dense_frame(crop: np.ndarray, around: tuple[int, int, int, int]) -> None:
-    above, below, before, after = around
-    frame = np.pad(crop, ((above, below), (before, after)))
-    assert paste(masks.encode(crop), above, before, *frame.shape) == masks.encode(frame)
-
-
-@pytest.mark.parametrize("place", [(-1, 0), (0, -1), (1, 0), (0, 1)])
-def test_paste_refuses_to_leave_the_frame(place: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="frame"):
-        paste(masks.encode(np.ones((4, 5), bool)), *place, 4, 5)
 
 
 @settings(max_examples=200, deadline=None)

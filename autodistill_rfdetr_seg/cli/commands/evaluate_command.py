@@ -13,7 +13,7 @@ from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 from ..command import Command
 from ..exit_codes import OK
-from ..option_flags import EVALUATE_OPTIONS, add_options, overrides
+from ..option_flags import EVALUATE_OPTIONS, TARGET_TILE_OPTIONS, add_options, overrides
 from ..output import print_json, print_metrics, print_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("run", metavar="RUN|EXPORT", nargs="?", help="the folder of a run or an export")
     parser.add_argument("--predictions", metavar="FILE", help="score a COCO results file or predictions.json on --gold")
-    add_options(parser, EVALUATE_OPTIONS)
+    add_options(parser, EVALUATE_OPTIONS + TARGET_TILE_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,6 +69,8 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     from ...evaluation.model_scores import evaluate_predictions
 
     config = _evaluation_options(changes, "a file of predictions")
+    if config.tiles is not None:
+        raise UsageError("--tiles has no meaning for a file of predictions: nothing is predicted.", "Leave it out.")
     if args.run:
         raise UsageError("--predictions is scored without a run or an export.", f"Leave {args.run} out.")
     if len(config.gold) != 1:
@@ -103,6 +105,8 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
         max_detections=config.max_detections,
         area_from=config.area_from,
         crowds=config.crowds,
+        tiles=config.tiles,
+        overlap=config.overlap,
         progress=not args.quiet,
     )
     note = "It is not known whether the model was trained on the gold images: `evaluate RUN` checks that."

@@ -7,12 +7,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ...core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS
+from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import UsageError
+from ...core.plain_text import counted
 from ..command import Command
 from ..common_arguments import DEVICE, add_resume_or_overwrite
 from ..exit_codes import OK, SOME_FAILED
 from ..output import print_json, print_text
+from ..prediction_arguments import add_prediction_arguments, prediction_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,13 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
     parser.add_argument("--track", action="store_true", help="track instances from frame to frame of a video")
     parser.add_argument("--allow-url", action="store_true", help="allow an http or https URL as the image")
-    parser.add_argument(
-        "--confidence",
-        type=float,
-        default=DISPLAY_CONFIDENCE,
-        metavar="X",
-        help="show instances with a score above X (default: %(default)s)",
-    )
     parser.add_argument("--device", default="auto", help=DEVICE)
     parser.add_argument(
         "--max-megapixels",
@@ -43,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip images larger than X megapixels (default: %(default)s)",
     )
     add_resume_or_overwrite(parser)
+    add_prediction_arguments(parser)
     served = parser.add_argument_group("a served model (API key: the environment variable ROBOFLOW_API_KEY)")
     served.add_argument("--endpoint", metavar="URL", help="Roboflow or an Inference server, https://…/PROJECT/VERSION")
     served.add_argument(
@@ -65,12 +61,11 @@ def run(args: argparse.Namespace) -> int:
     from ...predict.image_prediction import predict_images
     from ...system.downloads import on_disk
 
-    if not 0 <= args.confidence <= 1:
-        raise UsageError(f"--confidence is {args.confidence:g}; it must be between 0 and 1.")
+    options = prediction_options(args)
     output = Path(args.output) if args.output else None
     model = _model(args)
     if Path(args.source).suffix.lower() in VIDEO_SUFFIXES:
-        return _predict_video(args, model, output)
+        return _predict_video(args, model, output, options)
     if args.track:
         raise UsageError("--track works on a video only.", f"{args.source} is not a video.")
     with on_disk(args.source, args.allow_url) as source:
@@ -78,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
             model,
             source,
             output,
-            confidence=args.confidence,
             device=args.device,
             resume=args.resume,
             overwrite=args.overwrite,
             max_megapixels=args.max_megapixels,
             progress=not args.quiet,
+            **options,
         )
     if args.json:
         print_json(result.as_json())
@@ -91,12 +86,14 @@ def run(args: argparse.Namespace) -> int:
         for name, counts in result.counts.items():
             found = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
             print_text(f"{name}: {found or 'nothing'}")
+        if result.duplicates:
+            print_text(f"{counted(result.duplicates, 'duplicate')} removed")
         if output:
             print_text(f"written to {output}")
     return SOME_FAILED if result.failures else OK
 
 
-def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) -> int:
+def _predict_video(args: argparse.Namespace, model: Any, output: Path | None, options: dict[str, Any]) -> int:
     from ...predict.video_prediction import predict_video
 
     if output is None:
@@ -105,12 +102,12 @@ def _predict_video(args: argparse.Namespace, model: Any, output: Path | None) ->
         model,
         args.source,
         output,
-        confidence=args.confidence,
         track=args.track,
         device=args.device,
         resume=args.resume,
         overwrite=args.overwrite,
         progress=not args.quiet,
+        **options,
     )
     if args.json:
         print_json(dataclasses.asdict(found))

@@ -27,12 +27,15 @@ An instance-segmentation model of {count} classes ({classes}), with everything t
     python run.py photo.jpg --confidence 0.5
     python run.py --check
 
+`--confidence best` uses the values in `model.json` that the model's evaluation found, `--confidence NAME=0.4` one for a
+class; `--tiles 640` cuts a large image into tiles. Duplicates of better instances are removed.
+
 The first prints the instances of an image as JSON: class, score, box, and a mask at the image's size as COCO's
 uncompressed RLE. The second finds the instances of the images in `golden/`, each in every place of a batch, and
 compares them with what the trained model found in PyTorch; its exit code is 1 where a class, a score (by more than
 {score_difference:g}) or a mask (mean IoU under {mask_iou:g}) differs. In Python: `from run import Model`, then
-`Model().predict([pixels], 0.5)[0]`, pixels being (H, W, 3) uint8 RGB, up to {batch_size} at once;
-`Model(["CUDAExecutionProvider"])` runs on a GPU with onnxruntime-gpu.
+`Model().predict([pixels], 0.5)[0]`, pixels being (H, W, 3) uint8 RGB; `Model(["CUDAExecutionProvider"])`
+runs on a GPU with onnxruntime-gpu.
 
 | file | is |
 |---|---|

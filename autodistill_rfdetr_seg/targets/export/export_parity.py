@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...core.artifact_config import ParityConfig
-from ...core.compact_detections import compact_masks
+from ...core.compact_detections import from_detections
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError, MissingInputError
 from ...images.image_discovery import discover
 from ...images.image_opening import open_rgb
 from ...images.rgb_image import RgbImage
 from ...readers import read_gold
-from ...runtime.instance_mask import Mask
 from ...runtime.instance_matching import mask_iou, match_instances
 from ...runtime.output_decoding import Detection
 from ...system.config_files import run_megapixels
@@ -29,7 +28,7 @@ from ...system.run_folder import RunFolder
 from ..inference.model_artifacts import Artifact
 
 if TYPE_CHECKING:
-    import supervision as sv
+    pass
 
 # How many of an image's best instances are compared where the model is sure of nothing.
 _BEST = 5
@@ -190,17 +189,6 @@ def _batches(expected: Sequence[ExpectedImage], size: int) -> list[list[Expected
     if any(not any(batch[place].instances for batch in batches) for place in range(size)):
         batches.append(list(islice(cycle(with_instances), size)))
     return batches
-
-
-def from_detections(detections: sv.Detections) -> tuple[Detection, ...]:
-    """Detections with masks as the instances of `runtime`, in the same order."""
-    if detections.class_id is None or detections.confidence is None:
-        return ()
-    masks = compact_masks(detections)
-    if masks is None:
-        masks = [] if detections.mask is None else [Mask.from_pixels(np.asarray(one)) for one in detections.mask]
-    rows = zip(detections.class_id, detections.confidence, detections.xyxy, masks, strict=True)
-    return tuple(Detection(int(class_id), float(score), box, mask) for class_id, score, box, mask in rows)
 
 
 @dataclass(frozen=True)

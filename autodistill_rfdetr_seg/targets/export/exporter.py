@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...core.artifact_config import PARITY, ExportConfig, ParityConfig
+from ...core.config import PredictConfig
 from ...core.errors import GateError, OutputExistsError, UsageError
 from ...system.file_hash import file_sha256
 from ...system.files import replacing_folder, write_json
 from ...system.versions import PACKAGES, versions
+from ..inference.class_confidence import best_confidences
 from ..inference.export_record import EXPORT_FILE, read_export
 from ..inference.model_artifacts import ExportedModel, TorchModel
 from . import vendor_export
@@ -172,7 +174,11 @@ def _record(
         "opset": vendor_export.OPSET if export_format.through_onnx else None,
         "checkpoint": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
-        "model": vendor_export.spec_of(reference.detector, reference.input_size, batch_size),
+        "model": vendor_export.spec_of(reference.detector, reference.input_size, batch_size)
+        | {
+            "best_confidence": best_confidences(checkpoint),
+            "duplicates": PredictConfig().model_dump(include={"nms_iou", "nms_iom", "agnostic_nms_iou"}),
+        },
         "versions": versions(PACKAGES + _RUNTIMES),
     }
 

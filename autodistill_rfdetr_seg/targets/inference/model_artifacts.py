@@ -26,13 +26,14 @@ from ..export.known_formats import known_formats
 from ..training.training_folder import checkpoint_of
 from . import export_sessions as sessions
 from .export_record import EXPORT_FILE, export_folder, read_export
+from .image_predictor import ImagePredictor
 
 if TYPE_CHECKING:
     import supervision as sv
 
 
 class Artifact(Protocol):
-    """A model that predicts: `kind` is `torch` or the export format, `precision` is `fp32` or `fp16`, `path` the file."""
+    """A model that predicts: `kind` is `torch` or the export format, `precision` such as `fp32`, `path` the file."""
 
     kind: str
     precision: str
@@ -62,7 +63,7 @@ class Artifact(Protocol):
         ...
 
 
-class NetworkModel:
+class NetworkModel(ImagePredictor):
     """A network with the input and the decode around it; a subclass opens it, and says in `spec` how to read it."""
 
     kind: str

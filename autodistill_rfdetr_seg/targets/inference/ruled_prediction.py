@@ -1,0 +1,55 @@
+"""Predicts with a model of any kind as people want it: tiles, a confidence for each class, duplicates removed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...core.compact_detections import from_detections, to_detections
+from ...core.config import PredictConfig
+from ...core.config import options as parse_options
+from ...images.rgb_image import RgbImage
+from ...runtime.duplicate_removal import DuplicateLimits
+from ...runtime.output_decoding import Detection
+from ...runtime.prediction_rules import PredictionRules
+from .class_confidence import Confidence, resolve_confidence
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+def prediction_rules(
+    model: Any, confidence: Confidence, options: Mapping[str, Any], source: str | Path | None = None
+) -> PredictionRules:
+    """The rules of a prediction with a model; `options` are those of `PredictConfig`.
+
+    `source` is where the best confidence of each class is read, the model's own file by default.
+
+    Raises:
+        UsageError: an option is unknown or wrong; the best confidence is not known.
+        UnknownNameError: there is no such class.
+    """
+    config: PredictConfig = parse_options(PredictConfig, options, "predict()")
+    limits = DuplicateLimits(config.nms_iou, config.nms_iom, config.agnostic_nms_iou)
+    place = source or getattr(model, "path", None) or getattr(model, "checkpoint", None)
+    values = resolve_confidence(confidence, tuple(model.class_names), place)
+    return PredictionRules(values, config.tiles, config.overlap, limits)
+
+
+def predict_with_rules(
+    model: Any, images: Sequence[RgbImage], rules: PredictionRules, removed: Counter[str] | None = None
+) -> list[sv.Detections]:
+    """The instances of RGB HWC uint8 images that a model with `class_names` and `predict_batch` finds under the rules.
+
+    `removed` counts what the rules remove as a duplicate.
+    """
+    names = tuple(model.class_names)
+
+    def find(parts: Sequence[RgbImage], least: float) -> list[list[Detection]]:
+        found = model.predict_batch(list(parts), least)
+        return [[one for one in from_detections(part) if 0 <= one.class_id < len(names)] for part in found]
+
+    predicted = rules.predict(find, images, removed)
+    return [to_detections(found, image.shape, names) for found, image in zip(predicted, images, strict=True)]
