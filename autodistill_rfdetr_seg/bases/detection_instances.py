@@ -44,7 +44,8 @@ def indexed_instances(
     count = len(detections)
     if count == 0:
         return []
-    encoded = _masks(detections, count, shape)
+    check_masks(detections, shape)
+    encoded = _masks(detections, shape)
     scores = _scores(detections, count)
     mask_scores, stability = (_extra(detections, name, count) for name in ("mask_score", "stability"))
     class_ids = [None] * count if detections.class_id is None else list(detections.class_id)
@@ -64,10 +65,17 @@ def indexed_instances(
     return instances
 
 
-def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> Callable[[int], Rle]:
-    """The RLE of each mask by its index; compact masks are never made dense all at once."""
+def check_masks(detections: Any, shape: tuple[int, ...]) -> None:
+    """Checks that detections in an image of `shape` (height, width) have masks of its size, one each.
+
+    Raises:
+        BaseModelError: there are boxes without masks, or the masks have another size than the image.
+    """
+    count = len(detections)
     compact = compact_masks(detections)
     found: Any = detections.mask if compact is None else compact
+    if not count:
+        return
     # GroundedSAM returns an array of shape (0,) for no masks.
     if found is None or len(found) == 0:
         raise BaseModelError(
@@ -78,15 +86,20 @@ def _masks(detections: Any, count: int, shape: tuple[int, ...]) -> Callable[[int
     if len(found) != count:
         raise BaseModelError(f"The base gives {len(found)} masks for {count} boxes.")
     size = tuple(found.shape[1:]) if compact is None else compact[0].shape
-    if size != tuple(shape):
+    if size != tuple(shape[:2]):
         raise BaseModelError(
             f"The base gives masks of {'x'.join(map(str, size))} (height x width) for an image of "
             f"{shape[0]}x{shape[1]}.",
             "The masks of a base must have the size of the image.",
         )
+
+
+def _masks(detections: Any, shape: tuple[int, ...]) -> Callable[[int], Rle]:
+    """The RLE of each mask by its index; compact masks are never made dense all at once."""
+    compact = compact_masks(detections)
     if compact is None:
-        return lambda at: masks.encode(np.asarray(found[at]))
-    return lambda at: masks.encode_crop(compact[at].crop(), *shape)
+        return lambda at: masks.encode(np.asarray(detections.mask[at]))
+    return lambda at: masks.encode_crop(compact[at].crop(), *shape[:2])
 
 
 def _scores(detections: Any, count: int) -> list[float | None]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from ..core import masks
 from ..core.errors import UsageError
-from ..core.types import Instance, Rle
+from ..core.types import Instance
 from ..runtime import tile_joining
-from ..runtime.instance_mask import Crop, Mask
+from ..runtime.instance_mask import Mask
 from ..runtime.tile_joining import Piece, Window, join_pieces
 
 
@@ -38,7 +38,7 @@ def ask_in_tiles(
     pieces: list[Piece] = []
     for number, window in enumerate(windows):
         for one in ask(window):
-            mask = Mask(height, width, _crop_in_image(one.rle, window))
+            mask = Mask(height, width, masks.decode_crop(one.rle, window.top, window.left))
             class_id = classes[one.class_index] if classes else one.class_index
             instances.append(one)
             pieces.append(Piece(number, mask, class_id, one.score, one.mask_score))
@@ -63,13 +63,3 @@ def tile_windows(height: int, width: int, tile: int, overlap: float) -> list[Win
         return tile_joining.tile_windows(height, width, tile, overlap)
     except ValueError as error:
         raise UsageError(str(error), "Tiles of 512 to 1024 pixels with an overlap of 0.2 are a good start.") from error
-
-
-def _crop_in_image(rle: Rle, window: Window) -> Crop:
-    """The pixels of a mask of a tile, at their place in the image."""
-    from pycocotools import mask as coco_mask
-
-    # Its own box is all that is looked at: a small object in a large tile costs little.
-    x, y, columns, rows = (int(value) for value in masks.bbox_xywh(rle))
-    inside = coco_mask.decode(masks.to_coco(rle))[y : y + rows, x : x + columns]
-    return Crop(window.top + y, window.left + x, inside.astype(bool))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import Any, Literal
 
-from ..core.config import DISPLAY_CONFIDENCE, PredictConfig
+from ..core.config import DISPLAY_CONFIDENCE, PredictConfig, check_confidence
 from ..core.errors import UsageError
 from ..targets.inference.class_confidence import BEST, ConfidenceChoice
 
@@ -78,13 +78,14 @@ def confidence_choice(values: list[str]) -> ConfidenceChoice:
     """The values of `--confidence`: X or `best` for all classes, NAME=X for one; a later one counts.
 
     Raises:
-        UsageError: a value is not a number.
+        UsageError: a value is not a number within 0..1.
     """
-    choice = ConfidenceChoice()
+    default: float | Literal["best"] = DISPLAY_CONFIDENCE
+    by_class: dict[str, float] = {}
     for text in values:
         name, _, value = text.rpartition("=")
         if not name and value == BEST:
-            choice = ConfidenceChoice("best", choice.by_class)
+            default = "best"
             continue
         try:
             number = float(value)
@@ -92,9 +93,9 @@ def confidence_choice(values: list[str]) -> ConfidenceChoice:
             raise UsageError(
                 f"--confidence {text} is no number.", "Give a number such as 0.5, a class such as nut=0.4, or best."
             ) from None
-        choice = (
-            ConfidenceChoice(choice.default, {**choice.by_class, name: number})
-            if name
-            else ConfidenceChoice(number, choice.by_class)
-        )
-    return choice
+        check_confidence(number)
+        if name:
+            by_class[name] = number
+        else:
+            default = number
+    return ConfidenceChoice(default, by_class)

@@ -91,6 +91,15 @@ def decode_box(rle: Rle) -> tuple[BoolMask, int, int]:
     return np.ascontiguousarray(whole[top : y + height + 1, left : x + width + 1]).astype(bool), top, left
 
 
+def decode_crop(rle: Rle, top: int = 0, left: int = 0) -> Crop:
+    """The pixels of a mask within its own box; `top` and `left` are where its image, a tile, begins in a whole one."""
+    from pycocotools import mask as coco_mask
+
+    x, y, width, height = (int(side) for side in bbox_xywh(rle))
+    inside = coco_mask.decode(to_coco(rle))[y : y + height, x : x + width]
+    return Crop(top + y, left + x, inside.astype(bool))
+
+
 def resize_canvas(rle: Rle, height: int, width: int) -> Rle:
     """The mask in a frame of `height` x `width` pixels, cut off or filled with zeros at the right and bottom."""
     mask = decode(rle)[:height, :width]

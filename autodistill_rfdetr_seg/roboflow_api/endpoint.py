@@ -17,9 +17,12 @@ import numpy as np
 
 from .. import coco
 from ..core import masks
+from ..core.compact_detections import to_detections
 from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import RemoteError, UsageError
 from ..images.rgb_image import RgbImage
+from ..runtime.instance_mask import Mask
+from ..runtime.output_decoding import Detection
 from . import calls, keys, sdk
 
 if TYPE_CHECKING:
@@ -97,8 +100,6 @@ class EndpointModel:
         return answer.json()
 
     def _detections(self, found: dict[str, Any], shape: tuple[int, ...], confidence: float) -> sv.Detections:
-        import supervision as sv
-
         height, width = shape[:2]
         size = found.get("image") or {}
         if isinstance(size, dict) and size and (size.get("height"), size.get("width")) != (height, width):
@@ -106,7 +107,7 @@ class EndpointModel:
                 f"The endpoint {self.url} answered for an image of {size.get('width')} x {size.get('height')} pixels, "
                 f"not of {width} x {height}."
             )
-        kept: list[tuple[float, int, masks.BoolMask]] = []
+        kept: list[Detection] = []
         for one in found["predictions"]:
             score, name = self._said(one)
             if score <= confidence or not self._is_known(name):
@@ -120,17 +121,13 @@ class EndpointModel:
                     f"The endpoint {self.url} returned boxes without masks.", "Use an instance-segmentation model."
                 )
             if masks.area(rle):
-                kept.append((score, self.class_names.index(name), masks.decode(rle)))
-        kept.sort(key=lambda one: -one[0])
-        stack = np.array([mask for _, _, mask in kept], dtype=bool).reshape(-1, height, width)
-        ids = np.array([index for _, index, _ in kept], dtype=int)
-        return sv.Detections(
-            xyxy=sv.mask_to_xyxy(stack).astype(float) if kept else np.empty((0, 4)),
-            mask=stack,
-            confidence=np.array([score for score, _, _ in kept], dtype=float),
-            class_id=ids,
-            data={"class_name": np.array([self.class_names[index] for index in ids], dtype=object)},
-        )
+                crop = masks.decode_crop(rle)
+                # As supervision's `mask_to_xyxy`: the last pixels, not the edges beyond them.
+                box = np.array([crop.left, crop.top, crop.right - 1, crop.bottom - 1], dtype=np.float32)
+                mask = Mask(height, width, crop)
+                kept.append(Detection(self.class_names.index(name), score, box, mask))
+        kept.sort(key=lambda one: -one.score)
+        return to_detections(kept, shape, self.class_names)
 
     def _said(self, one: Any) -> tuple[float, str]:
         try:

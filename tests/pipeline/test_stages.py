@@ -120,6 +120,13 @@ def test_predict_a_folder_and_an_image(finished: Path, tmp_path: Path, capsys: p
     assert (tmp_path / "out" / "pictures" / "deep" / "a.png.png").is_file()
     assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "-q"]) == 0
     assert capsys.readouterr().out.startswith("b.jpg: ")
+    # The thresholds of the last evaluation, which the run has.
+    best = json.loads((finished / "run" / "evaluation" / "metrics.json").read_text())["target"]["per_class"]["square"]
+    args = ["predict", str(finished / "run"), str(folder / "b.jpg"), "--confidence", "best", "-q"]
+    assert main([*args, "--output", str(tmp_path / "best"), "--tiles", "24"]) == 0
+    info = json.loads((tmp_path / "best" / "predictions.json").read_text())["info"]
+    assert info["confidence"] == {"square": best["best_confidence"] or 0.5} and info["tiles"] == 24
+    capsys.readouterr()
     assert main(["predict", str(finished / "run"), "https://example.org/b.jpg"]) == 2
     assert "--allow-url" in capsys.readouterr().err
     assert main(["predict", str(finished / "run"), str(folder / "b.jpg"), "--track"]) == 2

@@ -106,11 +106,11 @@ def test_onnx_finds_what_torch_finds(bundle: Exported, run: Path, target: RFDETR
     exported = load_artifact(bundle.root, "cpu")
     assert exported.class_names == tuple(NAMES) and (exported.kind, exported.precision) == ("onnx", "fp32")
     assert load_artifact(bundle.artifact, "cpu").path == bundle.artifact
-    for found, told in zip(exported.predict_batch(photos, 0.2), target.predict(photos, 0.2, color="rgb"), strict=True):
+    for found, told in zip(exported.predict_batch(photos, 0.2), target.predict_batch(photos, 0.2), strict=True):
         assert_same(found, told)
     torch_form = load_artifact(run, "cpu")
     assert (torch_form.kind, torch_form.input_size) == ("torch", 96)
-    assert_same(torch_form.predict_batch(photos[:1], 0.2)[0], target.predict(photos[0], 0.2, color="rgb"))
+    assert_same(torch_form.predict_batch(photos[:1], 0.2)[0], target.predict_batch(photos[:1], 0.2)[0])
 
 
 def test_openvino_through_the_command_line(
@@ -122,7 +122,7 @@ def test_openvino_through_the_command_line(
     assert result["artifact"] == str(output / "model.xml") and set(result["files"]) == {"model.bin", "model.xml"}
     assert result["parity"]["mask_iou"] > 0.999
     found = load_artifact(output, "cpu").predict_batch(photos[:2], 0.2)
-    for one, told in zip(found, target.predict(photos[:2], 0.2, color="rgb"), strict=True):
+    for one, told in zip(found, target.predict_batch(photos[:2], 0.2), strict=True):
         assert_same(one, told)
     before = model_sha256(output)
     weights = bytearray((output / "model.bin").read_bytes())
@@ -138,7 +138,7 @@ def test_batches_and_another_resolution(target: RFDETRSeg, tmp_path: Path, photo
     told = TorchModel(target.detector, None, 72).predict_batch(photos[:3], 0.2)
     for one, other in zip(found, told, strict=True):
         assert_same(one, other)
-    assert not np.array_equal(told[0].confidence, target.predict(photos[0], 0.2, color="rgb").confidence)
+    assert not np.array_equal(told[0].confidence, target.predict_batch(photos[:1], 0.2)[0].confidence)
 
 
 def run_bundle(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -223,7 +223,7 @@ def test_masks_keep_their_holes(bundle: Exported, target: RFDETRSeg, photos: lis
     exported = load_artifact(bundle.root, "cpu")
     holes = 0
     for photo in photos:
-        told, found = target.predict(photo, 0.2, color="rgb"), exported.predict_batch([photo], 0.2)[0]
+        told, found = target.predict_batch([photo], 0.2)[0], exported.predict_batch([photo], 0.2)[0]
         for mask, other in zip(told.mask, found.mask, strict=True):
             hole = fill_holes(mask, mask.size) & ~mask
             if hole.sum() > 50:
@@ -420,9 +420,7 @@ def test_an_export_format_is_one_file(
         ["model.xno"],
     )
     assert record["parity"]["passed"] and record["parity"]["instances"] > 3
-    assert_same(
-        load_artifact(out, "cpu").predict_batch(photos[:1], 0.2)[0], target.predict(photos[0], 0.2, color="rgb")
-    )
+    assert_same(load_artifact(out, "cpu").predict_batch(photos[:1], 0.2)[0], target.predict_batch(photos[:1], 0.2)[0])
     (out / "wrong").touch()
     assert main(["export", str(run), "--check", str(out), "-q"]) == 5
     assert "is missing" in capsys.readouterr().err
@@ -575,7 +573,7 @@ def test_an_export_predicts_evaluates_and_labels(
     assert prints == model_sha256(bundle.root) != model_sha256(run)
     base = StudentBase(CaptionOntology({NAMES[1]: "bee"}), bundle.root, confidence=0.2, device="cpu")
     image = draw(1)[0]
-    said, told = base.predict(image[..., ::-1]), target.predict(image, 0.2, color="rgb")
+    said, told = base.predict(image[..., ::-1]), target.predict_batch([image], 0.2)[0]
     assert len(said) == int((told.class_id == 1).sum()) > 0 and set(said.class_id) == {0}
 
 

@@ -241,7 +241,7 @@ def test_published_weights_speak_of_80_classes_without_gaps() -> None:
     # As rfdetr builds it for COCO: 91 slots for 80 names. Its own class ids are COCO's category ids, with gaps.
     target = RFDETRSegNano(device="cpu", **TINY | {"num_queries": 300, "num_select": 300})
     image = draw(0)[0]
-    one = target.predict(image, 0.0, color="rgb")
+    (one,) = target.predict_batch([image], 0.0)
     assert len(target.class_names) == 80 and target.class_names[79] == "toothbrush"
     raw = target._detector.predict(image, threshold=0.0)
     known = np.isin(raw.data["class_name"], target.class_names)
@@ -331,7 +331,10 @@ def test_exactly_what_autodistill_writes_can_be_trained_on_twice_alike(
     run = target.train("./dataset/data.yaml", **LEARN)
     assert run.root == labelled / "training" and run.checkpoint.is_file()
     assert target.class_names == ("ant", "bee")
-    assert target.predict("images/0.jpg", 0.0).class_id.tolist() == [1] * 8
+    assert (
+        target.predict("images/0.jpg", 0.0, nms_iou=None, nms_iom=None, agnostic_nms_iou=None).class_id.tolist()
+        == [1] * 8
+    )
 
     assert re.fullmatch(r"epoch 4/4: loss \d+\.\d{3}, mask AP \d\.\d{3}, AP50 \d\.\d{3}", caplog.messages[-1])
     # The only validation is that of the last epoch, and the others say nothing.

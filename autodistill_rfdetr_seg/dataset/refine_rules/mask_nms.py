@@ -8,6 +8,7 @@ import numpy as np
 
 from ...core import masks
 from ...core.types import Instance, Rejected
+from ...runtime.duplicate_removal import suppressed
 from ..refine_rule import ApplyRule, Outcome, RefineRule, RuleContext, RuleStep, StepOutcome
 
 
@@ -24,19 +25,12 @@ def nms(instances: Sequence[Instance], iou: float | None, iom: float | None, *, 
     if np.count_nonzero(overlap) == np.count_nonzero(overlap.diagonal()):
         return list(instances), []
     nested = masks.intersection_over_minimum(overlap, np.array([masks.area(r) for r in rles], dtype=np.float64))
-    classes = np.array([i.class_index for i in instances])
+    classes = [i.class_index for i in instances]
     same, inside = ("mask_nms", "nested") if per_class else ("agnostic_nms", "agnostic_nested")
-    kept_at: list[int] = []
-    rejected: list[Rejected] = []
-    for at, instance in enumerate(instances):
-        rivals = [k for k in kept_at if not per_class or classes[k] == classes[at]]
-        if iou is not None and rivals and overlap[at, rivals].max() > iou:
-            rejected.append(Rejected(instance, same))
-        elif iom is not None and rivals and nested[at, rivals].max() > iom:
-            rejected.append(Rejected(instance, inside))
-        else:
-            kept_at.append(at)
-    return [instances[at] for at in kept_at], rejected
+    keys = {"iou": same, "iom": inside}
+    reasons = suppressed(overlap, nested, classes if per_class else None, iou, iom)
+    kept = [one for one, reason in zip(instances, reasons, strict=True) if reason is None]
+    return kept, [Rejected(one, keys[reason]) for one, reason in zip(instances, reasons, strict=True) if reason]
 
 
 def overlap_of(first: Instance, second: Instance) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...bases.detection_instances import check_masks
 from ...core.compact_detections import from_detections, to_detections
 from ...core.config import PredictConfig
 from ...core.config import options as parse_options
@@ -44,11 +45,16 @@ def predict_with_rules(
     """The instances of RGB HWC uint8 images that a model with `class_names` and `predict_batch` finds under the rules.
 
     `removed` counts what the rules remove as a duplicate.
+
+    Raises:
+        BaseModelError: the model gives boxes without masks, or masks of another size than the image.
     """
     names = tuple(model.class_names)
 
     def find(parts: Sequence[RgbImage], least: float) -> list[list[Detection]]:
         found = model.predict_batch(list(parts), least)
+        for pixels, detections in zip(parts, found, strict=True):
+            check_masks(detections, pixels.shape)
         return [[one for one in from_detections(part) if 0 <= one.class_id < len(names)] for part in found]
 
     predicted = rules.predict(find, images, removed)
