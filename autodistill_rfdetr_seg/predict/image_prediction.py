@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -88,57 +88,118 @@ def predict_images(
     """
     from tqdm import tqdm
 
-    from ..targets import load_artifact
-
     check_megapixels(max_megapixels)
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
         check_apart(output, source, PICTURES)
         check_output(output, resume=resume, overwrite=overwrite)
-    artifact = load_artifact(model, device) if isinstance(model, str | Path) else model
-    classes = Classes(tuple(artifact.class_names))
-    rules = prediction_rules(artifact, confidence, options, thresholds)
-    made_by = model_identity(artifact, classes, rules)
-    removed: Counter[str] = Counter()
-    result = PredictedImages()
-    with ExitStack() as stack:
-        journal = None
-        if output is not None:
-            claim_output(output, resume=resume, overwrite=overwrite)
-            stack.enter_context(locked(output))
-            if not resume:
-                (output / "predictions.json").unlink(missing_ok=True)
-            journal = stack.enter_context(PredictionJournal(output, made_by, classes, not resume))
-            result.counts = {name: journal.counts[name] for path, name in images if journal.has(path, name)}
-            if result.counts:
-                _log.info("%d of %d images are predicted already", len(result.counts), len(images))
-            if journal.has_other_lines:
-                _log.info("%s: lines of another model or other options are not used", journal.path)
-        todo = [(path, name) for path, name in images if name not in result.counts]
+    with FolderPrediction(
+        model, output, confidence, thresholds, device, options, max_megapixels, resume, overwrite
+    ) as prediction:
+        todo = prediction.not_yet_done(images)
+        done = len(images) - len(todo)
+        if done:
+            _log.info("%d of %d images are predicted already", done, len(images))
         hidden = not progress or len(images) == 1
-        bar = stack.enter_context(
-            tqdm(total=len(images), initial=len(result.counts), desc="Predicting", unit="image", disable=hidden)
-        )
-        predict = partial(_predict_one, artifact, rules, removed)
-        predicted = stack.enter_context(closing(_predict_each(predict, todo, classes, journal, max_megapixels)))
-        for name, found in predicted:
-            if isinstance(found, AutodistillSegError):
-                result.failures[name] = found.message
-                _log.warning("%s", found)
+        with tqdm(total=len(images), initial=done, desc="Predicting", unit="image", disable=hidden) as bar:
+            for _ in prediction.predict(todo):
+                bar.update()
+        return prediction.finish([name for _, name in images])
+
+
+class FolderPrediction:
+    """A prediction of images that writes each result as it is made; a context manager. Arguments as `predict_images`.
+
+    Raises as `predict_images` when it is entered.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Any,
+        output: Path | None,
+        confidence: Confidence,
+        thresholds: str | Path | None,
+        device: str,
+        options: Mapping[str, Any],
+        max_megapixels: float,
+        resume: bool,
+        overwrite: bool,
+    ) -> None:
+        from ..targets import load_artifact
+
+        self._model = load_artifact(model, device) if isinstance(model, str | Path) else model
+        self._classes = Classes(tuple(self._model.class_names))
+        self._rules = prediction_rules(self._model, confidence, options, thresholds)
+        self._output, self._resume, self._overwrite = output, resume, overwrite
+        self._max_megapixels = max_megapixels
+        self._removed: Counter[str] = Counter()
+        self._journal: PredictionJournal | None = None
+        self._stack = ExitStack()
+        self._predicted = 0
+        self.result = PredictedImages()
+
+    def __enter__(self) -> FolderPrediction:
+        with ExitStack() as stack:
+            if self._output is not None:
+                claim_output(self._output, resume=self._resume, overwrite=self._overwrite)
+                stack.enter_context(locked(self._output))
+                if not self._resume:
+                    (self._output / "predictions.json").unlink(missing_ok=True)
+                made_by = model_identity(self._model, self._classes, self._rules)
+                self._journal = stack.enter_context(
+                    PredictionJournal(self._output, made_by, self._classes, not self._resume)
+                )
+                if self._journal.has_other_lines:
+                    _log.info("%s: lines of another model or other options are not used", self._journal.path)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def not_yet_done(self, images: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+        """The images (path, name) without a result of an earlier prediction, which are counted otherwise."""
+        if self._journal is None:
+            return images
+        todo = []
+        for path, name in images:
+            if self._journal.has(path, name):
+                self.result.counts[name] = self._journal.counts[name]
             else:
-                result.counts[name] = found
-            bar.update()
-        result.counts = {name: result.counts[name] for _, name in images if name in result.counts}
-        if output is not None and journal is not None:
+                todo.append((path, name))
+        return todo
+
+    def predict(self, images: list[tuple[Path, str]]) -> Iterator[str]:
+        """Predicts images (path, name), and gives the name of each when it is done or has failed."""
+        predict = partial(_predict_one, self._model, self._rules, self._removed)
+        predicted = _predict_each(predict, images, self._classes, self._journal, self._max_megapixels)
+        with closing(predicted):
+            for name, found in predicted:
+                if isinstance(found, AutodistillSegError):
+                    self.result.failures[name] = found.message
+                    _log.warning("%s", found)
+                else:
+                    self.result.counts[name] = found
+                    self.result.failures.pop(name, None)
+                self._predicted += 1
+                yield name
+
+    def finish(self, names: Sequence[str]) -> PredictedImages:
+        """Writes `predictions.json` with the images of these names; the result."""
+        result, removed = self.result, self._removed
+        result.counts = {name: result.counts[name] for name in names if name in result.counts}
+        if self._output is not None and self._journal is not None:
+            journal = self._journal
             rows = ((name, journal.labels(name)) for name in result.counts)
-            coco.write(output / "predictions.json", rows, classes, _coco_info(artifact, rules, classes))
-    result.duplicates = removed["duplicate"]
-    if result.duplicates:
-        _log.info("%s removed", counted(result.duplicates, "duplicate instance"))
-    if rules.tile is not None and todo and not removed["tiled image"]:
-        _log.warning("No image is larger than a tile of %d pixels: all were predicted whole.", rules.tile)
-    return result
+            info = _coco_info(self._model, self._rules, self._classes)
+            coco.write(self._output / "predictions.json", rows, self._classes, info)
+        result.duplicates = removed["duplicate"]
+        if result.duplicates:
+            _log.info("%s removed", counted(result.duplicates, "duplicate instance"))
+        if self._rules.tile is not None and self._predicted and not removed["tiled image"]:
+            _log.warning("No image is larger than a tile of %d pixels: all were predicted whole.", self._rules.tile)
+        return result
 
 
 def _predict_each(

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import coco
-from ..bases.detection_instances import indexed_instances
 from ..core.config import DISPLAY_CONFIDENCE
 from ..core.errors import DataError, OutputExistsError
 from ..core.plain_text import counted
-from ..core.types import Classes, Instance
-from ..drawing.overlays import draw_instances
+from ..core.types import Classes
 from ..images.video_frames import Frame, frames, timing_of
-from ..images.video_writer import VideoWriter
 from ..runtime.prediction_rules import PredictionRules
 from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
 from ..system.read_ahead import iterate_ahead
 from ..targets.inference.class_confidence import Confidence
 from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
+from .frame_output import FrameCounts, FrameWriter, frame_line
 from .prediction_journal import model_identity
 from .tracking import Tracker
 
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 _AHEAD = 8
 _RECORD = ".video.json"
 _log = logging.getLogger(__name__)
-_TrackedInstances = list[tuple[Instance, int | None]]
 
 
 @dataclass(frozen=True)
@@ -104,37 +98,20 @@ def predict_video(
     if (finished := video_output.claim(resume)) is not None:
         _log.info("%s is already predicted", source)
         return finished
-    video, lines = video_output.video, video_output.lines
-    counts: Counter[int] = Counter()
-    tracks: dict[int, set[int]] = {}
-    done = 0
+    counts = FrameCounts(classes, tracker)
+    files = (video_output.video, video_output.lines)
     with ExitStack() as stack:
         decoded = stack.enter_context(closing(iterate_ahead(frames(source, "Predicting", progress), _AHEAD)))
-        file = stack.enter_context(lines.open("w", encoding="utf-8"))
-        writer = stack.enter_context(VideoWriter(video, 1 / timing.step, timing.tick))
-        # One thread draws and encodes, in order, while the model is at the next frames.
-        drawer = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="draw"))
-        drawn: list[Any] = []
+        writer = stack.enter_context(FrameWriter(*files, classes, track, 1 / timing.step, timing.tick))
         for batch in _batches(decoded, batch_size):
             for frame, found in zip(batch, _predict_batch(model, batch, rules, removed), strict=True):
-                instances = _usable_instances(found, frame, len(classes.names), tracker)
-                counts.update(instance.class_index for instance, _ in instances)
-                for instance, number in instances:
-                    if number is not None:
-                        tracks.setdefault(instance.class_index, set()).add(number)
-                drawn.append(drawer.submit(_write, writer, file, frame, instances, classes, track))
-                done += 1
-            while len(drawn) > _AHEAD:
-                drawn.pop(0).result()
-        for one in drawn:
-            one.result()
+                instances = counts.add(found, frame.pixels.shape, frame.seconds)
+                about = {"frame": frame.number, "seconds": round(float(frame.seconds), 6)}
+                line = frame_line(about, instances, classes, track)
+                writer.write(frame.pixels, frame.seconds, frame.duration, line, instances)
     if removed["duplicate"]:
         _log.info("%s removed", counted(removed["duplicate"], "duplicate instance"))
-    return video_output.finish(
-        done,
-        {name: counts[index] for index, name in enumerate(classes.names)},
-        {name: len(tracks.get(index, ())) for index, name in enumerate(classes.names)} if track else None,
-    )
+    return video_output.finish(counts.frames, counts.counts, counts.tracks)
 
 
 def _batches(frames: Iterator[Frame], size: int) -> Iterator[list[Frame]]:
@@ -160,24 +137,6 @@ def _predict_batch(
 ) -> list[sv.Detections]:
     # torch warns of arrays that cannot be written to.
     return predict_with_rules(model, [np.array(frame.pixels) for frame in batch], rules, removed)
-
-
-def _usable_instances(found: sv.Detections, frame: Frame, classes: int, tracker: Tracker | None) -> _TrackedInstances:
-    kept = indexed_instances(found, frame.pixels.shape[:2], classes, Counter())
-    numbers = tracker.track_numbers(found, frame.seconds) if tracker is not None else [None] * len(found)
-    return [(instance, numbers[at]) for at, instance in kept]
-
-
-def _write(
-    writer: VideoWriter, file: TextIO, frame: Frame, found: _TrackedInstances, classes: Classes, tracked: bool
-) -> None:
-    rows = [coco.instance_row(one, classes, **({"track_id": n} if tracked else {})) for one, n in found]
-    line = {"frame": frame.number, "seconds": round(float(frame.seconds), 6), "instances": rows}
-    file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    instances = [instance for instance, _ in found]
-    names = [f"{classes.names[i.class_index]} {'?' if n is None else n}" for i, n in found] if tracked else None
-    pixels = draw_instances(frame.pixels, instances, classes, labels=names)
-    writer.write(pixels, frame.seconds, frame.duration)
 
 
 class _VideoOutput:

@@ -106,10 +106,7 @@ def test_predictions_use_it_here_and_from_the_command_line(
     write_png(tmp_path / "a.png", image)
     target = RFDETRSeg.from_checkpoint(checkpoint_of(speaking_run), device="cpu")
     (everything,) = target.predict_batch([image], 0.0)
-    scores = {
-        name: sorted(s for s, n in zip(everything.confidence, everything["class_name"]) if n == name)
-        for name in ("ant", "bee")
-    }
+    scores = {name: sorted(everything.confidence[everything["class_name"] == name]) for name in ("ant", "bee")}
     assert all(len(some) > 2 for some in scores.values())
     ant, bee = (float(some[len(some) // 2]) for some in scores.values())
     run = evaluated(speaking_run, tmp_path / "run", ant, bee)

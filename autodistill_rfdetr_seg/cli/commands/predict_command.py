@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import UsageError
 from ...core.plain_text import counted
+from ...images.live_frames import is_camera, is_stream_url
 from ..command import Command
 from ..common_arguments import DEVICE, add_resume_or_overwrite
 from ..exit_codes import OK, SOME_FAILED
 from ..output import print_json, print_text
 from ..prediction_arguments import add_prediction_arguments, prediction_options
+
+if TYPE_CHECKING:
+    from ...predict.image_prediction import PredictedImages
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="the folder of a run or an export, or a checkpoint; not with --endpoint",
     )
-    parser.add_argument("source", metavar="IMAGE|FOLDER|VIDEO", help="an image, a folder of images, or a video")
+    parser.add_argument(
+        "source",
+        metavar="IMAGE|FOLDER|VIDEO|CAMERA|URL",
+        help="an image, a folder of images, a video, the number of a camera, or the URL of an image or a stream",
+    )
     parser.add_argument("--output", metavar="FOLDER", help="write predictions.json (COCO) and pictures here")
-    parser.add_argument("--track", action="store_true", help="track instances from frame to frame of a video")
-    parser.add_argument("--allow-url", action="store_true", help="allow an http or https URL as the image")
+    parser.add_argument("--track", action="store_true", help="track instances from frame to frame of a video or stream")
+    parser.add_argument("--allow-url", action="store_true", help="allow the URL of an image or a stream")
     parser.add_argument("--device", default="auto", help=DEVICE)
     parser.add_argument(
         "--max-megapixels",
@@ -38,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="skip images larger than X megapixels (default: %(default)s)",
     )
     add_resume_or_overwrite(parser)
+    live = parser.add_argument_group("a camera, a stream, or a folder that is being filled (Ctrl-C ends it)")
+    live.add_argument("--stream", action="store_true", help="an http URL is a stream (rtsp URLs always are)")
+    live.add_argument("--watch", action="store_true", help="go on with the images that come into the folder")
+    live.add_argument("--duration", type=float, metavar="SECONDS", help="end after that time (default: never)")
+    live.add_argument(
+        "--timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="end with an error where a stream gives no frame for that time (default: %(default)s)",
+    )
     add_prediction_arguments(parser)
     served = parser.add_argument_group("a served model (API key: the environment variable ROBOFLOW_API_KEY)")
     served.add_argument("--endpoint", metavar="URL", help="Roboflow or an Inference server, https://…/PROJECT/VERSION")
@@ -64,10 +87,16 @@ def run(args: argparse.Namespace) -> int:
     options = prediction_options(args)
     output = Path(args.output) if args.output else None
     model = _model(args)
+    if (is_camera(args.source) and not Path(args.source).exists()) or is_stream_url(args.source) or args.stream:
+        return _predict_stream(args, model, output, options)
+    if args.watch:
+        return _watch(args, model, output, options)
+    if args.duration is not None:
+        raise UsageError("--duration needs a camera, a stream or --watch.", f"{args.source} ends by itself.")
     if Path(args.source).suffix.lower() in VIDEO_SUFFIXES:
         return _predict_video(args, model, output, options)
     if args.track:
-        raise UsageError("--track works on a video only.", f"{args.source} is not a video.")
+        raise UsageError("--track works on a video or a stream only.", f"{args.source} is neither.")
     with on_disk(args.source, args.allow_url) as source:
         result = predict_images(
             model,
@@ -80,6 +109,10 @@ def run(args: argparse.Namespace) -> int:
             progress=not args.quiet,
             **options,
         )
+    return _print_images(args, result, output)
+
+
+def _print_images(args: argparse.Namespace, result: PredictedImages, output: Path | None) -> int:
     if args.json:
         print_json(result.as_json())
     else:
@@ -116,6 +149,72 @@ def _predict_video(args: argparse.Namespace, model: Any, output: Path | None, op
         print_text(f"{found.frames} frames: {counts or 'nothing'}")
         if found.tracks is not None:
             print_text(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
+        print_text(f"video  {found.video}\nlines  {found.lines}")
+    return OK
+
+
+def _watch(args: argparse.Namespace, model: Any, output: Path | None, options: dict[str, Any]) -> int:
+    from ...predict.folder_watch import watch_folder
+
+    if output is None:
+        raise UsageError(
+            "The predictions of a folder that is watched need a folder of their own.", "Give --output FOLDER."
+        )
+    result = watch_folder(
+        model,
+        args.source,
+        output,
+        duration=args.duration,
+        device=args.device,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        max_megapixels=args.max_megapixels,
+        progress=not args.quiet,
+        **options,
+    )
+    return _print_images(args, result, output)
+
+
+def _predict_stream(args: argparse.Namespace, model: Any, output: Path | None, options: dict[str, Any]) -> int:
+    from ...predict.stream_prediction import predict_stream
+
+    if args.watch or args.resume:
+        raise UsageError("--watch and --resume have no meaning for a stream.", "Leave them out.")
+
+    def show(line: Mapping[str, Any]) -> None:
+        if output is not None:
+            return
+        # Without files the lines go to stdout, each as soon as it is there.
+        text = json.dumps(line, ensure_ascii=False)
+        if not args.json:
+            found = Counter(one["class"] for one in line["instances"])
+            text = f"{line['seconds']:.2f} s: {', '.join(f'{n} {name}' for name, n in found.items()) or 'nothing'}"
+        print_text(text)
+        sys.stdout.flush()
+
+    found = predict_stream(
+        model,
+        args.source,
+        output,
+        allow_url=args.allow_url,
+        track=args.track,
+        timeout=args.timeout,
+        duration=args.duration,
+        device=args.device,
+        overwrite=args.overwrite,
+        progress=not args.quiet and output is not None,
+        on_frame=show,
+        **options,
+    )
+    if args.json:
+        if output is not None:
+            print_json(dataclasses.asdict(found))
+        return OK
+    counts = ", ".join(f"{n} {name}" for name, n in found.counts.items() if n)
+    print_text(f"{found.frames} of {found.received} frames ({found.dropped} dropped): {counts or 'nothing'}")
+    if found.tracks is not None:
+        print_text(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
+    if output is not None:
         print_text(f"video  {found.video}\nlines  {found.lines}")
     return OK
 
