@@ -74,7 +74,7 @@ def watch_folder(
                     if not todo:
                         time.sleep(_PAUSE)
         finally:
-            result = prediction.finish(sorted(prediction.result.counts))
+            result = prediction.finish_all()
     return result
 
 

@@ -185,6 +185,12 @@ class FolderPrediction:
                 self._predicted += 1
                 yield name
 
+    def finish_all(self) -> PredictedImages:
+        """As `finish`, with all images that have a result, also those written while the prediction was interrupted."""
+        if self._journal is not None:
+            self.result.counts = dict(self._journal.counts)
+        return self.finish(sorted(self.result.counts))
+
     def finish(self, names: Sequence[str]) -> PredictedImages:
         """Writes `predictions.json` with the images of these names; the result."""
         result, removed = self.result, self._removed
