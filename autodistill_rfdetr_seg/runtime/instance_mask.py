@@ -86,6 +86,13 @@ class Mask:
         mask.box = (self.box[0] + top, self.box[1] + left, self.box[2] + top, self.box[3] + left)
         return mask
 
+    @property
+    def cell(self) -> float:
+        """Pixels that one of the model's mask logits is for, along the longer side; 1 where pixels are known."""
+        if self._logits is None:
+            return 1.0
+        return max(size / known for size, known in zip(self._size, self._grid, strict=True))
+
     def grid(self) -> tuple[tuple[Any, ...], Crop] | None:
         """The mask in the model's own resolution, and what must be equal for two of these to be compared; None where
         pixels are all that is known."""

@@ -98,16 +98,19 @@ class _Shown(NamedTuple):
     cut: bool
 
 
-def join_pieces(pieces: Sequence[Piece], windows: Sequence[Window], height: int, width: int) -> list[Joined]:
+def join_pieces(
+    pieces: Sequence[Piece], windows: Sequence[Window], height: int, width: int, score_ratio: float = 0.0
+) -> list[Joined]:
     """The objects that the pieces of an image of `height` x `width` pixels are of, best score first, then from the top
     down.
 
     An object that some tile saw whole is that tile's piece, unchanged. One that every tile cut has the union of the
     masks and the mean of the scores weighted by area: a cut piece is scored for the part that shows, so a sliver should
-    say little, and a maximum would favor what was looked at more often.
+    say little, and a maximum would favor what was looked at more often. Two pieces are not joined where the lower score
+    is less than `score_ratio` of the higher one: a network also gives what it does not believe in.
     """
     shown = [_show(piece, windows[piece.tile], height, width) for piece in pieces]
-    joined = [_join(shown, group, height, width) for group in _groups(shown, windows)]
+    joined = [_join(shown, group, height, width) for group in _groups(shown, windows, score_ratio)]
     boxes = [_union_box([shown[at].box for at in one.places]) for one in joined]
 
     def order(at: int) -> tuple[float, int, int, int, int]:
@@ -129,16 +132,18 @@ def _show(piece: Piece, window: Window, height: int, width: int) -> _Shown:
         crop.top + int(rows[-1]) + 1,
         crop.left + int(columns[-1]) + 1,
     )
+    # A network's mask is no finer than its logits.
+    edge = max(EDGE, math.ceil(piece.mask.cell))
     cut = (
-        (window.top > 0 and box.top <= window.top + EDGE)
-        or (window.left > 0 and box.left <= window.left + EDGE)
-        or (window.bottom < height and box.bottom >= window.bottom - EDGE)
-        or (window.right < width and box.right >= window.right - EDGE)
+        (window.top > 0 and box.top <= window.top + edge)
+        or (window.left > 0 and box.left <= window.left + edge)
+        or (window.bottom < height and box.bottom >= window.bottom - edge)
+        or (window.right < width and box.right >= window.right - edge)
     )
     return _Shown(piece, crop, int(np.count_nonzero(crop.pixels)), box, cut)
 
 
-def _groups(shown: Sequence[_Shown], windows: Sequence[Window]) -> list[list[int]]:
+def _groups(shown: Sequence[_Shown], windows: Sequence[Window], score_ratio: float) -> list[list[int]]:
     """Positions in `shown` of what is one object each, by union-find over the pairs that belong together."""
     parent = list(range(len(shown)))
 
@@ -157,8 +162,10 @@ def _groups(shown: Sequence[_Shown], windows: Sequence[Window]) -> list[list[int
             continue
         first, second = ([at for at in of_tile[tile] if _shared(shown[at].box, zone)] for tile in (one_tile, two_tile))
         for a, b in _pairs([shown[at] for at in first], [shown[at] for at in second], zone):
-            low, high = sorted((root(first[a]), root(second[b])))
-            parent[high] = low
+            scores = sorted((shown[first[a]].piece.score, shown[second[b]].piece.score))
+            if scores[0] >= score_ratio * scores[1]:
+                low, high = sorted((root(first[a]), root(second[b])))
+                parent[high] = low
     groups: dict[int, list[int]] = {}
     for at in range(len(shown)):
         groups.setdefault(root(at), []).append(at)
