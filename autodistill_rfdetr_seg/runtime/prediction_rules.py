@@ -15,8 +15,8 @@ Array = np.ndarray[Any, Any]
 Find = Callable[[Sequence[Array], float], Sequence[Sequence[Detection]]]
 # Tiles that a model gets at once.
 _TILES_AT_ONCE = 4
-# What two tiles show of one object is joined if the lower score is at least this part of the higher one. Chosen on drawn
-# scenes (benchmarks/tiled_prediction.py), where 0.3 to 0.7 are alike and better than joining all.
+# What two tiles show of one object is joined if the lower score is at least this part of the higher one. Chosen on
+# drawn scenes (benchmarks/tiled_prediction.py), where 0.3 to 0.7 are alike and better than joining all.
 _SCORE_RATIO = 0.5
 
 
@@ -43,19 +43,21 @@ class PredictionRules(NamedTuple):
         `removed` counts the duplicates that are removed, under "duplicate".
         """
         least = self.lowest_confidence()
+        removed = Counter() if removed is None else removed
         if self.tile is None:
             found = [list(one) for one in find(images, least)]
         else:
-            found = [self._find_in_tiles(find, image, least, self.tile) for image in images]
+            found = [self._find_in_tiles(find, image, least, self.tile, removed) for image in images]
         if not isinstance(self.confidence, float | int):
             limit = self.confidence
             found = [[one for one in some if one.score > limit[one.class_id]] for some in found]
         result = [remove_duplicates(some, self.duplicates) for some in found]
-        if removed is not None:
-            removed["duplicate"] += sum(map(len, found)) - sum(map(len, result))
+        removed["duplicate"] += sum(map(len, found)) - sum(map(len, result))
         return result
 
-    def _find_in_tiles(self, find: Find, image: Array, least: float, tile: int) -> list[Detection]:
+    def _find_in_tiles(
+        self, find: Find, image: Array, least: float, tile: int, removed: Counter[str]
+    ) -> list[Detection]:
         height, width = image.shape[:2]
         windows = tile_windows(height, width, tile, self.overlap)
         if len(windows) == 1:
@@ -67,7 +69,9 @@ class PredictionRules(NamedTuple):
             results = find([np.ascontiguousarray(image[w.top : w.bottom, w.left : w.right]) for w in part], least)
             for number, (window, found) in enumerate(zip(part, results, strict=True), start):
                 # Before they are joined: each of two that are of one object would find a partner in the next tile.
-                for one in remove_duplicates(found, self.duplicates):
+                kept = remove_duplicates(found, self.duplicates)
+                removed["duplicate"] += len(found) - len(kept)
+                for one in kept:
                     mask = one.compact_mask.moved(window.top, window.left, height, width)
                     detections.append(one._replace(xyxy=_moved_box(one.xyxy, window), compact_mask=mask))
                     pieces.append(Piece(number, mask, one.class_id, one.score))

@@ -92,7 +92,8 @@ def detections(stack: np.ndarray[Any, Any], classes: Sequence[int]) -> list[Dete
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    limits=st.tuples(*[st.sampled_from([None, 0.1, 0.5, 0.9])] * 4),
+    # Values that no two numbers of pixels give: the rules compute the same overlap in two ways.
+    limits=st.tuples(*[st.sampled_from([None, 0.10007, 0.50007, 0.90007])] * 4),
 )
 def test_duplicates_are_those_of_the_labels_rule(seed: int, limits: tuple[float | None, ...]) -> None:
     random = np.random.default_rng(seed)
