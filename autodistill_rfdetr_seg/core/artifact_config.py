@@ -10,11 +10,18 @@ from .config import DISPLAY_CONFIDENCE, Fraction, Options
 
 
 class ExportConfig(Options):
-    """How a model is exported: the format, the precision of its numbers, and the images per inference."""
+    """How a model is exported: the format, the precision of its numbers, and the images per inference (None: any
+    number where the format allows it, else 1).
+
+    For int8 up to `calibration_images` training images are used, and the mask AP on the valid split may be lower than
+    in fp32 by at most `largest_ap_loss`.
+    """
 
     format: str = "onnx"
-    precision: Literal["fp32", "fp16"] = "fp32"
-    batch_size: Annotated[int, Field(ge=1)] = 1
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    calibration_images: Annotated[int, Field(ge=1)] = 64
+    largest_ap_loss: Fraction = 0.01
 
 
 class ParityConfig(Options):
@@ -31,7 +38,12 @@ class ParityConfig(Options):
 
 
 # Half precision has 11 bits; after some dozen layers, the rounding moves edges of masks by fractions of a pixel.
-PARITY = {"fp32": ParityConfig(), "fp16": ParityConfig(mask_iou=0.97, score_difference=0.03)}
+# Eight bits move them further, and scores with them; whether that matters is for the mask AP to say.
+PARITY = {
+    "fp32": ParityConfig(),
+    "fp16": ParityConfig(mask_iou=0.97, score_difference=0.03),
+    "int8": ParityConfig(mask_iou=0.9, score_difference=0.15),
+}
 
 
 class BenchmarkConfig(Options):
@@ -44,7 +56,7 @@ class BenchmarkConfig(Options):
     """
 
     formats: tuple[str, ...] | None = None
-    precisions: tuple[Literal["fp32", "fp16", "bf16"], ...] = ("fp32",)
+    precisions: tuple[Literal["fp32", "fp16", "bf16", "int8"], ...] = ("fp32",)
     device: str = "auto"
     batch_size: Annotated[int, Field(ge=1)] = 1
     images: Annotated[int, Field(ge=1)] = 8

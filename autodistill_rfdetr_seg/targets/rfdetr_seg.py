@@ -252,10 +252,11 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
         output: str | os.PathLike[str] | None = None,
         *,
         format: str = _EXPORT.format,
-        precision: Literal["fp32", "fp16"] = _EXPORT.precision,
-        batch_size: int = _EXPORT.batch_size,
+        precision: Literal["fp32", "fp16", "int8"] = _EXPORT.precision,
+        batch_size: int | None = _EXPORT.batch_size,
         resolution: int | None = None,
         samples: str | os.PathLike[str] | None = None,
+        calibration: str | os.PathLike[str] | None = None,
         bundle: bool = False,
         overwrite: bool = False,
     ) -> Exported:
@@ -264,10 +265,12 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
         Args:
             output: a folder, empty or new; `export/FORMAT-PRECISION` in the checkpoint's run by default.
             format: the name of a format, such as "onnx", "openvino" or "tensorrt"; `export --help` lists them all.
-            precision: "fp32", or "fp16" where the format has it.
-            batch_size: images that the artifact takes at once.
+            precision: "fp32", or "fp16" or "int8" where the format has it. int8 needs the run of the model.
+            batch_size: images that the artifact takes at once; None for any number where the format has that, else 1.
             resolution: the side of its input in pixels, the model's own by default.
             samples: an image or folder to compare on; by default the run's test or valid images, else drawn ones.
+            calibration: an image or folder from which int8 learns the ranges of values; by default the run's train
+                split.
             bundle: add a runner without torch (`run.py`) and golden images to check it with; ONNX only.
             overwrite: replace an earlier export in `output`.
 
@@ -275,7 +278,8 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
             UsageError: an option is unknown or wrong, or `output` holds something.
             DependencyError: a package is missing.
             TrainingError: the conversion failed.
-            GateError: the artifact finds other instances than this model; it is moved to `OUTPUT.failed`.
+            GateError: the artifact finds other instances than this model, or int8 loses more accuracy than allowed; it
+                is moved to `OUTPUT.failed`.
         """
         return export_target(
             self,
@@ -285,6 +289,7 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
             batch_size=batch_size,
             resolution=resolution,
             samples=None if samples is None else Path(samples),
+            calibration=None if calibration is None else Path(calibration),
             bundle=bundle,
             overwrite=overwrite,
         )

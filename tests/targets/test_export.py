@@ -32,6 +32,7 @@ from autodistill_rfdetr_seg.runtime.output_decoding import Detection
 from autodistill_rfdetr_seg.system.file_hash import file_sha256
 from autodistill_rfdetr_seg.targets import RFDETRSeg, load_artifact, vendor, vendor_output
 from autodistill_rfdetr_seg.targets.export import formats, vendor_export
+from autodistill_rfdetr_seg.targets.export.export_format import ExportRequest
 from autodistill_rfdetr_seg.targets.export.export_parity import (
     ExpectedImage,
     Samples,
@@ -369,8 +370,8 @@ from autodistill_rfdetr_seg.targets.export.export_format import ExportFormat
 from autodistill_rfdetr_seg.targets.export.known_formats import find_format
 
 
-def write(detector, folder, precision, batch_size, resolution):
-    path = find_format("onnx").write(detector, folder, precision, batch_size, resolution)
+def write(detector, folder, request):
+    path = find_format("onnx").write(detector, folder, request)
     turned = folder / "model.xno"
     turned.write_bytes(path.read_bytes()[::-1])
     path.unlink()
@@ -446,7 +447,7 @@ def test_half_precision(target: RFDETRSeg, tmp_path: Path, photos: list[np.ndarr
     except GateError:
         folder = tmp_path / "out.failed"
     half = ExportedModel(folder, "cpu")
-    full = vendor_export.write(find_format("onnx"), target.detector, tmp_path / "full", "fp32", 1, 96)
+    full = vendor_export.write(find_format("onnx"), target.detector, tmp_path / "full", ExportRequest("fp32", 96))
     assert half.precision == "fp16" and half.path.stat().st_size < 0.6 * full.stat().st_size
     assert len(half.predict_batch(photos[:1], 0.2)[0]) > 0
 

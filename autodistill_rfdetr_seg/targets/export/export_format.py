@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,8 +21,25 @@ Session: TypeAlias = "Callable[[FloatArray], Sequence[FloatArray]]"
 # (file, precision, device) → the model, loaded. `device` is "auto", "cpu", "cuda" or "cuda:N", or a name of the
 # runtime's own. Raises UsageError where there is no such device.
 OpenSession: TypeAlias = Callable[[Path, str, str], Session]
-# (rfdetr's model, folder, precision, batch size, side of the input) → the file or package that was written.
-Write: TypeAlias = Callable[[Any, Path, str, int, int], Path]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be written: the `precision`, the side of the input in pixels (`resolution`), and how many images it
+    takes at once: `batch_size`, or 0 for any number up to `most_images` (None: without a limit).
+
+    `calibration` gives inputs (N, 3, S, S) of training images, of which int8 learns the ranges of values.
+    """
+
+    precision: str
+    resolution: int
+    batch_size: int = 1
+    most_images: int | None = None
+    calibration: Callable[[], Iterator[FloatArray]] | None = None
+
+
+# (rfdetr's model, folder, what is wanted) → the file or package that was written.
+Write: TypeAlias = Callable[[Any, Path, ExportRequest], Path]
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,8 @@ class ExportFormat:
     and to run it, `precision_modules` also for some precisions; `install` is the command that installs them. The name
     of an artifact ends with one of `suffixes`. Where `write` is None, rfdetr's exporter writes it. Where `open_session`
     is None, it cannot be run here, so it is not compared with torch. `devices` are those that it runs on, the fastest
-    first. `through_onnx` means that it is made from an ONNX graph, whose opset is recorded.
+    first. `dynamic_batch` means that an artifact can take any number of images at once, up to `most_images` where that
+    is not None. `through_onnx` means that it is made from an ONNX graph, whose opset is recorded.
     """
 
     name: str
@@ -47,6 +65,8 @@ class ExportFormat:
     open_session: OpenSession | None = None
     devices: tuple[str, ...] = ("cpu",)
     through_onnx: bool = False
+    dynamic_batch: bool = False
+    most_images: int | None = None
 
     @property
     def exact_device(self) -> str:

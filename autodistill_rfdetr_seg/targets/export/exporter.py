@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 from collections.abc import Mapping
@@ -20,8 +21,9 @@ from ..inference.export_record import EXPORT_FILE, read_export
 from ..inference.model_artifacts import ExportedModel, TorchModel
 from . import vendor_export
 from .export_bundle import write_bundle
-from .export_format import ExportFormat
+from .export_format import ExportFormat, ExportRequest
 from .export_parity import Parity, compare, expected_images, find_samples
+from .int8_accuracy import accuracy_failure, calibration_inputs, compare_accuracy, valid_split
 from .known_formats import check_format, find_format
 
 _DEFAULTS = ExportConfig()
@@ -72,13 +74,18 @@ def export_target(
     *,
     format: str = _DEFAULTS.format,
     precision: str = _DEFAULTS.precision,
-    batch_size: int = _DEFAULTS.batch_size,
+    batch_size: int | None = _DEFAULTS.batch_size,
     resolution: int | None = None,
     samples: Path | None = None,
+    calibration: Path | None = None,
     bundle: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Writes a model in another format, and keeps it if it finds what the model in torch finds.
+
+    `batch_size` is how many images the artifact takes at once; None for any number, where the format has that. int8
+    needs a run: it learns the ranges of values from `calibration`, an image or folder, by default the train split, and
+    must reach the mask AP of fp32 on the valid split but for `ExportConfig.largest_ap_loss`.
 
     The folder appears complete or not at all. An export that fails the comparison goes to `OUTPUT.failed`, and an
     earlier export in `output` stays.
@@ -89,11 +96,13 @@ def export_target(
         DependencyError: a package is missing.
         MissingInputError, DataError: the samples are missing or wrong.
         TrainingError: the conversion failed.
-        GateError: the artifact finds something else than the model in torch.
+        GateError: the artifact finds something else than the model in torch, or int8 loses too much accuracy.
     """
     export_format = check_format(format, precision)
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"The batch size is {batch_size}; it must be 1 or more.")
+    if calibration is not None and precision != "int8":
+        raise UsageError(f"Calibration images are for int8, not for {precision}.", "Leave --calibration out.")
     if bundle and export_format.name != "onnx":
         raise UsageError(f"A bundle runs in onnxruntime, and {export_format.name} does not.", "Use --format onnx.")
     folder = output or default_output(target, export_format.name, precision)
@@ -101,25 +110,46 @@ def export_target(
     reference = TorchModel(target.detector, target.checkpoint, resolution)
     bounds = PARITY[precision]
     images = find_samples(samples, target.checkpoint, bounds.samples)
+    images_at_once = batch_size or (0 if export_format.dynamic_batch else 1)
+    spec = spec_of(reference, images_at_once, None if batch_size else export_format.most_images)
+    request = ExportRequest(precision, reference.input_size, images_at_once, spec["most_images"])
+    valid = None
+    if precision == "int8":
+        valid = valid_split(target.checkpoint)
+        inputs = calibration_inputs(calibration, target.checkpoint, spec)
+        request = dataclasses.replace(request, calibration=inputs)
     expected = expected_images(reference, images, bounds)
     with replacing_folder(folder) as temporary:
-        written = vendor_export.write(
-            export_format, reference.detector, temporary, precision, batch_size, reference.input_size
-        )
-        record = _record(reference, temporary, written, export_format, precision, batch_size)
+        written = vendor_export.write(export_format, reference.detector, temporary, request)
+        record = _record(reference, temporary, written, export_format, precision, spec)
         write_json(temporary / EXPORT_FILE, record)
         parity = None
         if export_format.open_session is not None:
-            parity = compare(expected, ExportedModel(temporary, export_format.exact_device), images, bounds)
+            artifact = ExportedModel(temporary, export_format.exact_device)
+            parity = compare(expected, artifact, images, bounds)
+            if valid is not None and parity.passed:
+                record["accuracy"] = compare_accuracy(reference, artifact, valid)
         else:
             _log.warning("%s was not compared with torch: this package cannot run it", export_format.name)
         record["parity"] = None if parity is None else parity.as_json()
         write_json(temporary / EXPORT_FILE, record)
         if parity is not None and not parity.passed:
             raise _failure(parity, _set_aside(temporary, folder))
+        if record["accuracy"] is not None and not record["accuracy"]["passed"]:
+            raise accuracy_failure(record["accuracy"], _set_aside(temporary, folder))
         if bundle:
             write_bundle(temporary, record["model"], expected, images, bounds)
     return Exported(folder, folder / record["artifact"], record, parity)
+
+
+def spec_of(reference: TorchModel, batch_size: int, most_images: int | None) -> dict[str, Any]:
+    """What a runner must know of the model, with the confidences of its last evaluation; JSON-ready."""
+    checkpoint = reference.path if reference.path.is_file() else None
+    return vendor_export.spec_of(reference.detector, reference.input_size, batch_size) | {
+        "most_images": most_images,
+        "best_confidence": best_confidences(checkpoint),
+        "duplicates": PredictConfig().model_dump(include={"nms_iou", "nms_iom", "agnostic_nms_iou"}),
+    }
 
 
 def check_export(target: TorchTarget, folder: Path, samples: Path | None = None) -> Parity:
@@ -162,7 +192,12 @@ def _check_output(folder: Path, overwrite: bool) -> None:
 
 
 def _record(
-    reference: TorchModel, folder: Path, written: Path, export_format: ExportFormat, precision: str, batch_size: int
+    reference: TorchModel,
+    folder: Path,
+    written: Path,
+    export_format: ExportFormat,
+    precision: str,
+    spec: Mapping[str, Any],
 ) -> dict[str, Any]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     checkpoint = reference.path if reference.path.is_file() else None
@@ -174,11 +209,8 @@ def _record(
         "opset": vendor_export.OPSET if export_format.through_onnx else None,
         "checkpoint": checkpoint.name if checkpoint else None,
         "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
-        "model": vendor_export.spec_of(reference.detector, reference.input_size, batch_size)
-        | {
-            "best_confidence": best_confidences(checkpoint),
-            "duplicates": PredictConfig().model_dump(include={"nms_iou", "nms_iom", "agnostic_nms_iou"}),
-        },
+        "model": dict(spec),
+        "accuracy": None,
         "versions": versions(PACKAGES + _RUNTIMES),
     }
 

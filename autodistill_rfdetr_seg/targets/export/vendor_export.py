@@ -9,7 +9,7 @@ from ...core.errors import DependencyError, TrainingError, UsageError
 from ..random_seed import seeded
 from ..rfdetr_import import VENDOR_ERRORS, first_line, import_rfdetr
 from ..vendor_output import quiet
-from .export_format import ExportFormat
+from .export_format import ExportFormat, ExportRequest
 
 OPSET = 17
 # What of rfdetr's configuration makes neither the computing nor the input another; the input's size is given beside.
@@ -39,7 +39,7 @@ def check_resolution(detector: Any, resolution: int | None) -> int:
     return resolution
 
 
-def write(format: ExportFormat, detector: Any, folder: Path, precision: str, batch_size: int, resolution: int) -> Path:
+def write(format: ExportFormat, detector: Any, folder: Path, request: ExportRequest) -> Path:
     """Writes the model in a format that `check_format` let through; the file or package to load it from.
 
     Raises:
@@ -50,9 +50,9 @@ def write(format: ExportFormat, detector: Any, folder: Path, precision: str, bat
         # The traced example is random.
         with quiet(), seeded(0, None):
             if format.write is not None:
-                return format.write(detector, folder, precision, batch_size, resolution)
-            options = format.precisions[precision]
-            return export_with_rfdetr(detector, folder, format.name, batch_size, resolution, **options)
+                return format.write(detector, folder, request)
+            options = format.precisions[request.precision]
+            return export_with_rfdetr(detector, folder, format.name, request, **options)
     except ImportError as error:
         raise DependencyError(
             f"Exporting to {format.name} needs more than is installed: {first_line(error)}",
@@ -62,9 +62,7 @@ def write(format: ExportFormat, detector: Any, folder: Path, precision: str, bat
         raise TrainingError(f"The model could not be exported to {format.name}: {first_line(error)}") from error
 
 
-def export_with_rfdetr(
-    detector: Any, folder: Path, name: str, batch_size: int, resolution: int, **options: Any
-) -> Path:
+def export_with_rfdetr(detector: Any, folder: Path, name: str, request: ExportRequest, **options: Any) -> Path:
     """Writes the model with rfdetr's exporter of that name; what is written."""
     return Path(
         detector.export(
@@ -72,8 +70,9 @@ def export_with_rfdetr(
             output_name="model",
             format=name,
             verbose=False,
-            batch_size=batch_size,
-            shape=(resolution, resolution),
+            batch_size=request.batch_size or 1,
+            dynamic_batch=not request.batch_size,
+            shape=(request.resolution, request.resolution),
             opset_version=OPSET,
             **options,
         )

@@ -8,19 +8,23 @@ from typing import Any
 
 from ....core.errors import UsageError
 from ....system.onnx_sessions import CPU, load_session
-from ..export_format import ExportFormat, Session, cuda_index
+from ..export_format import ExportFormat, ExportRequest, Session, cuda_index
 
 
-def write(detector: Any, folder: Path, precision: str, batch_size: int, resolution: int) -> Path:
-    """Writes it with rfdetr; fp16 is the same graph with its weights and operations cast."""
+def write(detector: Any, folder: Path, request: ExportRequest) -> Path:
+    """Writes it with rfdetr. fp16 is the same graph with its weights and operations cast; int8 is it with its matrix
+    products and convolutions in 8 bits."""
     from ...rfdetr_import import import_rfdetr
+    from ..int8_quantization import quantize
     from ..vendor_export import export_with_rfdetr
 
-    path = export_with_rfdetr(detector, folder, "onnx", batch_size, resolution)
-    if precision == "fp16":
+    path = export_with_rfdetr(detector, folder, "onnx", request)
+    if request.precision == "fp16":
         cast = import_rfdetr("rfdetr.export._tensorrt.exporter").fp16_source_graph
         with cast(str(path)) as half:
             Path(half).replace(path)
+    elif request.precision == "int8":
+        quantize(path, request)
     return path
 
 
@@ -47,12 +51,13 @@ FORMATS = (
         suffixes=(".onnx",),
         modules=("onnx", "onnxruntime"),
         install="pip install 'autodistill-rfdetr-seg[onnx]'",
-        precisions={"fp32": {}, "fp16": {}},
+        precisions={"fp32": {}, "fp16": {}, "int8": {}},
         # rfdetr's own requirements for ONNX do not include casting.
         precision_modules={"fp16": ("onnxconverter_common",)},
         write=write,
         open_session=open_session,
         devices=("cuda", "cpu"),
         through_onnx=True,
+        dynamic_batch=True,
     ),
 )

@@ -4,9 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ....core.errors import UsageError
-from ..export_format import ExportFormat, FloatArray, Session
+from ..export_format import ExportFormat, ExportRequest, FloatArray, Session
+
+
+def write(detector: Any, folder: Path, request: ExportRequest) -> Path:
+    """Writes it with rfdetr; int8 is made of the ONNX graph in 8 bits."""
+    from ..int8_quantization import quantize
+    from ..vendor_export import export_with_rfdetr
+
+    if request.precision != "int8":
+        precision = {"fp32": "float32", "fp16": "float16"}[request.precision]
+        return export_with_rfdetr(detector, folder, "openvino", request, openvino_precision=precision)
+    import openvino
+
+    source = export_with_rfdetr(detector, folder, "onnx", request)
+    quantize(source, request)
+    path = folder / "model.xml"
+    openvino.save_model(openvino.convert_model(str(source)), str(path), compress_to_fp16=False)
+    source.unlink()
+    return path
 
 
 def open_session(path: Path, precision: str, device: str) -> Session:
@@ -19,7 +38,7 @@ def open_session(path: Path, precision: str, device: str) -> Session:
         raise UsageError(f"OpenVINO has no device {device!r} here.", f"It has {', '.join(core.available_devices)}.")
     # By itself it computes in bfloat16 where the CPU can, whatever the model's weights are:
     # https://github.com/openvinotoolkit/openvino/issues/28032
-    hint = {"INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" or name == "CPU" else "f16"}
+    hint = {"INFERENCE_PRECISION_HINT": "f32" if precision != "fp16" or name == "CPU" else "f16"}
     compiled = core.compile_model(core.read_model(str(path)), name, hint)
 
     def run(batch: FloatArray) -> Sequence[FloatArray]:
@@ -36,7 +55,10 @@ FORMATS = (
         suffixes=(".xml",),
         modules=("openvino",),
         install="pip install 'autodistill-rfdetr-seg[openvino]'",
-        precisions={"fp32": {"openvino_precision": "float32"}, "fp16": {"openvino_precision": "float16"}},
+        precisions={"fp32": {}, "fp16": {}, "int8": {}},
+        # The 8 bits are those of an ONNX graph.
+        precision_modules={"int8": ("onnx", "onnxruntime")},
+        write=write,
         open_session=open_session,
     ),
 )

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from ..export_format import ExportFormat, FloatArray, Session, cuda_index
+from ..export_format import ExportFormat, ExportRequest, FloatArray, Session, cuda_index
+
+
+def write(detector: Any, folder: Path, request: ExportRequest) -> Path:
+    """Builds it with rfdetr: for `batch_size` images, or for 1 to `most_images` at once."""
+    from ..vendor_export import export_with_rfdetr
+
+    options: dict[str, Any] = {"fp16": request.precision == "fp16"}
+    if not request.batch_size:
+        options["max_batch_size"] = request.most_images
+    return export_with_rfdetr(detector, folder, "tensorrt", request, **options)
 
 
 def open_session(path: Path, precision: str, device: str) -> Session:
@@ -31,10 +42,13 @@ FORMATS = (
         suffixes=(".trt",),
         modules=("tensorrt",),
         install="pip install 'rfdetr[tensorrt]'",
-        precisions={"fp32": {"fp16": False}, "fp16": {"fp16": True}},
+        precisions={"fp32": {}, "fp16": {}},
+        write=write,
         aliases=("trt",),
         open_session=open_session,
         devices=("cuda",),
         through_onnx=True,
+        dynamic_batch=True,
+        most_images=8,
     ),
 )
