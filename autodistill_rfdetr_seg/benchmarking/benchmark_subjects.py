@@ -62,7 +62,7 @@ def find_rows(models: Sequence[Path], weights: Sequence[Path], options: Benchmar
         ]
     for path in weights:
         yolo.check(path)
-        precisions = [precision for precision in options.precisions if precision != "bf16"]
+        precisions = [precision for precision in options.precisions if precision in ("fp32", "fp16")]
         rows += [BenchmarkRow(path.name, path, "yolo", precision, options.batch_size) for precision in precisions]
     if not rows:
         raise UsageError("There is nothing to measure.", "Give the folder of a run, a checkpoint or an export.")

@@ -193,11 +193,13 @@ class ModelJobs:
 
 
 def _is_export_of(record: Mapping[str, Any], target: RFDETRSeg, batch_size: int) -> bool:
-    """Whether an export has the weights, resolution and batch size of the target, and agreed with torch."""
+    """Whether an export has the weights and resolution of the target, takes batches of that size (and not of smaller
+    ones alone), and agreed with torch."""
     assert target.checkpoint is not None
-    exported = (record.get("checkpoint_sha256"), record["model"]["input_size"], record["model"]["batch_size"])
-    expected = (file_sha256(target.checkpoint), target.detector.model.resolution, batch_size)
-    return exported == expected and bool((record.get("parity") or {}).get("passed"))
+    exported = (record.get("checkpoint_sha256"), record["model"]["input_size"])
+    expected = (file_sha256(target.checkpoint), target.detector.model.resolution)
+    takes = record["model"]["batch_size"] or min(batch_size, record["model"].get("most_images") or batch_size)
+    return exported == expected and takes == batch_size and bool((record.get("parity") or {}).get("passed"))
 
 
 def _load(row: BenchmarkRow, device: str) -> tuple[str, Any]:

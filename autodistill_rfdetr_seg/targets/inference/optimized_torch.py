@@ -38,6 +38,8 @@ class OptimizedModel(TorchModel):
     def __init__(self, checkpoint: Path, kind: str, precision: str, batch_size: int, device: str) -> None:
         if kind not in TORCH:
             raise UnknownNameError("compiler", kind, TORCH)
+        if precision not in _TYPES:
+            raise UsageError(f"torch has no precision {precision!r} here.", f"It has {', '.join(_TYPES)}.")
         place = resolve_device(device)
         if not computes_in(place, precision):
             raise UsageError(f"{place} does not compute in {precision} here.")
