@@ -138,7 +138,7 @@ def baseline(args: argparse.Namespace, home: Path | None, timer: ModuleTimer) ->
 
 def ours(args: argparse.Namespace, way: str, model: str, segmenter_model: str, timer: ModuleTimer) -> Any:
     """`grounded-sam-hf` in one of the ways."""
-    from autodistill_rfdetr_seg.bases import create_base
+    from autodistill_rfdetr_seg.bases.registry import create_base
     from autodistill_rfdetr_seg.core.types import Classes
 
     mode, segmenter = WAYS[way]

@@ -31,7 +31,8 @@ def peak() -> int:
 
 
 def measure(job: dict[str, Any]) -> int:
-    """Bytes that one step needs in addition to an idle process."""
+    """Bytes that one step needs in addition to an idle process; with `device` "cuda", bytes of the GPU's allocator, in
+    mixed precision if `amp` is set."""
     import torch
 
     from autodistill_rfdetr_seg.targets import vendor
@@ -41,12 +42,17 @@ def measure(job: dict[str, Any]) -> int:
     models = import_rfdetr("rfdetr.models")
     config = vendor.train_config({"dataset_dir": ".", "multi_scale": False})
     before = resident()
-    options = {"pretrain_weights": None, "resolution": job["resolution"], "device": "cpu", **job["model"]}
+    options = {"pretrain_weights": None, "resolution": job["resolution"], **job["model"]}
+    device = job.get("device", "cpu")
+    options["device"] = device
     detector = vendor.build(job["size"], options)
-    model = detector.model.model
+    model = detector.model.model.to(device)
+    on_gpu = device != "cpu"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     samples, targets = probe._make_synthetic_batch(
-        job["batch"], job["resolution"], torch.device("cpu"), 3, True, job["instances"]
+        job["batch"], job["resolution"], torch.device(device), 3, True, job["instances"]
     )
     if job["phase"] == "validation":
         model.eval()
@@ -59,11 +65,12 @@ def measure(job: dict[str, Any]) -> int:
     model.train(), criterion.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     for _ in range(2):
-        losses = criterion(model(samples, targets), targets)
+        with torch.autocast("cuda" if on_gpu else "cpu", enabled=on_gpu and bool(job.get("amp"))):
+            losses = criterion(model(samples, targets), targets)
         sum(losses[key] * criterion.weight_dict[key] for key in losses if key in criterion.weight_dict).backward()
         optimizer.step()
         optimizer.zero_grad()
-    return peak() - before
+    return int(torch.cuda.max_memory_allocated()) if on_gpu else peak() - before
 
 
 def main() -> None:

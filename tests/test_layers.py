@@ -206,6 +206,18 @@ def test_no_test_imports_a_test() -> None:
             assert not module.rpartition(".")[2].startswith(("test_", "conftest")), f"{path.name} imports {module}"
 
 
+def test_benchmarks_and_examples_import_what_is_there() -> None:
+    for path in sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "examples").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(NAME):
+                continue
+            module = (node.module or "").removeprefix(NAME).removeprefix(".")
+            source = (MODULES[module] if module else PACKAGE / "__init__.py").read_text(encoding="utf-8")
+            for alias in node.names:
+                inside = f"{module}.{alias.name}".removeprefix(".") in MODULES
+                assert inside or re.search(rf"\b{alias.name}\b", source), f"{path.name}: {module} has no {alias.name}"
+
+
 def test_no_two_modules_share_a_name() -> None:
     names = [module.rpartition(".")[2] for module, path in MODULES.items() if path.name != "__init__.py"]
     assert sorted(names) == sorted(set(names))
