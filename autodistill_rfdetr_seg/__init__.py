@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from .evaluation import Report, evaluate
     from .evaluation.model_scores import evaluate_model
     from .pipeline.runs import label, run
+    from .predict.folder_watch import watch_folder
     from .predict.image_prediction import predict_images
+    from .predict.stream_prediction import predict_stream
     from .predict.video_prediction import predict_video
     from .readers import read_gold, read_source, repair
     from .targets import (
@@ -63,7 +65,9 @@ _HOMES = {
     "label": ("pipeline.runs", "label"),
     "load_artifact": ("targets", "load_artifact"),
     "predict_images": ("predict.image_prediction", "predict_images"),
+    "predict_stream": ("predict.stream_prediction", "predict_stream"),
     "predict_video": ("predict.video_prediction", "predict_video"),
+    "watch_folder": ("predict.folder_watch", "watch_folder"),
     "read_coco": ("coco", "read"),
     "read_gold": ("readers", "read_gold"),
     "read_source": ("readers", "read_source"),
@@ -98,6 +102,7 @@ __all__ = [
     "label",
     "load_artifact",
     "predict_images",
+    "predict_stream",
     "predict_video",
     "read_coco",
     "read_gold",
@@ -106,6 +111,7 @@ __all__ = [
     "repair",
     "run",
     "validate_coco",
+    "watch_folder",
 ]
 
 

@@ -6,6 +6,7 @@ On one thread, with random weights: nothing is downloaded. In one run:
 
 - 20 masks of 78 x 78 logits, discs of 0.7% or 5% of the image each, to the size of the image: rfdetr's way (torch's
   `interpolate` of whole frames, then above 0), as crops, and as a dense stack; pixels that differ.
+- Finding the duplicates among 100 instances.
 - The model's input from an image: rfdetr's way, and this package's.
 - `predict` of an image of 640x480 by rfdetr and by this package.
 - `predict` of an image of 4000x3000 with 100 instances, against the same without instances, until `mask` is read: time
@@ -31,8 +32,10 @@ import numpy as np
 import torch
 
 from autodistill_rfdetr_seg.bases.detection_instances import instances_from_detections
+from autodistill_rfdetr_seg.runtime.duplicate_removal import DuplicateLimits, remove_duplicates
 from autodistill_rfdetr_seg.runtime.instance_mask import dense_stack, masks_from_logits
 from autodistill_rfdetr_seg.runtime.model_input import make_input
+from autodistill_rfdetr_seg.runtime.output_decoding import Detection
 from autodistill_rfdetr_seg.targets import vendor, vendor_output
 from autodistill_rfdetr_seg.targets.inference.model_artifacts import TorchModel
 
@@ -97,6 +100,18 @@ def compare_masks() -> None:
                 f"{fraction:.1%} each | {width}x{height} | {full:.0f} | {crops:.1f} ({full / crops:.0f}x) | "
                 f"{dense:.1f} ({full / dense:.0f}x) | {int((found != wanted).sum())} of {border} at the borders"
             )
+
+
+def time_duplicates() -> None:
+    """Prints how long it takes to find the duplicates among 100 instances, none or half of them."""
+    limits = DuplicateLimits(0.6, 0.9, 0.8)
+    apart = disc_logits(100, 0.007)
+    for name, logits in (("100 others", apart), ("50 twice", np.concatenate([apart[:50], apart[:50] + 0.3]))):
+        made = masks_from_logits(logits, 1080, 1920)
+        box = np.zeros(4, np.float32)
+        found = [Detection(0, 0.99 - at / 1000, box, mask) for at, mask in enumerate(made)]
+        left = len(remove_duplicates(found, limits))
+        print(f"duplicates, {name}: {fastest(lambda: remove_duplicates(found, limits)):.2f} ms, {left} left")  # noqa: B023
 
 
 def random_model(size: str) -> Any:
@@ -193,6 +208,7 @@ def main() -> None:
     detector = random_model(size)
     compare_predictions(detector)
     compare_masks()
+    time_duplicates()
     random = np.random.default_rng(2)
     for height, width in ((480, 640), (1080, 1920), (3000, 4000)):
         compare_input(detector, random.integers(0, 256, (height, width, 3), dtype=np.uint8))

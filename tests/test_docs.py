@@ -21,8 +21,8 @@ from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.core import errors, masks
-from autodistill_rfdetr_seg.core.artifact_config import PARITY
-from autodistill_rfdetr_seg.core.config import PipelineConfig, parse
+from autodistill_rfdetr_seg.core.artifact_config import PARITY, ExportConfig
+from autodistill_rfdetr_seg.core.config import DISPLAY_CONFIDENCE, PipelineConfig, PredictConfig, parse
 from autodistill_rfdetr_seg.evaluation.score_tables import metrics_table
 from helpers.paths import README, ROOT
 from helpers.square_photos import photo, scenes
@@ -240,16 +240,23 @@ def test_figures_are_those_of_the_code() -> None:
         ("--score-floor", config.evaluation.score_floor),
     ):
         assert re.search(rf"^\| `{flag}` \|.*\| {value:g} \|$", thresholds, re.MULTILINE), flag
-    shown = build_parser().parse_args(["predict", "model", "photos"]).confidence
-    assert re.search(rf"^\| `predict --confidence` \|.*\| {shown:g} \|$", thresholds, re.MULTILINE)
+    assert re.search(rf"^\| `predict --confidence` \|.*\| {DISPLAY_CONFIDENCE:g} \|$", thresholds, re.MULTILINE)
+    limits, predicting = PredictConfig(), " ".join(page("how_to/predict").split())
+    for flag, limit in (("nms-iou", limits.nms_iou), ("agnostic-nms-iou", limits.agnostic_nms_iou)):
+        assert re.search(rf"\b{limit:g} \(`--{flag}`\)", predicting), flag
+    assert f"where {limits.nms_iom:g} of the smaller of the two is shared (`--nms-iom`)" in predicting
     splits = page("explanation/splits_and_leaks")
     assert f"`--near-duplicates` bits ({config.split.near_duplicates} unless set)" in splits
     assert f"The limit is {config.evaluation.look_alikes} of 64 bits" in splits
     parity = page("explanation/parity")
-    full, half = PARITY["fp32"], PARITY["fp16"]
+    full, half, eighth = PARITY["fp32"], PARITY["fp16"], PARITY["int8"]
     assert f"on up to {full.samples} images" in parity and f"scores above {full.confidence:g} must" in parity
-    assert f"| {full.score_difference:g} | {half.score_difference:g} |" in parity
-    assert f"| {full.mask_iou:g} | {half.mask_iou:g} |" in parity
+    assert f"| {full.score_difference:g} | {half.score_difference:g} | {eighth.score_difference:g} |" in parity
+    assert f"| {full.mask_iou:g} | {half.mask_iou:g} | {eighth.mask_iou:g} |" in parity
+    loss = f"{ExportConfig().largest_ap_loss:g}"
+    assert f"under that of fp32 at most | | | {loss} |" in parity
+    assert f"at most {loss} under that of fp32" in " ".join(page("how_to/export").split())
+    assert f"up to {ExportConfig().calibration_images} images of the run's train split" in page("how_to/export")
     megapixels = f"larger than {config.inputs.max_megapixels:g} megapixels"
     assert megapixels in page("how_to/label_many_images") and megapixels in page("how_to/tiles")
 

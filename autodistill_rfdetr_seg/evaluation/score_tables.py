@@ -60,9 +60,13 @@ def notes(scores: Mapping[str, Any]) -> list[str]:
 def one_table(scores: Mapping[str, Any]) -> str:
     """One model or file of predictions: all classes, each gold set if there are several, then each class."""
     rows = [
-        [name, number(c["ap"]), number(c["ap50"]), number(c["ap75"]), str(c["instances"]), number(c["best_f1"])]
+        [
+            *(name, number(c["ap"]), number(c["ap50"]), number(c["ap75"]), str(c["instances"]), number(c["best_f1"])),
+            *(number(c["best_confidence"], ".2f"), number(c["precision"]), number(c["recall"])),
+        ]
         for name, c in scores["per_class"].items()
     ]
     head = table(_HEAD, [_row("all", scores), *(_row(name, one) for name, one in scores.get("sets", {}).items())])
-    classes = table(["class", "mask AP", "AP50", "AP75", "instances", "best F1"], rows)
+    head_of_classes = ["class", "mask AP", "AP50", "AP75", "instances", "best F1", "at conf", "precision", "recall"]
+    classes = table(head_of_classes, rows)
     return "\n\n".join(["\n".join([head, *notes(scores)]), classes])

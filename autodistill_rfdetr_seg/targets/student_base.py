@@ -57,7 +57,7 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
         self.ontology = ontology_of(ontology)
         self.settings = self.identity({"checkpoint": checkpoint, "confidence": confidence})
         self._confidence = confidence
-        # Batches do not speed up a CPU, and dense masks of large images need much memory.
+        # Batches do not speed up a CPU.
         self.preferred_batch = 1 if resolve_device(device) == "cpu" else _GPU_IMAGES
         self._batches = hub.Batches()
         self._student = load_artifact(_model_path(checkpoint), device)

@@ -142,6 +142,53 @@ def test_batches_and_another_resolution(target: RFDETRSeg, tmp_path: Path, photo
     assert not np.array_equal(told[0].confidence, target.predict_batch(photos[:1], 0.2)[0].confidence)
 
 
+def test_a_dynamic_batch_takes_any_number_and_a_fixed_one_is_filled_up(
+    target: RFDETRSeg, bundle: Exported, run: Path, tmp_path: Path, photos: list[np.ndarray], capsys: Any
+) -> None:
+    assert bundle.record["model"]["batch_size"] == 0 and bundle.record["model"]["most_images"] is None
+    dynamic = ExportedModel(bundle.root, "cpu")
+    sizes: list[int] = []
+    network = dynamic._session
+    dynamic._session = lambda batch: sizes.append(len(batch)) or network(batch)  # type: ignore[func-returns-value]
+    for count in (1, 3):
+        found = dynamic.predict_batch(photos[:count], 0.2)
+        for one, told in zip(found, target.predict_batch(photos[:count], 0.2), strict=True):
+            assert_same(one, told)
+    dynamic.spec = {**dynamic.spec, "most_images": 2}
+    assert len(dynamic.predict_batch(photos[:3], 0.2)) == 3
+    assert sizes == [1, 3, 2, 1] and dynamic.predict_batch([], 0.2) == []
+    for options, said in (([], "any number of images at once"), (["--batch-size", "3"], "3 images at once (fixed; ")):
+        assert main(["export", str(run), "--output", str(tmp_path / str(len(options))), "-q", *options]) == 0
+        assert f"input     96 x 96 pixels (fixed; images are resized to it), {said}" in capsys.readouterr().out
+
+
+def test_the_bundle_has_tiles_and_confidences(bundle: Exported, tmp_path: Path, photos: list[np.ndarray]) -> None:
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(bundle.root, folder)
+    large = np.concatenate([np.concatenate([photos[0]] * 2, axis=0)] * 2, axis=1)
+    Image.fromarray(large).save(tmp_path / "large.png")
+
+    def found(*options: str, code: int = 0) -> Any:
+        done = run_bundle(folder, str(tmp_path / "large.png"), *options)
+        assert done.returncode == code, done.stderr
+        return json.loads(done.stdout) if code == 0 else done.stderr
+
+    tiles = ["--tiles", str(photos[0].shape[0]), "--overlap", "0"]
+    exported = load_artifact(bundle.root, "cpu")
+    told = exported.predict(large, 0.2, color="rgb", tiles=photos[0].shape[0], overlap=0.0)
+    assert [one["score"] for one in found("--confidence", "0.2", *tiles)] == pytest.approx(told.confidence.tolist())
+    assert len(found("--confidence", "0.2", "--keep-duplicates")) == len(exported.predict_batch([large], 0.2)[0])
+    named = found("--confidence", f"{NAMES[1]}=0.2", "--confidence", f"{NAMES[0]}=1")
+    assert {one["class_name"] for one in named} == {NAMES[1]}
+    assert "exported before it was evaluated" in found("--confidence", "best", code=1)
+    assert "There is no class 'wasp'" in found("--confidence", "wasp=0.5", code=1)
+    assert "between 0 and 1" in found("--confidence", "7", code=1)
+    assert "A tile of 3 pixels is too small" in found("--tiles", "3", code=1)
+    model = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(model | {"best_confidence": {NAMES[1]: 0.2, NAMES[0]: 1.0}}))
+    assert found("--confidence", "best") == named
+
+
 def run_bundle(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WITHOUT_TORCH, str(folder / "run.py"), *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -76,7 +76,7 @@ def test_an_ontology_renames_and_leaves_out(first: Path) -> None:
     images = [draw(at)[0][..., ::-1] for at in range(3)]
     every = StudentBase(CaptionOntology({"ant": "ant", "bee": "bee"}), first, confidence=0.0, device="cpu")
     target = RFDETRSeg.from_checkpoint(first / "training" / "checkpoint_best_total.pth", device="cpu")
-    told = target.predict(images[1], 0.0)
+    (told,) = target.predict_batch([images[1][..., ::-1]], 0.0)
     said = every.predict(images[1])
     assert len(said) == len(told) and np.array_equal(said.class_id, told.class_id)
     assert np.array_equal(said.mask, told.mask) and np.array_equal(said.confidence, told.confidence)

@@ -99,7 +99,7 @@ class NetworkModel(ImagePredictor):
         check_confidence(confidence)
         result: list[sv.Detections] = []
         stages = np.zeros(3)
-        size = self.batch_size or min(max(len(images), 1), self.spec.get("most_images") or len(images))
+        size = self.batch_size or self.spec.get("most_images") or max(len(images), 1)
         for start in range(0, len(images), size):
             part = images[start : start + size]
             moments = [time.perf_counter()]
