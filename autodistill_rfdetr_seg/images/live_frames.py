@@ -101,7 +101,7 @@ class LiveFrames:
 
     def __iter__(self) -> Iterator[LiveFrame]:
         first: float | None = None
-        before = -1
+        before, last = -1, Fraction(-1, 1000)
         while True:
             with self._changed:
                 arrived = self._changed.wait_for(lambda: self._newest is not None or self._ended, self._timeout)
@@ -115,7 +115,8 @@ class LiveFrames:
             number, moment, frame = newest
             first = moment if first is None else first
             self._given += 1
-            seconds = Fraction(round((moment - first) * 1000), 1000)
+            # Times grow, also where two frames arrive in one millisecond: tracks are by time.
+            seconds = last = max(Fraction(round((moment - first) * 1000), 1000), last + Fraction(1, 1000))
             yield LiveFrame(number, seconds, self._reader.pixels(frame), number - before - 1)
             before = number
 

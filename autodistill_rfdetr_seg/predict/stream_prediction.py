@@ -18,9 +18,10 @@ from ..core.errors import DataError, UsageError
 from ..core.plain_text import counted
 from ..core.types import Classes
 from ..images.live_frames import LiveFrames, is_camera, public_name
+from ..system.downloads import is_url
 from ..system.files import check_output, claim_output, write_json
 from ..targets.inference.class_confidence import Confidence
-from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
+from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules, warn_of_large_tiles
 from .frame_output import FrameCounts, FrameWriter, frame_line
 from .tracking import Tracker
 
@@ -85,6 +86,8 @@ def predict_stream(
 
     from ..targets import load_artifact
 
+    if not is_camera(source) and not is_url(source):
+        raise UsageError(f"{source} is neither the number of a camera nor a URL.", "Leave --stream out for files.")
     if not is_camera(source) and not allow_url:
         raise UsageError(f"{public_name(source)} is a URL.", "Add --allow-url to have it opened.")
     for name, value in (("timeout", timeout), ("duration", duration)):
@@ -132,6 +135,8 @@ def predict_stream(
                 seconds = frame.seconds
                 if shape not in (None, frame.pixels.shape):
                     raise DataError(f"{live.name} changed the size of its frames.", "Start again to go on.")
+                if shape is None:
+                    warn_of_large_tiles(rules, frame.pixels.shape, live.name)
                 shape = frame.pixels.shape
                 (found,) = predict_with_rules(model, [frame.pixels], rules, removed)
                 instances = counts.add(found, shape, seconds)

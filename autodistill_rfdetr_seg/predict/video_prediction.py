@@ -22,7 +22,7 @@ from ..system.file_hash import file_sha256
 from ..system.files import check_apart, check_output, fingerprint, read_json, write_json
 from ..system.read_ahead import iterate_ahead
 from ..targets.inference.class_confidence import Confidence
-from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
+from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules, warn_of_large_tiles
 from .frame_output import FrameCounts, FrameWriter, frame_line
 from .prediction_journal import model_identity
 from .tracking import Tracker
@@ -104,6 +104,8 @@ def predict_video(
         decoded = stack.enter_context(closing(iterate_ahead(frames(source, "Predicting", progress), _AHEAD)))
         writer = stack.enter_context(FrameWriter(*files, classes, track, 1 / timing.step, timing.tick))
         for batch in _batches(decoded, batch_size):
+            if batch[0].number == 0:
+                warn_of_large_tiles(rules, batch[0].pixels.shape, str(source))
             for frame, found in zip(batch, _predict_batch(model, batch, rules, removed), strict=True):
                 instances = counts.add(found, frame.pixels.shape, frame.seconds)
                 about = {"frame": frame.number, "seconds": round(float(frame.seconds), 6)}

@@ -205,6 +205,8 @@ def test_a_stream_that_was_never_there_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a URL") as refused:
         predict_stream(Reds(), secret, tmp_path / "out", progress=False)
     assert "passw0rd" not in str(refused.value)
+    with pytest.raises(UsageError, match=r"clip.mp4 is neither the number of a camera nor a URL"):
+        predict_stream(Reds(), "clip.mp4", tmp_path / "out", allow_url=True, progress=False)
     with pytest.raises(DataError, match="camera 97 cannot be opened"):
         predict_stream(Reds(), "97", tmp_path / "out", progress=False)
     for option in ({"timeout": 0.0}, {"duration": -1.0}):

@@ -222,3 +222,15 @@ def test_through_the_command_line(
     assert told["frames"] == 20
     assert main([*args, "--output", str(tmp_path / "out"), "--json", "--resume"]) == 0
     assert json.loads(capsys.readouterr().out) == told
+
+
+def test_tiles_join_what_they_share_and_too_large_ones_are_said(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = predict_video(Colours(), clip, tmp_path / "plain", progress=False)
+    tiled = predict_video(Colours(), clip, tmp_path / "tiled", tiles=48, overlap=0.4, progress=False)
+    assert "not larger than a tile" not in caplog.text
+    assert tiled.frames == plain.frames == 20 and tiled.counts == plain.counts
+    large = predict_video(Colours(), clip, tmp_path / "large", tiles=500, progress=False)
+    assert large.counts == plain.counts
+    assert caplog.text.count("is not larger than a tile of 500 pixels: it is predicted whole") == 1

@@ -237,7 +237,7 @@ def _model(args: argparse.Namespace) -> Any:
 COMMANDS = (
     Command(
         name="predict",
-        summary="find instances in images or a video with a trained target",
+        summary="find instances in images, a video or a stream with a trained target",
         order=80,
         add_arguments=add_arguments,
         run=run,

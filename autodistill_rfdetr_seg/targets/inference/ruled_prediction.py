@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from .class_confidence import Confidence, resolve_confidence
 if TYPE_CHECKING:
     import supervision as sv
 
+_log = logging.getLogger(__name__)
+
 
 def prediction_rules(
     model: Any, confidence: Confidence, options: Mapping[str, Any], source: str | Path | None = None
@@ -37,6 +40,12 @@ def prediction_rules(
     place = source or getattr(model, "path", None) or getattr(model, "checkpoint", None)
     values = resolve_confidence(confidence, tuple(model.class_names), place)
     return PredictionRules(values, config.tiles, config.overlap, limits)
+
+
+def warn_of_large_tiles(rules: PredictionRules, shape: Sequence[int], what: str) -> None:
+    """Says it if an image of `shape` (height, width) fits into one tile, where tiles are asked for."""
+    if rules.tile is not None and max(shape[:2]) <= rules.tile:
+        _log.warning("%s is not larger than a tile of %d pixels: it is predicted whole.", what, rules.tile)
 
 
 def predict_with_rules(
