@@ -36,8 +36,8 @@ def read(
 
     Args:
         images: "located" finds each file, which need not exist; "checked" also compares its header with the stated
-        size; "ignored" looks for none. max_megapixels: an image whose header is read and states more million pixels
-        is refused.
+            size; "ignored" looks for none.
+        max_megapixels: an image whose header is read and states more million pixels is refused.
 
     Raises:
         MissingInputError: there is no such file.
