@@ -17,6 +17,7 @@ from PIL import Image
 
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import MissingInputError, OutputExistsError, UsageError
+from autodistill_rfdetr_seg.predict import folder_watch
 from autodistill_rfdetr_seg.predict.folder_watch import watch_folder
 
 
@@ -61,13 +62,16 @@ def wait(there: Callable[[], bool]) -> None:
 
 
 @pytest.mark.slow
-def test_images_are_predicted_as_they_come_and_when_they_are_whole(tmp_path: Path) -> None:
+def test_images_are_predicted_as_they_come_and_when_they_are_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_watch, "_PAUSE", 0.2)
     photos, out, model = tmp_path / "photos", tmp_path / "out", Squares()
     photos.mkdir()
     (photos / "30.png").write_bytes(picture(30))
     results = []
     thread = threading.Thread(
-        target=lambda: results.append(watch_folder(model, photos, out, duration=6.0, progress=False))
+        target=lambda: results.append(watch_folder(model, photos, out, duration=3.5, progress=False))
     )
     thread.start()
     wait(lambda: len(lines_of(out)) == 1)
@@ -76,7 +80,7 @@ def test_images_are_predicted_as_they_come_and_when_they_are_whole(tmp_path: Pat
         for part in (data[:20], data[20:40], data[40:]):
             file.write(part)
             file.flush()
-            time.sleep(0.4)
+            time.sleep(0.15)
     (photos / "deep").mkdir()
     (photos / "deep" / "torn.png").write_bytes(data[:60])
     wait(lambda: len(lines_of(out)) == 2)
@@ -90,7 +94,7 @@ def test_images_are_predicted_as_they_come_and_when_they_are_whole(tmp_path: Pat
     assert [(one["file_name"], one["width"]) for one in found["images"]] == [("30.png", 35), ("40.png", 40)]
     # Again, with what is there already.
     again = Squares()
-    assert watch_folder(again, photos, out, duration=1.5, resume=True, progress=False).counts == result.counts
+    assert watch_folder(again, photos, out, duration=0.8, resume=True, progress=False).counts == result.counts
     assert again.widths == []
 
 

@@ -28,7 +28,7 @@ from autodistill_rfdetr_seg.images.video_writer import VideoWriter
 from autodistill_rfdetr_seg.predict.stream_prediction import predict_stream
 
 pytest.importorskip("av")
-HEIGHT, WIDTH, RATE, COUNT = 64, 128, 15, 45
+HEIGHT, WIDTH, RATE, COUNT = 64, 128, 25, 50
 
 
 def scene(at: int) -> np.ndarray:
