@@ -71,7 +71,7 @@ def test_images_are_predicted_as_they_come_and_when_they_are_whole(
     (photos / "30.png").write_bytes(picture(30))
     results = []
     thread = threading.Thread(
-        target=lambda: results.append(watch_folder(model, photos, out, duration=3.5, progress=False))
+        target=lambda: results.append(watch_folder(model, photos, out, duration=6.0, progress=False))
     )
     thread.start()
     wait(lambda: len(lines_of(out)) == 1)

@@ -128,7 +128,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 
 def test_an_rtsp_stream_is_predicted_to_its_end(rtsp: str, tmp_path: Path) -> None:
     found = predict_stream(Reds(), rtsp, tmp_path / "out", allow_url=True, track=True, progress=False)
-    assert found.frames + found.dropped == found.received and found.frames > COUNT // 2
+    assert found.frames + found.dropped == found.received and found.frames > COUNT // 5
     assert found.counts == {"red": found.frames} and found.tracks == {"red": 1}
     assert found.lines is not None and found.video is not None and found.lines.name.endswith("clip.mp4.jsonl")
     lines = lines_of(found.lines)
