@@ -23,10 +23,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 import argparse
-import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +32,7 @@ import torch
 
 from autodistill_rfdetr_seg.bases.detection_instances import instances_from_detections
 from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.pipeline.labeling_costs import peak_memory
 from autodistill_rfdetr_seg.runtime.duplicate_removal import DuplicateLimits, remove_duplicates
 from autodistill_rfdetr_seg.runtime.instance_mask import dense_stack, masks_from_logits
 from autodistill_rfdetr_seg.runtime.model_input import make_input
@@ -158,13 +157,6 @@ def compare_input(detector: Any, image: np.ndarray[Any, Any]) -> None:
     )
 
 
-def peak_memory() -> int:
-    """The most bytes that this process has had in memory."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    (kib,) = re.findall(r"VmHWM:\s+(\d+)", status)
-    return int(kib) * 1024
-
-
 def compare_predictions(detector: Any) -> None:
     """Prints `predict` of a small image against rfdetr's, and of a large one with and without instances."""
     random = np.random.default_rng(1)
@@ -173,9 +165,9 @@ def compare_predictions(detector: Any) -> None:
     # First, as the peak is read from the whole process. A score is never above 1.
     model.predict_batch([large], 1.0)
     model.predict_batch([large], 1.0)
-    engine = peak_memory()
+    engine = peak_memory() or 0
     found = model.predict_batch([large], 0.0)[0]
-    memory = peak_memory() - engine
+    memory = (peak_memory() or 0) - engine
     times = in_turns(
         {
             "none": lambda: model.predict_batch([large], 1.0),

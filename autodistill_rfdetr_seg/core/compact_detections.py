@@ -76,13 +76,11 @@ def _compact_class() -> Any:
             return super().__getitem__(index) if isinstance(index, str) else self.select(index)
 
         def select(self, index: Any) -> sv.Detections:
-            bare = sv.Detections(
-                self.xyxy, None, self.confidence, self.class_id, self.tracker_id, self.data, self.metadata
+            plain = sv.Detections(
+                self.xyxy, self._dense, self.confidence, self.class_id, self.tracker_id, self.data, self.metadata
             )
-            if self.compact_masks is None or self._dense is not None:
-                bare.mask = self.mask
-            part: Any = bare[index]
-            if bare.mask is not None or self.compact_masks is None:
+            part: Any = plain[index]
+            if self._dense is not None or self.compact_masks is None:
                 return part  # type: ignore[no-any-return]
             rows = np.atleast_1d(np.arange(len(self))[index])
             result = CompactDetections(

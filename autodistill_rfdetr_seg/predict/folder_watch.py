@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from .prediction_journal import PICTURES
 
 # Seconds between two looks at the folder. A file that has not changed in between is whole.
 _PAUSE = 0.5
-_log = logging.getLogger(__name__)
 
 
 def watch_folder(

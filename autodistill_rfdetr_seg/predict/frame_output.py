@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
@@ -104,25 +104,18 @@ class FrameWriter:
         found: TrackedInstances,
     ) -> None:
         """Adds a frame: its pixels, when it is shown, its line (`frame_line`), and the instances to draw."""
-        self._behind.append(self._drawer.submit(self._write, pixels, seconds, duration, line, found))
+
+        def draw() -> None:
+            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            names = None
+            if self._tracked:
+                names = [f"{self._classes.names[i.class_index]} {'?' if n is None else n}" for i, n in found]
+            drawn = draw_instances(pixels, [instance for instance, _ in found], self._classes, labels=names)
+            self._writer.write(drawn, seconds, duration)
+
+        self._behind.append(self._drawer.submit(draw))
         self._wait(_AHEAD)
 
     def _wait(self, left: int) -> None:
         while len(self._behind) > left:
             self._behind.pop(0).result()
-
-    def _write(
-        self,
-        pixels: RgbImage,
-        seconds: Fraction,
-        duration: Fraction | None,
-        line: Mapping[str, Any],
-        found: TrackedInstances,
-    ) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        instances: Sequence[Instance] = [instance for instance, _ in found]
-        names = None
-        if self._tracked:
-            names = [f"{self._classes.names[i.class_index]} {'?' if n is None else n}" for i, n in found]
-        drawn = draw_instances(pixels, instances, self._classes, labels=names)
-        self._writer.write(drawn, seconds, duration)

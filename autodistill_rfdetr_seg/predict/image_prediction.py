@@ -279,8 +279,6 @@ def _coco_info(model: Any, rules: PredictionRules, classes: Classes) -> Mapping[
     return {
         "description": "Predicted by a model with autodistill-rfdetr-seg.",
         "checkpoint": model_name(model),
-        "confidence": dict(zip(classes.names, confidence, strict=True))
-        if isinstance(confidence, tuple)
-        else confidence,
+        "confidence": confidence,
         "tiles": rules.tile,
     }

@@ -39,11 +39,11 @@ def sample_matrix(known: int, size: int) -> Array:
 
 
 def resize(planes: Array, height: int, width: int) -> Array:
-    """An array (..., H, W) in another size, float32."""
+    """An array (..., H, W) float32 in another size."""
     for axis, size in ((-1, width), (-2, height)):
         low, high, weight = samples(planes.shape[axis], size)
         weight = weight.reshape((-1, 1) if axis == -2 else (-1,))
-        planes = planes.take(low, axis) * (1 - weight) + planes.take(high, axis) * weight
+        planes = _mix(planes.take(low, axis), planes.take(high, axis), weight)
     return planes
 
 

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from .duplicate_removal import DuplicateLimits
 from .instance_mask import Mask
 from .instance_matching import match_instances
-from .model_input import make_input
-from .output_decoding import Detection, decode_output
+from .network_prediction import predict_with_network
+from .output_decoding import Detection
 from .prediction_rules import PredictionRules
 
 Array = np.ndarray[Any, Any]
@@ -36,15 +36,10 @@ class Model:
 
     def find(self, images: Sequence[Array], confidence: float) -> list[list[Detection]]:
         """All that the model finds above `confidence` in images (H, W, 3) uint8 RGB, best first."""
-        result = []
-        size = self.spec["batch_size"] or max(len(images), 1)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            raw = self.session.run(["dets", "labels", "masks"], {"input": make_input(part, self.spec)})
-            result += [
-                decode_output([x[at] for x in raw], one.shape[:2], self.spec, confidence) for at, one in enumerate(part)
-            ]
-        return result
+        return predict_with_network(self._run_network, images, self.spec, confidence)[0]
+
+    def _run_network(self, batch: Array) -> Any:
+        return self.session.run(["dets", "labels", "masks"], {"input": batch})
 
     def predict(
         self,

@@ -23,6 +23,11 @@ class RunFolder:
 
     root: Path
 
+    @classmethod
+    def of_checkpoint(cls, checkpoint: Path) -> RunFolder:
+        """The run that a checkpoint is of, if it lies in the `training` folder of one."""
+        return cls(checkpoint.resolve().parent.parent)
+
     @property
     def config_file(self) -> Path:
         """The resolved configuration."""

@@ -23,6 +23,8 @@ from ..prediction_arguments import add_prediction_arguments, prediction_options
 
 if TYPE_CHECKING:
     from ...predict.image_prediction import PredictedImages
+    from ...predict.stream_prediction import PredictedStream
+    from ...predict.video_prediction import PredictedVideo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from ...predict.image_prediction import predict_images
     from ...system.downloads import on_disk
 
-    options = prediction_options(args)
+    options = {"device": args.device, "overwrite": args.overwrite, **prediction_options(args)}
     output = Path(args.output) if args.output else None
     model = _model(args)
     if (is_camera(args.source) and not Path(args.source).exists()) or is_stream_url(args.source) or args.stream:
@@ -102,9 +104,7 @@ def run(args: argparse.Namespace) -> int:
             model,
             source,
             output,
-            device=args.device,
             resume=args.resume,
-            overwrite=args.overwrite,
             max_megapixels=args.max_megapixels,
             progress=not args.quiet,
             **options,
@@ -117,8 +117,7 @@ def _print_images(args: argparse.Namespace, result: PredictedImages, output: Pat
         print_json(result.as_json())
     else:
         for name, counts in result.counts.items():
-            found = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
-            print_text(f"{name}: {found or 'nothing'}")
+            print_text(f"{name}: {_by_name(counts) or 'nothing'}")
         if result.duplicates:
             print_text(f"{counted(result.duplicates, 'duplicate')} removed")
         if output:
@@ -136,21 +135,27 @@ def _predict_video(args: argparse.Namespace, model: Any, output: Path | None, op
         args.source,
         output,
         track=args.track,
-        device=args.device,
         resume=args.resume,
-        overwrite=args.overwrite,
         progress=not args.quiet,
         **options,
     )
     if args.json:
         print_json(dataclasses.asdict(found))
     else:
-        counts = ", ".join(f"{n} {name}" for name, n in found.counts.items() if n)
-        print_text(f"{found.frames} frames: {counts or 'nothing'}")
-        if found.tracks is not None:
-            print_text(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
-        print_text(f"video  {found.video}\nlines  {found.lines}")
+        _print_frames(found, f"{found.frames} frames")
     return OK
+
+
+def _print_frames(found: PredictedVideo | PredictedStream, frames: str) -> None:
+    print_text(f"{frames}: {_by_name(found.counts) or 'nothing'}")
+    if found.tracks is not None:
+        print_text(f"tracks: {_by_name(found.tracks) or 'none'}")
+    if found.video is not None:
+        print_text(f"video  {found.video}\nlines  {found.lines}")
+
+
+def _by_name(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
 def _watch(args: argparse.Namespace, model: Any, output: Path | None, options: dict[str, Any]) -> int:
@@ -165,9 +170,7 @@ def _watch(args: argparse.Namespace, model: Any, output: Path | None, options: d
         args.source,
         output,
         duration=args.duration,
-        device=args.device,
         resume=args.resume,
-        overwrite=args.overwrite,
         max_megapixels=args.max_megapixels,
         progress=not args.quiet,
         **options,
@@ -188,7 +191,7 @@ def _predict_stream(args: argparse.Namespace, model: Any, output: Path | None, o
         text = json.dumps(line, ensure_ascii=False)
         if not args.json:
             found = Counter(one["class"] for one in line["instances"])
-            text = f"{line['seconds']:.2f} s: {', '.join(f'{n} {name}' for name, n in found.items()) or 'nothing'}"
+            text = f"{line['seconds']:.2f} s: {_by_name(found) or 'nothing'}"
         print_text(text)
         sys.stdout.flush()
 
@@ -200,8 +203,6 @@ def _predict_stream(args: argparse.Namespace, model: Any, output: Path | None, o
         track=args.track,
         timeout=args.timeout,
         duration=args.duration,
-        device=args.device,
-        overwrite=args.overwrite,
         progress=not args.quiet and output is not None,
         on_frame=show,
         **options,
@@ -210,12 +211,7 @@ def _predict_stream(args: argparse.Namespace, model: Any, output: Path | None, o
         if output is not None:
             print_json(dataclasses.asdict(found))
         return OK
-    counts = ", ".join(f"{n} {name}" for name, n in found.counts.items() if n)
-    print_text(f"{found.frames} of {found.received} frames ({found.dropped} dropped): {counts or 'nothing'}")
-    if found.tracks is not None:
-        print_text(f"tracks: {', '.join(f'{n} {name}' for name, n in found.tracks.items() if n) or 'none'}")
-    if output is not None:
-        print_text(f"video  {found.video}\nlines  {found.lines}")
+    _print_frames(found, f"{found.frames} of {found.received} frames ({found.dropped} dropped)")
     return OK
 
 

@@ -96,7 +96,7 @@ def find_samples(source: Path | None, checkpoint: Path | None, count: int) -> Sa
         MissingInputError: `source` does not exist, or holds no image.
         DataError: an image cannot be read.
     """
-    run = None if checkpoint is None else RunFolder(checkpoint.resolve().parent.parent)
+    run = None if checkpoint is None else RunFolder.of_checkpoint(checkpoint)
     max_megapixels = MAX_MEGAPIXELS if run is None else run_megapixels(run)
     if source is not None:
         if not source.exists():

@@ -34,7 +34,7 @@ def valid_split(checkpoint: Path | None) -> Path:
 
 
 def _run_of(checkpoint: Path | None) -> RunFolder | None:
-    return None if checkpoint is None else RunFolder(checkpoint.resolve().parent.parent)
+    return None if checkpoint is None else RunFolder.of_checkpoint(checkpoint)
 
 
 def calibration_inputs(

@@ -93,7 +93,7 @@ def best_confidences(source: str | Path | None) -> dict[str, float] | None:
         found = read_export(folder)["model"].get("best_confidence")
         return None if found is None else dict(found)
     checkpoint = checkpoint_of(path)
-    file = RunFolder(checkpoint.resolve().parent.parent).evaluation / "metrics.json"
+    file = RunFolder.of_checkpoint(checkpoint).evaluation / "metrics.json"
     if not file.is_file():
         return None
     metrics = read_json(file)

@@ -6,19 +6,15 @@ All forms give the same result in the same shape, so that they can be compared, 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.compact_detections import to_detections
 from ...core.config import DISPLAY_CONFIDENCE, check_confidence
 from ...core.errors import DataError, MissingInputError
 from ...images.rgb_image import RgbImage
-from ...runtime.model_input import make_input
-from ...runtime.output_decoding import decode_output
+from ...runtime.network_prediction import StageTimes, predict_with_network
 from .. import vendor
 from ..export import vendor_export
 from ..export.export_format import FloatArray
@@ -97,30 +93,11 @@ class NetworkModel(ImagePredictor):
     def predict_timed(self, images: Sequence[RgbImage], confidence: float) -> tuple[list[sv.Detections], StageTimes]:
         """As `predict_batch`, with the seconds of its stages."""
         check_confidence(confidence)
-        result: list[sv.Detections] = []
-        stages = np.zeros(3)
-        size = self.batch_size or self.spec.get("most_images") or max(len(images), 1)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            moments = [time.perf_counter()]
-            batch = make_input(part, self.spec)
-            moments.append(time.perf_counter())
-            outputs = self.run_network(batch)
-            moments.append(time.perf_counter())
-            for at, image in enumerate(part):
-                found = decode_output([one[at] for one in outputs], image.shape[:2], self.spec, confidence)
-                result.append(to_detections(found, image.shape, self.class_names))
-            moments.append(time.perf_counter())
-            stages += np.diff(moments)
-        return result, StageTimes(*stages.tolist())
-
-
-class StageTimes(NamedTuple):
-    """Seconds of a prediction: making the input, the network itself, and selection (without masks)."""
-
-    input: float
-    engine: float
-    selection: float
+        found, times = predict_with_network(self.run_network, images, self.spec, confidence)
+        detections = [
+            to_detections(one, image.shape, self.class_names) for one, image in zip(found, images, strict=True)
+        ]
+        return detections, times
 
 
 class TorchModel(NetworkModel):
