@@ -52,8 +52,16 @@ def run_timed(*arguments: str, input_folder: Path) -> TimedCommand:
     Raises:
         RuntimeError: the command failed; the text has its messages.
     """
+    return _timed([sys.executable, "-m", "autodistill_rfdetr_seg", *arguments], input_folder)
+
+
+def run_python(code: str, *arguments: str, input_folder: Path) -> TimedCommand:
+    """As `run_timed`, for Python code, which finds the arguments in `sys.argv[1:]`."""
+    return _timed([sys.executable, "-c", code, *arguments], input_folder)
+
+
+def _timed(command: Sequence[str], input_folder: Path) -> TimedCommand:
     out, err = input_folder / "stdout.txt", input_folder / "stderr.txt"
-    command = [sys.executable, "-m", "autodistill_rfdetr_seg", *arguments]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     files = [(os.POSIX_SPAWN_OPEN, at, str(path), flags, 0o644) for at, path in ((1, out), (2, err))]
     started = time.perf_counter()

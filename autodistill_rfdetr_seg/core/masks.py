@@ -126,6 +126,20 @@ def bbox_xywh(rle: Rle) -> tuple[float, float, float, float]:
     return (x, y, width, height)
 
 
+def areas(rles: Sequence[Rle]) -> list[int]:
+    """`area` of each mask, faster than one by one."""
+    from hotcoco import mask as coco_mask
+
+    return [int(one) for one in coco_mask.area([to_coco(rle) for rle in rles])] if rles else []
+
+
+def boxes_xywh(rles: Sequence[Rle]) -> list[tuple[float, float, float, float]]:
+    """`bbox_xywh` of each mask, faster than one by one."""
+    from pycocotools import mask as coco_mask
+
+    return [(x, y, w, h) for x, y, w, h in coco_mask.toBbox([to_coco(rle) for rle in rles]).tolist()] if rles else []
+
+
 def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
     """Mask IoU of every pair, shape (len(first), len(second)), float64 in 0..1."""
     from pycocotools import mask as coco_mask

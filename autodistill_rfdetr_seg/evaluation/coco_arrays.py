@@ -1,46 +1,19 @@
-"""Runs COCOeval of pycocotools and computes numbers from its arrays. Dictionaries in, arrays and floats out."""
+"""Scores detections with hotcoco's COCOeval, and computes numbers from its arrays. Dictionaries in, arrays out."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from .matching import match_image
-
-FloatArray = npt.NDArray[np.float64]
+from .detection_matches import DetectionMatches, FloatArray, from_eval_images
 
 # The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
 # The indices of two of the IoU thresholds 0.5, 0.55 … 0.95 in COCOeval.
 IOU50, IOU75 = 0, 5
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """The matches of COCOeval between detections and gold set at IoU 0.5, for all sizes.
-
-    Per detection (N,): `scores`, `classes` and `images` (indices), `matched`. Detections that match a crowd are left
-    out. `gold` (classes, images) counts the instances that are not crowds.
-    """
-
-    scores: FloatArray
-    classes: npt.NDArray[np.int64]
-    images: npt.NDArray[np.int64]
-    matched: npt.NDArray[np.bool_]
-    gold: npt.NDArray[np.int64]
-
-    def with_classes(self, chosen: npt.NDArray[np.bool_]) -> Matches:
-        """The matches of the classes where `chosen` (classes,) is true; the gold counts of the others are 0."""
-        kept = chosen[self.classes]
-        parts = (self.scores[kept], self.classes[kept], self.images[kept], self.matched[kept])
-        return Matches(*parts, np.where(chosen[:, None], self.gold, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +29,66 @@ class CocoArrays:
     recall_1: FloatArray
     recall_10: FloatArray
     recall_thresholds: FloatArray
-    matches: Matches
 
 
-def run_coco(
-    dataset: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
-) -> CocoArrays:
-    """Runs COCOeval on a dataset dictionary and result rows with masks, with `limit` detections per image and class.
+class CocoEvaluation:
+    """The evaluation of result rows on a dataset dictionary, on masks ("segm") or boxes ("bbox").
 
-    The area of a detection is that of its mask for "segm" and that of its box for "bbox", as in `COCO.loadRes`.
+    Ids of images, annotations and categories must count from 1. Rows have `image_id`, `category_id`, `score`, and
+    `segmentation` for masks or `bbox` for boxes. The area of a detection is that of its mask or of its box, as in
+    pycocotools' `loadRes`. At most `limit` detections count per image and class.
     """
-    from pycocotools.cocoeval import COCOeval
 
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluator = COCOeval(_indexed(dataset), _indexed(_detections(dataset, results, iou_type)), iou_type)
-        evaluator.params.maxDets = sorted({1, 10, limit})
-        evaluator.evaluateImg = partial(match_image, evaluator)
+    def __init__(
+        self,
+        dataset: Mapping[str, Any],
+        results: Sequence[Mapping[str, Any]],
+        iou_type: Literal["segm", "bbox"],
+        limit: int,
+    ) -> None:
+        from hotcoco import COCO
+
+        self._gold = COCO(dict(dataset))
+        self._found = self._gold.load_res([dict(row) for row in results])
+        self._iou_type, self._limit = iou_type, limit
+        self._shape = len(dataset["categories"]), len(dataset["images"])
+        self._empty = not dataset["annotations"] and not results
+
+    def arrays(self) -> CocoArrays:
+        """The arrays of COCOeval."""
+        evaluator = self._evaluator()
+        counts = sorted({1, 10, self._limit})
+        evaluator.params.max_dets = counts
+        recalls = np.asarray(evaluator.params.rec_thrs, dtype=np.float64)
+        if self._empty:  # hotcoco warns that there is nothing to accumulate
+            shape = (10, len(recalls), self._shape[0], 4)
+            precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
+            return CocoArrays(precision, recall, recall, recall, recalls)
         evaluator.evaluate()
         evaluator.accumulate()
-    index_of = {count: at for at, count in enumerate(evaluator.params.maxDets)}
-    precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
-    return CocoArrays(
-        precision=precision[..., index_of[limit]],
-        recall=recall[..., index_of[limit]],
-        recall_1=recall[..., index_of[1]],
-        recall_10=recall[..., index_of[10]],
-        recall_thresholds=evaluator.params.recThrs,
-        matches=_matches(evaluator, limit),
-    )
+        index_of = {count: at for at, count in enumerate(counts)}
+        precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
+        return CocoArrays(
+            precision=precision[..., index_of[self._limit]],
+            recall=recall[..., index_of[self._limit]],
+            recall_1=recall[..., index_of[1]],
+            recall_10=recall[..., index_of[10]],
+            recall_thresholds=recalls,
+        )
+
+    def matches(self, thresholds: Sequence[float] = (0.5,)) -> DetectionMatches:
+        """What each detection is matched with at these IoU thresholds."""
+        evaluator = self._evaluator()
+        evaluator.params.max_dets = [self._limit]
+        evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0.0, 1e10]], ["all"]
+        evaluator.params.iou_thrs = list(thresholds)
+        evaluator.evaluate()
+        return from_eval_images(evaluator.eval_imgs, thresholds, *self._shape)
+
+    def _evaluator(self) -> Any:
+        from hotcoco import COCOeval
+
+        return COCOeval(self._gold, self._found, self._iou_type)
 
 
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:
@@ -111,53 +116,3 @@ def curves(arrays: CocoArrays, index: int | None) -> dict[str, list[float] | Non
         lines = lines[:, lines[0] > -1]
         found[name] = lines.mean(axis=1).tolist() if lines.size else None
     return found
-
-
-def _indexed(dataset: Mapping[str, Any]) -> Any:
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
-
-
-def _detections(
-    dataset: Mapping[str, Any], results: Sequence[Mapping[str, Any]], iou_type: Literal["segm", "bbox"]
-) -> dict[str, Any]:
-    """The results as a dataset; `loadRes` would fail on an empty list and change the rows."""
-    from pycocotools import mask as coco_mask
-
-    rles = [row["segmentation"] for row in results]
-    mask_boxes = coco_mask.toBbox(rles).tolist() if rles else []
-    boxes = [row.get("bbox", box) for row, box in zip(results, mask_boxes, strict=True)]
-    # One call per mask: for a list of more than 255 masks `area` overflows a uint8 with numpy 2 (pycocotools 2.0.11).
-    areas = [float(coco_mask.area(rle)) for rle in rles]
-    if iou_type == "bbox":
-        areas = [width * height for _, _, width, height in boxes]
-    rows = [
-        {**row, "id": at, "area": area, "bbox": box, "iscrowd": 0}
-        for at, (row, area, box) in enumerate(zip(results, areas, boxes, strict=True), start=1)
-    ]
-    return {**dataset, "annotations": rows}
-
-
-def _matches(evaluator: Any, limit: int) -> Matches:
-    """The matches at the first IoU threshold and area range; `evalImgs` is a flat list over classes, sizes, images."""
-    params = evaluator.params
-    sizes, images = len(params.areaRng), len(params.imgIds)
-    gold = np.zeros((len(params.catIds), images), dtype=np.int64)
-    parts: list[tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = []
-    for class_index in range(len(params.catIds)):
-        for image_index in range(images):
-            found = evaluator.evalImgs[(class_index * sizes + ALL) * images + image_index]
-            if found is None:
-                continue
-            gold[class_index, image_index] = np.count_nonzero(np.asarray(found["gtIgnore"]) == 0)
-            scored = ~found["dtIgnore"][IOU50, :limit].astype(bool)
-            scores = np.asarray(found["dtScores"][:limit], dtype=np.float64)[scored]
-            indices = np.tile(np.array([[class_index, image_index]]), (len(scores), 1))
-            parts.append((scores, indices, found["dtMatches"][IOU50, :limit][scored] > 0))
-    empty = (np.zeros(0), np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=bool))
-    scores, indices, matched = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
-    return Matches(scores, indices[:, 0], indices[:, 1], matched, gold)

@@ -1,7 +1,7 @@
 """One evaluator for labels and predictions: a gold set and predictions → `Report`.
 
-Every number is computed by pycocotools (COCOeval). It is read from the arrays, because `summarize` assumes 100
-detections.
+Every number is computed by hotcoco's COCOeval, and equal to pycocotools'. It is read from the arrays, because
+`summarize` assumes 100 detections.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import numpy as np
 
 from .. import coco
 from ..coco.segmentation import check
+from ..core import masks
 from ..core.config import EvaluationConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
 from . import gold_coverage as coverage
-from .coco_arrays import CocoArrays, Matches, class_summary, curves, run_coco
+from .coco_arrays import CocoArrays, CocoEvaluation, class_summary, curves
+from .detection_matches import Matches
 from .metric import summary
 from .operating_points import best_operating_point, image_counts, score_histogram
 
@@ -104,9 +106,10 @@ def evaluate(
     # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
     dataset = coco.to_dataset(truth, area_from, "dense")
     results = coco.to_results(predictions, truth, "dense")
-    mask = run_coco(dataset, results, "segm", max_detections)
-    box = run_coco(dataset, _with_boxes(results, predictions), "bbox", max_detections)
-    scored = mask.matches.with_classes(mask.matches.gold.sum(axis=1) > 0)
+    on_masks = CocoEvaluation(dataset, results, "segm", max_detections)
+    mask, matches = on_masks.arrays(), on_masks.matches().at()
+    box = CocoEvaluation(_boxes_alone(dataset), _with_boxes(results, predictions), "bbox", max_detections).arrays()
+    scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
     found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
@@ -114,7 +117,7 @@ def evaluate(
     return Report(
         mask=summary(mask),
         box=summary(box),
-        per_class={name: _class_row(mask, index) for index, name in enumerate(truth.classes.names)},
+        per_class={name: _class_row(mask, matches, index) for index, name in enumerate(truth.classes.names)},
         best_confidence=best.confidence,
         best_f1=best.f1,
         images=len(truth.images),
@@ -142,12 +145,27 @@ def _without_crowds(truth: GroundTruth) -> GroundTruth:
     return replace(truth, images=tuple(images))
 
 
+def _boxes_alone(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The dataset without its masks."""
+    rows = [{key: value for key, value in row.items() if key != "segmentation"} for row in dataset["annotations"]]
+    return {**dataset, "annotations": rows}
+
+
 def _with_boxes(
     results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]
 ) -> list[Mapping[str, Any]]:
-    """The rows with the boxes that the model predicted next to its masks; without one, the box of the mask is used."""
-    boxes = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
-    return [row if box is None else {**row, "bbox": list(box)} for row, box in zip(results, boxes, strict=True)]
+    """The rows with boxes in place of masks: those that the model predicted, or without one that of the mask."""
+    stated = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
+    drawn = masks.boxes_xywh([one.rle for p in predictions for one in p.instances])
+    return [
+        {
+            "image_id": row["image_id"],
+            "category_id": row["category_id"],
+            "score": row["score"],
+            "bbox": list(box or own),
+        }
+        for row, box, own in zip(results, stated, drawn, strict=True)
+    ]
 
 
 def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
@@ -187,8 +205,7 @@ def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: C
             raise DataError(f"{where} has an invalid mask: {error}.") from error
 
 
-def _class_row(arrays: CocoArrays, index: int) -> dict[str, float | int | None]:
-    matches = arrays.matches
+def _class_row(arrays: CocoArrays, matches: Matches, index: int) -> dict[str, float | int | None]:
     of_class = matches.classes == index
     instances = int(matches.gold[index].sum())
     best = best_operating_point(matches.scores[of_class], matches.matched[of_class], instances)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .coco_arrays import FloatArray, Matches
+from .detection_matches import FloatArray, Matches
 
 
 @dataclass(frozen=True, slots=True)
