@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ..core import masks
 from ..core.types import FileId, Rle
 from . import problem_kinds as kinds
@@ -161,10 +164,12 @@ def _area(row: Row, rle: Rle, reporter: ProblemReporter) -> float | None:
     return area
 
 
-def area_differs(stated: float, drawn: int) -> bool:
-    """Whether a stated area differs from that of a mask of `drawn` pixels."""
+def area_differs(stated: npt.ArrayLike, drawn: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether stated areas differ from those of masks of `drawn` pixels; one number each, or an array (N,)."""
     pixels, share = _AREA_SLACK
-    return drawn > 0 and abs(stated - drawn) > pixels + share * drawn
+    areas = np.asarray(drawn)
+    found: npt.NDArray[np.bool_] = (areas > 0) & (np.abs(np.asarray(stated) - areas) > pixels + share * areas)
+    return found
 
 
 def _bbox(row: Row, rle: Rle, reporter: ProblemReporter) -> Box | None:

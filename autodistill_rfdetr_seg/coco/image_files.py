@@ -30,6 +30,8 @@ _MASK_FOLDERS = {"mask", "masks", "panoptic", "semantic", "segmentationclass", "
 _NOT_IMAGES = _MASK_FOLDERS | {"labels", "thumbnails", "__macosx"}
 # The start of the names of COCO's other files, beside those with masks.
 OTHER_KINDS = ("person_keypoints_", "captions_", "panoptic_", "stuff_", "image_info_")
+# Names of most images; no check of a path is needed for them.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.[A-Za-z0-9]+")
 _SHOWN = 3
 _MOST_FILES = 1_000_000
 
@@ -224,6 +226,8 @@ def unsafe_file_name(name: object) -> str | None:
     """Why `name` cannot be a file inside the JSON's folder, or None if it can."""
     if not isinstance(name, str) or not name.strip():
         return f"`file_name` must be text, not {shown(name)}"
+    if _PLAIN_NAME.fullmatch(name):
+        return None
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root:
         return f"`file_name` {shown(name)} is an absolute path; it must be relative to the JSON's folder"

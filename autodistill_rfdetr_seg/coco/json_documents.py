@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from .problems import OnProblem, Problem, shown
 _ROWS = {"images", "annotations", "categories", "id", "image_id", "category_id", "name", "supercategory"}
 _FIELDS = {"segmentation", "size", "counts", "iscrowd", "area", "bbox", "file_name", "width", "height"}
 _READ_KEYS = _ROWS | _FIELDS
+# A key with space before its colon, which `_has_every_key` would not count.
+_SPACED_KEY = re.compile(rb'"\s+:')
 _GZIP = b"\x1f\x8b"
 _LFS = b"version https://git-lfs"
 
@@ -28,6 +31,11 @@ def load(path: Path, on_problem: OnProblem) -> Any:
         if what:
             on_problem(Problem(kinds.NOT_JSON, what, path))
             return None
+        # Checking every object for a key twice takes longer than reading it, and most files need not be checked.
+        document = json.loads(data)
+        if _has_every_key(document, data):
+            return document
+        del document
         return json.loads(data, object_pairs_hook=_object)
     except OSError as error:
         on_problem(Problem(kinds.NOT_JSON, f"the file cannot be read ({error.strerror})", path))
@@ -53,6 +61,26 @@ def _something_else(data: bytes) -> str | None:
     if data.lstrip()[:1] == b"<":
         return "the file is a page of HTML or XML, and not JSON"
     return None
+
+
+def _has_every_key(document: Any, data: bytes) -> bool:
+    """Whether the objects of a COCO document have as many keys as there are in the file, so that none is there twice.
+
+    False if it is not known: only the keys of the document, of its rows and of their masks are counted.
+    """
+    if not isinstance(document, (dict, list)) or b"\0" in data or _SPACED_KEY.search(data):
+        return False
+    lists = [document] if isinstance(document, list) else list(document.values())
+    count = len(document) if isinstance(document, dict) else 0
+    for value in lists:
+        for row in value if isinstance(value, list) else [value]:
+            if type(row) is dict:
+                count += len(row)
+                mask = row.get("segmentation")
+                if type(mask) is dict:
+                    count += len(mask)
+    # Text with `":` in it only makes this number larger, as does a key that is there twice.
+    return data.count(b'":') == count
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.bulk_objects import many_objects
 from ..core.config import MAX_MEGAPIXELS
-from ..core.types import FileId, Rle
+from ..core.types import FileId
 from . import problem_kinds as kinds
 from .annotation import NO_CATEGORY, read_annotation, read_box
 from .categories import Category, read_categories, unique_names, without_placeholders
@@ -18,6 +19,7 @@ from .image_files import ImageFiles
 from .image_rows import read_images, with_file_name
 from .json_documents import load
 from .parts import Annotation, Image, Known, Row
+from .plain_rows import plain_annotations
 from .problems import OnProblem, Problem, ProblemReporter, shown
 from .values import Id, as_id, in_order
 
@@ -39,6 +41,7 @@ class CocoFile:
     annotations: tuple[Annotation, ...]
 
 
+@many_objects()
 def parse(
     path: Path,
     on_problem: OnProblem,
@@ -114,9 +117,15 @@ def _annotations(
     from tqdm import tqdm
 
     seen: set[FileId] = set()
-    drawn: set[tuple[FileId, FileId, Rle]] = set()
+    drawn: set[tuple[FileId, FileId, bytes]] = set()
+    plain = plain_annotations(rows, known) if read is read_annotation else [None] * len(rows)
     bar = tqdm(rows, desc=f"Reading {path.name}", unit="annotation", disable=not progress or None, delay=2)
     for index, row in enumerate(bar):
+        one = plain[index]
+        if one is not None and one.id and one.id not in seen:
+            seen.add(one.id)
+            yield _reported_if_twice(one, drawn, path, on_problem, known)
+            continue
         number = as_id(row.get("id"))
         reporter = ProblemReporter(on_problem, path, None, None if number is None else number.stated)
         if number is None:
@@ -131,15 +140,25 @@ def _annotations(
         if number is not None:
             seen.add(number.key)
         found = read(row, None if number is None else number.stated, on_problem, path, known)
-        if found is None:
-            continue
-        if found.rle is not None:
-            if (what := (found.image, found.category, found.rle)) in drawn:
-                ProblemReporter(on_problem, path, known.images[found.image].id, found.id).add(
-                    kinds.ANNOTATION_TWICE, "another annotation of the image has the same category and mask"
-                )
-            drawn.add(what)
-        yield found
+        if found is not None:
+            yield _reported_if_twice(found, drawn, path, on_problem, known)
+
+
+def _reported_if_twice(
+    one: Annotation,
+    drawn: set[tuple[FileId, FileId, bytes]],
+    path: Path,
+    on_problem: OnProblem,
+    known: Known,
+) -> Annotation:
+    """The annotation; a second one with the same category and mask is reported. `drawn` has those before it."""
+    if one.rle is not None:
+        if (what := (one.image, one.category, one.rle.counts)) in drawn:
+            ProblemReporter(on_problem, path, known.images[one.image].id, one.id).add(
+                kinds.ANNOTATION_TWICE, "another annotation of the image has the same category and mask"
+            )
+        drawn.add(what)
+    return one
 
 
 def _with_unlisted(categories: dict[FileId, Category], used: set[FileId]) -> dict[FileId, Category]:

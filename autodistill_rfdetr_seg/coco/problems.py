@@ -103,6 +103,8 @@ class ProblemReporter:
 
 def as_number(value: object) -> float | None:
     """The finite number that a JSON value is, or None."""
+    if type(value) is float:  # nearly all are
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

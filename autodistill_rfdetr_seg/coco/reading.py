@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.bulk_objects import many_objects
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import Classes, FileId, GroundTruth, Instance, TruthBox, TruthImage, TruthInstance
@@ -52,6 +53,7 @@ def read(
     return truth_of(file)
 
 
+@many_objects()
 def truth_of(file: CocoFile) -> GroundTruth:
     """The valid parts of a COCO file as a gold set."""
     index = {key: index for index, key in enumerate(file.categories)}

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core import masks
+from ..core.bulk_objects import many_objects
 from ..core.errors import DataError
-from ..core.types import FileId, GroundTruth, ImagePredictions, Instance
+from ..core.types import FileId, GroundTruth, ImagePredictions, Instance, Rle
 from . import problem_kinds as kinds
 from . import segmentation as segmentations
 from .json_documents import load
 from .layout import locate
 from .mask_forms import plain_form
 from .parts import Box, Row
+from .plain_rows import plain_masks
 from .problems import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
@@ -26,6 +28,7 @@ PREDICTIONS = "predictions.json"
 _log = logging.getLogger(__name__)
 
 
+@many_objects()
 def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[ImagePredictions, ...]:
     """The predictions of a file for every image of the gold set, in its order.
 
@@ -62,40 +65,54 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     by_image: dict[str, list[tuple[Instance, Box | None]]] = {image.image_id: [] for image in truth.images}
     sizes = {image.image_id: (image.height, image.width) for image in truth.images}
     changed: Counter[Kind] = Counter()
-    for number, (row, name, index) in enumerate(zip(rows, images, classes, strict=True)):
+    masks_read, _ = plain_masks(
+        [row.get("segmentation") for row in rows], [None if name is None else sizes[name] for name in images]
+    )
+    for number, (row, name, index, rle) in enumerate(zip(rows, images, classes, masks_read, strict=True)):
         if name is not None and index is not None:
-            by_image[name].append(_prediction(path, number, row, index, sizes[name], changed))
+            score = _score(path, number, row)
+            rle = rle or _mask(path, number, row, sizes[name], changed)
+            by_image[name].append((Instance(index, rle, score), _box(row.get("bbox"))))
     for kind, count in changed.items():
         _log.warning("%s: %d x %s: %s.", path, count, kind.name, kind.treatment)
     return tuple(_of_image(name, found) for name, found in by_image.items())
 
 
-def _prediction(
-    path: Path, number: int, row: Row, class_index: int, size: tuple[int, int], changed: Counter[Kind]
-) -> tuple[Instance, Box | None]:
-    """The instance of one row, and its box where it has one; `changed` counts the kinds of changes to its mask."""
-    where = f"{path}, image id {row['image_id']}"
+def _score(path: Path, number: int, row: Row) -> float:
     score = as_number(row.get("score"))
-    segmentation, changes = plain_form(row.get("segmentation"))
     if score is None or not 0 <= score <= 1:
         raise DataError(
-            f"{where}: `score` of result {number} must be a number from 0 to 1, not {shown(row.get('score'))}.",
+            f"{path}, image id {row['image_id']}: `score` of result {number} must be a number from 0 to 1, not "
+            f"{shown(row.get('score'))}.",
             "Write the model's confidence; divide percentages by 100.",
         )
+    return score
+
+
+def _mask(path: Path, number: int, row: Row, size: tuple[int, int], changed: Counter[Kind]) -> Rle:
+    """The mask of one row in any form; `changed` counts the kinds of changes to it."""
+    segmentation, changes = plain_form(row.get("segmentation"))
     try:
         rle = segmentations.parse(segmentation, *size)
     except ValueError as error:
         raise DataError(
-            f"{where}, result {number}: {error}.",
+            f"{path}, image id {row['image_id']}, result {number}: {error}.",
             None if segmentation else "Only masks are scored: each result needs a `segmentation`.",
         ) from error
     if isinstance(segmentation, list) and segmentations.leaves(segmentation, *size):
         changes = {*changes, kinds.MASK_OUTSIDE}
     changed.update(changes)
-    sides = row.get("bbox")
-    numbers = [as_number(side) for side in sides] if isinstance(sides, list) and len(sides) == 4 else [None]
-    box = tuple(side for side in numbers if side is not None)
-    return Instance(class_index, rle, score), (box[0], box[1], box[2], box[3]) if len(box) == 4 else None
+    return rle
+
+
+def _box(stated: object) -> Box | None:
+    """The box that a row states; None if it is not four numbers."""
+    if not isinstance(stated, list) or len(stated) != 4:
+        return None
+    x, y, width, height = map(as_number, stated)
+    if x is None or y is None or width is None or height is None:
+        return None
+    return x, y, width, height
 
 
 def _of_image(name: str, found: Sequence[tuple[Instance, Box | None]]) -> ImagePredictions:

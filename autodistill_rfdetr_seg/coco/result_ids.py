@@ -29,6 +29,8 @@ V = TypeVar("V")
 
 def as_id(value: object) -> FileId | None:
     """The id that a JSON value is (a whole number, also written as 1.0, or text), or None."""
+    if type(value) is int:  # nearly all are
+        return value
     found = read_id(value)
     return None if found is None else found.stated
 

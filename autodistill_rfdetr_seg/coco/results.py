@@ -71,24 +71,27 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file", 
     the stated ones where there are any; with `area_from` "mask" `area` is always the mask's.
     """
     found = Ids.from_gold(truth, ids)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for image in in_id_order(truth.images):
-        image_id = found.images[image.image_id]
-        images.append({"id": image_id, "file_name": image.image_id, "height": image.height, "width": image.width})
-        for instance in image.instances:
-            stated = instance.area if area_from == "file" else None
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": found.categories[instance.class_index],
-                    "segmentation": segmentations.to_json(instance.rle),
-                    "area": masks.area(instance.rle) if stated is None else stated,
-                    "bbox": list(instance.bbox_xywh or masks.bbox_xywh(instance.rle)),
-                    "iscrowd": int(instance.crowd),
-                }
-            )
+    ordered = in_id_order(truth.images)
+    images = [
+        {"id": found.images[image.image_id], "file_name": image.image_id, "height": image.height, "width": image.width}
+        for image in ordered
+    ]
+    instances = [(found.images[image.image_id], one) for image in ordered for one in image.instances]
+    own_area = [one.area if area_from == "file" else None for _, one in instances]
+    areas = iter(masks.areas([one.rle for (_, one), area in zip(instances, own_area, strict=True) if area is None]))
+    boxes = iter(masks.boxes_xywh([one.rle for _, one in instances if one.bbox_xywh is None]))
+    annotations = [
+        {
+            "id": number,
+            "image_id": image_id,
+            "category_id": found.categories[one.class_index],
+            "segmentation": segmentations.to_json(one.rle),
+            "area": next(areas) if area is None else area,
+            "bbox": list(one.bbox_xywh or next(boxes)),
+            "iscrowd": int(one.crowd),
+        }
+        for number, ((image_id, one), area) in enumerate(zip(instances, own_area, strict=True), start=1)
+    ]
     categories = [
         {"id": number, "name": name, "supercategory": "none"}
         for number, name in zip(found.categories, truth.classes.names, strict=True)

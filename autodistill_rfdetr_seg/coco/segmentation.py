@@ -1,7 +1,8 @@
 """Converts a `segmentation` of a COCO file to a checked `Rle`, and a mask to a polygon.
 
 pycocotools' C code trusts what it is given: run lengths that do not add up, a missing terminator or a polygon far
-outside of the image read or write past the end of an array. Everything is therefore checked in numpy before.
+outside of the image read or write past the end of an array. Everything is therefore checked in numpy before
+(`run_lengths` checks compressed masks).
 """
 
 from __future__ import annotations
@@ -16,13 +17,11 @@ from ..core import masks
 from ..core.masks import MAX_SIDE
 from ..core.types import Rle
 from .problems import shown
+from .run_lengths import check_runs, encode_runs, runs_of_string
 
 _MAX_PERIMETER = 4e6  # pixels; the C code keeps 5 points a pixel of a polygon's outline
-_MAX_CHARACTERS = 7  # of one run length: 35 bits, where MAX_SIDE squared needs 31
 _MIN_POLYGON_IOU = 0.95
 _SIMPLIFY_PIXELS = 0.5
-
-Runs = npt.NDArray[np.int64]
 
 
 def parse(segmentation: object, height: int, width: int) -> Rle:
@@ -62,15 +61,6 @@ def union(rles: Sequence[Rle]) -> Rle:
     from pycocotools import mask as coco_mask
 
     return Rle(rles[0].height, rles[0].width, coco_mask.merge([masks.to_coco(rle) for rle in rles])["counts"])
-
-
-def check(rle: Rle) -> None:
-    """Checks that the run lengths of `rle` are valid.
-
-    Raises:
-        ValueError: they are not.
-    """
-    _check_runs(_runs_of_string(rle.counts), rle.height, rle.width)
 
 
 def to_json(rle: Rle) -> dict[str, Any]:
@@ -152,64 +142,17 @@ def _parse_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:
             raw = counts.encode("ascii")
         except UnicodeEncodeError:
             raise ValueError("the RLE's `counts` have characters that no RLE has") from None
-        runs = _runs_of_string(raw)
-        _check_runs(runs, height, width)
+        runs = runs_of_string(raw)
+        check_runs(runs, height, width)
         # A run of zero pixels inside is legal, but pycocotools' IoU may stop at one.
-        return Rle(height, width, raw) if np.all(runs[1:] > 0) else _encode_runs(runs, height, width)
+        return Rle(height, width, raw) if np.all(runs[1:] > 0) else encode_runs(runs, height, width)
     if isinstance(counts, list):
         if not all(type(run) is int and 0 <= run <= MAX_SIDE**2 for run in counts):
             raise ValueError("the RLE's `counts` must be integers of at least 0")
         runs = np.asarray(counts, dtype=np.int64)
-        _check_runs(runs, height, width)
-        return _encode_runs(runs, height, width)
+        check_runs(runs, height, width)
+        return encode_runs(runs, height, width)
     raise ValueError(f"the RLE's `counts` must be text or a list, not {shown(counts)}")
-
-
-def _runs_of_string(counts: bytes) -> Runs:
-    """The run lengths of compressed counts: 5 bits a character, the sixth says that more follow, from character 48 on.
-
-    From the third on, a length is stored as its difference from the one two before. Source: rleFrString of maskApi.c.
-    """
-    values = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    if not len(values):
-        return values
-    if values.min() < 0 or values.max() > 63:
-        raise ValueError("the RLE's `counts` have characters that no RLE has")
-    ends = np.flatnonzero((values & 0x20) == 0)
-    if not len(ends) or ends[-1] != len(values) - 1:
-        raise ValueError("the RLE's `counts` end in the middle of a number")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > _MAX_CHARACTERS:
-        raise ValueError("the RLE's `counts` have a number too large for any image")
-    place = np.arange(len(values)) - np.repeat(starts, lengths)
-    numbers: Runs = np.add.reduceat((values & 0x1F) << (5 * place), starts)
-    numbers -= np.where(values[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    numbers[1::2] = np.cumsum(numbers[1::2])
-    numbers[2::2] = np.cumsum(numbers[2::2])
-    return numbers
-
-
-def _check_runs(runs: Runs, height: int, width: int) -> None:
-    if len(runs) and runs.min() < 0:
-        raise ValueError("the RLE's `counts` have a negative run length")
-    if int(runs.sum()) != height * width:
-        raise ValueError(f"the RLE's `counts` add up to {int(runs.sum())} pixels, but the image has {height * width}")
-
-
-def _encode_runs(runs: Runs, height: int, width: int) -> Rle:
-    """The RLE of checked run lengths, runs of zero pixels inside joined away."""
-    from pycocotools import mask as coco_mask
-
-    kept = runs > 0
-    runs, inside = runs[kept], (np.arange(len(runs)) % 2)[kept]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(inside)) + 1])
-    joined = np.add.reduceat(runs, starts).tolist()
-    if inside[0]:
-        joined.insert(0, 0)
-    return Rle(
-        height, width, coco_mask.frPyObjects({"counts": joined, "size": [height, width]}, height, width)["counts"]
-    )
 
 
 def _polygon(part: list[Any]) -> npt.NDArray[np.float64]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from .parts import Box
 from .values import number_of
+
+FloatArray = npt.NDArray[np.float64]
 
 # An edge may be off by 2 pixels and 5 % of the longer side: a sliver of a polygon has no pixel.
 _SLACK = (2.0, 0.05)
@@ -20,7 +25,18 @@ def stated_box(stated: object) -> Box | None:
 
 def is_far(stated_xywh: Box, drawn_xywh: Box) -> bool:
     """Whether a stated box differs from the mask's."""
+    return bool(are_far(np.array([stated_xywh]), np.array([drawn_xywh]))[0])
+
+
+def are_far(stated_xywh: FloatArray, drawn_xywh: FloatArray) -> npt.NDArray[np.bool_]:
+    """Whether each stated box differs from the mask's, (N,) for two arrays (N, 4)."""
     pixels, share = _SLACK
-    (x, y, width, height), (x2, y2, width2, height2) = stated_xywh, drawn_xywh
-    edges = ((x, x2), (y, y2), (x + width, x2 + width2), (y + height, y2 + height2))
-    return max(abs(one - two) for one, two in edges) > pixels + share * max(width2, height2)
+    slack = pixels + share * drawn_xywh[:, 2:].max(axis=1)
+    near, far = (np.abs(stated - drawn).max(axis=1) for stated, drawn in _edges(stated_xywh, drawn_xywh))
+    found: npt.NDArray[np.bool_] = np.maximum(near, far) > slack
+    return found
+
+
+def _edges(stated: FloatArray, drawn: FloatArray) -> tuple[tuple[FloatArray, FloatArray], ...]:
+    """The left and top edges of both boxes, and the right and bottom ones, each (N, 2)."""
+    return (stated[:, :2], drawn[:, :2]), (stated[:, :2] + stated[:, 2:], drawn[:, :2] + drawn[:, 2:])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from .detection_matches import DetectionMatches, FloatArray, from_eval_images
+from .detection_matches import DetectionMatches, FloatArray, Matches, from_diagnostics, from_eval_images
 
 # The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
 # The indices of two of the IoU thresholds 0.5, 0.55 … 0.95 in COCOeval.
 IOU50, IOU75 = 0, 5
+# AR is also computed for so many detections per image and class.
+_AR_COUNTS = (1, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +33,45 @@ class CocoArrays:
     recall_thresholds: FloatArray
 
 
-class CocoEvaluation:
-    """The evaluation of result rows on a dataset dictionary, on masks ("segm") or boxes ("bbox").
+class CocoGold:
+    """A gold set as a dataset dictionary, to score detections with. Its ids of images, annotations and categories must
+    count from 1."""
 
-    Ids of images, annotations and categories must count from 1. Rows have `image_id`, `category_id`, `score`, and
-    `segmentation` for masks or `bbox` for boxes. The area of a detection is that of its mask or of its box, as in
-    pycocotools' `loadRes`. At most `limit` detections count per image and class.
-    """
-
-    def __init__(
-        self,
-        dataset: Mapping[str, Any],
-        results: Sequence[Mapping[str, Any]],
-        iou_type: Literal["segm", "bbox"],
-        limit: int,
-    ) -> None:
+    def __init__(self, dataset: dict[str, Any]) -> None:
         from hotcoco import COCO
 
-        self._gold = COCO(dict(dataset))
-        self._found = self._gold.load_res([dict(row) for row in results])
+        self.dataset = dataset
+        self.coco = COCO(dataset)
+
+    def evaluation(
+        self, results: list[dict[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
+    ) -> CocoEvaluation:
+        """The evaluation of result rows on masks ("segm") or boxes ("bbox").
+
+        Rows have `image_id`, `category_id`, `score`, and `segmentation` for masks or `bbox` for boxes. The area of a
+        detection is that of its mask or of its box, as in pycocotools' `loadRes`. At most `limit` detections count per
+        image and class.
+        """
+        return CocoEvaluation(self, results, iou_type, limit)
+
+
+class CocoEvaluation:
+    """An evaluation of result rows on a gold set; see `CocoGold.evaluation`."""
+
+    def __init__(
+        self, gold: CocoGold, results: list[dict[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
+    ) -> None:
+        self._gold, self._rows = gold, results
+        self._found = gold.coco.load_res(results)
         self._iou_type, self._limit = iou_type, limit
-        self._shape = len(dataset["categories"]), len(dataset["images"])
-        self._empty = not dataset["annotations"] and not results
+        self._evaluated: Any = None
+        self._shape = len(gold.dataset["categories"]), len(gold.dataset["images"])
+        self._empty = not gold.dataset["annotations"] and not results
 
     def arrays(self) -> CocoArrays:
         """The arrays of COCOeval."""
         evaluator = self._evaluator()
-        counts = sorted({1, 10, self._limit})
+        counts = sorted({*_AR_COUNTS, self._limit})
         evaluator.params.max_dets = counts
         recalls = np.asarray(evaluator.params.rec_thrs, dtype=np.float64)
         if self._empty:  # hotcoco warns that there is nothing to accumulate
@@ -66,6 +80,7 @@ class CocoEvaluation:
             return CocoArrays(precision, recall, recall, recall, recalls)
         evaluator.evaluate()
         evaluator.accumulate()
+        self._evaluated = evaluator
         index_of = {count: at for at, count in enumerate(counts)}
         precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
         return CocoArrays(
@@ -76,7 +91,13 @@ class CocoEvaluation:
             recall_thresholds=recalls,
         )
 
-    def matches(self, thresholds: Sequence[float] = (0.5,)) -> DetectionMatches:
+    def matches(self) -> Matches:
+        """What each detection is matched with at IoU 0.5."""
+        if self._evaluated is None or self._limit < max(_AR_COUNTS):
+            return self.matches_at((0.5,)).at()
+        return from_diagnostics(self._evaluated.image_diagnostics(0.5, 0.0), self._rows, self._gold.dataset)
+
+    def matches_at(self, thresholds: Sequence[float]) -> DetectionMatches:
         """What each detection is matched with at these IoU thresholds."""
         evaluator = self._evaluator()
         evaluator.params.max_dets = [self._limit]
@@ -88,7 +109,7 @@ class CocoEvaluation:
     def _evaluator(self) -> Any:
         from hotcoco import COCOeval
 
-        return COCOeval(self._gold, self._found, self._iou_type)
+        return COCOeval(self._gold.coco, self._found, self._iou_type)
 
 
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,30 @@ class DetectionMatches:
         kept = ~self.ignored[index]
         parts = (self.scores[kept], self.classes[kept], self.images[kept], self.rows[kept])
         return Matches(*parts, self.objects[index][kept] >= 0, self.gold)
+
+
+def from_diagnostics(
+    found: Mapping[str, Any], results: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]
+) -> Matches:
+    """The matches in hotcoco's `image_diagnostics` of an evaluation; ids must count from 1.
+
+    It leaves out detections that match a crowd and those over the maximum.
+    """
+    status = found["dt_status"]
+    rows = sorted(status)
+    chosen = [results[row - 1] for row in rows]
+    gold = np.zeros((len(dataset["categories"]), len(dataset["images"])), dtype=np.int64)
+    for one in dataset["annotations"]:
+        if not one["iscrowd"]:
+            gold[one["category_id"] - 1, one["image_id"] - 1] += 1
+    return Matches(
+        scores=np.array([row["score"] for row in chosen], dtype=np.float64),
+        classes=np.array([row["category_id"] for row in chosen], dtype=np.int64) - 1,
+        images=np.array([row["image_id"] for row in chosen], dtype=np.int64) - 1,
+        rows=np.array(rows, dtype=np.int64) - 1,
+        matched=np.array([status[row] == "tp" for row in rows], dtype=bool),
+        gold=gold,
+    )
 
 
 def from_eval_images(

@@ -16,14 +16,15 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import coco
-from ..coco.segmentation import check
+from ..coco.run_lengths import check, measure
 from ..core import masks
+from ..core.bulk_objects import many_objects
 from ..core.config import EvaluationConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
 from . import gold_coverage as coverage
-from .coco_arrays import CocoArrays, CocoEvaluation, class_summary, curves
+from .coco_arrays import CocoArrays, CocoGold, class_summary, curves
 from .detection_matches import Matches
 from .metric import summary
 from .operating_points import best_operating_point, image_counts, score_histogram
@@ -69,6 +70,7 @@ class Report:
         return {item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self) if item.name != "details"}
 
 
+@many_objects()
 def evaluate(
     gold: GroundTruth | str | Path,
     predictions: Sequence[ImagePredictions],
@@ -104,11 +106,11 @@ def evaluate(
         raise DataError("The gold set has no images.")
     _check(predictions, truth)
     # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
-    dataset = coco.to_dataset(truth, area_from, "dense")
+    dataset = CocoGold(coco.to_dataset(truth, area_from, "dense"))
     results = coco.to_results(predictions, truth, "dense")
-    on_masks = CocoEvaluation(dataset, results, "segm", max_detections)
-    mask, matches = on_masks.arrays(), on_masks.matches().at()
-    box = CocoEvaluation(_boxes_alone(dataset), _with_boxes(results, predictions), "bbox", max_detections).arrays()
+    on_masks = dataset.evaluation(results, "segm", max_detections)
+    mask, matches = on_masks.arrays(), on_masks.matches()
+    box = dataset.evaluation(_with_boxes(results, predictions), "bbox", max_detections).arrays()
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
@@ -145,26 +147,19 @@ def _without_crowds(truth: GroundTruth) -> GroundTruth:
     return replace(truth, images=tuple(images))
 
 
-def _boxes_alone(dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """The dataset without its masks."""
-    rows = [{key: value for key, value in row.items() if key != "segmentation"} for row in dataset["annotations"]]
-    return {**dataset, "annotations": rows}
-
-
-def _with_boxes(
-    results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]
-) -> list[Mapping[str, Any]]:
+def _with_boxes(results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]) -> list[dict[str, Any]]:
     """The rows with boxes in place of masks: those that the model predicted, or without one that of the mask."""
-    stated = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
-    drawn = masks.boxes_xywh([one.rle for p in predictions for one in p.instances])
+    boxes = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
+    rles = [one.rle for p in predictions for one in p.instances]
+    drawn = iter(masks.boxes_xywh([rle for rle, box in zip(rles, boxes, strict=True) if box is None]))
     return [
         {
             "image_id": row["image_id"],
             "category_id": row["category_id"],
             "score": row["score"],
-            "bbox": list(box or own),
+            "bbox": list(next(drawn) if box is None else box),
         }
-        for row, box, own in zip(results, stated, drawn, strict=True)
+        for row, box in zip(results, boxes, strict=True)
     ]
 
 
@@ -180,6 +175,7 @@ def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:
             raise DataError(f"Image {prediction.image_id!r} occurs twice in the predictions.")
         seen.add(prediction.image_id)
         _check_instances(prediction, image, truth.classes)
+    _check_masks(predictions)
 
 
 def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: Classes) -> None:
@@ -193,16 +189,23 @@ def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: C
             raise DataError(f"{where} has class index {instance.class_index}; the classes are {list(classes.names)}.")
         if not 0 <= instance.score <= 1:
             raise DataError(f"{where} has the score {instance.score}, which is not in 0..1.")
-        if (rle.height, rle.width) != (image.height, image.width):
+        if rle.height != image.height or rle.width != image.width:
             raise DataError(
                 f"{where} has a mask of {rle.width} x {rle.height} pixels, but the image has "
                 f"{image.width} x {image.height}.",
                 "Predict on the image as it is stored, without rotating or resizing it.",
             )
+
+
+def _check_masks(predictions: Sequence[ImagePredictions]) -> None:
+    found = [(prediction.image_id, one.rle) for prediction in predictions for one in prediction.instances]
+    plain = measure([rle.counts for _, rle in found], [rle.height * rle.width for _, rle in found]).plain
+    for at in np.flatnonzero(~plain).tolist():
+        image_id, rle = found[at]
         try:
             check(rle)
         except ValueError as error:
-            raise DataError(f"{where} has an invalid mask: {error}.") from error
+            raise DataError(f"Image {image_id!r}: a prediction has an invalid mask: {error}.") from error
 
 
 def _class_row(arrays: CocoArrays, matches: Matches, index: int) -> dict[str, float | int | None]:

@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.coco import run_lengths
 from autodistill_rfdetr_seg.coco import segmentation as segmentations
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError
@@ -540,12 +541,12 @@ def test_area_from_the_mask_or_from_the_file(tmp_path: Path) -> None:
 )
 def test_run_lengths_decode_as_pycocotools_or_are_refused(counts: bytes) -> None:
     try:
-        runs = segmentations._runs_of_string(counts)
+        runs = run_lengths.runs_of_string(counts)
     except ValueError:
         return
     if len(runs) and runs.min() >= 0 and 0 < runs.sum() < 10**6:
         height = int(runs.sum())
-        segmentations.check(Rle(height, 1, counts))
+        run_lengths.check(Rle(height, 1, counts))
         dense = coco_mask.decode({"size": [height, 1], "counts": counts})[:, 0]
         assert np.array_equal(dense, np.repeat(np.arange(len(runs)) % 2, runs))
 

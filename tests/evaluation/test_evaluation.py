@@ -29,6 +29,7 @@ from autodistill_rfdetr_seg.core.types import (
     TruthInstance,
 )
 from autodistill_rfdetr_seg.evaluation import evaluate, recovery
+from autodistill_rfdetr_seg.evaluation.coco_arrays import CocoGold
 from helpers.coco_results import NAMES, same, theirs_evaluated
 
 SIZE = 200
@@ -356,3 +357,42 @@ def test_a_models_own_boxes_count_where_it_gives_them() -> None:
     assert report.mask["ap"] == pytest.approx(1)
     with pytest.raises(DataError, match="2 boxes for 1"):
         evaluate(truth, [dataclasses.replace(entry, boxes_xywh=((x, y, width, height),) * 2)])
+
+
+@pytest.mark.parametrize("limit", [1, 4, 10, 100])
+def test_matches_are_the_same_from_the_evaluation_and_from_its_diagnostics(limit: int) -> None:
+    found_in_all = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        images = [
+            [
+                TruthInstance(int(rng.integers(2)), box(*rng.integers(0, 30, 2)), bool(rng.random() < 0.3))
+                for _ in range(5)
+            ]
+            for _ in range(2)
+        ]
+        truth = gold(*images)
+        scores = [0.25, 0.5, 0.75]
+        rows = coco.to_results(
+            predicted(
+                *[
+                    [
+                        Instance(int(rng.integers(2)), box(*rng.integers(0, 30, 2)), float(rng.choice(scores)))
+                        for _ in range(14)
+                    ]
+                    for _ in images
+                ]
+            ),
+            truth,
+            "dense",
+        )
+        evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).evaluation(rows, "segm", limit)
+        evaluation.arrays()
+        quick, slow = evaluation.matches(), evaluation.matches_at((0.5, 0.75)).at()
+        order = np.argsort(slow.rows)
+        for name in ("rows", "scores", "classes", "images", "matched"):
+            assert np.array_equal(np.sort(quick.rows), np.sort(slow.rows))
+            assert np.array_equal(getattr(quick, name)[np.argsort(quick.rows)], getattr(slow, name)[order]), name
+        assert np.array_equal(quick.gold, slow.gold)
+        found_in_all += int(slow.matched.sum())
+    assert found_in_all > 10

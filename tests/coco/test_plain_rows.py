@@ -1,0 +1,154 @@
+"""Rows that are read many at once: the same as one by one, whatever is in them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autodistill_rfdetr_seg import coco
+from autodistill_rfdetr_seg.coco import parsing, run_lengths
+from autodistill_rfdetr_seg.coco.problems import Problem
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.errors import DataError
+
+HEIGHT, WIDTH = 24, 32
+
+
+def rows(rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
+    found = []
+    for number in range(1, count + 1):
+        mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+        top, left = rng.integers(0, HEIGHT - 6), rng.integers(0, WIDTH - 6)
+        mask[top : top + rng.integers(1, 7), left : left + rng.integers(1, 7)] = True
+        rle = masks.encode(mask)
+        found.append(
+            {
+                "id": number,
+                "image_id": int(rng.integers(1, 4)),
+                "category_id": int(rng.integers(1, 3)),
+                "segmentation": {"size": [HEIGHT, WIDTH], "counts": rle.counts.decode()},
+                "area": masks.area(rle),
+                "bbox": list(masks.bbox_xywh(rle)),
+                "iscrowd": 0,
+            }
+        )
+    return found
+
+
+def changed(row: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """The row with something that is to be noticed, or that is just as good."""
+    row = copy.deepcopy(row)
+    counts = row["segmentation"]["counts"]
+    values: dict[str, list[Any]] = {
+        "id": [0, 1, True, 1.0, "7", None, -3],
+        "image_id": [9, 1.0, "1", True, None],
+        "category_id": [9, "1", 1.0, None],
+        "iscrowd": [1, False, "0", None, 0.0, 2],
+        "area": [0, -1, "12", float("nan"), 10**400, 1e300, True, None],
+        "bbox": [None, [0, 0, 1], [0, 0, -1, 5], ["0", 0, 1, 1], [0, 0, 30, 30], [0.0, 0.0, float("nan"), 1]],
+        "score": [0, 1, 0.5, 2, -0.1, "0.5", True, None],
+        "segmentation": [
+            None,
+            [],
+            [[1, 1, 5, 1, 5, 5]],
+            {"size": [WIDTH, HEIGHT], "counts": counts},
+            {"size": [float(HEIGHT), WIDTH], "counts": counts},
+            {"size": [HEIGHT, WIDTH], "counts": counts[:-1]},
+            {"size": [HEIGHT, WIDTH], "counts": " " + counts},
+            {"size": [HEIGHT, WIDTH], "counts": counts.encode()},
+            {"size": [HEIGHT, WIDTH], "counts": counts + "é"},
+            {"size": [HEIGHT, WIDTH], "counts": ""},
+            {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},
+            {"size": [HEIGHT, WIDTH], "counts": masks.encode(np.zeros((HEIGHT, WIDTH), bool)).counts.decode()},
+        ],
+    }
+    key = str(rng.choice(list(values)))
+    value = values[key][int(rng.integers(len(values[key])))]
+    if value is None and rng.random() < 0.5:
+        row.pop(key, None)
+    else:
+        row[key] = value
+    return row
+
+
+def read_both_ways(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
+    found = []
+    for one_by_one in (False, True):
+        with monkeypatch.context() as patch:
+            if one_by_one:
+                patch.setattr(parsing, "plain_annotations", lambda rows, known: [None] * len(rows))
+            problems: list[Problem] = []
+            file = parsing.parse(path, problems.append, images="ignored")
+            found.append((file, [str(problem) for problem in problems]))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_are_read_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    annotations = rows(rng, 60)
+    annotations = [changed(row, rng) if rng.random() < 0.5 else row for row in annotations]
+    annotations += [{**row, "id": 1000 + at} for at, row in enumerate(annotations[:3])]  # drawn twice
+    annotations = json.loads(json.dumps(annotations, default=lambda value: value.decode()))
+    path = tmp_path / "set.json"
+    images = [{"id": at, "file_name": f"{at}.png", "height": HEIGHT, "width": WIDTH} for at in (1, 2, 3)]
+    categories = [{"id": at, "name": f"c{at}"} for at in (1, 2)]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    together, one_by_one = read_both_ways(path, monkeypatch)
+    assert together == one_by_one
+    assert len(together[0].annotations) > 30 and len(together[1]) > 5
+
+
+def test_many_masks_are_measured_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    pixels = HEIGHT * WIDTH
+    counts: list[bytes] = []
+    for row in rows(rng, 2000):
+        text = bytearray(row["segmentation"]["counts"].encode())
+        kind = rng.integers(6)
+        if kind == 0:
+            text[rng.integers(len(text))] = rng.integers(40, 130)
+        elif kind == 1:
+            del text[rng.integers(len(text)) :]
+        elif kind == 2:
+            text = bytearray(rng.integers(48, 112, rng.integers(0, 12)).astype(np.uint8).tobytes())
+        elif kind == 3:
+            text = bytearray(b"000") + text  # runs of zero pixels
+        counts.append(bytes(text))
+
+    def one_by_one(text: bytes) -> tuple[bool, int]:
+        try:
+            runs = run_lengths.runs_of_string(text)
+            run_lengths.check_runs(runs, HEIGHT, WIDTH)
+        except ValueError:
+            return False, 0
+        plain = bool((runs[1:] > 0).all())
+        return plain, int(runs[1::2].sum()) if plain else 0
+
+    measured = run_lengths.measure(counts, [pixels] * len(counts))
+    expected = [one_by_one(text) for text in counts]
+    assert list(zip(measured.plain.tolist(), measured.areas.tolist(), strict=True)) == expected
+    assert 500 < sum(plain for plain, _ in expected) < 1500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"images": [], "annotations": [{"id": 1, "id": 2}], "categories": []}',
+        '{"images": [], "annotations": [{"id": 1, "id" : 2}], "categories": []}',
+        '{"images": [], "images": [{"id": 1}], "annotations": [], "categories": []}',
+        '{"images": [], "annotations": [{"id": 1, "segmentation": {"counts": "a", "counts": "b"}}], "categories": []}',
+        '{"images": [], "annotations": [{"id": 1, "note": {"area": 1, "area": 2}}], "categories": []}',
+        '{"images": [{"id": 1, "id": 2, "file_name": "a\\":b"}], "annotations": [], "categories": []}',
+    ],
+)
+def test_a_key_with_two_values_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "set.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match="twice, with two values"):
+        coco.read(path)
