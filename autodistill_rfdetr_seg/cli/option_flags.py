@@ -168,9 +168,17 @@ EVALUATE_OPTIONS = (
         "--gate",
         "evaluation.gates",
         str,
-        "exit with code 5 if METRIC, such as target.mask.ap50, is lower",
+        "exit with code 5 if METRIC, such as target.mask.ap50 or target.mask.ap50.low, is lower",
         "METRIC=X",
         True,
+    ),
+    Option("--min-recovery", "evaluation.min_recovery", float, "the same as --gate recovery=X", "X"),
+    Option(
+        "--replicates",
+        "evaluation.replicates",
+        int,
+        "compute the 95% intervals from N resampled gold sets; 0 leaves them out",
+        "N",
     ),
 )
 

@@ -80,5 +80,5 @@ def print_run(args: argparse.Namespace, result: RunResult) -> int:
     folder = result.folder
     files = {"report": folder.report, "metrics": folder.evaluation / "metrics.json", "picture": folder.picture}
     print_metrics(args, result.metrics, {**files, "checkpoint": folder.training / "checkpoint_best_total.pth"})
-    check_gates(result.config.evaluation.gates, result.metrics)
+    check_gates(result.config.evaluation.all_gates, result.metrics)
     return SOME_FAILED if result.some_failed else OK

@@ -228,8 +228,12 @@ class EvaluationConfig(Options):
     class of an object comes from: the `area` in the file (as in pycocotools) or the mask. `crowds` decides what happens
     to annotations with `iscrowd` 1: "ignore" the region, as COCO does, or score it as "objects" (CVAT marks every brush
     mask as a crowd). With `tiles` the target predicts large images in tiles of that many pixels, which overlap by the
-    fraction `overlap`. `samples` is the number of images in the report. `gates` maps a metric such as
-    `target.mask.ap50` to its lowest allowed value; the run ends with exit code 5 if a metric is lower or undefined.
+    fraction `overlap`. `samples` is the number of images in the report. `replicates` is the number of resampled gold
+    sets that the 95% intervals come from: by default 1,000, or at least 200 if there are very many detections; 0 leaves
+    the intervals out. `gates` maps a metric such as
+    `target.mask.ap50` to its lowest allowed
+    value (`target.mask.ap50.low` is the lower end of its interval); the run ends with exit code 5 if a metric is lower
+    or undefined. `min_recovery` is the gate `recovery`.
     """
 
     gold: list[str] = Field(default_factory=list)
@@ -241,7 +245,14 @@ class EvaluationConfig(Options):
     tiles: Annotated[int, Field(ge=10)] | None = None
     overlap: Annotated[float, Field(ge=0, le=0.9)] = PredictConfig().overlap
     samples: Annotated[int, Field(ge=0)] = 12
+    replicates: Annotated[int, Field(ge=0)] | None = None
     gates: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
+    min_recovery: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @property
+    def all_gates(self) -> dict[str, float]:
+        """The gates, and the one that `min_recovery` is."""
+        return self.gates if self.min_recovery is None else {**self.gates, "recovery": self.min_recovery}
 
 
 class PipelineConfig(Options):

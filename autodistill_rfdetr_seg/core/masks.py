@@ -151,6 +151,18 @@ def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.fl
     return result
 
 
+def covered_fraction(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """The fraction of each first mask's pixels that each second one covers, (len(first), len(second)) float64."""
+    from pycocotools import mask as coco_mask
+
+    if not first or not second:
+        return np.zeros((len(first), len(second)))
+    one, two = [to_coco(r) for r in first], [to_coco(r) for r in second]
+    # pycocotools computes this for crowds.
+    result: npt.NDArray[np.float64] = np.asarray(coco_mask.iou(one, two, [1] * len(two)), dtype=np.float64)
+    return result
+
+
 def intersection_over_minimum(iou: npt.NDArray[np.float64], areas: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Intersection over the smaller mask, from the IoU matrix (N, N) and areas (N,): 1 where one mask is nested."""
     total = areas[:, None] + areas[None, :]

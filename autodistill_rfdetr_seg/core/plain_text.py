@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def number(value: float | None, form: str = ".3f") -> str:
     """A number in a format, or a dash if it is undefined."""
     return "–" if value is None else format(value, form)
+
+
+def between(bounds: Mapping[str, float] | None, form: str = ".3f") -> str:
+    """An interval {"low", "high"} in a format, or a dash if it is undefined."""
+    return "–" if bounds is None else f"{format(bounds['low'], form)} to {format(bounds['high'], form)}"
 
 
 def counted(count: int | None, noun: str, plural: str | None = None) -> str:

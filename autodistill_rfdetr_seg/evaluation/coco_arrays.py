@@ -14,6 +14,9 @@ from .detection_matches import DetectionMatches, FloatArray, Matches, from_diagn
 ALL, SMALL, MEDIUM, LARGE = range(4)
 # The indices of two of the IoU thresholds 0.5, 0.55 … 0.95 in COCOeval.
 IOU50, IOU75 = 0, 5
+# COCO's own, computed as in its evaluation: the last digits decide which of two neighbors a recall belongs to.
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)
 # AR is also computed for so many detections per image and class.
 _AR_COUNTS = (1, 10)
 
@@ -30,7 +33,6 @@ class CocoArrays:
     recall: FloatArray
     recall_1: FloatArray
     recall_10: FloatArray
-    recall_thresholds: FloatArray
 
 
 class CocoGold:
@@ -73,11 +75,10 @@ class CocoEvaluation:
         evaluator = self._evaluator()
         counts = sorted({*_AR_COUNTS, self._limit})
         evaluator.params.max_dets = counts
-        recalls = np.asarray(evaluator.params.rec_thrs, dtype=np.float64)
         if self._empty:  # hotcoco warns that there is nothing to accumulate
-            shape = (10, len(recalls), self._shape[0], 4)
+            shape = (10, len(RECALL_THRESHOLDS), self._shape[0], 4)
             precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
-            return CocoArrays(precision, recall, recall, recall, recalls)
+            return CocoArrays(precision, recall, recall, recall)
         evaluator.evaluate()
         evaluator.accumulate()
         self._evaluated = evaluator
@@ -88,7 +89,6 @@ class CocoEvaluation:
             recall=recall[..., index_of[self._limit]],
             recall_1=recall[..., index_of[1]],
             recall_10=recall[..., index_of[10]],
-            recall_thresholds=recalls,
         )
 
     def matches(self) -> Matches:
@@ -105,6 +105,10 @@ class CocoEvaluation:
         evaluator.params.iou_thrs = list(thresholds)
         evaluator.evaluate()
         return from_eval_images(evaluator.eval_imgs, thresholds, *self._shape)
+
+    def tide_errors(self) -> dict[str, Any] | None:
+        """AP50 lost by kind of error, as hotcoco's `tide_errors`; None without a gold instance. After `arrays`."""
+        return None if self._evaluated is None else dict(self._evaluated.tide_errors())
 
     def _evaluator(self) -> Any:
         from hotcoco import COCOeval

@@ -61,6 +61,16 @@ class DetectionMatches:
         parts = (self.scores[kept], self.classes[kept], self.images[kept], self.rows[kept])
         return Matches(*parts, self.objects[index][kept] >= 0, self.gold)
 
+    def of_images(self, images: IntArray) -> DetectionMatches:
+        """The matches in these images (indices without repetition), which then are numbered in this order."""
+        place = np.full(self.gold.shape[1], -1)
+        place[images] = np.arange(len(images))
+        kept = place[self.images] >= 0
+        parts = (self.scores[kept], self.classes[kept], place[self.images][kept], self.rows[kept])
+        return DetectionMatches(
+            self.thresholds, *parts, self.objects[:, kept], self.ignored[:, kept], self.gold[:, images]
+        )
+
 
 def from_diagnostics(
     found: Mapping[str, Any], results: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]

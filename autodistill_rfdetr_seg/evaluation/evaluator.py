@@ -24,8 +24,9 @@ from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
 from . import gold_coverage as coverage
-from .coco_arrays import CocoArrays, CocoGold, class_summary, curves
+from .coco_arrays import IOU_THRESHOLDS, RECALL_THRESHOLDS, CocoArrays, CocoGold, class_summary, curves
 from .detection_matches import Matches
+from .intervals import ResampledScores, ScoreMatches, resample
 from .metric import summary
 from .operating_points import best_operating_point, image_counts, score_histogram
 
@@ -42,7 +43,9 @@ class Report:
     threshold with the best F1 at IoU 0.5. `best_confidence` and `best_f1` are over all classes together, without
     classes that have no gold instance, as in AP. `instances` does not count crowds. `milliseconds` is the median over
     the predictions. `coverage` counts what of the gold set and the predictions is not scored
-    (`gold_coverage.Coverage`); `notes` says it in sentences.
+    (`gold_coverage.Coverage`); `notes` says it in sentences. `intervals` has for `mask` and `box` the 95% interval of
+    `ap`, `ap50` and `ap75`, {"low", "high"} or None if undefined; it is empty if none were computed. `resampled` are
+    the scores that they come from.
 
     `details` is for the charts of the report:
       pr: {class name: {"iou50", "iou75": 101 precisions, or None}}, the mean over classes under "all"
@@ -64,10 +67,15 @@ class Report:
     coverage: Mapping[str, Any]
     notes: tuple[str, ...]
     details: Mapping[str, Any] = field(repr=False)
+    intervals: Mapping[str, Mapping[str, Mapping[str, float] | None]] = field(default_factory=dict)
+    resampled: ResampledScores | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but `details`, ready for JSON."""
-        return {item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self) if item.name != "details"}
+        """Everything but `details` and `resampled`, ready for JSON."""
+        left_out = {"details", "resampled"}
+        return {
+            item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self) if item.name not in left_out
+        }
 
 
 @many_objects()
@@ -80,6 +88,10 @@ def evaluate(
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
     class_match: coco.ClassMatch | None = None,
+    intervals: bool = False,
+    groups: Mapping[str, str] | None = None,
+    replicates: int | None = None,
+    progress: bool = False,
 ) -> Report:
     """Scores predictions on a gold set (or the COCO file or folder that contains it).
 
@@ -87,6 +99,10 @@ def evaluate(
     them by name. For a gold set that is aligned already, `class_match` says what the alignment left out. An image
     without predictions has no detections. `max_detections` is per image and class. With `crowds` "objects" a crowd
     region (`iscrowd` 1) is an object like any other; otherwise it counts neither as found nor as missed.
+
+    With `intervals` the report has 95% intervals, by bootstrap over images: see `intervals`. Images with the same value
+    in `groups` (image id → group) are drawn together; the others are independent. `replicates` is the number of
+    resampled gold sets.
 
     Raises:
         MissingInputError: the file does not exist.
@@ -110,7 +126,15 @@ def evaluate(
     results = coco.to_results(predictions, truth, "dense")
     on_masks = dataset.evaluation(results, "segm", max_detections)
     mask, matches = on_masks.arrays(), on_masks.matches()
-    box = dataset.evaluation(_with_boxes(results, predictions), "bbox", max_detections).arrays()
+    on_boxes = dataset.evaluation(_with_boxes(results, predictions), "bbox", max_detections)
+    box = on_boxes.arrays()
+    resampled = None
+    if intervals:
+        thresholds = IOU_THRESHOLDS.tolist()
+        both = ScoreMatches(on_masks.matches_at(thresholds), on_boxes.matches_at(thresholds))
+        # An image that is in no group is one of its own; a number is no name of a group.
+        of_image = [(groups or {}).get(image.image_id, at) for at, image in enumerate(truth.images)]
+        resampled = resample(both, of_image, replicates, progress)
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
@@ -130,6 +154,8 @@ def evaluate(
         coverage=found.to_dict(),
         notes=coverage.sentences(found),
         details=details,
+        intervals={} if resampled is None else resampled.intervals(),
+        resampled=resampled,
     )
 
 
@@ -232,7 +258,7 @@ def _details(truth: GroundTruth, arrays: CocoArrays, scored: Matches, confidence
         images[image.image_id] = {**row, "f1": 2 * matched / (2 * matched + wrong) if matched + wrong else None}
     return {
         "pr": {**lines, "all": curves(arrays, None)},
-        "recall": np.asarray(arrays.recall_thresholds).tolist(),
+        "recall": RECALL_THRESHOLDS.tolist(),
         "score_histogram": score_histogram(scored),
         "images": images,
     }

@@ -9,17 +9,21 @@ from typing import Any
 from ..core.errors import GateError, UsageError
 from ..core.types import Classes, GroundTruth, TruthImage
 from .evaluator import evaluate
+from .intervals import comparison_dict
 
 # The name of the target in the metrics of a run. In a report on one set of predictions the metrics are at the top;
 # there the prefix is optional.
 TARGET = "target."
+_MODELS = ("base", "target", "held_out")
+_ENDS = ("low", "high")
 
 
 def check_gates(gates: Mapping[str, float], metrics: Mapping[str, Any]) -> None:
     """Compares each gate, such as {"target.mask.ap50": 0.6}, with the metric of that dotted name.
 
     `metrics` is the content of metrics.json, or one `Report.to_dict()`, whose metrics are named without a model
-    (`mask.ap50`, `per_class.a dog.ap`) or as those of the target (`target.mask.ap50`).
+    (`mask.ap50`, `per_class.a dog.ap`) or as those of the target (`target.mask.ap50`). `.low` and `.high` after a
+    metric with an interval are its ends (`target.mask.ap50.low`, `recovery.low`).
 
     Raises:
         UsageError: there is no metric with the name of a gate; known names are listed.
@@ -54,8 +58,15 @@ def check_gate_names(
     if not gates:
         return
     empty = GroundTruth(classes, (TruthImage("empty", Path("empty"), 1, 1, ()),), "")
-    report = evaluate(empty, ()).to_dict()
-    models = {"images": 0, "instances": 0, "base": report, "target": report, "recovery": None}
+    report = evaluate(empty, (), intervals=True).to_dict()
+    models = {
+        "images": 0,
+        "instances": 0,
+        "base": report,
+        "target": report,
+        "recovery": None,
+        "intervals": comparison_dict(None),
+    }
     known: dict[str, Any] = {**models, "images_left_out": 0, "max_detections": 0, "score_floor": 0.0}
     if sets:
         known |= {"held_out": held_out, "all": models}
@@ -74,22 +85,27 @@ def _no_metric(name: str, metrics: Mapping[str, Any]) -> UsageError:
     )
 
 
-def _find(metrics: Mapping[str, Any], name: str) -> tuple[float | None] | None:
+def _find(metrics: Mapping[str, Any], name: str, of_interval: bool = False) -> tuple[float | None] | None:
     """The value of a dotted name (None if undefined) in a tuple; None if there is no such metric.
 
-    Class names may contain dots.
+    Class names may contain dots. `of_interval` says that `metrics` are the intervals of others, whose ends are found by
+    the name of the metric and `low` or `high`.
     """
     for key, value in metrics.items():
         if name == key and (value is None or _is_number(value)):
             return (value,)
-        if name.startswith(f"{key}.") and isinstance(value, Mapping):
-            found = _find(value, name[len(key) + 1 :])
+        if not name.startswith(f"{key}."):
+            continue
+        rest = name[len(key) + 1 :]
+        if isinstance(value, Mapping):
+            found = _find(value, rest, of_interval)
             if found is not None:
                 return found
-        # A model that was not scored is None.
-        if name.startswith(f"{key}.") and value is None:
+        # A model that was not scored is None, and so is an interval that is undefined.
+        if value is None and (key in _MODELS or (of_interval and rest in _ENDS)):
             return (None,)
-    return None
+    intervals = metrics.get("intervals")
+    return _find(intervals, name, True) if isinstance(intervals, Mapping) else None
 
 
 def _names(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

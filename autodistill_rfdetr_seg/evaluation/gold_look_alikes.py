@@ -133,24 +133,26 @@ def compare(
     bits: int | None,
     same_content: int,
     max_megapixels: float = MAX_MEGAPIXELS,
-) -> HeldOut:
+) -> tuple[HeldOut, dict[str, int | None]]:
     """Compares gold images (name → path and SHA-256) with the images of the run's train and valid splits.
 
-    `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result.
+    `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result. The
+    perceptual hashes of the gold images come back too, none without a search.
 
     Raises:
         DataError: a gold image cannot be read, or a label shard is damaged.
     """
     total = len(files)
     if bits is None:
-        return HeldOut(total, total, same_content)
+        return HeldOut(total, total, same_content), {}
     seen = SeenImages.from_run(run)
     if seen.problem:
-        return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem)
+        return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem), {}
     hashes = hashes_of(files, seen.hashes, max_megapixels)
     alike = seen.look_alikes_of({name: value for name, value in hashes.items() if value is not None}, bits)
     flat = sum(value is None for value in hashes.values())
-    return HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
+    held_out = HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
+    return held_out, hashes
 
 
 def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ..system.file_hash import file_sha256
 from ..system.files import fingerprint
 from ..system.run_folder import RunFolder
 from . import gold_look_alikes as look_alikes
+from .gold_groups import gold_groups
 from .gold_look_alikes import HeldOut
 
 
@@ -48,6 +49,7 @@ class Gold:
     `scored` are the images that the scores are computed on: the held-out images, or `whole` if none is held out;
     `whole` includes look-alikes of training images. `human` says whether people made the labels; `held_out` is None
     if they did not. `contents` maps the id of each image in `whole` to the SHA-256 of its file; empty if they did not.
+    `groups` has the group of each image that looks like another (`gold_groups`); one that is not in it is alone.
     """
 
     scored: GoldSets
@@ -55,6 +57,7 @@ class Gold:
     human: bool
     held_out: HeldOut | None = None
     contents: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def truth(self) -> GroundTruth:
@@ -112,14 +115,16 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
             f"No image of the gold set is held out: all {left_out} are in the train or valid split.",
             "Keep some annotated images out of the labeled folder, or give the test split a fraction above 0.",
         )
-    held_out = look_alikes.compare(run, contents, config.evaluation.look_alikes, left_out, config.inputs.max_megapixels)
+    bits = config.evaluation.look_alikes
+    held_out, looks = look_alikes.compare(run, contents, bits, left_out, config.inputs.max_megapixels)
+    groups = gold_groups(looks, bits or 0)
     alike = {one.image for one in held_out.look_alikes}
     whole = in_classes(raw, dataset.classes)
     hashes = {image_id: sha256 for image_id, (_, sha256) in contents.items()}
     if not held_out.images or not alike:
-        return Gold(whole, whole, True, held_out, hashes)
+        return Gold(whole, whole, True, held_out, hashes, groups)
     scored = in_classes({name: without(truth, alike) for name, truth in raw.items()}, dataset.classes)
-    return Gold(scored, whole, True, held_out, hashes)
+    return Gold(scored, whole, True, held_out, hashes, groups)
 
 
 def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
@@ -129,7 +134,7 @@ def check_gate_names(config: PipelineConfig, classes: Classes) -> None:
         UsageError: as `evaluation.check_gates`.
     """
     sets = set_names([Path(path) for path in config.evaluation.gold])
-    evaluation.check_gate_names(config.evaluation.gates, classes, sets, HeldOut(0, 0).to_dict() if sets else None)
+    evaluation.check_gate_names(config.evaluation.all_gates, classes, sets, HeldOut(0, 0).to_dict() if sets else None)
 
 
 def named_sets(paths: Sequence[str | Path], max_megapixels: float = MAX_MEGAPIXELS) -> dict[str, GroundTruth]:

@@ -29,20 +29,23 @@ def evaluate_model(
     tiles: int | None = None,
     overlap: float = _DEFAULTS.overlap,
     max_megapixels: float = MAX_MEGAPIXELS,
+    replicates: int | None = _DEFAULTS.replicates,
     progress: bool = True,
 ) -> Report:
     """Scores a model, a target (`RFDETRSeg`) or any base, on a gold set (or the COCO file or folder that contains it).
 
     Classes are matched by name; the `notes` of the report say what this leaves out of the gold set. Instances with a
     score below `score_floor` are ignored. With `tiles` a target predicts large images in tiles of that many pixels,
-    which overlap by the fraction `overlap`. An image with more than `max_megapixels` million pixels is refused. This
-    does not check whether the model was trained on the images; `evaluate_stage` does, for a run.
+    which overlap by the fraction `overlap`. An image with more than `max_megapixels` million pixels is refused. The 95%
+    intervals come from `replicates` resampled gold sets (None: as many as are usual; 0: no intervals). This does not
+    check whether the model was trained on the images; `evaluate_stage` does, for a run.
 
     Raises:
         MissingInputError, DataError: the gold set is missing, invalid, or has no class in common with the model.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
-    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    rules |= {"intervals": replicates != 0, "replicates": replicates, "progress": progress}
     return _on_sets(model, {"gold": truth}, score_floor, (tiles, overlap), rules, max_megapixels, progress)[""]
 
 
@@ -57,6 +60,7 @@ def evaluate_model_on_sets(
     tiles: int | None = None,
     overlap: float = _DEFAULTS.overlap,
     max_megapixels: float = MAX_MEGAPIXELS,
+    replicates: int | None = _DEFAULTS.replicates,
     progress: bool = True,
 ) -> dict[str, Report]:
     """`evaluate_model` on one or more gold sets: the report on all images under "", and one per set if there are more.
@@ -64,7 +68,8 @@ def evaluate_model_on_sets(
     Raises:
         MissingInputError, DataError: see `evaluate_model`.
     """
-    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
+    rules |= {"intervals": replicates != 0, "replicates": replicates, "progress": progress}
     return _on_sets(
         model, named_sets(gold, max_megapixels), score_floor, (tiles, overlap), rules, max_megapixels, progress
     )
@@ -104,17 +109,29 @@ def evaluate_predictions(
     max_detections: int = _DEFAULTS.max_detections,
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
+    replicates: int | None = 0,
+    progress: bool = False,
 ) -> Report:
     """Scores a file of predictions (COCO results, or the output of `predict --output`) on its gold set.
 
-    Predictions with a score below `score_floor` are ignored. `coco.read_results` describes the formats.
+    Predictions with a score below `score_floor` are ignored. `coco.read_results` describes the formats. `replicates` is
+    the number of resampled gold sets for the 95% intervals; None is as many as are usual, and 0 computes none.
 
     Raises:
         MissingInputError, DataError: a file is missing or invalid, or the two do not belong together.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="ignored")
     found = [_above_floor(one, score_floor) for one in coco.read_results(predictions, truth)]
-    return evaluate(truth, found, max_detections=max_detections, area_from=area_from, crowds=crowds)
+    return evaluate(
+        truth,
+        found,
+        max_detections=max_detections,
+        area_from=area_from,
+        crowds=crowds,
+        intervals=replicates != 0,
+        replicates=replicates,
+        progress=progress,
+    )
 
 
 def _above_floor(prediction: ImagePredictions, floor: float) -> ImagePredictions:

@@ -12,8 +12,10 @@ from ..core.types import GroundTruth, ImagePredictions
 from ..system.run_folder import RunFolder
 from . import Report, evaluate, recovery
 from . import gold_look_alikes as look_alikes
+from .comparison_sentence import comparison_sentence
 from .gold_coverage import Coverage, sentences
 from .gold_sets import Gold, predictions_for
+from .intervals import compare, comparison_dict
 
 
 def results_files(run: RunFolder, gold: Gold, who: str) -> dict[str, Path]:
@@ -36,13 +38,18 @@ def write_predictions(run: RunFolder, gold: Gold, found: Mapping[str, Sequence[I
 
 
 def score_models(
-    config: PipelineConfig, gold: Gold, found: Mapping[str, Sequence[ImagePredictions] | None]
+    config: PipelineConfig,
+    gold: Gold,
+    found: Mapping[str, Sequence[ImagePredictions] | None],
+    progress: bool = False,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scores for metrics.json, and the content of details.json."""
-    reports = {who: _score(config, gold.truth, one, gold.scored.match) for who, one in found.items()}
-    whole = reports
-    if gold.whole is not gold.scored:
-        whole = {who: _score(config, gold.whole.truth, one, gold.whole.match) for who, one in found.items()}
+
+    def score(truth: GroundTruth, match: coco.ClassMatch) -> dict[str, Report | None]:
+        return {who: _score(config, truth, one, match, gold.groups, progress) for who, one in found.items()}
+
+    reports = score(gold.truth, gold.scored.match)
+    whole = reports if gold.whole is gold.scored else score(gold.whole.truth, gold.whole.match)
     target = reports["target"]
     assert target is not None and whole["target"] is not None
     notes = sentences(Coverage(**target.coverage), "gold" if gold.human else "test")
@@ -67,10 +74,7 @@ def score_models(
             **_side_by_side(whole),
         }
     if len(gold.sets) > 1:
-        sets = {
-            name: {who: _score(config, part, one, gold.scored.matches[name]) for who, one in found.items()}
-            for name, part in gold.scored.parts.items()
-        }
+        sets = {name: score(part, gold.scored.matches[name]) for name, part in gold.scored.parts.items()}
         metrics["sets"] = {
             name: {who: report and report.to_dict() for who, report in scores.items()} for name, scores in sets.items()
         }
@@ -80,10 +84,15 @@ def score_models(
 def _side_by_side(reports: Mapping[str, Report | None]) -> dict[str, Any]:
     base, target = reports["base"], reports["target"]
     assert target is not None
+    compared = None
+    if base is not None and base.resampled is not None and target.resampled is not None:
+        compared = compare(base.resampled, target.resampled, target.images, target.instances)
     return {
         "base": None if base is None else base.to_dict(),
         "target": target.to_dict(),
         "recovery": None if base is None else recovery(base, target),
+        "intervals": comparison_dict(compared),
+        "comparison": None if compared is None else comparison_sentence(compared),
     }
 
 
@@ -92,6 +101,8 @@ def _score(
     truth: GroundTruth,
     predictions: Sequence[ImagePredictions] | None,
     match: coco.ClassMatch,
+    groups: Mapping[str, str],
+    progress: bool,
 ) -> Report | None:
     """The report; None if there are no predictions, or if every image of the set was left out."""
     if predictions is None or not truth.images:
@@ -103,4 +114,8 @@ def _score(
         area_from=config.evaluation.area_from,
         crowds=config.evaluation.crowds,
         class_match=match,
+        intervals=config.evaluation.replicates != 0,
+        groups=groups,
+        replicates=config.evaluation.replicates,
+        progress=progress,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.plain_text import number, table
+from ..core.plain_text import between, number, table
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
@@ -13,6 +13,7 @@ def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
     return [
         name,
         number(mask["ap"]),
+        between((scores.get("intervals") or {}).get("mask", {}).get("ap")),
         number(mask["ap50"]),
         number(mask["ap75"]),
         number(box["ap"]),
@@ -22,7 +23,7 @@ def _row(name: str, scores: Mapping[str, Any]) -> list[str]:
     ]
 
 
-_HEAD = ["", "mask AP", "AP50", "AP75", "box AP", "best F1", "at conf", "ms/image"]
+_HEAD = ["", "mask AP", "95% interval", "AP50", "AP75", "box AP", "best F1", "at conf", "ms/image"]
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
@@ -41,15 +42,22 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         if held_out["problem"]:
             kind = "gold images"
         lines.append(
-            f"recovery {number(metrics['recovery'], '.0%')} (target / base mask AP) on {metrics['images']} {kind}, "
-            f"{metrics['instances']} instances, against the gold masks"
+            f"recovery {number(metrics['recovery'], '.0%')} (target / base mask AP{_of_recovery(metrics)}) on "
+            f"{metrics['images']} {kind}, {metrics['instances']} instances, against the gold masks"
         )
+        if metrics.get("comparison"):
+            lines.append(metrics["comparison"])
     else:
         lines.append(
             f"measured against the base's own labels of {metrics['images']} test images: agreement, not truth "
             "(give --gold COCO.json to measure accuracy)"
         )
     return "\n".join([*lines, *notes(metrics)])
+
+
+def _of_recovery(metrics: Mapping[str, Any]) -> str:
+    bounds = (metrics.get("intervals") or {}).get("recovery")
+    return "" if bounds is None else f"; 95% interval {between(bounds, '.0%')}"
 
 
 def notes(scores: Mapping[str, Any]) -> list[str]:

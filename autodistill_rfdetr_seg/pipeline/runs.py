@@ -134,7 +134,7 @@ def run(
         raise UsageError("There is no output folder.", "Give output=…, or `output:` in the pipeline.")
     folder = RunFolder(Path(output if output is not None else str(config.output)))
     result = run_pipeline(config, folder, resume=resume, overwrite=overwrite, progress=progress)
-    check_gates(config.evaluation.gates, result.metrics)
+    check_gates(config.evaluation.all_gates, result.metrics)
     return result.metrics
 
 

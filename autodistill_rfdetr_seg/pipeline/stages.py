@@ -189,7 +189,7 @@ def evaluate_stage(
     classes = gold.truth.classes
     check_gate_names(config, classes)
     trained = read_run(run.training)
-    not_compared = {"gold", "samples", "gates"}
+    not_compared = {"gold", "samples", "gates", "min_recovery"}
     if config.evaluation.tiles is None:
         # So that the evaluations of earlier releases, which had no tiles, still count.
         not_compared |= {"tiles", "overlap"}
@@ -213,7 +213,7 @@ def evaluate_stage(
     predict = target_predictor(model, config.evaluation.score_floor, len(classes.names), *tiling)
     target = predict_gold(predict, gold.whole.truth, max_megapixels=config.inputs.max_megapixels, progress=progress)
     predictions = {"base": base, "target": target}
-    metrics, details = score_models(config, gold, predictions)
+    metrics, details = score_models(config, gold, predictions, progress)
     metrics |= {"fingerprints": prints, "versions": versions(), "inputs": inputs}
     write_predictions(run, gold, predictions)
     write_json(run.evaluation / "details.json", details)

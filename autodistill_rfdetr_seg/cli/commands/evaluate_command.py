@@ -61,7 +61,7 @@ def _evaluate_run(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
     config = read_run_config(run, changes)
     metrics = evaluate_again(config, run, progress=not args.quiet)
     print_metrics(args, metrics, {"metrics": run.evaluation / "metrics.json"})
-    check_gates(config.evaluation.gates, metrics)
+    check_gates(config.evaluation.all_gates, metrics)
     return OK
 
 
@@ -87,6 +87,8 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         max_detections=config.max_detections,
         area_from=config.area_from,
         crowds=config.crowds,
+        replicates=config.replicates,
+        progress=not args.quiet,
     )
     return _print_reports(args, config, {"": report}, floor)
 
@@ -107,6 +109,7 @@ def _evaluate_export(args: argparse.Namespace, changes: Mapping[str, Any]) -> in
         crowds=config.crowds,
         tiles=config.tiles,
         overlap=config.overlap,
+        replicates=config.replicates,
         progress=not args.quiet,
     )
     note = "It is not known whether the model was trained on the gold images: `evaluate RUN` checks that."
@@ -142,7 +145,7 @@ def _print_reports(
         print_json(data)
     else:
         print_text(one_table(data))
-    check_gates(config.gates, data)
+    check_gates(config.all_gates, data)
     return OK
 
 
