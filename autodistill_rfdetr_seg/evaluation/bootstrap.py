@@ -52,9 +52,8 @@ def interval(
     AP of a few images is too high on average: the best precision at each recall is taken, and chance makes it better.
     The resampled sets show by how much, so this bias is subtracted from the estimate; the interval is that of Student
     with `groups` - 1 degrees of freedom, and the bootstrap's variance, which is that of n - 1 of n, is corrected for
-    that (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 10 and 12), and wider for few groups, as simulations showed
-    to be needed. None with fewer than
-    `LEAST_GROUPS` groups, or if the score is often undefined.
+    that (Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 10 and 12). It is wider for few groups,
+    as simulations showed to be needed. None with fewer than `LEAST_GROUPS` groups, or if the score is often undefined.
     """
     from scipy.special import stdtrit
 

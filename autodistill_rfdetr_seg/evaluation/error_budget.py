@@ -14,6 +14,7 @@ from .error_kinds import KINDS, SIZES, DetectionError, find_errors
 
 BACKGROUND = "background"
 _CALIBRATION_BINS = 10
+_KEPT = 50
 # hotcoco's names of the kinds.
 _TIDE = {
     "class": "Cls",
@@ -65,6 +66,18 @@ def error_budget(
         "confusion": {"names": [*names, BACKGROUND], "matrix": matrix.tolist()},
         "calibration": calibration(matches),
     }, errors
+
+
+def surest(errors: Sequence[DetectionError]) -> list[DetectionError]:
+    """Some errors of each class and kind for pictures: wrong detections with the highest score, missed objects in the
+    order of the images."""
+    kept: Counter[tuple[int, str]] = Counter()
+    found = []
+    for one in sorted(errors, key=lambda one: -(one.score or 0.0)):
+        kept[one.class_index, one.kind] += 1
+        if kept[one.class_index, one.kind] <= _KEPT:
+            found.append(one)
+    return found
 
 
 def _counts(errors: Sequence[DetectionError]) -> dict[str, int]:

@@ -24,8 +24,10 @@ from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, TruthImage
 from ..readers import read_gold
 from . import gold_coverage as coverage
+from .boundary_ap import boundary_ap
 from .coco_arrays import IOU_THRESHOLDS, RECALL_THRESHOLDS, CocoArrays, CocoGold, class_summary, curves
 from .detection_matches import Matches
+from .error_budget import error_budget, surest
 from .intervals import ResampledScores, ScoreMatches, resample
 from .metric import summary
 from .operating_points import best_operating_point, image_counts, score_histogram
@@ -45,13 +47,15 @@ class Report:
     the predictions. `coverage` counts what of the gold set and the predictions is not scored
     (`gold_coverage.Coverage`); `notes` says it in sentences. `intervals` has for `mask` and `box` the 95% interval of
     `ap`, `ap50` and `ap75`, {"low", "high"} or None if undefined; it is empty if none were computed. `resampled` are
-    the scores that they come from.
+    the scores that they come from. `errors` is the error budget (`error_budget.error_budget`) with the AP of outlines
+    (`boundary`); empty if it was not computed.
 
     `details` is for the charts of the report:
       pr: {class name: {"iou50", "iou75": 101 precisions, or None}}, the mean over classes under "all"
       recall: the 101 recalls of these
       score_histogram: {"edges": 21, "matched": 20, "unmatched": 20}
       images: {image id: {"matched", "missed", "false_alarms", "f1"}} at `best_confidence`
+      errors: with `errors`, some errors of each class and kind (`error_kinds.DetectionError`), the surest first
     """
 
     mask: Mapping[str, float | None]
@@ -68,6 +72,7 @@ class Report:
     notes: tuple[str, ...]
     details: Mapping[str, Any] = field(repr=False)
     intervals: Mapping[str, Mapping[str, Mapping[str, float] | None]] = field(default_factory=dict)
+    errors: Mapping[str, Any] = field(default_factory=dict, repr=False)
     resampled: ResampledScores | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,6 +96,7 @@ def evaluate(
     intervals: bool = False,
     groups: Mapping[str, str] | None = None,
     replicates: int | None = None,
+    errors: bool = False,
     progress: bool = False,
 ) -> Report:
     """Scores predictions on a gold set (or the COCO file or folder that contains it).
@@ -102,7 +108,7 @@ def evaluate(
 
     With `intervals` the report has 95% intervals, by bootstrap over images: see `intervals`. Images with the same value
     in `groups` (image id → group) are drawn together; the others are independent. `replicates` is the number of
-    resampled gold sets.
+    resampled gold sets. With `errors` it has the error budget.
 
     Raises:
         MissingInputError: the file does not exist.
@@ -138,6 +144,12 @@ def evaluate(
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
+    budget: dict[str, Any] = {}
+    if errors:
+        tide = on_masks.tide_errors() if scored.gold.any() else None
+        budget, kinds = error_budget(truth, predictions, tide, scored, best.confidence, max_detections)
+        budget["boundary"] = boundary_ap(dataset.dataset, results, predictions)
+        details["errors"] = [one.to_dict() for one in surest(kinds)]
     found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
     times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
     return Report(
@@ -155,6 +167,7 @@ def evaluate(
         notes=coverage.sentences(found),
         details=details,
         intervals={} if resampled is None else resampled.intervals(),
+        errors=budget,
         resampled=resampled,
     )
 

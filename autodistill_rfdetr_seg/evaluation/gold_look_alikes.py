@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,17 +102,24 @@ class SeenImages:
 
     def look_alikes_of(self, hashes: Mapping[str, int], bits: int) -> list[LookAlike]:
         """Which of the images with these hashes look like a seen image, with the nearest one."""
-        names = list(hashes)
         best: dict[str, LookAlike] = {}
         for among, limit in ((self.photos, bits), (self.frames, max(bits, min(2 * bits, _MAX_BITS)))):
-            if not among:
-                continue
-            others = list(among)
-            pairs = nearest(list(hashes.values()), list(among.values()))
-            for name, (at, distance) in zip(names, pairs, strict=True):
-                if distance <= limit and (name not in best or distance < best[name].bits):
-                    best[name] = LookAlike(name, others[at], distance)
-        return [best[name] for name in names if name in best]
+            for name, one in _nearest(hashes, among).items():
+                if one.bits <= limit and (name not in best or one.bits < best[name].bits):
+                    best[name] = one
+        return [best[name] for name in hashes if name in best]
+
+    def nearest_to(self, hashes: Mapping[str, int]) -> dict[str, LookAlike]:
+        """The nearest seen image of each of the images with these hashes, however far it is."""
+        return _nearest(hashes, {**self.photos, **self.frames})
+
+
+def _nearest(hashes: Mapping[str, int], among: Mapping[str, int]) -> dict[str, LookAlike]:
+    if not among:
+        return {}
+    others = list(among)
+    pairs = nearest(list(hashes.values()), list(among.values()))
+    return {name: LookAlike(name, others[at], bits) for name, (at, bits) in zip(hashes, pairs, strict=True)}
 
 
 def hashes_of(
@@ -127,32 +134,42 @@ def hashes_of(
     return found
 
 
+@dataclass(frozen=True)
+class GoldLooks:
+    """How gold images look: what is held out, their perceptual hashes (None without structure), and the nearest image
+    of the train and valid splits of each; both empty if nothing was compared."""
+
+    held_out: HeldOut
+    hashes: Mapping[str, int | None] = field(default_factory=dict)
+    nearest: Mapping[str, LookAlike] = field(default_factory=dict)
+
+
 def compare(
     run: RunFolder,
     files: Mapping[str, tuple[Path, str]],
     bits: int | None,
     same_content: int,
     max_megapixels: float = MAX_MEGAPIXELS,
-) -> tuple[HeldOut, dict[str, int | None]]:
+) -> GoldLooks:
     """Compares gold images (name → path and SHA-256) with the images of the run's train and valid splits.
 
-    `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result. The
-    perceptual hashes of the gold images come back too, none without a search.
+    `bits` is the largest difference of look-alikes; None skips the search. `same_content` is copied to the result.
 
     Raises:
         DataError: a gold image cannot be read, or a label shard is damaged.
     """
     total = len(files)
     if bits is None:
-        return HeldOut(total, total, same_content), {}
+        return GoldLooks(HeldOut(total, total, same_content))
     seen = SeenImages.from_run(run)
     if seen.problem:
-        return HeldOut(total, total, same_content, not_compared=total, problem=seen.problem), {}
+        return GoldLooks(HeldOut(total, total, same_content, not_compared=total, problem=seen.problem))
     hashes = hashes_of(files, seen.hashes, max_megapixels)
-    alike = seen.look_alikes_of({name: value for name, value in hashes.items() if value is not None}, bits)
-    flat = sum(value is None for value in hashes.values())
+    known = {name: value for name, value in hashes.items() if value is not None}
+    alike = seen.look_alikes_of(known, bits)
+    flat = len(hashes) - len(known)
     held_out = HeldOut(total - len(alike), total, same_content, tuple(alike), bits, flat, seen.without)
-    return held_out, hashes
+    return GoldLooks(held_out, hashes, seen.nearest_to(known))
 
 
 def sentences(found: HeldOut, with_them: float | None) -> tuple[str, ...]:

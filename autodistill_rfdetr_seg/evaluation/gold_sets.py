@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from pathlib import Path
+from typing import Any
 
 from .. import coco, evaluation
 from ..core.config import MAX_MEGAPIXELS, PipelineConfig
@@ -20,8 +21,8 @@ from ..system.file_hash import file_sha256
 from ..system.files import fingerprint
 from ..system.run_folder import RunFolder
 from . import gold_look_alikes as look_alikes
-from .gold_groups import gold_groups
-from .gold_look_alikes import HeldOut
+from .gold_groups import GoldGroups, gold_groups
+from .gold_look_alikes import HeldOut, LookAlike
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Gold:
     `scored` are the images that the scores are computed on: the held-out images, or `whole` if none is held out;
     `whole` includes look-alikes of training images. `human` says whether people made the labels; `held_out` is None
     if they did not. `contents` maps the id of each image in `whole` to the SHA-256 of its file; empty if they did not.
-    `groups` has the group of each image that looks like another (`gold_groups`); one that is not in it is alone.
+    `groups` are the groups of gold images that look alike; an image that is in none is alone. `nearest` is the nearest
+    image of the train and valid splits of each image; empty if that was not looked for.
     """
 
     scored: GoldSets
@@ -57,7 +59,8 @@ class Gold:
     human: bool
     held_out: HeldOut | None = None
     contents: Mapping[str, str] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: GoldGroups = field(default_factory=GoldGroups)
+    nearest: Mapping[str, LookAlike] = field(default_factory=dict)
 
     @property
     def truth(self) -> GroundTruth:
@@ -116,15 +119,16 @@ def read_gold(config: PipelineConfig, run: RunFolder) -> Gold:
             "Keep some annotated images out of the labeled folder, or give the test split a fraction above 0.",
         )
     bits = config.evaluation.look_alikes
-    held_out, looks = look_alikes.compare(run, contents, bits, left_out, config.inputs.max_megapixels)
-    groups = gold_groups(looks, bits or 0)
+    looks = look_alikes.compare(run, contents, bits, left_out, config.inputs.max_megapixels)
+    held_out = looks.held_out
+    more: dict[str, Any] = {"groups": gold_groups(looks.hashes, bits or 0), "nearest": looks.nearest}
     alike = {one.image for one in held_out.look_alikes}
     whole = in_classes(raw, dataset.classes)
     hashes = {image_id: sha256 for image_id, (_, sha256) in contents.items()}
     if not held_out.images or not alike:
-        return Gold(whole, whole, True, held_out, hashes, groups)
+        return Gold(whole, whole, True, held_out, hashes, **more)
     scored = in_classes({name: without(truth, alike) for name, truth in raw.items()}, dataset.classes)
-    return Gold(scored, whole, True, held_out, hashes, groups)
+    return Gold(scored, whole, True, held_out, hashes, **more)
 
 
 def check_gate_names(config: PipelineConfig, classes: Classes) -> None:

@@ -49,6 +49,12 @@ class ResampledScores:
     values: Mapping[str, FloatArray]
     estimates: Mapping[str, float | None]
     groups: int
+    ap_of_masks: ResampledAp
+
+    def mask_ap(self, weights: FloatArray) -> FloatArray:
+        """Mask AP (R,) with other weights of the images (R, images); NaN without a gold instance."""
+        result: FloatArray = self.ap_of_masks(weights).mean(axis=1)
+        return result
 
     def intervals(self) -> dict[str, dict[str, dict[str, float] | None]]:
         """The interval of each score: {"mask": {"ap": {"low", "high"} or None, ...}, "box": ...}."""
@@ -72,9 +78,9 @@ def resample(
     weights = group_weights(groups, count).astype(np.float64)
     values: dict[str, FloatArray] = {}
     estimates: dict[str, float | None] = {}
+    both = {"mask": ResampledAp(matches.mask), "box": ResampledAp(matches.box)}
     with tqdm(total=2 * count, desc="Intervals", unit="set", disable=not progress or None, delay=2, leave=False) as bar:
-        for kind, one in (("mask", matches.mask), ("box", matches.box)):
-            ap_of = ResampledAp(one)
+        for kind, ap_of in both.items():
             parts = []
             for start in range(0, count, _AT_ONCE):
                 parts.append(ap_of(weights[start : start + _AT_ONCE]))
@@ -84,7 +90,7 @@ def resample(
                 values[f"{kind}.{name}"] = of_ap(np.concatenate(parts))
                 estimate = float(of_ap(whole)[0])
                 estimates[f"{kind}.{name}"] = None if np.isnan(estimate) else estimate
-    return ResampledScores(values, estimates, len(set(groups)))
+    return ResampledScores(values, estimates, len(set(groups)), both["mask"])
 
 
 def replicates_for(matches: ScoreMatches, replicates: int | None) -> int:

@@ -45,7 +45,7 @@ def evaluate_model(
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
     rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    rules |= {"intervals": replicates != 0, "replicates": replicates, "progress": progress}
+    rules |= {"intervals": replicates != 0, "replicates": replicates, "errors": True, "progress": progress}
     return _on_sets(model, {"gold": truth}, score_floor, (tiles, overlap), rules, max_megapixels, progress)[""]
 
 
@@ -69,7 +69,7 @@ def evaluate_model_on_sets(
         MissingInputError, DataError: see `evaluate_model`.
     """
     rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    rules |= {"intervals": replicates != 0, "replicates": replicates, "progress": progress}
+    rules |= {"intervals": replicates != 0, "replicates": replicates, "errors": True, "progress": progress}
     return _on_sets(
         model, named_sets(gold, max_megapixels), score_floor, (tiles, overlap), rules, max_megapixels, progress
     )
@@ -110,12 +110,14 @@ def evaluate_predictions(
     area_from: Literal["file", "mask"] = _DEFAULTS.area_from,
     crowds: Literal["ignore", "objects"] = _DEFAULTS.crowds,
     replicates: int | None = 0,
+    errors: bool = False,
     progress: bool = False,
 ) -> Report:
     """Scores a file of predictions (COCO results, or the output of `predict --output`) on its gold set.
 
     Predictions with a score below `score_floor` are ignored. `coco.read_results` describes the formats. `replicates` is
-    the number of resampled gold sets for the 95% intervals; None is as many as are usual, and 0 computes none.
+    the number of resampled gold sets for the 95% intervals; None is as many as are usual, and 0 computes none. With
+    `errors` the report has the error budget.
 
     Raises:
         MissingInputError, DataError: a file is missing or invalid, or the two do not belong together.
@@ -130,6 +132,7 @@ def evaluate_predictions(
         crowds=crowds,
         intervals=replicates != 0,
         replicates=replicates,
+        errors=errors,
         progress=progress,
     )
 

@@ -16,6 +16,7 @@ from .comparison_sentence import comparison_sentence
 from .gold_coverage import Coverage, sentences
 from .gold_sets import Gold, predictions_for
 from .intervals import compare, comparison_dict
+from .training_distance import distance_sentences, distance_table
 
 
 def results_files(run: RunFolder, gold: Gold, who: str) -> dict[str, Path]:
@@ -46,7 +47,7 @@ def score_models(
     """The scores for metrics.json, and the content of details.json."""
 
     def score(truth: GroundTruth, match: coco.ClassMatch) -> dict[str, Report | None]:
-        return {who: _score(config, truth, one, match, gold.groups, progress) for who, one in found.items()}
+        return {who: _score(config, truth, one, match, gold.groups.of, progress) for who, one in found.items()}
 
     reports = score(gold.truth, gold.scored.match)
     whole = reports if gold.whole is gold.scored else score(gold.whole.truth, gold.whole.match)
@@ -67,6 +68,9 @@ def score_models(
         "score_floor": config.evaluation.score_floor,
         **_side_by_side(reports),
     }
+    distances = distance_table(gold.truth, gold.nearest, reports)
+    metrics["training_distance"] = distances
+    metrics["notes"] += distance_sentences(distances, gold.groups.one_view)
     if gold.human:
         metrics["all"] = {
             "images": whole["target"].images,
@@ -78,7 +82,9 @@ def score_models(
         metrics["sets"] = {
             name: {who: report and report.to_dict() for who, report in scores.items()} for name, scores in sets.items()
         }
-    return metrics, {who: None if report is None else report.details for who, report in reports.items()}
+    details: dict[str, Any] = {who: None if one is None else one.details for who, one in reports.items()}
+    details["nearest"] = {name: {"like": one.like, "bits": one.bits} for name, one in gold.nearest.items()}
+    return metrics, details
 
 
 def _side_by_side(reports: Mapping[str, Report | None]) -> dict[str, Any]:
@@ -117,5 +123,6 @@ def _score(
         intervals=config.evaluation.replicates != 0,
         groups=groups,
         replicates=config.evaluation.replicates,
+        errors=True,
         progress=progress,
     )

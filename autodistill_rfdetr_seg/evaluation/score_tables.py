@@ -45,8 +45,8 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
             f"recovery {number(metrics['recovery'], '.0%')} (target / base mask AP{_of_recovery(metrics)}) on "
             f"{metrics['images']} {kind}, {metrics['instances']} instances, against the gold masks"
         )
-        if metrics.get("comparison"):
-            lines.append(metrics["comparison"])
+        lines += [metrics["comparison"]] if metrics.get("comparison") else []
+        lines += [f"target: {line}" for line in _errors(metrics["target"] or {})]
     else:
         lines.append(
             f"measured against the base's own labels of {metrics['images']} test images: agreement, not truth "
@@ -77,4 +77,14 @@ def one_table(scores: Mapping[str, Any]) -> str:
     head = table(_HEAD, [_row("all", scores), *(_row(name, one) for name, one in scores.get("sets", {}).items())])
     head_of_classes = ["class", "mask AP", "AP50", "AP75", "instances", "best F1", "at conf", "precision", "recall"]
     classes = table(head_of_classes, rows)
-    return "\n\n".join(["\n".join([head, *notes(scores)]), classes])
+    return "\n\n".join(["\n".join([head, *_errors(scores), *notes(scores)]), classes])
+
+
+def _errors(scores: Mapping[str, Any]) -> list[str]:
+    """The AP50 lost by each kind of error, the largest first, with their number at the best confidence."""
+    budget = scores.get("errors") or {}
+    lost = {kind: value for kind, value in (budget.get("ap50_lost") or {}).items() if value}
+    if not lost:
+        return []
+    parts = [f"{kind} {lost[kind]:.3f} ({budget['counts'][kind]})" for kind in sorted(lost, key=lambda one: -lost[one])]
+    return [f"mask AP50 lost by kind of error (their number at the best confidence): {', '.join(parts)}"]

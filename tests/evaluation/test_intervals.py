@@ -246,9 +246,11 @@ def test_groups_are_look_alikes_or_neighbors_of_one_view() -> None:
     apart = {f"{at:02d}.jpg": int(rng.integers(2**63)) for at in range(10)}
     looks = {**apart, "copy.jpg": apart["03.jpg"] ^ 1, "flat.jpg": None}
     found = gold_groups(looks, 4)
-    assert found["copy.jpg"] == found["03.jpg"] and len(set(found.values())) == 11
+    assert found.of["copy.jpg"] == found.of["03.jpg"] and len(set(found.of.values())) == 11 and not found.one_view
     view = {f"f{at:04d}.png": 12345 ^ (1 << at % 3) for at in range(27)}
     runs = gold_groups(view, 4)
-    assert len(set(runs.values())) == 7  # the third root of 27 is 3, and 4 the power of two next to it
-    assert runs["f0000.png"] == runs["f0003.png"] != runs["f0004.png"]
-    assert gold_groups({}, 4) == {}
+    assert (
+        len(set(runs.of.values())) == 7 and runs.one_view
+    )  # the third root of 27 is 3, and 4 the power of two next to it
+    assert runs.of["f0000.png"] == runs.of["f0003.png"] != runs.of["f0004.png"]
+    assert gold_groups({}, 4).of == {}

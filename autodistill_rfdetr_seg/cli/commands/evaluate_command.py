@@ -88,6 +88,7 @@ def _evaluate_file(args: argparse.Namespace, changes: Mapping[str, Any]) -> int:
         area_from=config.area_from,
         crowds=config.crowds,
         replicates=config.replicates,
+        errors=True,
         progress=not args.quiet,
     )
     return _print_reports(args, config, {"": report}, floor)
