@@ -74,6 +74,7 @@ def charts(metrics: Mapping[str, Any], details: Mapping[str, Any]) -> tuple[Char
         histogram("target", details, (metrics.get("target") or {}).get("best_confidence")),
         pr_chart("iou75", "0.75", details) if details.get("base") and details.get("target") else None,
         histogram("base", details, (metrics.get("base") or {}).get("best_confidence")),
+        reliability(metrics),
     ]
     return tuple(chart for chart in found if chart is not None)
 
@@ -104,6 +105,35 @@ def pr_chart(iou: str, iou_text: str, details: Mapping[str, Any]) -> Chart | Non
         y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in ticks),
         legend=tuple((f"{curve.model} line", curve.name) for curve in curves),
         curves=tuple(curves),
+    )
+
+
+def reliability(metrics: Mapping[str, Any]) -> Chart | None:
+    """How often predictions of a confidence are right, of base and target; None without a curve."""
+    curves, errors = [], []
+    for model in ("base", "target"):
+        found = ((metrics.get(model) or {}).get("errors") or {}).get("calibration") or {}
+        if not known(found.get("ece")):
+            continue
+        points = [f"{_x(one['score']):g} {_y(one['right']):g}" for one in found["bins"]]
+        curves.append(Curve(model, model.capitalize(), f"M{'L'.join(points)}" + ("h0" if len(points) == 1 else "")))
+        errors.append(f"{score(found['ece'])} for the {model}")
+    if not curves:
+        return None
+    ticks = tuple(value / 4 for value in range(5))
+    return Chart(
+        key="reliability",
+        title="Confidence and correctness",
+        description=(
+            "On the gray diagonal a confidence of 0.8 is right in 80% of the cases; a line below it promises too much. "
+            f"Expected calibration error: {', '.join(errors)}."
+        ),
+        x_label="Confidence",
+        y_label="Fraction that matches an object",
+        x_ticks=tuple(Tick(_x(value), f"{value:g}") for value in ticks),
+        y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in ticks),
+        legend=tuple((f"{curve.model} line", curve.name) for curve in curves),
+        curves=(Curve("ideal", "", f"M{_x(0):g} {_y(0):g}L{_x(1):g} {_y(1):g}"), *curves),
     )
 
 

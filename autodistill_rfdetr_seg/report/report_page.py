@@ -18,11 +18,14 @@ from ..core.plain_text import counted
 from ..core.types import Classes, Instance, TruthInstance
 from ..drawing.label_text import class_name, picture_name
 from ..drawing.overlays import class_color_hex, data_uri, draw_instances
+from ..evaluation.error_kinds import KINDS
 from ..images.image_opening import open_rgb
 from ..system.files import replacing
+from . import error_pictures, error_tables, summary
 from . import report_tables as tables
 from . import report_text as words
 from .charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, charts
+from .error_pictures import ErrorPicture
 
 SHOWN_FAILURES = 200
 SHOWN_LOOK_ALIKES = 200
@@ -35,6 +38,7 @@ class Sample:
 
     Without a gold set, `gold` may be the labels of the base; the page calls them so. `image` is HWC uint8 RGB, or a
     path that is read when the image is drawn. All instances are drawn, whatever their score.
+    `nearest` is the nearest training image, shown beside them without instances, and `nearest_note` says how near.
     """
 
     title: str
@@ -43,6 +47,8 @@ class Sample:
     base: tuple[Instance, ...] | None
     target: tuple[Instance, ...] | None
     note: str = ""
+    nearest: Path | None = None
+    nearest_note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +69,8 @@ class PageData:
     "negatives"}}, "kept": labels kept, "rejected": {reason: labels}, "per_class": {name: {"kept": labels, "rejected":
     {reason: labels}}}, "too_rare": {class: [split, ...]}}; unknown keys are missing. `leakage` is a sentence about
     look-alikes in different splits, and `pairs` are some look-alikes that were kept in one split. `config_text` is the
-    resolved configuration as YAML; `failures` are the images that could not be labeled, {"path", "reason"} each. An
-    image file with more than `max_megapixels` million pixels is not shown.
+    resolved configuration as YAML; `errors` are pictures of errors of the target; `failures` are the images that could
+    not be labeled, {"path", "reason"} each. An image file with more than `max_megapixels` million pixels is not shown.
     """
 
     title: str
@@ -78,6 +84,7 @@ class PageData:
     failures: Sequence[Mapping[str, Any]] = ()
     leakage: str = ""
     pairs: Sequence[Pair] = ()
+    errors: Sequence[ErrorPicture] = ()
     max_megapixels: float = MAX_MEGAPIXELS
 
 
@@ -123,6 +130,18 @@ def _context(data: PageData) -> dict[str, Any]:
         "class_bars": tables.class_bars(metrics),
         "class_bars_shown": tables.CLASS_BARS,
         "class_table": tables.class_table(metrics),
+        "certainty": summary.certainty(metrics),
+        "losses": summary.biggest_losses(metrics),
+        "next_steps": summary.next_steps(metrics),
+        "loss_bars": error_tables.loss_bars(metrics),
+        "error_kinds": tuple(KINDS.items()),
+        "error_confidence": error_tables.budget_of(metrics).get("confidence"),
+        "error_classes": error_tables.class_rows(metrics, {one.id for one in data.errors}),
+        "error_sizes": error_tables.size_rows(metrics),
+        "confusion": error_tables.confusion(metrics, {one.id for one in data.errors}),
+        "error_picture_count": len(data.errors),
+        "error_pictures": error_pictures.drawn(data.errors, data.classes, data.max_megapixels),
+        "distances": error_tables.distance_rows(metrics),
         "charts": charts(metrics, data.details),
         "frame": {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "width": WIDTH, "height": HEIGHT},
         "confidence": {model: words.confidence_sentence(metrics.get(model) or {}) for model in tables.MODELS},
@@ -188,8 +207,21 @@ def _pictures(sample: Sample, classes: Classes, reference: str, max_megapixels: 
         summary = _summary(instances, classes)
         panels.append({"name": name, "summary": summary, "uri": uri, "width": width, "height": height})
         seen.update(instance.class_index for instance in instances)
+    panels += _nearest_panel(sample, max_megapixels)
     legend = [(_legend_name(classes, index), class_color_hex(index)) for index in sorted(seen)]
     return {"panels": panels, "legend": legend, "problem": ""}
+
+
+def _nearest_panel(sample: Sample, max_megapixels: float) -> list[dict[str, Any]]:
+    """The nearest training image, if there is one that can be read."""
+    if sample.nearest is None:
+        return []
+    try:
+        uri, width, height = data_uri(open_rgb(sample.nearest, max_megapixels=max_megapixels))
+    except DataError:
+        return []
+    name = "Nearest training image"
+    return [{"name": name, "summary": sample.nearest_note, "uri": uri, "width": width, "height": height}]
 
 
 def _pairs(pairs: Sequence[Pair], max_megapixels: float) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.plain_text import counted
+from ..core.plain_text import between, counted
 from ..dataset.refine import reason_text
 from ..evaluation.metric import all_metrics
 from .report_text import count, difference, has_gold, known, milliseconds, percent, score, speed_factor
@@ -73,17 +73,26 @@ def cards(metrics: Mapping[str, Any]) -> tuple[Card, ...]:
     mask = shown.get("mask") or {}
     against = "against the gold masks" if has_gold(metrics) else "against the base's labels"
     found = [
-        Card("Mask AP" if target else "Mask AP of the base", score(mask.get("ap")), against),
-        Card("Mask AP50", score(mask.get("ap50")), "masks with an IoU of at least 0.50"),
+        Card(
+            "Mask AP" if target else "Mask AP of the base", score(mask.get("ap")), _with_interval(shown, "ap", against)
+        ),
+        Card("Mask AP50", score(mask.get("ap50")), _with_interval(shown, "ap50", "masks with an IoU of at least 0.50")),
     ]
     if target and base:
         note = f"of the base's mask AP, {score((base.get('mask') or {}).get('ap'))}"
+        bounds = (metrics.get("intervals") or {}).get("recovery")
+        note += "" if bounds is None else f"; 95% interval {between(bounds, '.0%')}"
         found.insert(0, Card("Recovery", percent(metrics.get("recovery")), note))
     factor = speed_factor(target.get("milliseconds"), base.get("milliseconds"))
     found.append(
         Card("Time per image", milliseconds(shown.get("milliseconds")), f"{factor} as the base" if factor else "median")
     )
     return tuple(found)
+
+
+def _with_interval(scores: Mapping[str, Any], name: str, note: str) -> str:
+    bounds = ((scores.get("intervals") or {}).get("mask") or {}).get(name)
+    return note if bounds is None else f"95% interval {between(bounds)}; {note}"
 
 
 def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
@@ -109,7 +118,9 @@ def comparison(metrics: Mapping[str, Any]) -> tuple[Group, ...]:
             for m in metrics_of_part
         ]
         groups.append(Group(title, tuple(rows)))
+    outlines = [((e.get("errors") or {}).get("boundary") or {}).get("ap") for e in evaluations]
     in_use = (
+        row("Boundary AP", "how well outlines fit", outlines),
         row("Best F1", "over all confidence thresholds", [e.get("best_f1") for e in evaluations]),
         row("Confidence for best F1", "", [e.get("best_confidence") for e in evaluations], _confidence, signed=False),
         row("Time per image", "median", [e.get("milliseconds") for e in evaluations], milliseconds, signed=False),

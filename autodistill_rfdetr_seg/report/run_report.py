@@ -20,6 +20,7 @@ from ..labels.label_account import read_failures
 from ..system.config_files import dump
 from ..system.files import read_json, replacing
 from ..system.run_folder import RunFolder
+from .error_pictures import ErrorPicture, chosen_errors
 from .report_page import PageData, Pair, Sample, write_page
 
 _ROWS_IN_PICTURE = 4
@@ -35,7 +36,7 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
         if metrics[who] is not None
     }
     worst = images_by_f1(gold.truth, details["target"])[: config.evaluation.samples]
-    samples = _Samples(worst, predictions, details)
+    samples = _Samples(worst, predictions, details, run.dataset)
     index = read_index(run.dataset)
     training = read_json(run.training_record)
     write_page(
@@ -51,6 +52,7 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
             pairs=_pairs(index, run.dataset),
             versions={**metrics["versions"], **training.get("versions", {})},
             config_text=dump(config),
+            errors=_error_pictures(run, gold, predictions, details),
             failures=read_failures(run.labels),
             max_megapixels=config.inputs.max_megapixels,
         ),
@@ -111,7 +113,9 @@ class _Samples(Sequence[Sample]):
         images: Sequence[TruthImage],
         predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
         details: Mapping[str, Any],
+        dataset: Path,
     ) -> None:
+        self._dataset = dataset
         self._images = images
         self._predictions = predictions
         self._details = details
@@ -128,6 +132,8 @@ class _Samples(Sequence[Sample]):
             base=self._instances("base", image),
             target=self._instances("target", image),
             note=self._note(image.image_id),
+            nearest=self._nearest(image.image_id),
+            nearest_note=self._nearest_note(image.image_id),
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -136,11 +142,64 @@ class _Samples(Sequence[Sample]):
     def _instances(self, who: str, image: TruthImage) -> tuple[Instance, ...] | None:
         return self._predictions[who].get(image.image_id, ()) if who in self._predictions else None
 
+    def _nearest(self, image_id: str) -> Path | None:
+        near = (self._details.get("nearest") or {}).get(image_id)
+        return None if near is None else self._dataset / near["like"]
+
+    def _nearest_note(self, image_id: str) -> str:
+        near = (self._details.get("nearest") or {}).get(image_id)
+        return "" if near is None else f"{near['like']}, {near['bits']} of 64 bits differ"
+
     def _note(self, image_id: str) -> str:
         counts = self._details["target"]["images"].get(image_id)
         if not counts:
             return ""
         return f"target: {counts['matched']} matched, {counts['missed']} missed, {counts['false_alarms']} false alarms"
+
+
+def _error_pictures(
+    run: RunFolder,
+    gold: Gold,
+    predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
+    details: Mapping[str, Any],
+) -> list[ErrorPicture]:
+    """The errors of the target that are shown, each with the command that explains a label like it."""
+    errors = chosen_errors(details["target"].get("errors") or ())
+    if not errors:
+        return []
+    images = {image.image_id: image for image in gold.truth.images}
+    labels = _TrainingLabels(run, gold.truth.classes.names)
+    found = []
+    for error in errors:
+        image = images[error["image_id"]]
+        near = (details.get("nearest") or {}).get(image.image_id)
+        command, like = ("", "") if near is None else labels.explain(near["like"], error["class_index"])
+        target = predictions["target"].get(image.image_id, ())
+        found.append(ErrorPicture(error, image.path, image.instances, target, command, like))
+    return found
+
+
+class _TrainingLabels:
+    """Finds a label of a class in a training image, for the command that explains it."""
+
+    def __init__(self, run: RunFolder, names: Sequence[str]) -> None:
+        self._run = run
+        self._names = names
+        self._rows: dict[str, Mapping[str, list[dict[str, Any]]]] = {}
+
+    def explain(self, image: str, class_index: int) -> tuple[str, str]:
+        """The command for the first label of the class in an image such as `train/b.jpg`, or of any class, and which
+        label it is; two empty texts if the image has none."""
+        split, _, name = image.partition("/")
+        if split not in self._rows:
+            self._rows[split] = coco.read_rows(self._run.dataset / split)
+        rows = self._rows[split].get(name, [])
+        of_class = [row for row in rows if row["category_id"] == class_index + 1]
+        if not rows:
+            return "", ""
+        row = (of_class or rows)[0]
+        label = self._names[row["category_id"] - 1]
+        return f"autodistill-seg explain {self._run.root} {split}:{row['id']}", f"{label} in {image}"
 
 
 def _panels(sample: Sample, gold: Gold, max_megapixels: float) -> list[tuple[str, Any]]:
