@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..core.plain_text import counted
 from ..evaluation.error_kinds import KINDS
 from .report_tables import BarRow, ModelBar
 from .report_text import count, known, score
@@ -49,7 +50,7 @@ def loss_bars(metrics: Mapping[str, Any]) -> tuple[BarRow, ...]:
     rows = []
     for kind in sorted(lost, key=lambda kind: -lost[kind]):
         bar = ModelBar("target", round(100 * min(1.0, lost[kind]), 2), score(lost[kind]))
-        rows.append(BarRow(kind.capitalize(), KINDS[kind], (bar,)))
+        rows.append(BarRow(kind.capitalize(), counted(budget["counts"][kind], "error"), (bar,)))
     return tuple(rows)
 
 

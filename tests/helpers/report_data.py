@@ -45,6 +45,22 @@ def evaluation(names: list[str], ap: float, milliseconds: float | None, confiden
     }
 
 
+def evaluation_errors(names: list[str]) -> dict[str, Any]:
+    """An error budget with the same number in every cell."""
+    kinds = dict.fromkeys(("class", "localization", "both", "duplicate", "background", "missed"), 7)
+    count = len(names) + 1
+    return {
+        "confidence": 0.42,
+        "ap50_lost": dict.fromkeys(kinds, 0.123),
+        "counts": kinds,
+        "by_class": dict.fromkeys(names, kinds),
+        "by_size": dict.fromkeys(("small", "medium", "large"), kinds),
+        "confusion": {"names": [*names, "background"], "matrix": [[3] * count] * count},
+        "calibration": {"bins": [{"score": 0.4, "right": 0.3}, {"score": 0.8, "right": 0.9}], "ece": 0.11},
+        "boundary": {"ap": 0.222, "ap50": 0.333},
+    }
+
+
 def detail() -> dict[str, Any]:
     precision = [1.0] * 51 + [0.5] * 20 + [0.0] * 30
     return {

@@ -28,7 +28,7 @@ from autodistill_rfdetr_seg.report.report_text import (
 )
 from helpers.report_data import EVIL_CLASS, EVIL_IMAGE, page_data, square
 
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "br"}
 
 
 class Page(HTMLParser):

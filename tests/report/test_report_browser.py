@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from autodistill_rfdetr_seg.report import write_page
-from helpers.report_data import EVIL_CLASS, EVIL_IMAGE, page_data
+from helpers.report_data import EVIL_CLASS, EVIL_IMAGE, evaluation_errors, page_data
 
 pytestmark = pytest.mark.browser
 ARGUMENTS = [
@@ -42,6 +42,8 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.mktemp("report") / "report.html"
     data = page_data(NAMES, gold=request.param, image_name=EVIL_IMAGE)
     metrics = {**data.metrics, "sets": {"a": {"base": data.metrics["base"], "target": data.metrics["target"]}}}
+    errors = evaluation_errors(NAMES)
+    metrics["target"] = {**metrics["target"], "errors": errors}
     config = f"images: {'very/long/path/' * 30}\n{data.config_text}"
     write_page(path, dataclasses.replace(data, metrics=metrics, config_text=config, title="x" * 300))
     return path
