@@ -43,7 +43,7 @@ def scored(folder: Path) -> PageData:
         images.append(TruthImage(name, folder / "a.png", SIDE, SIDE, truth, at + 1))
         instances = [Instance(0, square(SIDE, 5, 5, 30), 0.9)]
         if at < 4:
-            instances += [Instance(0, square(SIDE, 80, 5, 30), 0.8), Instance(1, square(SIDE, 80, 80, 20), 0.7)]
+            instances += [Instance(0, square(SIDE, 80, 5, 30), 0.8), Instance(1, square(SIDE, 80, 80, 20), 0.85)]
         else:
             instances += [Instance(1, square(SIDE, 80, 5, 30), 0.8)]
         found.append(ImagePredictions(name, tuple(instances)))
