@@ -27,6 +27,9 @@ DISPLAY_CONFIDENCE = 0.5
 # Images that `plan` labels, and labels that `review` shows.
 PLAN_IMAGES = 20
 REVIEW_LABELS = 50
+# Checks that `certify` draws, and the missed objects that it assumes a region to have at most, for each label and more.
+CERTIFY_CHECKS = 60
+MOST_MISSED = 2.0
 # Of a Roboflow project that `push` creates.
 PROJECT_LICENSE = "Private"
 

@@ -24,7 +24,7 @@ from ..labels.current_labels import CurrentLabels
 from ..labels.label_account import read_account
 from ..labels.label_store import LabelStore
 from ..labels.stored_labels import HUMAN, Key, Provenance, StoredLabels
-from ..readers import read_source
+from ..readers import AnnotatedSource, read_source
 from ..system.config_files import read_run_config, run_megapixels
 from ..system.run_folder import RunFolder
 from .match_images import UnmatchedImage, match_run_images, original_names
@@ -72,30 +72,56 @@ def import_labels(run: RunFolder, source: Path, *, everything: bool = False) -> 
             the size of an image differs from the run, or no image matches one of the run.
     """
     account = read_account(run.labels)
-    max_megapixels = run_megapixels(run)
-    annotated = read_source(source, images="ignored", max_megapixels=max_megapixels)
+    annotated = read_source(source, images="ignored", max_megapixels=run_megapixels(run))
     coco.refuse_errors(annotated.problems)
     coco.log_warnings(annotated.problems)
-    rows = CurrentLabels.from_stores(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
-    # Images that the latest `label` left out may be part of the next one.
-    keys = {**rows.base.keys(account.fingerprint), **rows.keys}
-    matched: list[tuple[TruthImage, str]] = []
-    unmatched: list[UnmatchedImage] = []
-    renamed: dict[str, str] = {}
-    for split, truth in annotated.splits.items():
-        originals = original_names(annotated.files[split]) if annotated.format == "coco" else {}
-        images = _with_run_classes(truth, account.classes).images
-        matches = match_run_images(images, originals, run.dataset, keys, rows.keys, max_megapixels)
-        matched += [(image, matches.paths[image.image_id]) for image in images if image.image_id in matches.paths]
-        unmatched += matches.unmatched
-        renamed |= matches.renamed
+    rows, keys = _rows(run)
+    found = match_source(run, annotated)
+    matched, unmatched, renamed = found.matched, found.unmatched, found.renamed
     if not matched:
         raise _nothing_matched(source, run, unmatched)
     changed, unchanged = _changed(run, rows, keys, matched, account.classes, everything)
     with LabelStore(run.human) as store:
         for row in changed:
             store.append(row, Provenance(HUMAN, {}, account.classes.names))
-    return ImportSummary(len(changed), unchanged, tuple(unmatched), renamed)
+    return ImportSummary(len(changed), unchanged, unmatched, renamed)
+
+
+@dataclass(frozen=True)
+class SourceMatches:
+    """The images of an annotated source in the run's classes, each with its path in the run; and what was not found."""
+
+    matched: tuple[tuple[TruthImage, str], ...]
+    unmatched: tuple[UnmatchedImage, ...]
+    renamed: Mapping[str, str]
+
+
+def match_source(run: RunFolder, annotated: AnnotatedSource) -> SourceMatches:
+    """Matches the images of an annotated source to those of the run: see `match_run_images`.
+
+    Raises:
+        DataError: the source has a class that the run does not have.
+    """
+    rows, keys = _rows(run)
+    classes, max_megapixels = read_account(run.labels).classes, run_megapixels(run)
+    matched: list[tuple[TruthImage, str]] = []
+    unmatched: list[UnmatchedImage] = []
+    renamed: dict[str, str] = {}
+    for split, truth in annotated.splits.items():
+        originals = original_names(annotated.files[split]) if annotated.format == "coco" else {}
+        images = _with_run_classes(truth, classes).images
+        matches = match_run_images(images, originals, run.dataset, keys, rows.keys, max_megapixels)
+        matched += [(image, matches.paths[image.image_id]) for image in images if image.image_id in matches.paths]
+        unmatched += matches.unmatched
+        renamed |= matches.renamed
+    return SourceMatches(tuple(matched), tuple(unmatched), renamed)
+
+
+def _rows(run: RunFolder) -> tuple[CurrentLabels, Mapping[str, Key]]:
+    """The rows of the run's images, and all that `label` ever wrote: what it left out may be part of the next one."""
+    account = read_account(run.labels)
+    rows = CurrentLabels.from_stores(run.labels, run.human, account, account.root or Path(read_run_config(run).images))
+    return rows, {**rows.base.keys(account.fingerprint), **rows.keys}
 
 
 def _changed(

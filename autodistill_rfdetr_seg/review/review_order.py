@@ -139,6 +139,13 @@ def review_text(found: Review) -> str:
     return "\n".join([*lines, *(f"{name:<9}{path}" for name, path in found.files.items())])
 
 
+def label_thresholds(run: RunFolder, index: Mapping[str, Any]) -> dict[str, float]:
+    """The score threshold of each class name that the run's dataset was built with."""
+    refine = options(RefineConfig, index["options"]["refine"], str(run.dataset / INDEX))
+    names = tuple(index["classes"])
+    return dict(zip(names, class_thresholds(refine, Classes(names)), strict=True))
+
+
 def _relative_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The fraction of values below each one; equal values get their mean rank."""
     order = np.sort(values)
@@ -152,8 +159,7 @@ def _candidates(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterato
     paths = {e["file_name"]: path for path, e in index["images"].items() if e["split"] == split}
     by_people = {path for path, e in index["images"].items() if e.get("source") == HUMAN}
     truth, rows = coco.read(folder), coco.read_rows(folder)
-    refine = options(RefineConfig, index["options"]["refine"], str(run.dataset / INDEX))
-    thresholds = dict(zip(index["classes"], class_thresholds(refine, Classes(tuple(index["classes"]))), strict=True))
+    thresholds = label_thresholds(run, index)
     for image in truth.images:
         if paths[image.image_id] in by_people:
             continue

@@ -6,6 +6,7 @@ RUN/human/          labels that people corrected
 RUN/dataset/        train/ valid/ test/
 RUN/training/       checkpoint and run.json
 RUN/evaluation/     metrics.json, predictions
+RUN/certification/   checks of the labels, a person's answers, and the bounds
 RUN/report.html
 """
 
@@ -77,6 +78,11 @@ class RunFolder:
     def picture(self) -> Path:
         """The picture of labels and predictions."""
         return self.root / "samples.png"
+
+    @property
+    def certification(self) -> Path:
+        """The checks that `certify` drew, a person's answers, and the bounds; no stage writes here."""
+        return self.root / "certification"
 
     @property
     def written(self) -> tuple[Path, ...]:
