@@ -4,8 +4,8 @@
         [--teacher ../shared/baselines/onnx_teacher.py] [--checks 60 120] [--replicates 1000]
 
 The sets are labeled once, into --work. Drawn scenes, fruits and nuts, and mushrooms (24 photos) are labeled by the
-embedded threshold base with `--stability`, photos of COCO by the base in --teacher without it. A label is wrong, and an
-object missed, by the masks of people at IoU 0.5. Each replicate draws the checks with another seed, and answers them
+embedded threshold base with `--stability`, 40 photos of COCO by the base in --teacher without it. A label is wrong, and
+an object missed, by the masks of people at IoU 0.5. Each replicate draws the checks with another seed, and answers them
 from the truth.
 
 The width is the distance from the truth to the bound, in percentage points, on average; `held` is the part of the
@@ -13,6 +13,7 @@ replicates in which the bound was true. The alternatives:
 
     plain      all checks are random labels, with the bound of Clopper and Pearson
     one by one the labels that `certify` checks one by one, without those in regions
+    unranked   as `certify`, with the labels that are checked one by one drawn from all labels alike
     even       as many regions with equal probabilities, and the same kind of bound
     normal     as many regions with equal probabilities, and the bound of a ratio estimate with Student's t, whose
                coverage shows why it is not used
@@ -24,7 +25,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,20 @@ from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
 FRUITS = {"#6b2a28:25": "date", "#8a5a40:20": "hazelnut", "#524d40:20": "fig"}
 SCENES = 240
-PHOTOS = 24
+MUSHROOM_PHOTOS = 24
+COCO_PHOTOS = 40
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The labels of a set: `ranks`, `wrong` (N,) and their `regions`; and of each region (K,) the `labels`, the wrong
-    ones (`region_wrong`) and the missed objects (`region_missed`)."""
+    """The labels of a set: `ranks`, `wrong` and the index of the region (N,); and of each region (K,) the index of the
+    image, the number of `labels`, the wrong ones (`region_wrong`) and the missed objects (`region_missed`)."""
 
     ranks: FloatArray
     wrong: npt.NDArray[np.bool_]
+    region: IntArray
+    image: IntArray
     labels: IntArray
     region_wrong: FloatArray
     region_missed: FloatArray
@@ -86,6 +90,8 @@ def labeled_set(name: str, args: argparse.Namespace, work: Path) -> Truth:
     return Truth(
         np.array([one.rank for one in items.labels]),
         np.array([not judged.right[one.reference] for one in items.labels]),
+        np.array([one.region for one in items.labels]),
+        np.unique([one.image for one in items.regions], return_inverse=True)[1],
         np.array([one.labels for one in items.regions]),
         np.array([judged.wrong[name] for name in references], dtype=np.float64),
         np.array([judged.missed[name] for name in references], dtype=np.float64),
@@ -109,12 +115,13 @@ def _source(
         base = BaseConfig(name="threshold", args={"min_area": 0.001, "split": 0.5, "opening": 5})
         return FRUITS, home, gold, base, measured
     if name == "mushrooms":
-        more = {**measured, "inputs": {"sample": PHOTOS}}
+        more = {**measured, "inputs": {"sample": MUSHROOM_PHOTOS}}
         return {"bright": "Mushroom"}, home, gold, BaseConfig(name="threshold"), more
     document = json.loads((next(iter(gold.values())) / coco.ANNOTATIONS).read_text())
     names = [row["name"] for row in document["categories"]]
-    base = BaseConfig(name=f"{args.teacher.resolve()}:OnnxTeacher", args={"floor": 0.15, "threads": 1})
-    return {one: one for one in names}, home, gold, base, {"refine": {"confidence": 0.3}}
+    base = BaseConfig(name=f"{args.teacher.resolve()}:OnnxTeacher", args={"floor": 0.3, "threads": 1})
+    more = {"refine": {"confidence": 0.3}, "inputs": {"sample": COCO_PHOTOS}}
+    return {one: one for one in names}, home, gold, base, more
 
 
 def clopper_pearson(wrong: int, checked: int) -> float:
@@ -146,7 +153,7 @@ def measure(truth: Truth, checks: int, replicates: int) -> dict[str, FloatArray]
     weights, even = region_weights(truth.labels.tolist()), np.full(regions, truth.labels.max() + 1.0)
     tests: dict[tuple[int, ...], StratifiedTest] = {}
     found: dict[str, list[float]] = {
-        name: [] for name in ("plain", "one by one", "certify", "even", "normal", "missed")
+        name: [] for name in ("plain", "one by one", "unranked", "certify", "even", "normal", "missed")
     }
     for seed in tqdm(range(replicates), desc=f"{checks} checks", delay=2):
         rng = np.random.default_rng([seed, 2])
@@ -165,6 +172,10 @@ def measure(truth: Truth, checks: int, replicates: int) -> dict[str, FloatArray]
         ours = results(sample.regions, weights)
         found["certify"].append(wrong_upper(ours, ALPHA, test) / count)
         found["missed"].append(_number(missed_upper(ours, ALPHA)))
+        alike = int(truth.wrong[rng.choice(count, of_labels, replace=False)].sum())
+        flat = tests.setdefault((count, of_labels), StratifiedTest([count], [of_labels]))
+        one_stratum = replace(ours, sizes=[count], checked=[of_labels], wrong=[alike])
+        found["unranked"].append(wrong_upper(one_stratum, ALPHA, flat) / count)
         drawn = rng.choice(regions, of_regions, replace=False)
         found["even"].append(_number(missed_upper(results(drawn, even), ALPHA)))
         found["normal"].append(ratio_bound(truth, drawn))
@@ -189,7 +200,7 @@ def rows(name: str, truth: Truth, checks: int, found: Mapping[str, FloatArray]) 
     plain, even = width("plain", wrong), width("even", missed)
     ours, lost = width("certify", wrong), width("missed", missed)
     of_labels = [name, str(len(truth.wrong)), f"{wrong:.1%}", str(checks)]
-    of_labels += [f"{100 * one:.1f}" for one in (plain, width("one by one", wrong), ours)]
+    of_labels += [f"{100 * one:.1f}" for one in (plain, width("one by one", wrong), width("unranked", wrong), ours)]
     of_labels += [f"{ours / plain:.2f}", held("plain", wrong), held("certify", wrong)]
     most = float((truth.region_missed / region_weights(truth.labels.tolist())).max())
     of_missed = [name, str(len(truth.labels)), f"{missed:.1%}", f"{most:.1f}", str(checks)]
@@ -218,7 +229,8 @@ def main() -> None:
                 found = measure(truth, checks, args.replicates)
                 for into, row in zip((of_labels, of_missed), rows(name, truth, checks, found), strict=True):
                     into.append(row)
-    head = ["set", "labels", "wrong", "checks", "plain", "one by one", "certify", "ratio", "plain held", "certify held"]
+    head = ["set", "labels", "wrong", "checks", "plain", "one by one", "unranked", "certify"]
+    head += ["ratio", "plain held", "certify held"]
     print("Labels that are wrong\n" + table(head, of_labels))
     head = ["set", "regions", "missed", "most", "checks", "even", "certify", "ratio", "held", "none", "normal", "held"]
     print("\nObjects that are missed\n" + table(head, of_missed))

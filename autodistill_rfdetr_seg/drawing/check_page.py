@@ -11,6 +11,7 @@ import numpy as np
 from ..core import masks
 from ..core.types import Classes, Instance
 from ..system.files import replacing
+from .label_text import picture_name
 from .overlays import RgbImage, data_uri, draw_instances
 
 Box = tuple[int, int, int, int]
@@ -51,14 +52,20 @@ def label_picture(image: RgbImage, instance: Instance, classes: Classes) -> RgbI
     return np.concatenate([image[window], drawn[window]], axis=1)
 
 
-def region_picture(image: RgbImage, xyxy: Box, instances: Sequence[Instance], classes: Classes) -> RgbImage:
-    """A region of `image` (HWC uint8 RGB) with its labels, the surroundings of the region darker."""
-    drawn = draw_instances(image, instances, classes, scores=False)
+def region_picture(
+    image: RgbImage, xyxy: Box, inside: Sequence[Instance], outside: Sequence[Instance], classes: Classes
+) -> RgbImage:
+    """A region of `image` (HWC uint8 RGB) with its labels, the surroundings of the region darker.
+
+    Labels that belong to other regions are marked as `outside`: an object that they cover is not missed.
+    """
+    names = [picture_name(classes, one.class_index) for one in inside] + ["outside"] * len(outside)
+    drawn = draw_instances(image, [*inside, *outside], classes, labels=names)
     x0, y0, x1, y1 = xyxy
     if (y1 - y0, x1 - x0) != image.shape[:2]:
-        inside = drawn[y0:y1, x0:x1].copy()
+        bright = drawn[y0:y1, x0:x1].copy()
         drawn = (drawn * 0.55).astype(np.uint8)
-        drawn[y0:y1, x0:x1] = inside
+        drawn[y0:y1, x0:x1] = bright
         for edge in (np.s_[y0:y1, [x0, x1 - 1]], np.s_[[y0, y1 - 1], x0:x1]):
             drawn[edge] = _FRAME
     margin = max(_LEAST_AROUND, round(0.2 * max(x1 - x0, y1 - y0)))

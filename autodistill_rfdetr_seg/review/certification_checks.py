@@ -178,14 +178,15 @@ def _cards(checks: Checks, max_megapixels: float, progress: bool) -> Iterator[Ch
     files = {one.image: one.file for one in checks.items.regions}
     labels_of: dict[str, list[LabelItem]] = defaultdict(list)
     regions_of: dict[str, list[RegionItem]] = defaultdict(list)
-    inside: dict[int, list[LabelItem]] = defaultdict(list)
+    every: dict[str, list[LabelItem]] = defaultdict(list)
     index_of = {one.reference: at for at, one in enumerate(checks.items.regions)}
     for label in checks.label_items:
         labels_of[label.image].append(label)
     for region in checks.region_items:
         regions_of[region.image].append(region)
     for label in checks.items.labels:
-        inside[label.region].append(label)
+        if label.image in regions_of:
+            every[label.image].append(label)
     for image in tqdm(sorted(labels_of | regions_of), desc="Checks", unit="image", disable=not progress, delay=2):
         try:
             pixels, problem = open_rgb(files[image], max_megapixels=max_megapixels), ""
@@ -196,8 +197,12 @@ def _cards(checks: Checks, max_megapixels: float, progress: bool) -> Iterator[Ch
             drawn = None if pixels is None else label_picture(pixels, label.instance, checks.items.classes)
             yield CheckCard(label.reference, f"Is it a right {label.class_name}? {image}", None, drawn, problem)
         for region in regions_of[image]:
-            instances = [one.instance for one in inside[index_of[region.reference]]]
-            shown = None if pixels is None else region_picture(pixels, region.xyxy, instances, checks.items.classes)
+            at = index_of[region.reference]
+            inside = [one.instance for one in every[image] if one.region == at]
+            others = [one.instance for one in every[image] if one.region != at]
+            shown = None
+            if pixels is not None:
+                shown = region_picture(pixels, region.xyxy, inside, others, checks.items.classes)
             yield CheckCard(region.reference, f"What is wrong or missed? {image}", region.labels, shown, problem)
 
 
