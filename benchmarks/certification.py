@@ -144,7 +144,7 @@ def ratio_bound(truth: Truth, drawn: IntArray) -> float:
     return rate + float(t.ppf(1 - ALPHA, len(drawn) - 1)) * float(error)
 
 
-def measure(truth: Truth, checks: int, replicates: int) -> dict[str, FloatArray]:
+def measure(truth: Truth, checks: int, replicates: int, most_missed: float) -> dict[str, FloatArray]:
     """The bounds of each replicate, by their names; those of missed objects are NaN where there is none."""
     from tqdm import tqdm
 
@@ -167,7 +167,7 @@ def measure(truth: Truth, checks: int, replicates: int) -> dict[str, FloatArray]
 
         def results(drawn: IntArray, by: FloatArray) -> CheckResults:
             inside = truth.region_wrong[drawn], truth.region_missed[drawn]
-            return CheckResults(sizes, checked, wrong, by[drawn], float(by.sum()), *inside, MOST_MISSED)  # noqa: B023
+            return CheckResults(sizes, checked, wrong, by[drawn], float(by.sum()), *inside, most_missed)  # noqa: B023
 
         ours = results(sample.regions, weights)
         found["certify"].append(wrong_upper(ours, ALPHA, test) / count)
@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where the labeled sets are kept (default: a temporary folder)")
     parser.add_argument("--sets", nargs="+", default=["scenes", "fruits_nuts", "mushrooms", "coco_permissive"])
     parser.add_argument("--checks", type=int, nargs="+", default=[60, 120])
+    parser.add_argument("--most-missed", type=float, default=MOST_MISSED, help="as of certify (default: %(default)g)")
     parser.add_argument("--replicates", type=int, default=1000)
     args = parser.parse_args()
     of_labels, of_missed = [], []
@@ -226,7 +227,7 @@ def main() -> None:
         for name in args.sets:
             truth = labeled_set(name, args, args.work or Path(temporary))
             for checks in args.checks:
-                found = measure(truth, checks, args.replicates)
+                found = measure(truth, checks, args.replicates, args.most_missed)
                 for into, row in zip((of_labels, of_missed), rows(name, truth, checks, found), strict=True):
                     into.append(row)
     head = ["set", "labels", "wrong", "checks", "plain", "one by one", "unranked", "certify"]

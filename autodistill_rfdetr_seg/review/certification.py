@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.config import MOST_MISSED
+from ..core.errors import UsageError
 from ..core.plain_text import counted
 from ..system.files import write_json
 from ..system.run_folder import RunFolder
@@ -57,25 +59,29 @@ class Certificate:
         return dataclasses.asdict(self)
 
 
-def certify(run: RunFolder, answers: Path) -> Certificate:
+def certify(run: RunFolder, answers: Path, most_missed: float = MOST_MISSED) -> Certificate:
     """The bounds that follow from `answers` to the checks of `draw_checks`.
 
-    The answers are stored in `RUN/human`, the certificate in `RUN/certification/certificate.json`.
+    The answers are stored in `RUN/human`, the certificate in `RUN/certification/certificate.json`. `most_missed`: no
+    region is assumed to have more missed objects than this for each of its labels and as many more.
 
     Raises:
+        UsageError: `most_missed` is not a number above 0.
         MissingInputError, DataError: as `read_checks` and `read_answers`.
     """
+    if not 0 < most_missed < math.inf:
+        raise UsageError(f"At most {most_missed:g} missed objects is not a number above 0.", "2 is the default.")
     checks = read_checks(run)
     read = read_answers(run, checks, answers)
     write_json(run.human / f"certification-{checks.name}.json", read.as_json(checks.name))
-    found = certificate(checks, read)
+    found = certificate(checks, read, most_missed)
     write_json(checks.folder / "certificate.json", found.as_json())
     return found
 
 
-def certificate(checks: Checks, answers: Answers) -> Certificate:
+def certificate(checks: Checks, answers: Answers, most_missed: float = MOST_MISSED) -> Certificate:
     """The bounds that follow from the answers to all checks."""
-    found = check_results(checks, answers)
+    found = check_results(checks, answers, most_missed)
     alpha = 1 - CONFIDENCE
     wrong = wrong_estimate(found)
     labels = found.labels
@@ -98,7 +104,7 @@ def certificate(checks: Checks, answers: Answers) -> Certificate:
     )
 
 
-def check_results(checks: Checks, answers: Answers) -> CheckResults:
+def check_results(checks: Checks, answers: Answers, most_missed: float = MOST_MISSED) -> CheckResults:
     """The answers as the numbers that the bounds are computed from."""
     sample, items = checks.sample, checks.items
     wrong = [sum(not answers.right[items.labels[at].reference] for at in chosen.tolist()) for chosen in sample.labels]
@@ -112,7 +118,7 @@ def check_results(checks: Checks, answers: Answers) -> CheckResults:
         all_weights=float(weights.sum()),
         region_wrong=counts[:, 0],
         region_missed=counts[:, 1],
-        most_missed=checks.options.most_missed,
+        most_missed=most_missed,
     )
 
 
@@ -149,7 +155,7 @@ def _notes(checks: Checks, found: CheckResults) -> list[str]:
     elif found.beyond_limit:
         notes.append(
             f"{counted(found.beyond_limit, 'region')} had more than {limit}: without that assumption missed objects "
-            "have no bound. Draw new checks with a larger --most-missed."
+            "have no bound. A larger --most-missed gives one, if you can vouch for it."
         )
     else:
         notes.append(f"Assumed for missed objects: no region has more than {limit}. No check can prove this.")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import coco
-from ..core.config import CERTIFY_CHECKS, MOST_MISSED
-from ..core.errors import DataError, OutputExistsError, UsageError
+from ..core.config import CERTIFY_CHECKS
+from ..core.errors import DataError, OutputExistsError
 from ..core.plain_text import counted
 from ..core.types import ImageLabels, ImageRecord
 from ..drawing.check_page import CheckCard, CheckPageText, label_picture, region_picture, write_check_page
@@ -30,13 +30,11 @@ _FILE = "checks.json"
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What decides the checks: their number, the number of these that are regions (None: half), the seed; and the
-    assumption that no region has more missed objects than `most_missed` times its labels and one."""
+    """What decides the checks: their number, the number of these that are regions (None: half), and the seed."""
 
     checks: int = CERTIFY_CHECKS
     regions: int | None = None
     seed: int = 0
-    most_missed: float = MOST_MISSED
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,6 @@ def draw_checks(
         DataError: the run has no dataset, or nothing in it to check.
     """
     options = options or CheckOptions()
-    if not options.most_missed > 0:
-        raise UsageError(f"At most {options.most_missed:g} missed objects is not above 0.", "2 is the default.")
     checks = _drawn(run, options)
     file = checks.folder / _FILE
     if file.is_file() and read_json(file).get("name") == checks.name:

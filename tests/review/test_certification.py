@@ -153,6 +153,11 @@ def test_more_missed_objects_than_assumed_leave_no_bound(run: RunFolder, tmp_pat
     assert found.missed_at_most is None
     assert found.right_at_least is not None
     assert "1 region had more than 2 missed objects" in certificate_text(found)
+    more = certify(run, tmp_path / "answers.json", most_missed=3)
+    assert more.missed_at_most is not None
+    assert more.right_at_least == found.right_at_least
+    with pytest.raises(UsageError, match="above 0"):
+        certify(run, tmp_path / "answers.json", most_missed=0)
 
 
 def test_percentages_are_rounded_so_that_they_stay_true() -> None:
@@ -179,6 +184,9 @@ def test_the_command_draws_and_answers(run: RunFolder, labeled: Path, capsys: py
     assert "12 labels to check one by one, of 78 labels" in capsys.readouterr().out
     assert main(["certify", str(run.root), "--answers", str(labeled / "gold"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["labels"] == 78
+    for more in (["--answers", str(labeled / "gold"), "--checks", "30"], ["--most-missed", "3"]):
+        assert main(["certify", str(run.root), *more]) == 2
+        assert "say" in capsys.readouterr().err
     page = (run.certification / "checks.html").read_text()
     assert page.count("<article") == 24
     assert 'data-sample="' + read_checks(run).name in page
