@@ -22,6 +22,7 @@ from autodistill_rfdetr_seg.review.certification import Certificate, certificate
 from autodistill_rfdetr_seg.review.certification_checks import CheckOptions, Checks, draw_checks, read_checks
 from autodistill_rfdetr_seg.review.certification_items import cells_of, grid_of, read_items
 from autodistill_rfdetr_seg.review.certification_sample import divide_checks, draw_sample, label_strata
+from autodistill_rfdetr_seg.review.certification_truth import judge_items
 from autodistill_rfdetr_seg.system.files import read_json
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from helpers.shapes import detections, disc
@@ -240,3 +241,20 @@ def test_every_label_of_a_stratum_is_drawn_equally_often() -> None:
     assert drawn[:10].mean() / 2000 == pytest.approx(0.4)
     assert np.abs(drawn[:10] / 2000 - 0.4).max() < 0.05
     assert np.abs(drawn[10:] / 2000 - 0.2).max() < 0.04
+
+
+def test_annotations_judge_labels_as_cocoeval_does(run: RunFolder, labeled: Path) -> None:
+    items = read_items(run)
+    (image,) = (one for one in coco.read(labeled / "gold").images if one.image_id == "00.png")
+    of_image = [one for one in items.labels if one.image == "00.png"]
+    region = next(one.reference for one in items.regions if one.image == "00.png")
+    judged = judge_items(items, {"00.png": image})
+    assert sum(judged.right.values()) == 3
+    assert (len(judged.right), judged.wrong[region], judged.missed) == (4, 1, {region: 1})
+    # A crowd region makes no label wrong, and is not missed.
+    crowds = tuple(dataclasses.replace(one, crowd=True) for one in image.instances)
+    alone = judge_items(items, {"00.png": dataclasses.replace(image, instances=crowds)})
+    assert (sum(alone.right.values()), alone.missed) == (3, {region: 0})
+    # Without any annotation every label is wrong.
+    empty = judge_items(items, {"00.png": dataclasses.replace(image, instances=())})
+    assert (sum(empty.right.values()), empty.wrong[region], empty.missed) == (0, len(of_image), {region: 0})
