@@ -11,7 +11,7 @@ import numpy as np
 from .. import coco
 from ..core import masks
 from ..core.types import GroundTruth, ImagePredictions, TruthImage
-from ..evaluation.coco_arrays import CocoEvaluation
+from ..evaluation.coco_arrays import CocoGold
 from .certification_items import CertificationItems, LabelItem, cells_of, grid_of
 
 
@@ -40,8 +40,8 @@ def judge_items(items: CertificationItems, truths: Mapping[str, TruthImage]) -> 
     truth = GroundTruth(items.classes, images, "")
     found = [ImagePredictions(path, tuple(one.instance for one in labels_of[path])) for path in sorted(truths)]
     most = max((len(one.instances) for one in found), default=0)
-    dataset, results = coco.to_dataset(truth, ids="dense"), coco.to_results(found, truth, "dense")
-    matches = CocoEvaluation(dataset, results, "segm", max(1, most)).matches()
+    gold = CocoGold(coco.to_dataset(truth, ids="dense"))
+    matches = gold.evaluation(coco.to_results(found, truth, "dense"), "segm", max(1, most)).matches_at((0.5,))
     every = [one for path in sorted(truths) for one in labels_of[path]]
     right = {every[row].reference for row in matches.rows[(matches.objects[0] >= 0) | matches.ignored[0]].tolist()}
     return Judged(

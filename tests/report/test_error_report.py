@@ -22,6 +22,7 @@ from autodistill_rfdetr_seg.report import PageData, write_page
 from autodistill_rfdetr_seg.report.error_pictures import MOST, MOST_OF_ONE, ErrorPicture, chosen_errors
 from autodistill_rfdetr_seg.report.error_tables import confusion, picture_id
 from autodistill_rfdetr_seg.report.summary import biggest_losses, certainty, next_steps
+from helpers.html_page import page
 from helpers.report_data import EVIL_CLASS, EVIL_IMAGE, page_data, square
 
 SIDE = 120
@@ -65,8 +66,6 @@ def scored(folder: Path) -> PageData:
 
 
 def test_cells_lead_to_pictures_and_pictures_to_explain(tmp_path: Path) -> None:
-    from report.test_report import page
-
     shown = page(tmp_path, scored(tmp_path))
     ids = {attributes.get("id") for _, attributes in shown.tags}
     links = {str(one["href"]) for one in shown.attributes("a") if str(one.get("href")).startswith("#error-")}
