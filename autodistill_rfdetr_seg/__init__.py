@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .core.types import SegDataset
     from .evaluation import Report, evaluate
     from .evaluation.model_scores import evaluate_model
+    from .pipeline.run_calibration import calibrate
     from .pipeline.runs import label, run
     from .predict.folder_watch import watch_folder
     from .predict.image_prediction import predict_images
@@ -59,6 +60,7 @@ _HOMES = {
     "SegDataset": ("core.types", "SegDataset"),
     "ThresholdBase": ("bases.threshold.threshold_base", "ThresholdBase"),
     "benchmark": ("benchmarking", "benchmark"),
+    "calibrate": ("pipeline.run_calibration", "calibrate"),
     "create_base": ("bases.registry", "create_base"),
     "evaluate": ("evaluation", "evaluate"),
     "evaluate_model": ("evaluation.model_scores", "evaluate_model"),
@@ -96,6 +98,7 @@ __all__ = [
     "SegDataset",
     "ThresholdBase",
     "benchmark",
+    "calibrate",
     "create_base",
     "evaluate",
     "evaluate_model",

@@ -30,6 +30,8 @@ REVIEW_LABELS = 50
 # Checks that `certify` draws, and the missed objects that it assumes a region to have at most, for each label and more.
 CERTIFY_CHECKS = 60
 MOST_MISSED = 2.0
+# The fraction of right labels that `calibrate` promises.
+TARGET_PRECISION = 0.95
 # Of a Roboflow project that `push` creates.
 PROJECT_LICENSE = "Private"
 

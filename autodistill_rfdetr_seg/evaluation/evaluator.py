@@ -121,7 +121,7 @@ def evaluate(
         class_match = coco.match_classes(truth, classes)
         truth = coco.align(truth, classes)
     if crowds == "objects":
-        truth = _without_crowds(truth)
+        truth = crowds_as_objects(truth)
     # COCOeval processes images in the order of their ids, which matters for equal scores.
     truth = replace(truth, images=tuple(coco.in_id_order(truth.images)))
     if not truth.images:
@@ -178,8 +178,8 @@ def recovery(base: Report, target: Report) -> float | None:
     return reached / possible if reached is not None and possible else None
 
 
-def _without_crowds(truth: GroundTruth) -> GroundTruth:
-    """The gold set with its crowd regions as objects."""
+def crowds_as_objects(truth: GroundTruth) -> GroundTruth:
+    """The gold set with its crowd regions as objects like any other."""
     images = (
         replace(image, instances=tuple(replace(one, crowd=False) for one in image.instances)) for image in truth.images
     )

@@ -95,35 +95,47 @@ def base_predictions(
 ) -> list[ImagePredictions] | None:
     """The base's instances for each gold image, refined but without a threshold; images without stored labels are
     labeled now. None for a base that answers by image, unless every gold image is one of the run's."""
+    rows = base_rows(config, run, gold, progress)
+    if rows is None:
+        return None
+    classes = Classes.from_ontology(config.ontology)
+    rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
+    floor = config.evaluation.score_floor
+    predictions = []
+    for image_id, row in rows.items():
+        found = refine(row.with_classes(classes), rules, classes).instances
+        kept = tuple(instance for instance in found if instance.score >= floor)
+        predictions.append(ImagePredictions(image_id, kept, row.seconds * 1000))
+    return predictions
+
+
+def base_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool) -> dict[str, StoredLabels] | None:
+    """The base's label row of each gold image, by its id and in the order of the images; images without stored labels
+    are labeled now. None as in `base_predictions`.
+
+    Raises:
+        DataError: the base could not label an image.
+    """
     truth = gold.whole.truth
-    rows = _base_rows(config, run, gold, progress)
-    unknown = [image.image_id for image in truth.images if image.image_id not in rows]
+    rows = _known_rows(config, run, gold, progress)
+    unknown = [image for image in truth.images if image.image_id not in rows]
     if unknown and source_of(config).by_image:
         _log.warning(
             "The base %s is not scored: it has no boxes for %d of %d gold images, such as %s.",
             config.base.name,
             len(unknown),
             len(truth.images),
-            unknown[0],
+            unknown[0].image_id,
         )
         return None
-    classes = Classes.from_ontology(config.ontology)
-    rules = config.refine.model_copy(update={"confidence": 0.0, "max_instances": None})
-    floor = config.evaluation.score_floor
-    predictions = []
-    for image in truth.images:
-        row = rows.get(image.image_id)
-        if row is None:
-            raise DataError(
-                f"The base could not label the gold image {image.path}.", "See evaluation/labels/failures.jsonl."
-            )
-        found = refine(row.with_classes(classes), rules, classes).instances
-        kept = tuple(instance for instance in found if instance.score >= floor)
-        predictions.append(ImagePredictions(image.image_id, kept, row.seconds * 1000))
-    return predictions
+    if unknown:
+        raise DataError(
+            f"The base could not label the gold image {unknown[0].path}.", "See evaluation/labels/failures.jsonl."
+        )
+    return {image.image_id: rows[image.image_id] for image in truth.images}
 
 
-def _base_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool) -> dict[str, StoredLabels]:
+def _known_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool) -> dict[str, StoredLabels]:
     """The base's label row for each gold image by id: from the run's labels if they contain that content."""
     source = source_of(config)
     stored = LabelStore(run.labels)
