@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .evaluation import Report, evaluate
     from .evaluation.model_scores import evaluate_model
     from .pipeline.run_calibration import calibrate
+    from .pipeline.run_tuning import tune
     from .pipeline.runs import label, run
     from .predict.folder_watch import watch_folder
     from .predict.image_prediction import predict_images
@@ -76,6 +77,7 @@ _HOMES = {
     "register_base": ("bases.registry", "register_base"),
     "repair": ("readers", "repair"),
     "run": ("pipeline.runs", "run"),
+    "tune": ("pipeline.run_tuning", "tune"),
     "validate_coco": ("coco", "validate"),
 }
 
@@ -113,6 +115,7 @@ __all__ = [
     "register_base",
     "repair",
     "run",
+    "tune",
     "validate_coco",
     "watch_folder",
 ]

@@ -192,7 +192,9 @@ def simulate(repeats: int, target: float = 0.95) -> str:
                 )
                 guess = naive(matches, target)[0]
                 truth = CURVES[curve](other[0])
-                naive_false += guess is not None and truth[other[0] >= guess].mean() < target - 1e-9
+                naive_false += (
+                    guess is not None and (other[0] >= guess).any() and truth[other[0] >= guess].mean() < target - 1e-9
+                )
                 if one is not None:
                     made += 1
                     kept = other[0] >= one

@@ -70,7 +70,7 @@ class SafeThreshold:
 
     `tried` are the bounds of all thresholds that were tested, from the highest down; none where the labels are too few
     to reach the target even if all of them are right. `level` is the error level of one test, `effective` what all
-    labels together are worth (see `PrecisionBound`), `correlation` that of all labels.
+    labels together are worth (see `PrecisionBound`), `correlation` what the bound was computed with.
     """
 
     threshold: float | None
@@ -90,7 +90,10 @@ def intraclass_correlation(labels: ScoredLabels) -> float:
     It is measured on the best labels, as many as have errors in `_ERROR_IMAGES` images, if there are so many: the bound
     is wanted for the best labels, and among bad ones errors gather much more.
     """
-    labels = labels.first(_enough_errors(labels))
+    return _correlation(labels.first(_enough_errors(labels)))
+
+
+def _correlation(labels: ScoredLabels) -> float:
     effect, others = _measured_effect(labels), _mean_size(labels) - 1
     return 0.0 if effect is None or others <= 0 else float(np.clip((effect - 1) / others, 0.0, 1.0))
 
@@ -101,7 +104,8 @@ def lower_bound(labels: ScoredLabels, level: float, correlation: float, future_i
     It is the one-sided bound of Korn and Graubard (Confidence intervals for proportions with small expected number of
     positive counts estimated from survey data, Survey Methodology 24, 1998): that of Clopper and Pearson for as many
     independent labels as these are worth. These are the labels divided by the design effect, corrected for the few
-    images that it is estimated from. The design effect is the measured one, at least what `correlation` makes of
+    images that it is estimated from: as many of equal size as tell the same (Carter, Schnepel and Steigerwald, Review
+    of Economics and Statistics 99, 2017). The design effect is the measured one, at least what `correlation` makes of
     the images' sizes, and at least 1.
 
     With `future_images` it is a bound of the precision in that many other images: the variance of what they will show
@@ -119,7 +123,8 @@ def lower_bound(labels: ScoredLabels, level: float, correlation: float, future_i
     if images < 2:
         return PrecisionBound(precision, None, 0.0, count, images)
     effect = max(1.0, 1 + correlation * (_mean_size(labels) - 1), _measured_effect(labels) or 1.0)
-    few_images = float(t.ppf(1 - level, images - 1) / t.ppf(1 - level, max(count - 1, images - 1)))
+    alike = max(2.0, count / _mean_size(labels))
+    few_images = float(t.ppf(1 - level, alike - 1) / t.ppf(1 - level, max(count - 1, alike - 1)))
     effective = count / effect / few_images**2
     effective /= _variance_factor(labels.images, future_images)
     right = precision * effective
@@ -140,7 +145,11 @@ def safe_threshold(
     correlation = intraclass_correlation(labels)
     counts = _grid(labels, correlation, labels_needed(target, level), future_images)
     share = _level_of_one(counts, level)
-    bounds = tuple(lower_bound(labels.first(count), share, correlation, future_images) for count in counts)
+    # How errors gather is measured one step further, among the labels that a threshold only just drops.
+    further = [max(correlation, _correlation(labels.first(int(np.ceil(count * _STEP))))) for count in counts]
+    bounds = tuple(
+        lower_bound(labels.first(count), share, one, future_images) for count, one in zip(counts, further, strict=True)
+    )
     whole = lower_bound(labels, share, correlation, future_images).effective
     passed = [at for at, one in enumerate(bounds) if one.lower is not None and one.lower >= target]
     if not passed:
@@ -175,13 +184,18 @@ def labels_that_suffice(target: float, precision: float, level: float) -> int | 
 
 
 def _measured_effect(labels: ScoredLabels) -> float | None:
-    """The variance of the precision with images as units, divided by that of independent labels; None if undefined."""
+    """The variance of the precision with images as units, divided by that of independent labels; None if undefined.
+
+    The variance is that of the jackknife over images (linearized), which is not too small where images differ in size.
+    """
     right, every = labels.per_image()
-    precision, images = labels.right.mean() if len(labels.right) else 0.0, len(every)
-    binomial = every.sum() * precision * (1 - precision)
+    total, images = every.sum(), len(every)
+    precision = right.sum() / total if images else 0.0
+    binomial = total * precision * (1 - precision)
     if images < 2 or binomial == 0:
         return None
-    return float(images / (images - 1) * ((right - precision * every) ** 2).sum() / binomial)
+    left_out = (right - precision * every) / (1 - every / total)
+    return float((images - 1) / images * (left_out**2).sum() / binomial)
 
 
 def _enough_errors(labels: ScoredLabels) -> int:

@@ -18,7 +18,7 @@ from autodistill_rfdetr_seg.evaluation.precision_bound import (
 def one_each(right: list[bool]) -> ScoredLabels:
     """Labels with falling scores, each in an image of its own."""
     count = len(right)
-    return ScoredLabels(np.linspace(1, 0.1, count), np.array(right), np.arange(count), count)
+    return ScoredLabels(np.linspace(1, 0.1, count), np.array(right, dtype=bool), np.arange(count), count)
 
 
 def test_labels_in_images_of_their_own_have_the_bound_of_clopper_and_pearson() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autodistill_rfdetr_seg import calibrate
+from autodistill_rfdetr_seg import calibrate, tune
 from autodistill_rfdetr_seg.core.errors import DataError, UsageError
 from helpers.commands import here
 from helpers.square_photos import label_args, scenes
@@ -92,3 +92,23 @@ def test_bad_input_is_told_in_a_sentence(run: Path, labeled: Path, tmp_path: Pat
         calibrate(run, [crowds], progress=False)
     scored = calibrate(run, [crowds], target_precision=0.8, crowds="objects", save=False, progress=False)
     assert scored.calibration.failing == ()
+
+
+def test_tune_takes_nothing_where_every_label_is_right(run: Path, labeled: Path) -> None:
+    before = (run / "pipeline.yaml").read_text()
+    code, out, _ = here(["tune", str(run), "--gold", str(labeled / "gold.json"), "--json", "-q"])
+    data = json.loads(out)
+    assert code == 0 and not data["saved"] and data["f1_before"] == data["f1_after"] == 1.0
+    assert data["steps"][0][0]["rule"] == "confidence" and not any(one["taken"] for one in data["steps"][0])
+    assert (run / "pipeline.yaml").read_text() == before and (run / "evaluation" / "tuning.json").is_file()
+
+
+def test_tuned_rules_are_what_the_next_build_reads(run: Path, labeled: Path) -> None:
+    config = yaml.safe_load((run / "pipeline.yaml").read_text())
+    # Squares have 320 of 4096 pixels: this limit drops all of them.
+    config["refine"]["max_area"] = 0.05
+    (run / "pipeline.yaml").write_text(yaml.safe_dump(config))
+    found = tune(run, [labeled / "gold.json"], progress=False)
+    assert found.changed and found.gain.low > 0 and found.search.f1 == 1.0
+    saved = yaml.safe_load((run / "pipeline.yaml").read_text())["refine"]
+    assert saved["max_area"] != 0.05 and saved["nms_iou"] == config["refine"]["nms_iou"]
