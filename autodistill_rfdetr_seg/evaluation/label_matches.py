@@ -10,7 +10,7 @@ from .. import coco
 from ..core.config import RefineConfig
 from ..core.types import GroundTruth, ImageLabels, ImagePredictions
 from ..dataset.refine import refine
-from .coco_arrays import CocoEvaluation
+from .coco_arrays import CocoGold
 from .detection_matches import IntArray, Matches
 
 # A label is right if the IoU of its mask with that of an object of its class is at least this.
@@ -29,9 +29,9 @@ def match_labels(truth: GroundTruth, labels: Mapping[str, ImageLabels], rules: R
         ImagePredictions(image.image_id, refine(labels[image.image_id], rules, classes).instances)
         for image in truth.images
     ]
-    dataset = coco.to_dataset(truth, "mask", "dense")
+    gold = CocoGold(coco.to_dataset(truth, "mask", "dense"))
     limit = max((len(one.instances) for one in kept), default=0)
-    return CocoEvaluation(dataset, coco.to_results(kept, truth, "dense"), "segm", max(1, limit)).matches().at()
+    return gold.evaluation(coco.to_results(kept, truth, "dense"), "segm", max(1, limit)).matches()
 
 
 def class_image_counts(matches: Matches) -> tuple[IntArray, IntArray, IntArray]:
