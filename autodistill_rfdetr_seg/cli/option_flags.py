@@ -191,10 +191,12 @@ TARGET_TILE_OPTIONS = (
 ALL_OPTIONS = LABEL_OPTIONS + INPUT_OPTIONS + LABELING_OPTIONS + BUILD_OPTIONS + TRAIN_OPTIONS + EVALUATE_OPTIONS
 
 
-def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, options: Sequence[Option], title: str = "options (kept in RUN/pipeline.yaml)"
+) -> None:
     """Adds the flags, each help text ending with the configuration's default, and `--set` for every other option."""
     group = parser.add_argument_group(
-        "options (kept in RUN/pipeline.yaml)",
+        title,
         "In NAME=VALUE and KEY=VALUE the first = ends the name, in CLASS=X and METRIC=X the last.",
     )
     for option in options:

@@ -32,6 +32,8 @@ CERTIFY_CHECKS = 60
 MOST_MISSED = 2.0
 # The fraction of right labels that `calibrate` promises.
 TARGET_PRECISION = 0.95
+# Students of `audit`, each trained without one of so many parts of the images.
+AUDIT_FOLDS = 2
 # Of a Roboflow project that `push` creates.
 PROJECT_LICENSE = "Private"
 

@@ -22,17 +22,19 @@ def assign(
 
     Args:
         groups: group → number of images in it.
-        fractions: split → fraction of the images (they add up to 1); a split with fraction 0 gets no new group.
+        fractions: split → fraction of the images (they add up to 1); a split with fraction 0 gets no new group. Names
+            other than those of a dataset's splits are allowed: the folds of an audit.
         previous: splits of an earlier assignment, kept as they are.
 
     Returns:
         group → split. No split with a fraction above 0 stays empty, as long as there are enough new groups.
     """
+    names = tuple(dict.fromkeys((*SPLITS, *fractions)))
     places = {group: split for group, split in (previous or {}).items() if group in groups}
-    sizes = dict.fromkeys(SPLITS, 0)
+    sizes = dict.fromkeys(names, 0)
     for group, split in places.items():
         sizes[split] += groups[group]
-    wanted = [split for split in SPLITS if fractions.get(split, 0) > 0]
+    wanted = [split for split in names if fractions.get(split, 0) > 0]
     free = sorted((group for group in groups if group not in places), key=lambda group: _hash(seed, group))
     total = sum(groups.values())
     for index, group in enumerate(free):
@@ -40,7 +42,7 @@ def assign(
         # The last groups go to splits that would otherwise stay empty; until then, to the one furthest below its
         # fraction.
         candidates = empty if len(empty) >= len(free) - index else wanted
-        split = max(candidates, key=lambda name: (fractions[name] * total - sizes[name], -SPLITS.index(name)))
+        split = max(candidates, key=lambda name: (fractions[name] * total - sizes[name], -names.index(name)))
         places[group] = split
         sizes[split] += groups[group]
     return places

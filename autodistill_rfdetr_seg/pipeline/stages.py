@@ -29,10 +29,7 @@ from ..system.files import fingerprint, read_json, write_json
 from ..system.locks import locked
 from ..system.run_folder import RunFolder
 from ..system.versions import versions
-from .target_training import train_target
-
-# In a training's folder: the fingerprint of its dataset and options.
-_INPUTS_FILE = "inputs.json"
+from .target_training import train_if_changed
 
 _log = logging.getLogger(__name__)
 
@@ -122,38 +119,18 @@ def train_stage(
     Raises:
         DataError: another process builds the dataset or trains on it.
     """
-    from ..targets import read_run
-    from ..targets.training.training_folder import UNFINISHED, finish_publishing
-
     with locked(run.root):
         dataset = read_dataset(run.dataset)
-        # The device and the loggers do not change the model.
-        options = config.target.model_dump(mode="json", exclude={"loggers", "device"})
-        inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
-        finish_publishing(run.training)
-        if not overwrite and run.training_record.is_file() and _has_inputs(run.training, inputs):
-            return read_run(run.training), False
         _refuse_empty_dataset(run.dataset)
-
-        def start(folder: Path) -> None:
-            write_json(folder / _INPUTS_FILE, inputs)
-            on_start()
-
-        trained = train_target(
+        return train_if_changed(
             config.target,
             dataset,
             run.training,
-            resume=not overwrite and _has_inputs(run.training / UNFINISHED, inputs),
-            overwrite=True,
-            on_start=start,
+            overwrite=overwrite,
+            on_start=on_start,
             max_megapixels=config.inputs.max_megapixels,
             progress=progress,
         )
-        return trained, True
-
-
-def _has_inputs(folder: Path, inputs: dict[str, str]) -> bool:
-    return (folder / _INPUTS_FILE).is_file() and read_json(folder / _INPUTS_FILE) == inputs
 
 
 def _refuse_empty_dataset(folder: Path) -> None:

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.config import MAX_MEGAPIXELS, TargetConfig
 from ..core.types import Run, SegDataset
+from ..system.files import fingerprint, read_json, write_json
 
 if TYPE_CHECKING:
     from ..targets import Preflight, RFDETRSeg
+
+# In a training's folder: the fingerprint of its dataset and options.
+_INPUTS_FILE = "inputs.json"
 
 
 def train_target(
@@ -29,6 +33,55 @@ def train_target(
     options = _training_options(target)
     job = model.training_job(dataset, output=output, max_megapixels=max_megapixels, progress=progress, **options)
     return model.train_job(job, resume=resume, overwrite=overwrite, on_start=on_start, progress=progress)
+
+
+def train_if_changed(
+    target: TargetConfig,
+    dataset: SegDataset,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    on_start: Callable[[], object] = lambda: None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = True,
+) -> tuple[Run, bool]:
+    """Trains if `output` has no checkpoint from the same dataset and options, or with `overwrite`.
+
+    The old checkpoint stays until the new one is complete. An unfinished training with the same dataset and options is
+    resumed. `on_start` is called when all checks have passed, before the first step.
+
+    Returns:
+        The training's record, and False if it was up to date.
+    """
+    from ..targets import read_run
+    from ..targets.training.training_folder import RUN_FILE, UNFINISHED, finish_publishing
+
+    # The device and the loggers do not change the model.
+    options = target.model_dump(mode="json", exclude={"loggers", "device"})
+    inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
+    finish_publishing(output)
+    if not overwrite and (output / RUN_FILE).is_file() and _has_inputs(output, inputs):
+        return read_run(output), False
+
+    def start(folder: Path) -> None:
+        write_json(folder / _INPUTS_FILE, inputs)
+        on_start()
+
+    trained = train_target(
+        target,
+        dataset,
+        output,
+        resume=not overwrite and _has_inputs(output / UNFINISHED, inputs),
+        overwrite=True,
+        on_start=start,
+        max_megapixels=max_megapixels,
+        progress=progress,
+    )
+    return trained, True
+
+
+def _has_inputs(folder: Path, inputs: dict[str, str]) -> bool:
+    return (folder / _INPUTS_FILE).is_file() and read_json(folder / _INPUTS_FILE) == inputs
 
 
 def check_training(

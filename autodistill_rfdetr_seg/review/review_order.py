@@ -1,4 +1,4 @@
-"""Sorts the labels of a run's dataset by what a person should check first."""
+"""Sorts the labels of a run's dataset by what a person should check first: by score and stability, or by an audit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from ..labels.stored_labels import HUMAN
 from ..system.config_files import run_megapixels
 from ..system.files import write_json, write_text
 from ..system.run_folder import REVIEWS, RunFolder
+from .audit_record import AuditItem, LabelAudit, read_audit
 
 # Limits for the reasons shown with a label; the order does not depend on them.
 UNSTABLE = 0.5
@@ -38,12 +39,14 @@ class Entry:
     """One label; `image` is the path of the user's file, `annotation_id` the id in the COCO file of the split.
 
     `reasons` are none or some of `unstable`, `near_threshold` (the score is just above the threshold of the class) and
-    `poor_mask` (the segmenter gave the mask a low score).
+    `poor_mask` (the segmenter gave the mask a low score). In the order of an audit, the kind of its suspicion comes
+    first: see `label_suspicions.Kind`. An object that has no label (`missed`) has no `annotation_id`, and the score of
+    the student that found it.
     """
 
     split: str
     image: str
-    annotation_id: int
+    annotation_id: int | None
     class_name: str
     score: float
     stability: float | None
@@ -52,8 +55,8 @@ class Entry:
 
     @property
     def reference(self) -> str:
-        """The argument of `explain`."""
-        return f"{self.split}:{self.annotation_id}"
+        """The argument of `explain`; for an object without a label, its split and a dash."""
+        return f"{self.split}:{'–' if self.annotation_id is None else self.annotation_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A label, its margin (score minus threshold), its mask, and the image file to draw it on."""
+class Candidate:
+    """A label or an object without one, its margin (score minus threshold), its mask, and the image file to draw on."""
 
     entry: Entry
     margin: float
@@ -79,29 +82,37 @@ class _Candidate:
     file: Path
 
 
-def review(run: RunFolder, count: int) -> Review:
+def review(run: RunFolder, count: int, order: Literal["scores", "audit"] = "scores") -> Review:
     """Sorts the labels of the run's dataset; writes `review.json`, `review.csv`, `review.png` and `review.html`.
 
-    The contact sheet shows the first `count` labels, image by image. Images that a person corrected are left out.
+    The contact sheet shows the first `count` labels, image by image. Images that a person corrected are left out. The
+    order "scores" is that of `review_ranks`, "audit" that of the run's last audit, which has missed objects too.
 
     Raises:
         UsageError: `count` is below 1.
-        DataError: the run has no dataset.
+        DataError: the run has no dataset; with "audit", it has no audit of these labels.
     """
     if count < 1:
         raise UsageError(f"A contact sheet of {count} labels is empty.", "Ask for at least 1 label.")
-    index = read_index(run.dataset)
-    classes = Classes(tuple(index["classes"]))
-    labels = [one for split in index["counts"] for one in _candidates(run, index, split)]
-    ranks = review_ranks([one.margin for one in labels], [one.entry.stability for one in labels])
-    ordered = [labels[at] for at in np.argsort(ranks, kind="stable")]
-    files = {kind: run.review(kind) for kind in (REVIEWS if labels else ("csv", "json"))}
+    labels = review_candidates(run)
+    if order == "audit":
+        ordered = _audited(run, labels, read_audit(run))
+        by = "the run's audit: what students that never saw an image say against its labels"
+    else:
+        ordered = [labels[at] for at in np.argsort(candidate_ranks(labels), kind="stable")]
+        by = "stability and by how close the score is to the threshold"
+    return _write(run, labels, ordered, count, by)
+
+
+def _write(run: RunFolder, labels: Sequence[Candidate], ordered: Sequence[Candidate], count: int, by: str) -> Review:
+    classes = Classes(tuple(read_index(run.dataset)["classes"]))
+    files = {kind: run.review(kind) for kind in (REVIEWS if ordered else ("csv", "json"))}
     write_text(files["csv"], _csv([one.entry for one in ordered]))
     if ordered:
         shown = ordered[:count]
         summary = (
-            f"The first {len(shown)} of {len(labels)} labels, sorted by stability and by how close the score is to the "
-            "threshold. `autodistill-seg explain RUN NAME` explains each."
+            f"The first {len(shown)} of {len(ordered)} labels, sorted by {by}. "
+            "`autodistill-seg explain RUN NAME` explains each."
         )
         text = SheetText("Labels to check first", summary, {}, kept="Other labels", taken="To check")
         images = _sheet_images(shown, labels)
@@ -109,6 +120,21 @@ def review(run: RunFolder, count: int) -> Review:
     result = Review(tuple(one.entry for one in ordered), files)
     write_json(files["json"], [dataclasses.asdict(entry) for entry in result.entries])
     return result
+
+
+def review_candidates(run: RunFolder) -> list[Candidate]:
+    """The labels of the run's dataset, without those in images that a person corrected.
+
+    Raises:
+        DataError: the run has no dataset.
+    """
+    index = read_index(run.dataset)
+    return [one for split in index["counts"] for one in _candidates(run, index, split)]
+
+
+def candidate_ranks(labels: Sequence[Candidate]) -> npt.NDArray[np.float64]:
+    """The `review_ranks` of labels."""
+    return review_ranks([one.margin for one in labels], [one.entry.stability for one in labels])
 
 
 def review_ranks(margins: Sequence[float], stabilities: Sequence[float | None]) -> npt.NDArray[np.float64]:
@@ -153,7 +179,26 @@ def _relative_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray((below + upto) / (2 * max(1, len(values))), dtype=np.float64)
 
 
-def _candidates(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterator[_Candidate]:
+def _audited(run: RunFolder, labels: Sequence[Candidate], audit: LabelAudit) -> list[Candidate]:
+    """The labels and the missed objects in the order of an audit."""
+    of_reference = {(one.entry.split, one.entry.annotation_id): one for one in labels}
+    index = read_index(run.dataset)
+    ordered = []
+    for item in audit.items:
+        one = of_reference.get((item.split, item.annotation_id)) or _missed(run, index, item)
+        reasons = (*([item.kind] if item.kind else []), *one.entry.reasons)
+        ordered.append(dataclasses.replace(one, entry=dataclasses.replace(one.entry, reasons=reasons)))
+    return ordered
+
+
+def _missed(run: RunFolder, index: Mapping[str, Any], item: AuditItem) -> Candidate:
+    assert item.rle is not None and item.found_score is not None
+    entry = Entry(item.split, item.image, None, item.class_name, item.found_score, None, None, ())
+    instance = Instance(index["classes"].index(item.class_name), item.rle, item.found_score)
+    return Candidate(entry, 0.0, instance, run.dataset / item.split / index["images"][item.image]["file_name"])
+
+
+def _candidates(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterator[Candidate]:
     """The labels of a split in images that no person corrected, in the order of the file."""
     folder = run.dataset / split
     paths = {e["file_name"]: path for path, e in index["images"].items() if e["split"] == split}
@@ -170,7 +215,7 @@ def _candidates(run: RunFolder, index: Mapping[str, Any], split: str) -> Iterato
             reasons = _reasons(stability, mask_score, margin if thresholds[name] else None)
             entry = Entry(split, paths[image.image_id], row["id"], name, row["score"], stability, mask_score, reasons)
             class_index = index["classes"].index(name)
-            yield _Candidate(entry, margin, Instance(class_index, one.rle, row["score"]), image.path)
+            yield Candidate(entry, margin, Instance(class_index, one.rle, row["score"]), image.path)
 
 
 def _reasons(stability: float | None, mask_score: float | None, margin: float | None) -> tuple[str, ...]:
@@ -192,13 +237,19 @@ def _csv(entries: Sequence[Entry]) -> str:
     return text.getvalue()
 
 
-def _sheet_images(shown: Sequence[_Candidate], all_: Sequence[_Candidate]) -> Iterator[SheetImage]:
+def _sheet_images(shown: Sequence[Candidate], all_: Sequence[Candidate]) -> Iterator[SheetImage]:
     """The images of the labels to show, in that order: those labels as rejected, the other labels as kept."""
     chosen = {one.entry.reference for one in shown}
     for file in dict.fromkeys(one.file for one in shown):
         of_image = [one for one in all_ if one.file == file]
-        rle = of_image[0].instance.rle
-        record = ImageRecord("", of_image[0].entry.image, rle.height, rle.width, "")
+        first = next(one for one in shown if one.file == file)
+        rle = first.instance.rle
+        record = ImageRecord("", first.entry.image, rle.height, rle.width, "")
         others = tuple(one.instance for one in of_image if one.entry.reference not in chosen)
-        to_check = tuple(Rejected(one.instance, one.entry.reference) for one in shown if one.file == file)
+        to_check = tuple(Rejected(one.instance, _caption(one.entry)) for one in shown if one.file == file)
         yield SheetImage(file, ImageLabels(record, others, to_check))
+
+
+def _caption(entry: Entry) -> str:
+    """What a picture says of an entry: what `explain` takes, or that it has no label."""
+    return "missed" if entry.annotation_id is None else entry.reference

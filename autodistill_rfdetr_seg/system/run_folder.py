@@ -7,6 +7,7 @@ RUN/dataset/        train/ valid/ test/
 RUN/training/       checkpoint and run.json
 RUN/evaluation/     metrics.json, predictions
 RUN/certification/   checks of the labels, a person's answers, and the bounds
+RUN/audit/          students of a part of the labels each, and what they find suspicious
 RUN/report.html
 """
 
@@ -70,6 +71,16 @@ class RunFolder:
         return self.root / "evaluation"
 
     @property
+    def audit(self) -> Path:
+        """The students of an audit, one folder each, and `audit.json`."""
+        return self.root / "audit"
+
+    @property
+    def audit_file(self) -> Path:
+        """The order of suspicions of the last audit."""
+        return self.audit / "audit.json"
+
+    @property
     def report(self) -> Path:
         """The report page."""
         return self.root / "report.html"
@@ -87,7 +98,7 @@ class RunFolder:
     @property
     def written(self) -> tuple[Path, ...]:
         """The folders that stages write, and replace or remove."""
-        return (self.labels, self.frames, self.dataset, self.training, self.evaluation)
+        return (self.labels, self.frames, self.dataset, self.training, self.evaluation, self.audit)
 
     def review(self, kind: str) -> Path:
         """The review order, as `csv`, `json`, `png` or `html`."""

@@ -23,13 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="labels on the contact sheet (default: %(default)s)",
     )
+    parser.add_argument(
+        "--order",
+        choices=("scores", "audit"),
+        default="scores",
+        help="by score and stability, or by the run's last audit (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Sorts labels by what to check first."""
     from ...review.review_order import review, review_text
 
-    found = review(RunFolder(Path(args.run)), args.count)
+    found = review(RunFolder(Path(args.run)), args.count, args.order)
     if args.json:
         print_json(found.as_json())
     else:
