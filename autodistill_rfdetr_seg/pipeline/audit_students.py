@@ -130,17 +130,30 @@ def _predict(
     how = {"floor": options.score_floor, "tiles": options.tiles, "overlap": options.overlap}
     inputs = fingerprint(trained.checkpoint_sha256, names, how)
     file = place / _PREDICTIONS
-    if file.is_file() and (stored := read_json(file))["inputs"] == inputs:
-        return [
-            ImagePredictions(
-                image.image_id,
-                tuple(coco.read_instance(row, image.height, image.width) for row in stored["images"][image.image_id]),
-            )
-            for image in truth.images
-        ]
+    stored = _stored_predictions(file, inputs, images)
+    if stored is not None:
+        return stored
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
     predict = target_predictor(model, options.score_floor, len(truth.classes.names), options.tiles, options.overlap)
     found = predict_gold(predict, truth, max_megapixels=megapixels, progress=progress)
     rows = {one.image_id: [coco.instance_row(instance, truth.classes) for instance in one.instances] for one in found}
     write_json(file, {"inputs": inputs, "images": rows})
     return found
+
+
+def _stored_predictions(file: Path, inputs: str, images: Sequence[TruthImage]) -> list[ImagePredictions] | None:
+    """The predictions in a file for `images`; None if it is not there, is damaged, or was made from other inputs."""
+    try:
+        stored = read_json(file) if file.is_file() else {}
+        if stored.get("inputs") != inputs:
+            return None
+        return [
+            ImagePredictions(
+                image.image_id,
+                tuple(coco.read_instance(row, image.height, image.width) for row in stored["images"][image.image_id]),
+            )
+            for image in images
+        ]
+    except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
+        _log.warning("%s cannot be used (%s): the student predicts again.", file, error)
+        return None

@@ -1,9 +1,9 @@
 """What predictions of held-out images say against labels: objects missed, spurious labels, wrong classes, bad masks.
 
 Nothing is learned from truth. A disagreement counts by how rare it is among all labels: its `tail` is the fraction of
-labels (for a missed object: the number of unmatched detections for each matched one) that look as bad or worse. If most
-labels are right and a student is wrong as often on wrong labels as on right ones, a small tail is evidence against the
-label, whatever the kind, and the tails of different kinds can be compared. This is the p-value of conformal prediction
+labels (for a missed object: the number of unlabeled objects for each label that is found) that look as bad or worse. If
+most labels are right, and each kind of error is as frequent as the others, a lower tail is more evidence of an error,
+whatever its kind. This is the p-value of conformal prediction
 (Vovk et al., "Algorithmic Learning in a Random World", 2005) of the label among all labels; the kinds are those of
 Tkachenko et al., "ObjectLab: Automated Diagnosis of Mislabeled Images in Object Detection Data", 2023.
 """
@@ -151,21 +151,26 @@ def _upto(values: _Floats) -> _Floats:
 def _missed(
     pairs: Sequence[tuple[TruthImage, Sequence[Instance]]], overlaps: Sequence[_Floats], support: _Floats
 ) -> list[Suspicion]:
-    """The detections that are of no label, each with the number of such detections for each label that is found, at its
-    score or above."""
+    """The detections that are of no label.
+
+    The tail is a q-value (Storey, "A direct approach to false discovery rates", 2002): the number of such detections
+    for each label that is found, at the score up to its own where that is lowest.
+    """
     found = [
         (image.image_id, one)
         for (image, some), iou in zip(pairs, overlaps, strict=True)
         for one in _unlabeled(some, iou)
     ]
-    scores = np.array([one.score for _, one in found])
-    matched, unmatched = np.sort(support[np.isfinite(support)]), np.sort(scores)
-    suspicions = []
-    for name, one in found:
-        above = len(unmatched) - int(np.searchsorted(unmatched, one.score, "left"))
-        labels = len(matched) - int(np.searchsorted(matched, one.score, "left"))
-        suspicions.append(Suspicion("missed", name, None, one, None, min(1.0, above / max(1, labels))))
-    return suspicions
+    found.sort(key=lambda one: -one[1].score)
+    matched = np.sort(support[np.isfinite(support)])
+    # Between two of them the ratio is lowest just above the lower one.
+    until = [*(one.score for _, one in found[1:]), np.nextafter(SURE, 0)]
+    labels = len(matched) - np.searchsorted(matched, until[: len(found)], "right")
+    ratios = np.arange(1, len(found) + 1) / np.maximum(1, labels)
+    tails = np.minimum(1.0, np.minimum.accumulate(ratios[::-1])[::-1])
+    return [
+        Suspicion("missed", name, None, one, None, float(tail)) for (name, one), tail in zip(found, tails, strict=True)
+    ]
 
 
 def _unlabeled(found: Sequence[Instance], iou: _Floats) -> list[Instance]:

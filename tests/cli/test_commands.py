@@ -36,6 +36,20 @@ IN_ORDER = [
     *("demo", "label", "plan", "build", "import", "train", "evaluate", "predict", "export", "benchmark", "run"),
     *("report", "review", "certify", "explain", "diff", "validate", "repair", "push", "cloud-train", "deploy", "bases"),
     "doctor",
+    *(
+        "report",
+        "review",
+        "audit",
+        "explain",
+        "diff",
+        "validate",
+        "repair",
+        "push",
+        "cloud-train",
+        "deploy",
+        "bases",
+        "doctor",
+    ),
 ]
 
 
