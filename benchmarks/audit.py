@@ -106,7 +106,7 @@ def find_source(name: str, data: Path, work: Path) -> Source:
         return Source(coco.read(work / "scenes" / "gold", quiet=True), {})
     if name == "fruits_nuts":
         return Source(coco.read(data / "fruits_nuts" / "train", quiet=True), {})
-    if not (work / "mushrooms" / coco.ANNOTATIONS).is_file():
+    if not (work / "mushrooms").is_dir():
         cut_tiles(coco.read(data / "mushrooms" / "train", quiet=True), work / "mushrooms")
     truth = coco.read(work / "mushrooms", quiet=True)
     return Source(truth, {image.image_id: image.image_id.rsplit("_", 2)[0] for image in truth.images})
@@ -114,6 +114,7 @@ def find_source(name: str, data: Path, work: Path) -> Source:
 
 def cut_tiles(truth: GroundTruth, folder: Path) -> None:
     """Writes the tiles of some photos with the masks in them, as COCO."""
+    folder.mkdir(parents=True)
     chosen = sorted(np.random.default_rng(0).permutation(len(truth.images))[:PHOTOS].tolist())
     tiles = [tile for at in chosen for tile in tiles_of(truth.images[at], f"image_{at:03d}", folder)]
     coco.write(folder / coco.ANNOTATIONS, tiles, truth.classes, {})
