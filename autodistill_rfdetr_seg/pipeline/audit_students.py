@@ -59,8 +59,10 @@ def held_out_predictions(
         started = time.perf_counter()
         place = folder / f"fold_{fold}"
         dataset = _write_student_dataset(place / "dataset", others, labels, config.target.seed)
-        found += _predict(config, dataset, place, held_out, labels, progress)
-        took.append(time.perf_counter() - started)
+        some, was_trained = _predict(config, dataset, place, held_out, labels, progress)
+        found += some
+        if was_trained:
+            took.append(time.perf_counter() - started)
     return found
 
 
@@ -117,12 +119,12 @@ def _predict(
     images: Sequence[TruthImage],
     labels: FoldedLabels,
     progress: bool,
-) -> list[ImagePredictions]:
-    """The student's predictions for `images`; it is trained first. What is there from before is used."""
+) -> tuple[list[ImagePredictions], bool]:
+    """The student's predictions for `images`, and whether it was trained now. What is there from before is used."""
     from ..targets import RFDETRSeg
 
     megapixels = config.inputs.max_megapixels
-    trained, _ = train_if_changed(
+    trained, was_trained = train_if_changed(
         config.target, dataset, place / "training", max_megapixels=megapixels, progress=progress
     )
     truth = dataclasses.replace(labels.truth, images=tuple(images))
@@ -132,13 +134,13 @@ def _predict(
     file = place / _PREDICTIONS
     stored = _stored_predictions(file, inputs, images)
     if stored is not None:
-        return stored
+        return stored, was_trained
     model = RFDETRSeg.from_checkpoint(trained.checkpoint, device=config.target.device)
     predict = target_predictor(model, options.score_floor, len(truth.classes.names), options.tiles, options.overlap)
     found = predict_gold(predict, truth, max_megapixels=megapixels, progress=progress)
     rows = {one.image_id: [coco.instance_row(instance, truth.classes) for instance in one.instances] for one in found}
     write_json(file, {"inputs": inputs, "images": rows})
-    return found
+    return found, was_trained
 
 
 def _stored_predictions(file: Path, inputs: str, images: Sequence[TruthImage]) -> list[ImagePredictions] | None:
