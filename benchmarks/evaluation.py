@@ -22,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from benchmark_helpers import run_python
 
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.types import Rle
+
 WIDTH, HEIGHT = 640, 480
 
 PYCOCOTOOLS = """
@@ -53,19 +56,18 @@ json.dump(scores, open(sys.argv[3], "w"))
 
 def make_files(folder: Path, images: int, objects: int, classes: int, seed: int = 0) -> tuple[Path, Path]:
     """Writes the gold set and the results."""
-    from pycocotools import mask as coco_mask
-
     rng = np.random.default_rng(seed)
 
     def row(image: int, shape: npt.NDArray[np.float64], category: int) -> dict[str, Any]:
         x, y, long, short, angle = shape
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
         points = cv2.ellipse2Poly((round(x), round(y)), (round(long), round(short)), round(angle), 0, 360, 12)
-        points = points + rng.integers(-1, 2, points.shape).astype(points.dtype)
-        cv2.fillPoly(mask, [points], 1)
-        rle = coco_mask.encode(np.asfortranarray(mask))
-        segmentation = {"size": [HEIGHT, WIDTH], "counts": rle["counts"].decode()}
-        box = coco_mask.toBbox(rle).tolist()
+        points = np.clip(points + rng.integers(-1, 2, points.shape).astype(points.dtype), 0, (WIDTH - 1, HEIGHT - 1))
+        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        crop = np.zeros((bottom - top + 1, right - left + 1), np.uint8)
+        cv2.fillPoly(crop, [points - (left, top)], 1)
+        rle = masks.encode_at(crop, top, left, HEIGHT, WIDTH)
+        segmentation = {"size": [HEIGHT, WIDTH], "counts": rle.counts.decode()}
+        box = [left, top, right - left + 1, bottom - top + 1]
         return {"image_id": image, "category_id": category, "segmentation": segmentation, "bbox": box}
 
     annotations: list[dict[str, Any]] = []
@@ -76,7 +78,8 @@ def make_files(folder: Path, images: int, objects: int, classes: int, seed: int 
             shape[4] = rng.uniform(0, 180)
             category = int(rng.integers(1, classes + 1))
             truth = row(image, shape, category)
-            area = int(coco_mask.area(truth["segmentation"]))
+            counts = truth["segmentation"]["counts"].encode()
+            area = masks.area(Rle(HEIGHT, WIDTH, counts))
             annotations.append({"id": len(annotations) + 1, **truth, "area": area, "iscrowd": 0})
             kind = rng.random()
             if kind < 0.1:

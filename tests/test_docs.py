@@ -23,6 +23,7 @@ from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.core import errors, masks
 from autodistill_rfdetr_seg.core.artifact_config import PARITY, ExportConfig
 from autodistill_rfdetr_seg.core.config import DISPLAY_CONFIDENCE, PipelineConfig, PredictConfig, parse
+from autodistill_rfdetr_seg.evaluation.error_kinds import KINDS
 from autodistill_rfdetr_seg.evaluation.score_tables import metrics_table
 from helpers.paths import README, ROOT
 from helpers.square_photos import photo, scenes
@@ -276,13 +277,22 @@ def test_the_demos_table_is_what_evaluate_prints() -> None:
     metrics: dict[str, Any] = {"reference": "gold"}
     for who in ("base", "target"):
         numbers = re.findall(rf"^{who} +(.+)$", shown, re.MULTILINE)[0]
-        ap, ap50, ap75, box, f1, confidence, ms = map(float, numbers.split())
+        ap, low, high, ap50, ap75, box, f1, confidence, ms = map(float, numbers.replace(" to ", " ").split())
         metrics[who] = {"mask": {"ap": ap, "ap50": ap50, "ap75": ap75}, "box": {"ap": box}, "best_f1": f1}
         metrics[who] |= {"best_confidence": confidence, "milliseconds": ms}
+        metrics[who]["intervals"] = {"mask": {"ap": {"low": low, "high": high}}}
     images, instances = (int(re.findall(rf"(\d+) {what}", shown)[0]) for what in ("held-out images", "instances"))
     metrics |= {"images": images, "instances": instances, "all": {"images": images}}
     metrics |= {"held_out": {"images": images, "problem": None}}
     metrics["recovery"] = metrics["target"]["mask"]["ap"] / metrics["base"]["mask"]["ap"]
+    low, high = (float(value) / 100 for value in re.findall(r"95% interval (\d+)% to (\d+)%", shown)[0])
+    metrics["intervals"] = {"recovery": {"low": low, "high": high}}
+    metrics["comparison"] = next(line for line in shown.splitlines() if line.startswith("The target is"))
+    lost = dict.fromkeys(KINDS, 0.0)
+    counts = dict.fromkeys(KINDS, 0)
+    for kind, value, count in re.findall(r"(\w+) (\d\.\d+) \((\d+)\)", shown):
+        lost[kind], counts[kind] = float(value), int(count)
+    metrics["target"]["errors"] = {"ap50_lost": lost, "counts": counts}
     assert metrics_table(metrics) == shown.rstrip("\n")
 
 

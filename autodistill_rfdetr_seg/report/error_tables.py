@@ -121,6 +121,12 @@ def _picture_of(gold: int, detected: int, last: int, pictures: Collection[str]) 
     """The pictures that a cell of the confusion matrix leads to."""
     if gold == detected:
         return ""
-    kinds = ("missed",) if detected == last else ("background", "duplicate") if gold == last else ("class",)
+    kinds = (
+        ("missed",)
+        if detected == last
+        else ("background", "duplicate", "localization", "both")
+        if gold == last
+        else ("class",)
+    )
     ids = [picture_id(kind, gold if detected == last else detected) for kind in kinds]
     return next((one for one in ids if one in pictures), "")
