@@ -83,7 +83,7 @@ COMMANDS = (
     Command(
         name="certify",
         summary="bound how many labels of a run are right and how many objects were missed, from a few checks",
-        order=135,
+        order=136,
         add_arguments=add_arguments,
         run=run,
     ),
