@@ -1,22 +1,27 @@
 """Measures whether `audit` finds errors: in the first 10% of its order, against a random order.
 
     OMP_NUM_THREADS=1 python benchmarks/audit.py [--data ../shared/data] [--work FOLDER] [--sets scenes ...]
+    autodistill-seg demo --output DEMO
+    OMP_NUM_THREADS=2 python benchmarks/audit.py --sets mushrooms fruits_nuts --weights DEMO/training/CHECKPOINT
 
 Masks of people, or exact ones, are labels with known errors: some are dropped, shifted, of another class, or copied to
-an empty place. `--rates low` changes 11% of them, `high` 35%. A small RF-DETR Seg is trained from scratch for each of
-two folds, with the demo's options or smaller ones. A look at a label finds its error; a look at a proposed object finds
-a dropped one if their mask IoU is at least 0.5. `random` is what so many looks at labels and dropped objects find on
-average, `oracle` looks at errors alone. With `--rates base` the labels are those of the embedded threshold base, with
-score and stability, and its errors are its own: see benchmarks/review_order.py.
+an empty place. `--rates low` changes 11% of them, `high` 35%. A small RF-DETR Seg with the demo's options is trained
+for each of two folds: from scratch, or from the weights of `--weights`. A look at a label finds its error; a look at a
+proposed object finds a dropped one if their mask IoU is at least 0.5. `random` is what so many looks at labels and
+dropped objects find on average, `oracle` looks at errors alone. With `--rates base` the labels are those of the
+embedded threshold base, with score and stability, and its errors are its own: see benchmarks/review_order.py.
 
-Mushrooms are 24 tiles of 80 pixels of each of six photos of the train split: a student of 120 pixels that is trained
-for minutes does not see them in a photo, nor in tiles of 160 pixels. They are of one class, so none gets another. The
-students are kept in FOLDER and used again.
+Photos are cut into tiles, because a student of 144 pixels that is trained for minutes does not see small objects among
+many. Tiles do not overlap, and are chosen by their true masks: one to four objects, none of which touch, each large
+enough and cut by the edge by at most 70% of it. Of the three copies that the set of mushrooms has of a photo one is
+used; photos taken right after each other show the same bed, and stay in one fold. Mushrooms are of one class, so none
+gets another. The students are kept in FOLDER and used again.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 import time
 from collections import Counter
@@ -49,15 +54,7 @@ RATES = {
     "low": {"dropped": 0.03, "shifted": 0.03, "class": 0.03, "spurious": 0.02},
     "high": {"dropped": 0.10, "shifted": 0.10, "class": 0.10, "spurious": 0.05},
 }
-EPOCHS = {"scenes": 22, "mushrooms": 14, "fruits_nuts": 50}
-# More objects in an image than in the demo's scenes, and smaller images so that a CPU trains on them in minutes.
-SMALL = {
-    "target.model.group_detr": 2,
-    "target.model.resolution": 120,
-    "target.model.num_queries": 30,
-    "target.model.num_select": 30,
-    "target.train.eval_interval": 10,
-}
+EPOCHS = {"scenes": 22, "mushrooms": 14, "fruits_nuts": 30}
 BASES: dict[str, dict[str, Any]] = {
     "mushrooms": {"ontology": {"bright": "Mushroom"}, "args": {}},
     "fruits_nuts": {
@@ -68,9 +65,19 @@ BASES: dict[str, dict[str, Any]] = {
 FRACTION = 0.1
 SAME = 0.5
 SHIFT = 0.4
-TILE, PHOTOS, TILES = 80, 6, 24
-# Of an object that a tile cuts, and pixels of any: less is not labeled.
-LEAST_PART, LEAST_PIXELS = 0.3, 25
+# Pixels of a tile's side, and how many of a photo at most.
+TILE = {"mushrooms": 96, "fruits_nuts": 288}
+TILES = 8
+# Objects of a tile at most; of each at least this part is in the tile, and the root of its area there is at least this
+# part of the tile's side.
+MOST_OBJECTS, LEAST_PART, LEAST_SIDE = 4, 0.3, 0.18
+# Pixels around each object in which no other begins: a student that is trained for minutes does not separate objects of
+# one color that touch.
+APART = 4
+# Fewer pixels of an object in a tile are not labeled.
+LEAST_PIXELS = 25
+# Photos whose numbers differ by no more were taken right after each other.
+NEAR = 5
 
 
 @dataclass(frozen=True)
@@ -104,41 +111,94 @@ def find_source(name: str, data: Path, work: Path) -> Source:
         if not (work / "scenes").is_dir():
             write_scenes(work / "scenes", 80)
         return Source(coco.read(work / "scenes" / "gold", quiet=True), {})
-    if name == "fruits_nuts":
-        return Source(coco.read(data / "fruits_nuts" / "train", quiet=True), {})
-    if not (work / "mushrooms").is_dir():
-        cut_tiles(coco.read(data / "mushrooms" / "train", quiet=True), work / "mushrooms")
-    truth = coco.read(work / "mushrooms", quiet=True)
-    return Source(truth, {image.image_id: image.image_id.rsplit("_", 2)[0] for image in truth.images})
+    if not (work / name).is_dir():
+        cut_tiles(photos(name, data), work / name, TILE[name])
+    truth = coco.read(work / name, quiet=True)
+    return Source(truth, groups_of([image.image_id for image in truth.images]))
 
 
-def cut_tiles(truth: GroundTruth, folder: Path) -> None:
-    """Writes the tiles of some photos with the masks in them, as COCO."""
+def photos(name: str, data: Path) -> GroundTruth:
+    """The photos of a set, one of those that are copies of each other: they have the same name before "_jpeg"."""
+    splits = ("train", "valid", "test") if name == "mushrooms" else ("train",)
+    truths = [coco.read(data / name / split, quiet=True) for split in splits]
+    first: dict[str, TruthImage] = {}
+    for image in sorted((image for truth in truths for image in truth.images), key=lambda image: image.image_id):
+        first.setdefault(image.image_id.split("_jpeg")[0], image)
+    return replace(truths[0], images=tuple(first.values()))
+
+
+def cut_tiles(truth: GroundTruth, folder: Path, side: int) -> None:
+    """Writes tiles of the photos with the masks in them, as COCO. The names begin with the photo's number."""
     folder.mkdir(parents=True)
-    chosen = sorted(np.random.default_rng(0).permutation(len(truth.images))[:PHOTOS].tolist())
-    tiles = [tile for at in chosen for tile in tiles_of(truth.images[at], f"image_{at:03d}", folder)]
+    tiles = [
+        tile
+        for at, image in enumerate(truth.images)
+        for tile in tiles_of(image, f"{number_of(image, at):04d}", folder, side)
+    ]
     coco.write(folder / coco.ANNOTATIONS, tiles, truth.classes, {})
 
 
-def tiles_of(image: TruthImage, stem: str, folder: Path) -> list[tuple[str, TruthImage]]:
+def number_of(image: TruthImage, at: int) -> int:
+    """The number that the camera gave a photo; without one, a number that is near to no other."""
+    named = re.match(r"IMG_(\d+)", image.image_id)
+    return int(named[1]) if named else at * (NEAR + 1)
+
+
+def groups_of(names: Sequence[str]) -> dict[str, str]:
+    """The group of each tile: photos taken right after each other are one."""
+    group, before, result = "", -NEAR - 1, {}
+    for name in sorted(names):
+        at = int(name.split("_")[0])
+        group = group if at - before <= NEAR else name
+        result[name], before = group, at
+    return result
+
+
+def tiles_of(image: TruthImage, stem: str, folder: Path, side: int) -> list[tuple[str, TruthImage]]:
     """Some tiles of a photo, written to `folder`."""
     pixels = open_rgb(image.path)
-    dense = [masks.decode(one.rle) for one in image.instances]
-    corners = [(y, x) for y in range(0, image.height - TILE + 1, TILE) for x in range(0, image.width - TILE + 1, TILE)]
-    chosen = sorted(np.random.default_rng(0).permutation(len(corners))[:TILES].tolist())
+    dense = np.stack([masks.decode(one.rle) for one in image.instances])
     tiles = []
-    for top, left in (corners[at] for at in chosen):
-        window = np.s_[top : top + TILE, left : left + TILE]
+    for top, left in chosen_corners(dense, side):
+        window = np.s_[top : top + side, left : left + side]
         name = f"{stem}_{top:04d}_{left:04d}.png"
         write_png(folder / name, pixels[window].copy())
         inside = [
             replace(one, rle=masks.encode(mask[window]), area=None, bbox_xywh=None)
             for one, mask in zip(image.instances, dense, strict=True)
-            if mask[window].sum() >= max(LEAST_PIXELS, LEAST_PART * mask.sum())
+            if mask[window].sum() >= LEAST_PIXELS
         ]
-        size = {"height": TILE, "width": TILE, "instances": tuple(inside)}
+        size = {"height": side, "width": side, "instances": tuple(inside)}
         tiles.append((name, replace(image, image_id=name, path=folder / name, **size)))
     return tiles
+
+
+def chosen_corners(dense: npt.NDArray[np.bool_], side: int) -> list[tuple[int, int]]:
+    """Corners (top, left) of tiles that do not overlap; each has a few objects, large and mostly inside."""
+    height, width = dense.shape[1:]
+    whole, taken = dense.sum(axis=(1, 2)), np.zeros((height, width), dtype=bool)
+    corners = []
+    for top in range(0, height - side + 1, side // 4):
+        for left in range(0, width - side + 1, side // 4):
+            window = np.s_[..., top : top + side, left : left + side]
+            pixels = dense[window].sum(axis=(1, 2))
+            seen = pixels >= LEAST_PIXELS
+            few = 1 <= seen.sum() <= MOST_OBJECTS
+            large = (pixels[seen] >= LEAST_PART * whole[seen]) & (pixels[seen] >= (LEAST_SIDE * side) ** 2)
+            if few and large.all() and not taken[window].any() and are_apart(dense[window][seen]):
+                taken[window] = True
+                corners.append((top, left))
+    chosen = sorted(np.random.default_rng(0).permutation(len(corners))[:TILES].tolist())
+    return [corners[at] for at in chosen]
+
+
+def are_apart(dense: npt.NDArray[np.bool_]) -> bool:
+    """Whether more than `APART` pixels are between any two of the masks (N, H, W)."""
+    import cv2
+
+    kernel = np.ones((APART + 1, APART + 1), dtype=np.uint8)
+    grown = [cv2.dilate(mask.astype(np.uint8), kernel) for mask in dense]
+    return int(np.sum(grown, axis=0).max()) <= 1
 
 
 def inject(truth: GroundTruth, rates: Mapping[str, float], seed: int = 0) -> LabelSet:
@@ -245,9 +305,9 @@ class _Answer:
 
 
 def make_run(
-    name: str, rates: str, source: Source, work: Path, epochs: int
+    name: str, rates: str, source: Source, work: Path, training: Mapping[str, Any]
 ) -> tuple[PipelineConfig, RunFolder, LabelSet | None]:
-    """A run with labels and a dataset; the injected labels, None for a base's own."""
+    """A run with labels and a dataset; the injected labels, None for a base's own. `training` are options by name."""
     images = {image.image_id: image.path for image in source.truth.images}
     names = source.truth.classes.names
     injected = None if rates == "base" else inject(source.truth, RATES[rates])
@@ -266,7 +326,7 @@ def make_run(
         off = {"nms_iou": None, "nms_iom": None, "agnostic_nms_iou": None}
         data |= {"ontology": {one: one for one in names}, "base": describe_model(base).model_dump(), "refine": off}
         base_source = BaseSource.from_model(base)
-    config = parse(with_overrides(data, {"target.epochs": epochs, **({} if name == "scenes" else SMALL)}))
+    config = parse(with_overrides(data, training))
     run = RunFolder(work / f"run_{name}_{rates}")
     run.root.mkdir(parents=True, exist_ok=True)
     save_run_config(run, config)
@@ -342,10 +402,10 @@ def missing_objects(
     return result
 
 
-def measure(name: str, rates: str, data: Path, work: Path, epochs: int, progress: bool) -> list[str]:
+def measure(name: str, rates: str, data: Path, work: Path, training: Mapping[str, Any], progress: bool) -> list[str]:
     """The row of one set and setting."""
     source = find_source(name, data, work)
-    config, run, injected = make_run(name, rates, source, work, epochs)
+    config, run, injected = make_run(name, rates, source, work, training)
     started = time.perf_counter()
     audit = audit_labels(config, run, progress=progress)
     minutes = (time.perf_counter() - started) / 60
@@ -389,15 +449,19 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=tuple(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--rates", nargs="+", choices=(*RATES, "base"), default=["low", "high"])
     parser.add_argument("--epochs", type=int, help=f"of the students, by default {EPOCHS}")
+    parser.add_argument("--weights", type=Path, help="a checkpoint of the demo to start from; from scratch by default")
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         pairs = [(name, rates) for rates in args.rates for name in args.sets if rates != "base" or name in BASES]
-        rows = [
-            measure(name, rates, args.data, work, args.epochs or EPOCHS[name], not args.quiet) for name, rates in pairs
-        ]
+        rows = []
+        for name, rates in pairs:
+            training = {"target.epochs": args.epochs or EPOCHS[name]}
+            if args.weights:
+                training["target.model.pretrain_weights"] = str(args.weights.resolve())
+            rows.append(measure(name, rates, args.data, work, training, not args.quiet))
     head = ["set", "errors from", "labels and missing", "errors", "looks", "random", "audit", "ratio"]
     print(table([*head, "score", "stability", "oracle ratio"], rows))
 
