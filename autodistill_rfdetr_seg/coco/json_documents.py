@@ -78,8 +78,10 @@ def _has_every_key(document: Any, data: bytes) -> bool:
                 count += len(row)
                 mask = row.get("segmentation")
                 if type(mask) is dict:
-                    count += len(mask)
-    # Text with `":` in it only makes this number larger, as does a key that is there twice.
+                    text = mask.get("counts")
+                    count += len(mask) + (type(text) is str and text.startswith(":"))
+    # A quote and a colon are the end of a key, or the start of text that begins with a colon. Such text that was not
+    # counted only makes this number larger, as does a key that is there twice.
     return data.count(b'":') == count
 
 

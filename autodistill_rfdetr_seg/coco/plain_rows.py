@@ -63,7 +63,7 @@ def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | No
     kept = [at for at, rle in enumerate(rles) if rle is not None]
     if not kept:
         return found
-    chosen, boxes_drawn = [chosen[at] for at in kept], masks.boxes_xywh([rle for rle in rles if rle is not None])
+    chosen, boxes_drawn = [chosen[at] for at in kept], masks.box_array_xywh([rle for rle in rles if rle is not None])
     try:
         stated = np.array([[row["area"], *row["bbox"]] for row in chosen], dtype=np.float64)
     except OverflowError:  # an integer of hundreds of digits
@@ -71,7 +71,7 @@ def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | No
     drawn = drawn_areas[kept]
     numbers = np.isfinite(stated).all(axis=1) & (stated[:, [0, 3, 4]] >= 0).all(axis=1) & (drawn > 0)
     stated = np.where(numbers[:, None], stated, 0.0)
-    sound = numbers & ~area_differs(stated[:, 0], drawn) & ~are_far(stated[:, 1:], np.array(boxes_drawn))
+    sound = numbers & ~area_differs(stated[:, 0], drawn) & ~are_far(stated[:, 1:], boxes_drawn)
     values = stated.tolist()
     for index in np.flatnonzero(sound).tolist():
         row, (area, x, y, width, height) = chosen[index], values[index]

@@ -135,9 +135,17 @@ def areas(rles: Sequence[Rle]) -> list[int]:
 
 def boxes_xywh(rles: Sequence[Rle]) -> list[tuple[float, float, float, float]]:
     """`bbox_xywh` of each mask, faster than one by one."""
+    return [(x, y, width, height) for x, y, width, height in box_array_xywh(rles).tolist()]
+
+
+def box_array_xywh(rles: Sequence[Rle]) -> npt.NDArray[np.float64]:
+    """`bbox_xywh` of each mask, (N, 4) float64."""
     from pycocotools import mask as coco_mask
 
-    return [(x, y, w, h) for x, y, w, h in coco_mask.toBbox([to_coco(rle) for rle in rles]).tolist()] if rles else []
+    if not rles:
+        return np.zeros((0, 4))
+    result: npt.NDArray[np.float64] = np.asarray(coco_mask.toBbox([to_coco(rle) for rle in rles]), dtype=np.float64)
+    return result
 
 
 def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:

@@ -130,23 +130,26 @@ def evaluate(
     # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
     dataset = CocoGold(coco.to_dataset(truth, area_from, "dense"))
     results = coco.to_results(predictions, truth, "dense")
-    on_masks = dataset.evaluation(results, "segm", max_detections)
-    mask, matches = on_masks.arrays(), on_masks.matches()
-    on_boxes = dataset.evaluation(_with_boxes(results, predictions), "bbox", max_detections)
-    box = on_boxes.arrays()
+    thresholds = IOU_THRESHOLDS.tolist()
+    evaluation = dataset.evaluation(results, "segm", max_detections)
+    mask, matches = evaluation.arrays(), evaluation.matches()
+    scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
+    tide = evaluation.tide_errors() if errors and scored.gold.any() else None
+    on_masks = evaluation.matches_at(thresholds) if intervals else None
+    del evaluation  # so that two are not in memory at once
+    evaluation = dataset.evaluation(_with_boxes(results, predictions), "bbox", max_detections)
+    box = evaluation.arrays()
     resampled = None
-    if intervals:
-        thresholds = IOU_THRESHOLDS.tolist()
-        both = ScoreMatches(on_masks.matches_at(thresholds), on_boxes.matches_at(thresholds))
+    if on_masks is not None:
         # An image that is in no group is one of its own; a number is no name of a group.
         of_image = [(groups or {}).get(image.image_id, at) for at, image in enumerate(truth.images)]
+        both = ScoreMatches(on_masks, evaluation.matches_at(thresholds))
         resampled = resample(both, of_image, replicates, progress)
-    scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
+    del evaluation
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
     budget: dict[str, Any] = {}
     if errors:
-        tide = on_masks.tide_errors() if scored.gold.any() else None
         budget, kinds = error_budget(truth, predictions, tide, scored, best.confidence, max_detections)
         budget["boundary"] = boundary_ap(dataset.dataset, results, predictions)
         details["errors"] = [one.to_dict() for one in surest(kinds)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import coco
+from ..core.bulk_objects import many_objects
 from ..core.config import MAX_MEGAPIXELS, EvaluationConfig
 from ..core.types import Classes, GroundTruth, ImagePredictions
 from ..labels.base_source import BaseSource
@@ -101,6 +102,7 @@ def _on_sets(
     return reports
 
 
+@many_objects()
 def evaluate_predictions(
     predictions: str | Path,
     gold: GroundTruth | str | Path,

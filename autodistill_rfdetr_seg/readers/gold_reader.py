@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import coco
 from ..coco.parsing import ImageCheck
+from ..core.bulk_objects import many_objects
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.types import GroundTruth
@@ -15,6 +16,7 @@ from .annotated_source import read_source
 _log = logging.getLogger(__name__)
 
 
+@many_objects()
 def read_gold(
     source: str | Path,
     *,
