@@ -47,13 +47,15 @@ class PromptWorth:
 
 @dataclass(frozen=True)
 class LabelTuning:
-    """The rules that were found, how, and what they gain in images that they were not chosen on."""
+    """The rules that were found, how, and what they gain in images that they were not chosen on. Classes that are
+    `left_out` have no gold object: their labels counted for nothing."""
 
     rules: RefineConfig
     search: RuleSearch[RefineConfig]
     gain: Gain
     images: int
     prompts: tuple[PromptWorth, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -82,6 +84,7 @@ class LabelTuning:
             "f1_after": self.search.f1,
             "gain": dataclasses.asdict(self.gain),
             "steps": steps,
+            "left_out": list(self.left_out),
             "prompts": [dataclasses.asdict(one) for one in self.prompts],
         }
 
@@ -90,7 +93,8 @@ class LabelTuning:
 class LabelCounts:
     """Counts the labels of gold images under rules: right labels, labels and gold objects of each image (N, 3).
 
-    Classes in `not_annotated` are left out. What was counted is kept.
+    Classes in `not_annotated` are left out, and so are those without a gold object: all their labels would count as
+    wrong, and the best rules would be those that drop the class. What was counted is kept.
     """
 
     truth: GroundTruth
@@ -100,7 +104,15 @@ class LabelCounts:
 
     def __post_init__(self) -> None:
         self._known: dict[str, IntArray] = {}
-        self._classes = np.array([name not in self.not_annotated for name in self.truth.classes.names])
+        held = {one.class_index for image in self.truth.images for one in image.instances if not one.crowd}
+        names = self.truth.classes.names
+        self._classes = np.array([at in held and name not in self.not_annotated for at, name in enumerate(names)])
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The classes that count for nothing."""
+        names = self.truth.classes.names
+        return tuple(name for name, counted in zip(names, self._classes.tolist(), strict=True) if not counted)
 
     def __call__(self, rules: RefineConfig) -> IntArray:
         """The counts for these rules."""
@@ -136,12 +148,13 @@ def tune_labels(
     called for each set of rules that is counted.
     """
     count = LabelCounts(truth, labels, not_annotated, on_count)
-    candidates = Candidates.from_labels(truth, labels)
+    candidates = Candidates.from_labels(truth, labels, count.left_out)
     images = np.arange(len(truth.images))
     found = search_rules(count, rules, candidates.values, images)
     taken = any(one.taken for step in found.steps for one in step)
     gain = nested_gain(count, rules, candidates.values, images) if taken else Gain(0.0, 0.0, 0.0)
-    return LabelTuning(found.setting, found, gain, len(images), _worths(count, found.setting, prompts))
+    worths = _worths(count, found.setting, prompts)
+    return LabelTuning(found.setting, found, gain, len(images), worths, count.left_out)
 
 
 @dataclass(frozen=True)
@@ -154,11 +167,14 @@ class Candidates:
     stability: tuple[float, ...]
 
     @classmethod
-    def from_labels(cls, truth: GroundTruth, labels: Mapping[str, ImageLabels]) -> Candidates:
-        """The candidates for the labels of these images."""
+    def from_labels(
+        cls, truth: GroundTruth, labels: Mapping[str, ImageLabels], left_out: Collection[str] = ()
+    ) -> Candidates:
+        """The candidates for the labels of these images; a class that is left out has no threshold of its own."""
         every = [one for image in truth.images for one in labels[image.image_id].instances]
         names = truth.classes.names
-        classes = {at: _quantiles([i.score for i in every if i.class_index == at]) for at in range(len(names))}
+        scores = {at: [i.score for i in every if i.class_index == at] for at in range(len(names))}
+        classes = {at: () if names[at] in left_out else _quantiles(found) for at, found in scores.items()}
         stability = [i.stability for i in every if i.stability is not None]
         return cls(truth.classes, _quantiles([i.score for i in every]), classes, _quantiles(stability))
 

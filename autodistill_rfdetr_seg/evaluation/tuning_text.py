@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.config import RefineConfig
-from ..core.plain_text import counted, table
+from ..core.plain_text import counted, short_list, table
 from .label_tuning import LabelTuning, PromptWorth, value_of
 from .rule_search import Gain, Trial
 
@@ -28,6 +28,9 @@ def tuning_text(found: LabelTuning) -> str:
         lines.append(
             f"F1 of the labels: {found.search.start_f1:.3f}. No change has a gain above chance: none is taken."
         )
+    if found.left_out:
+        names = short_list(found.left_out)
+        lines.append(f"The gold set has no object of {names}: labels of such classes counted neither right nor wrong.")
     lines.append(
         "Gains are of F1 at mask IoU 0.5 over all classes, in images that the value was not chosen on. Intervals allow "
         "for all values that were tried in a step: where none helps, one is taken with probability 5% at most. They "

@@ -42,6 +42,15 @@ def test_a_threshold_that_helps_is_found_and_what_does_not_is_left() -> None:
     assert "taken" in text and "F1 of the labels on 24 gold images: 0.800 before" in text
 
 
+def test_a_class_without_gold_objects_is_not_tuned_away() -> None:
+    labels: list[list[Label]] = [[(0, 0, 0.9), (1, 1, 0.5), (1, 2, 0.4)] for _ in range(IMAGES)]
+    found = tune_labels(gold_of([[(0, 0)]] * IMAGES, ("dog", "cat")), labels_of(labels), RefineConfig())
+    assert found.rules == RefineConfig() and found.search.start_f1 == 1.0 and found.left_out == ("cat",)
+    assert not any(one.rule == "confidence of cat" for step in found.search.steps for one in step)
+    assert "The gold set has no object of cat" in tuning_text(found)
+    assert found.as_json()["left_out"] == ["cat"]
+
+
 def test_noise_is_not_taken() -> None:
     """Right and wrong labels have the same scores, and as many are right as keep the F1 from falling."""
     taken = 0
