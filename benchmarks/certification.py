@@ -35,8 +35,8 @@ import numpy.typing as npt
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core.config import MOST_MISSED, BaseConfig
 from autodistill_rfdetr_seg.core.plain_text import table
+from autodistill_rfdetr_seg.evaluation.detection_matches import FloatArray, IntArray
 from autodistill_rfdetr_seg.evaluation.stratified_bound import StratifiedTest
-from autodistill_rfdetr_seg.evaluation.weighted_draws import FloatArray, IntArray
 from autodistill_rfdetr_seg.pipeline.demo_scenes import ONTOLOGY, write_scenes
 from autodistill_rfdetr_seg.pipeline.runs import label
 from autodistill_rfdetr_seg.review.certification_bounds import CheckResults, missed_upper, wrong_upper
@@ -210,14 +210,19 @@ def rows(name: str, truth: Truth, checks: int, found: Mapping[str, FloatArray]) 
     return of_labels, of_missed
 
 
-def main() -> None:
-    """Prints the two tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def add_set_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `labeled_set` reads, and the sets."""
     shared = Path(__file__).resolve().parents[2] / "shared"
     parser.add_argument("--data", type=Path, default=shared / "data")
     parser.add_argument("--teacher", type=Path, default=shared / "baselines" / "onnx_teacher.py")
     parser.add_argument("--work", type=Path, help="where the labeled sets are kept (default: a temporary folder)")
     parser.add_argument("--sets", nargs="+", default=["scenes", "fruits_nuts", "mushrooms", "coco_permissive"])
+
+
+def main() -> None:
+    """Prints the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add_set_arguments(parser)
     parser.add_argument("--checks", type=int, nargs="+", default=[60, 120])
     parser.add_argument("--most-missed", type=float, default=MOST_MISSED, help="as of certify (default: %(default)g)")
     parser.add_argument("--replicates", type=int, default=1000)

@@ -24,7 +24,7 @@ import numpy as np
 from certification import Truth
 
 from autodistill_rfdetr_seg.core.plain_text import table
-from autodistill_rfdetr_seg.evaluation.weighted_draws import FloatArray, IntArray
+from autodistill_rfdetr_seg.evaluation.detection_matches import FloatArray, IntArray
 
 
 def sizes_of(truth: Truth) -> dict[str, FloatArray]:
@@ -87,11 +87,7 @@ def measure(truth: Truth, draws: int) -> Mapping[str, FloatArray]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    shared = Path(__file__).resolve().parents[2] / "shared"
-    parser.add_argument("--data", type=Path, default=shared / "data")
-    parser.add_argument("--teacher", type=Path, default=shared / "baselines" / "onnx_teacher.py")
-    parser.add_argument("--work", type=Path, help="where the labeled sets are kept (default: a temporary folder)")
-    parser.add_argument("--sets", nargs="+", default=["scenes", "fruits_nuts", "mushrooms", "coco_permissive"])
+    certification.add_set_arguments(parser)
     parser.add_argument("--draws", type=int, default=4000)
     args = parser.parse_args()
     rows = []

@@ -24,8 +24,9 @@ from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core.plain_text import table
 from autodistill_rfdetr_seg.core.types import Classes, GroundTruth, ImagePredictions
 from autodistill_rfdetr_seg.evaluation.bootstrap import group_weights, interval
-from autodistill_rfdetr_seg.evaluation.coco_arrays import IOU_THRESHOLDS, CocoGold
+from autodistill_rfdetr_seg.evaluation.coco_arrays import IOU_THRESHOLDS
 from autodistill_rfdetr_seg.evaluation.detection_matches import DetectionMatches
+from autodistill_rfdetr_seg.evaluation.prediction_matches import match_predictions
 from autodistill_rfdetr_seg.evaluation.resampled_ap import ResampledAp
 from evaluation import make_files
 
@@ -40,9 +41,7 @@ LabeledSet = tuple[GroundTruth, list[ImagePredictions]]
 
 def matched(truth: GroundTruth, predictions: list[ImagePredictions]) -> DetectionMatches:
     """The matches of the predictions with the gold set."""
-    rows = coco.to_results(predictions, truth, "dense")
-    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).evaluation(rows, "segm", LIMIT)
-    return evaluation.matches_at(IOU_THRESHOLDS.tolist())
+    return match_predictions(truth, predictions, limit=LIMIT, thresholds=IOU_THRESHOLDS.tolist())
 
 
 def weaker(predictions: list[ImagePredictions], keep: float, seed: int = 0) -> list[ImagePredictions]:

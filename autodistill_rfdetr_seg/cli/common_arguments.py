@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..core.config import REVIEW_LABELS
+
 RUN_FOLDER = "the folder of a run"
 RUN_OR_CHECKPOINT = "the folder of a run, or a checkpoint file"
 ANNOTATED_SOURCE = "a COCO file, a folder that contains one (or one for each split), a YOLO data.yaml, or a run"
@@ -35,3 +37,14 @@ def add_roboflow_project(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("Roboflow (API key: the environment variable ROBOFLOW_API_KEY)")
     group.add_argument("--workspace", metavar="W", required=True, help="workspace, as in the URL of its page")
     group.add_argument("--project", metavar="P", required=True, help="project, as in the URL of its page")
+
+
+def add_count_argument(parser: argparse.ArgumentParser) -> None:
+    """`--count`, of the commands that write the contact sheet of a review."""
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=REVIEW_LABELS,
+        metavar="N",
+        help="labels on the contact sheet (default: %(default)s)",
+    )

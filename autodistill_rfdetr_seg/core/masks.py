@@ -150,24 +150,24 @@ def box_array_xywh(rles: Sequence[Rle]) -> npt.NDArray[np.float64]:
 
 def iou_matrix(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
     """Mask IoU of every pair, shape (len(first), len(second)), float64 in 0..1."""
-    from pycocotools import mask as coco_mask
-
-    if not first or not second:
-        return np.zeros((len(first), len(second)))
-    one, two = [to_coco(r) for r in first], [to_coco(r) for r in second]
-    result: npt.NDArray[np.float64] = np.asarray(coco_mask.iou(one, two, [0] * len(two)), dtype=np.float64)
-    return result
+    return _overlaps(first, second, of_first=False)
 
 
 def covered_fraction(first: Sequence[Rle], second: Sequence[Rle]) -> npt.NDArray[np.float64]:
     """The fraction of each first mask's pixels that each second one covers, (len(first), len(second)) float64."""
+    return _overlaps(first, second, of_first=True)
+
+
+def _overlaps(first: Sequence[Rle], second: Sequence[Rle], *, of_first: bool) -> npt.NDArray[np.float64]:
+    """The pixels of both masks of a pair as a fraction of those of either, or `of_first`, as pycocotools computes it
+    for crowds."""
     from pycocotools import mask as coco_mask
 
     if not first or not second:
         return np.zeros((len(first), len(second)))
     one, two = [to_coco(r) for r in first], [to_coco(r) for r in second]
-    # pycocotools computes this for crowds.
-    result: npt.NDArray[np.float64] = np.asarray(coco_mask.iou(one, two, [1] * len(two)), dtype=np.float64)
+    found = coco_mask.iou(one, two, [int(of_first)] * len(two))
+    result: npt.NDArray[np.float64] = np.asarray(found, dtype=np.float64)
     return result
 
 

@@ -101,11 +101,6 @@ def replicates_for(matches: ScoreMatches, replicates: int | None) -> int:
     return int(min(MOST_REPLICATES, max(LEAST_REPLICATES, _MOST_WORK // work)))
 
 
-def without_intervals() -> dict[str, dict[str, None]]:
-    """The intervals of a report that has none."""
-    return {kind: dict.fromkeys(SCORES) for kind in ("mask", "box")}
-
-
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
     """Two models on the same gold images, by mask AP: the target's minus the base's, and divided by it (recovery).

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import coco
 from ..core.config import RefineConfig
 from ..core.types import GroundTruth, ImageLabels, ImagePredictions
 from ..dataset.refine import refine
-from .coco_arrays import CocoGold
 from .detection_matches import IntArray, Matches
+from .prediction_matches import match_predictions
 
 # A label is right if the IoU of its mask with that of an object of its class is at least this.
 LABEL_IOU = 0.5
@@ -29,9 +28,7 @@ def match_labels(truth: GroundTruth, labels: Mapping[str, ImageLabels], rules: R
         ImagePredictions(image.image_id, refine(labels[image.image_id], rules, classes).instances)
         for image in truth.images
     ]
-    gold = CocoGold(coco.to_dataset(truth, "mask", "dense"))
-    limit = max((len(one.instances) for one in kept), default=0)
-    return gold.evaluation(coco.to_results(kept, truth, "dense"), "segm", max(1, limit)).matches()
+    return match_predictions(truth, kept, area_from="mask").at()
 
 
 def class_image_counts(matches: Matches) -> tuple[IntArray, IntArray, IntArray]:

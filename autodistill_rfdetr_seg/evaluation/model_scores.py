@@ -45,8 +45,7 @@ def evaluate_model(
         MissingInputError, DataError: the gold set is missing, invalid, or has no class in common with the model.
     """
     truth = gold if isinstance(gold, GroundTruth) else read_one(gold, images="checked", max_megapixels=max_megapixels)
-    rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    rules |= {"intervals": replicates != 0, "replicates": replicates, "errors": True, "progress": progress}
+    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds, "replicates": replicates}
     return _on_sets(model, {"gold": truth}, score_floor, (tiles, overlap), rules, max_megapixels, progress)[""]
 
 
@@ -69,8 +68,7 @@ def evaluate_model_on_sets(
     Raises:
         MissingInputError, DataError: see `evaluate_model`.
     """
-    rules: dict[str, Any] = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds}
-    rules |= {"intervals": replicates != 0, "replicates": replicates, "errors": True, "progress": progress}
+    rules = {"max_detections": max_detections, "area_from": area_from, "crowds": crowds, "replicates": replicates}
     return _on_sets(
         model, named_sets(gold, max_megapixels), score_floor, (tiles, overlap), rules, max_megapixels, progress
     )
@@ -85,6 +83,7 @@ def _on_sets(
     max_megapixels: float,
     progress: bool,
 ) -> dict[str, Report]:
+    rules = {**rules, "intervals": rules["replicates"] != 0, "errors": True, "progress": progress}
     names = getattr(model, "class_names", None)
     if names is not None:
         classes, predict = Classes(tuple(names)), target_predictor(model, score_floor, len(names), *tiling)

@@ -14,10 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from .detection_matches import FloatArray, IntArray
 
 # Divisions of a total over two strata that are tried, and totals of the first search. The checks are few, so that
 # neighbors hardly differ.

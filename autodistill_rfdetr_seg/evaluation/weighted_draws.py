@@ -12,10 +12,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from .detection_matches import FloatArray, IntArray
 
 # The fractions of the largest possible bet, and how the capital is divided between them.
 _BETS = np.array([0.3, 0.65, 0.95])

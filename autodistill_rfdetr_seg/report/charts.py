@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,15 +94,14 @@ def pr_chart(iou: str, iou_text: str, details: Mapping[str, Any]) -> Chart | Non
             means.append(f"{score(sum(values) / len(values))} for the {model}")
     if not curves:
         return None
-    ticks = tuple(value / 4 for value in range(5))
     return Chart(
         key=f"pr-{iou}",
         title=f"Precision and recall at IoU {iou_text}",
         description=f"All classes together, mask IoU {iou_text}. Mean precision: {', '.join(means)}.",
         x_label="Recall: fraction of the objects that are found",
         y_label="Precision",
-        x_ticks=tuple(Tick(_x(value), f"{value:g}") for value in ticks),
-        y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in ticks),
+        x_ticks=_quarters(_x),
+        y_ticks=_quarters(_y),
         legend=tuple((f"{curve.model} line", curve.name) for curve in curves),
         curves=tuple(curves),
     )
@@ -120,7 +119,6 @@ def reliability(metrics: Mapping[str, Any]) -> Chart | None:
         errors.append(f"{score(found['ece'])} for the {model}")
     if not curves:
         return None
-    ticks = tuple(value / 4 for value in range(5))
     return Chart(
         key="reliability",
         title="Confidence and correctness",
@@ -130,8 +128,8 @@ def reliability(metrics: Mapping[str, Any]) -> Chart | None:
         ),
         x_label="Confidence",
         y_label="Fraction that matches an object",
-        x_ticks=tuple(Tick(_x(value), f"{value:g}") for value in ticks),
-        y_ticks=tuple(Tick(_y(value), f"{value:g}") for value in ticks),
+        x_ticks=_quarters(_x),
+        y_ticks=_quarters(_y),
         legend=tuple((f"{curve.model} line", curve.name) for curve in curves),
         curves=(Curve("ideal", "", f"M{_x(0):g} {_y(0):g}L{_x(1):g} {_y(1):g}"), *curves),
     )
@@ -155,7 +153,7 @@ def histogram(model: str, details: Mapping[str, Any], best_confidence: float | N
         ),
         x_label="Confidence",
         y_label="Predictions",
-        x_ticks=tuple(Tick(_x(value / 4), f"{value / 4:g}") for value in range(5)),
+        x_ticks=_quarters(_x),
         y_ticks=tuple(Tick(_y(value / top), count(value)) for value in _steps(top)),
         legend=((model, "matches an object"), ("other", "matches no object")),
         model=model,
@@ -163,6 +161,11 @@ def histogram(model: str, details: Mapping[str, Any], best_confidence: float | N
         marker=Tick(_x(best_confidence), f"{best_confidence:.2f}") if known(best_confidence) else None,
         note=f"Cut off at the top: {cut}." if cut else "",
     )
+
+
+def _quarters(place: Callable[[float], float]) -> tuple[Tick, ...]:
+    """The ticks 0, 0.25 … 1 of an axis; `place` is `_x` or `_y`."""
+    return tuple(Tick(place(value / 4), f"{value / 4:g}") for value in range(5))
 
 
 def _x(fraction: float) -> float:

@@ -13,8 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
+from ..evaluation.detection_matches import FloatArray
 from ..evaluation.stratified_bound import StratifiedTest
-from ..evaluation.weighted_draws import FloatArray, WeightedDraws
+from ..evaluation.weighted_draws import WeightedDraws
 
 # Halvings of the interval 0..1 of miss rates.
 _HALVINGS = 16

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import UsageError
-from ..evaluation.weighted_draws import FloatArray, IntArray, draw_units
+from ..evaluation.detection_matches import FloatArray, IntArray
+from ..evaluation.weighted_draws import draw_units
 
 # The part of the labels that `review` shows first, and the part of the label checks that they get: Neyman's allocation
 # if a quarter of these labels and a twentieth of the others are wrong. A guess, which no data set chose; the bounds are

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import coco
 from ..core import masks
 from ..core.types import GroundTruth, ImagePredictions, TruthImage
-from ..evaluation.coco_arrays import CocoGold
+from ..evaluation.prediction_matches import match_predictions
 from .certification_items import CertificationItems, LabelItem, cells_of, grid_of
 
 
@@ -39,9 +38,7 @@ def judge_items(items: CertificationItems, truths: Mapping[str, TruthImage]) -> 
     images = tuple(replace(truths[path], image_id=path, file_id=None) for path in sorted(truths))
     truth = GroundTruth(items.classes, images, "")
     found = [ImagePredictions(path, tuple(one.instance for one in labels_of[path])) for path in sorted(truths)]
-    most = max((len(one.instances) for one in found), default=0)
-    gold = CocoGold(coco.to_dataset(truth, ids="dense"))
-    matches = gold.evaluation(coco.to_results(found, truth, "dense"), "segm", max(1, most)).matches_at((0.5,))
+    matches = match_predictions(truth, found)
     every = [one for path in sorted(truths) for one in labels_of[path]]
     right = {every[row].reference for row in matches.rows[(matches.objects[0] >= 0) | matches.ignored[0]].tolist()}
     return Judged(

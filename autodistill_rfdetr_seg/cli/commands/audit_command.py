@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.config import AUDIT_FOLDS, REVIEW_LABELS
+from ...core.config import AUDIT_FOLDS
 from ...system.config_files import read_run_config
 from ...system.run_folder import RunFolder
 from ..command import Command
-from ..common_arguments import add_run_argument
+from ..common_arguments import add_count_argument, add_run_argument
 from ..exit_codes import OK
 from ..option_flags import TRAIN_OPTIONS, add_options, overrides
 from ..output import print_json, print_text
@@ -25,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="students, each trained without one N-th of the images (default: %(default)s)",
     )
-    parser.add_argument(
-        "--count",
-        type=int,
-        default=REVIEW_LABELS,
-        metavar="N",
-        help="labels on the contact sheet (default: %(default)s)",
-    )
+    add_count_argument(parser)
     parser.add_argument("--csv", action="store_true", help="print the whole order as CSV")
     add_options(parser, TRAIN_OPTIONS, "options of the students (those of the run are not changed)")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...core.config import REVIEW_LABELS
 from ...system.run_folder import RunFolder
 from ..command import Command
-from ..common_arguments import add_run_argument
+from ..common_arguments import add_count_argument, add_run_argument
 from ..exit_codes import OK
 from ..output import print_json, print_text
 
@@ -16,13 +15,7 @@ from ..output import print_json, print_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     add_run_argument(parser)
-    parser.add_argument(
-        "--count",
-        type=int,
-        default=REVIEW_LABELS,
-        metavar="N",
-        help="labels on the contact sheet (default: %(default)s)",
-    )
+    add_count_argument(parser)
     parser.add_argument(
         "--order",
         choices=("scores", "audit"),
