@@ -116,9 +116,12 @@ def _annotations(
 ) -> Iterator[Annotation]:
     from tqdm import tqdm
 
+    plain = plain_annotations(rows, known) if read is read_annotation else [None] * len(rows)
+    if _all_differ(plain):
+        yield from (one for one in plain if one is not None)
+        return
     seen: set[FileId] = set()
     drawn: set[tuple[FileId, FileId, bytes]] = set()
-    plain = plain_annotations(rows, known) if read is read_annotation else [None] * len(rows)
     bar = tqdm(rows, desc=f"Reading {path.name}", unit="annotation", disable=not progress or None, delay=2)
     for index, row in enumerate(bar):
         one = plain[index]
@@ -142,6 +145,13 @@ def _annotations(
         found = read(row, None if number is None else number.stated, on_problem, path, known)
         if found is not None:
             yield _reported_if_twice(found, drawn, path, on_problem, known)
+
+
+def _all_differ(found: Sequence[Annotation | None]) -> bool:
+    """Whether every annotation was found, and they have different ids, none of them 0, and different masks."""
+    ids = {one.id for one in found if one is not None} - {0}
+    drawn = {(one.image, one.category, one.rle.counts) for one in found if one is not None and one.rle is not None}
+    return len(ids) == len(drawn) == len(found)
 
 
 def _reported_if_twice(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.types import FileId, Rle
 
@@ -35,8 +35,7 @@ class Image:
     stated: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Annotation:
+class Annotation(NamedTuple):
     """One row of `annotations`; `image` and `category` are keys of the file's images and categories.
 
     `rle` is checked, and None where the row has a box alone. `area` and `bbox_xywh` are as stated, None where they are

@@ -5,17 +5,17 @@ Most files have nothing else: masks as compressed RLE with box and area, as this
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..core import masks
 from ..core.types import Rle
 from .annotation import area_differs
-from .parts import Annotation, Known, Row
-from .run_lengths import measure
+from .parts import Annotation, Box, Known, Row
+from .run_lengths import MeasuredMasks, measure
 from .stated_boxes import are_far
 
 _NUMBERS = {int, float}
@@ -23,87 +23,127 @@ _NUMBERS = {int, float}
 
 def plain_masks(
     segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]
-) -> tuple[list[Rle | None], npt.NDArray[np.int64]]:
-    """The masks of valid compressed RLEs in images of these sizes (height, width), and their areas in pixels.
+) -> tuple[list[Rle | None], MeasuredMasks]:
+    """The masks of valid compressed RLEs in images of these sizes (height, width), and their measures.
 
-    None, and an area of 0, for any other form, for an invalid RLE, for one with a run of zero pixels inside, and where
-    there is no size.
+    None, and zeros, for any other form, for an invalid RLE, for one with a run of zero pixels inside, and where there
+    is no size.
     """
-    found: list[Rle | None] = [None] * len(segmentations)
-    areas = np.zeros(len(segmentations), dtype=np.int64)
-    places: list[int] = []
-    counts: list[bytes] = []
-    for at, (segmentation, size) in enumerate(zip(segmentations, sizes, strict=True)):
-        if size is None or type(segmentation) is not dict:
-            continue
-        text, stated = segmentation.get("counts"), segmentation.get("size")
-        if type(text) is not str or not text.isascii() or type(stated) is not list or len(stated) != 2:
-            continue
-        if type(stated[0]) is int and type(stated[1]) is int and (stated[0], stated[1]) == size:
-            places.append(at)
-            counts.append(text.encode("ascii"))
+    places = _places(lambda part: _are_compressed(segmentations[part], sizes[part]), len(segmentations))
+    counts = [segmentations[at]["counts"].encode("ascii") for at in places]
     chosen = [sizes[at] or (0, 0) for at in places]
-    plain, measured = measure(counts, [height * width for height, width in chosen])
-    for index in np.flatnonzero(plain).tolist():
-        found[places[index]] = Rle(*chosen[index], counts[index])
-    areas[places] = measured
-    return found, areas
+    measured = measure(counts, chosen)
+    found: list[Rle | None] = [None] * len(segmentations)
+    for at, plain, (height, width), text in zip(places, measured.plain.tolist(), chosen, counts, strict=True):
+        if plain:
+            found[at] = Rle(height, width, text)
+    return found, measured if len(places) == len(segmentations) else measured.spread(places, len(segmentations))
+
+
+def plain_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+    """The values (N,) if all are finite numbers of JSON, else None."""
+    if not _all(type, values, _NUMBERS):
+        return None
+    try:
+        found = np.array(values, dtype=np.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return found if np.isfinite(found).all() else None
+
+
+def plain_boxes(values: Sequence[Any]) -> list[Box] | None:
+    """The values as boxes if all are lists of four finite numbers of JSON, else None."""
+    if not _all(type, values, {list}) or not _all(len, values, {4}):
+        return None
+    sides = plain_numbers(list(chain.from_iterable(values)))
+    if sides is None:
+        return None
+    found = iter(sides.tolist())
+    return list(zip(found, found, found, found, strict=True))
 
 
 def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | None]:
     """The annotations of the rows that `read_annotation` would read without reporting anything; None for the others."""
-    found: list[Annotation | None] = [None] * len(rows)
-    places = [at for at, row in enumerate(rows) if _is_plain(row, known)]
+    places = _places(lambda part: _are_plain(rows[part], known), len(rows))
     chosen = [rows[at] for at in places]
     images = [known.images[row["image_id"]] for row in chosen]
-    rles, drawn_areas = plain_masks(
+    rles, measured = plain_masks(
         [row.get("segmentation") for row in chosen],
         [(image.height, image.width) if image.stated is None else None for image in images],
     )
-    kept = [at for at, rle in enumerate(rles) if rle is not None]
-    if not kept:
-        return found
-    chosen, boxes_drawn = [chosen[at] for at in kept], masks.box_array_xywh([rle for rle in rles if rle is not None])
-    try:
-        stated = np.array([[row["area"], *row["bbox"]] for row in chosen], dtype=np.float64)
-    except OverflowError:  # an integer of hundreds of digits
-        return found
-    drawn = drawn_areas[kept]
-    numbers = np.isfinite(stated).all(axis=1) & (stated[:, [0, 3, 4]] >= 0).all(axis=1) & (drawn > 0)
-    stated = np.where(numbers[:, None], stated, 0.0)
-    sound = numbers & ~area_differs(stated[:, 0], drawn) & ~are_far(stated[:, 1:], boxes_drawn)
-    values = stated.tolist()
-    for index in np.flatnonzero(sound).tolist():
-        row, (area, x, y, width, height) = chosen[index], values[index]
-        score = row.get("score")
-        found[places[kept[index]]] = Annotation(
-            row["id"],
-            row["image_id"],
-            row["category_id"],
-            rles[kept[index]],
-            False,
-            area,
-            (x, y, width, height),
-            False,
-            None if score is None else float(score),
-        )
+    areas = np.array([row["area"] for row in chosen], dtype=np.float64)
+    boxes = np.array(list(chain.from_iterable(row["bbox"] for row in chosen)), dtype=np.float64).reshape(-1, 4)
+    sound = measured.plain & (measured.areas > 0) & (areas >= 0) & (boxes[:, 2:] >= 0).all(axis=1)
+    sound &= ~area_differs(areas, measured.areas) & ~are_far(boxes, measured.boxes_xywh.astype(np.float64))
+    made = map(
+        Annotation,
+        [row["id"] for row in chosen],
+        [row["image_id"] for row in chosen],
+        [row["category_id"] for row in chosen],
+        rles,
+        repeat(False),
+        areas.tolist(),
+        map(tuple, boxes.tolist()),
+        repeat(False),
+        [None if (score := row.get("score")) is None else float(score) for row in chosen],
+    )
+    found: list[Annotation | None] = [None] * len(rows)
+    for at, is_sound, annotation in zip(places, sound.tolist(), made, strict=True):
+        if is_sound:
+            found[at] = annotation
     return found
 
 
-def _is_plain(row: Row, known: Known) -> bool:
-    """Whether the values of a row, other than its mask, are of the format's own types, and refer to what there is."""
-    box, score, crowd = row.get("bbox"), row.get("score"), row.get("iscrowd")
+def _are_compressed(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]) -> bool:
+    """Whether all are compressed RLEs of these sizes, as far as can be seen without reading the run lengths."""
+    if None in sizes or not _all(type, segmentations, {dict}):
+        return False
+    texts = [segmentation.get("counts") for segmentation in segmentations]
+    stated = [segmentation.get("size") for segmentation in segmentations]
     return (
-        type(row.get("id")) is int
-        and type(row.get("image_id")) is int
-        and row["image_id"] in known.images
-        and type(row.get("category_id")) is int
-        and row["category_id"] in known.categories
-        and type(crowd) is int
-        and crowd == 0
-        and type(row.get("area")) in _NUMBERS
-        and type(box) is list
-        and len(box) == 4
-        and _NUMBERS.issuperset(map(type, box))
-        and (score is None or (type(score) in _NUMBERS and 0 <= score <= 1))
+        _all(type, texts, {str})
+        and all(map(str.isascii, texts))
+        and _all(type, stated, {list})
+        and _all(type, chain.from_iterable(stated), {int})
+        and list(map(tuple, stated)) == list(sizes)
     )
+
+
+def _are_plain(rows: Sequence[Row], known: Known) -> bool:
+    """Whether the values of all rows, other than masks, are of the format's own types, and refer to what there is."""
+
+    def values(key: str) -> list[Any]:
+        return [row.get(key) for row in rows]
+
+    scores = [score for score in values("score") if score is not None]
+    return (
+        _all(type, values("id"), {int})
+        and _all(type, images := values("image_id"), {int})
+        and known.images.keys() >= set(images)
+        and _all(type, categories := values("category_id"), {int})
+        and known.categories >= set(categories)
+        and _all(type, crowds := values("iscrowd"), {int})
+        and not any(crowds)
+        and plain_numbers(values("area")) is not None
+        and plain_boxes(values("bbox")) is not None
+        and _all(type, scores, _NUMBERS)
+        and all(0 <= score <= 1 for score in scores)
+    )
+
+
+def _places(are_plain: Callable[[slice], bool], count: int) -> Sequence[int]:
+    """The indices below `count` of rows that are plain, by asking of as many rows at once as possible."""
+
+    def among(start: int, stop: int) -> Sequence[int]:
+        if start < stop and are_plain(slice(start, stop)):
+            return range(start, stop)
+        if stop - start < 2:
+            return ()
+        middle = (start + stop) // 2
+        return (*among(start, middle), *among(middle, stop))
+
+    return among(0, count)
+
+
+def _all(what: Callable[[Any], Any], values: Iterable[Any], allowed: set[Any]) -> bool:
+    return allowed.issuperset(map(what, values))

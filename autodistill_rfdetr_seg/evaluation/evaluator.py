@@ -241,7 +241,7 @@ def _check_instances(prediction: ImagePredictions, image: TruthImage, classes: C
 
 def _check_masks(predictions: Sequence[ImagePredictions]) -> None:
     found = [(prediction.image_id, one.rle) for prediction in predictions for one in prediction.instances]
-    plain = measure([rle.counts for _, rle in found], [rle.height * rle.width for _, rle in found]).plain
+    plain = measure([rle.counts for _, rle in found], [(rle.height, rle.width) for _, rle in found]).plain
     for at in np.flatnonzero(~plain).tolist():
         image_id, rle = found[at]
         try:

@@ -15,6 +15,7 @@ from autodistill_rfdetr_seg.coco import parsing, run_lengths
 from autodistill_rfdetr_seg.coco.problems import Problem
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError
+from autodistill_rfdetr_seg.core.types import Rle
 
 HEIGHT, WIDTH = 24, 32
 
@@ -104,9 +105,20 @@ def test_rows_are_read_as_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(together[0].annotations) > 30 and len(together[1]) > 5
 
 
+def one_by_one(text: bytes, height: int, width: int) -> tuple[bool, int, list[float]]:
+    """What `measure` says of one mask, by the slow way and pycocotools."""
+    try:
+        runs = run_lengths.runs_of_string(text)
+        run_lengths.check_runs(runs, height, width)
+    except ValueError:
+        return False, 0, [0.0] * 4
+    if not (runs[1:] > 0).all():
+        return False, 0, [0.0] * 4
+    return True, int(runs[1::2].sum()), list(masks.bbox_xywh(Rle(height, width, text)))
+
+
 def test_many_masks_are_measured_as_one_by_one() -> None:
     rng = np.random.default_rng(0)
-    pixels = HEIGHT * WIDTH
     counts: list[bytes] = []
     for row in rows(rng, 2000):
         text = bytearray(row["segmentation"]["counts"].encode())
@@ -120,20 +132,53 @@ def test_many_masks_are_measured_as_one_by_one() -> None:
         elif kind == 3:
             text = bytearray(b"000") + text  # runs of zero pixels
         counts.append(bytes(text))
+    measured = run_lengths.measure(counts, [(HEIGHT, WIDTH)] * len(counts))
+    expected = [one_by_one(text, HEIGHT, WIDTH) for text in counts]
+    found = zip(measured.plain.tolist(), measured.areas.tolist(), measured.boxes_xywh.tolist(), strict=True)
+    assert list(found) == expected
+    assert 500 < sum(plain for plain, *_ in expected) < 1500
 
-    def one_by_one(text: bytes) -> tuple[bool, int]:
-        try:
-            runs = run_lengths.runs_of_string(text)
-            run_lengths.check_runs(runs, HEIGHT, WIDTH)
-        except ValueError:
-            return False, 0
-        plain = bool((runs[1:] > 0).all())
-        return plain, int(runs[1::2].sum()) if plain else 0
 
-    measured = run_lengths.measure(counts, [pixels] * len(counts))
-    expected = [one_by_one(text) for text in counts]
-    assert list(zip(measured.plain.tolist(), measured.areas.tolist(), strict=True)) == expected
-    assert 500 < sum(plain for plain, _ in expected) < 1500
+def test_masks_of_different_images_are_measured_together() -> None:
+    rng = np.random.default_rng(1)
+    shapes = [(1, 1), (1, 9), (9, 1), (7, 5), (5, 7), (3, 40), (30000, 2)]
+    rles = []
+    for _ in range(500):
+        height, width = shapes[int(rng.integers(len(shapes)))]
+        mask = np.asfortranarray(rng.random((height, width)) < rng.choice([0.0, 0.01, 0.5, 0.99, 1.0]))
+        rles.append(masks.encode(mask))
+    rles.append(masks.encode(np.ones((6000, 6000), dtype=bool)))  # run lengths of six characters
+    rles.append(masks.encode(np.pad(np.ones((5500, 5500), dtype=bool), ((400, 100), (300, 200)))))
+    order = rng.permutation(len(rles))
+    for chosen in ([rles[at] for at in order], rles[:200]):
+        measured = run_lengths.measure([rle.counts for rle in chosen], [(rle.height, rle.width) for rle in chosen])
+        assert measured.plain.all()
+        assert measured.areas.tolist() == [masks.area(rle) for rle in chosen]
+        assert measured.boxes_xywh.tolist() == [list(masks.bbox_xywh(rle)) for rle in chosen]
+
+
+def test_sums_that_overflow_are_not_plain() -> None:
+    # 600 run lengths inside, each longer by 2^22 than the one before: the last are 2^31 and more, which int32 lacks.
+    runs = np.cumsum(np.full(600, 2**22, dtype=np.int64))
+    text = compressed(np.repeat(runs, 2).tolist())
+    total = int(run_lengths.runs_of_string(text).sum())
+    assert total == 2 * int(runs.sum())
+    for pixels in (total, total % 2**32, total % 2**31):
+        assert not run_lengths.measure([text], [(pixels, 1)]).plain.any()
+
+
+def compressed(runs: list[int]) -> bytes:
+    """Counts of these run lengths; source: rleToString of maskApi.c."""
+    found = bytearray()
+    for at, run in enumerate(runs):
+        value = run - runs[at - 2] if at > 2 else run
+        more = True
+        while more:
+            digit = value & 31
+            value >>= 5
+            more = value != (-1 if digit & 16 else 0)
+            found.append(48 + (digit | 32 if more else digit))
+    return bytes(found)
 
 
 @pytest.mark.parametrize(
