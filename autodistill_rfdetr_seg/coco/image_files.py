@@ -108,12 +108,18 @@ class ImageFiles:
         Folders that merely have a usual name are not looked in: the file may have come without its images, and lie
         beside a folder of others that are called the same.
         """
-        roots = [root for root in self.roots if root not in self.loose] or [self.home]
+        roots = self._certain_roots
         for root in roots if _is_inside(name) else ():
-            path = root / name
+            path = os.path.join(root, name)  # noqa: PTH118 - takes a fifth of the time of Path, for each image
             if os.path.isfile(path) and self._is_kept_inside(path):  # noqa: PTH113
-                return path
+                return Path(path)
+        if _PLAIN_NAME.fullmatch(name):
+            return roots[0] / name
         return roots[0].joinpath(*_parts_inside(name))
+
+    @cached_property
+    def _certain_roots(self) -> list[Path]:
+        return [root for root in self.roots if root not in self.loose] or [self.home]
 
     def searched(self) -> str:
         """The folders that are searched, for a message."""
@@ -135,7 +141,7 @@ class ImageFiles:
         )
         return None
 
-    def _is_kept_inside(self, path: Path) -> bool:
+    def _is_kept_inside(self, path: str | Path) -> bool:
         real = os.path.realpath(path)
         return real == self._real_home or real.startswith(self._real_home.rstrip(os.sep) + os.sep)
 

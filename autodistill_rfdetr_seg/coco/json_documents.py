@@ -71,15 +71,11 @@ def _has_every_key(document: Any, data: bytes) -> bool:
     if not isinstance(document, (dict, list)) or b"\0" in data or _SPACED_KEY.search(data):
         return False
     lists = [document] if isinstance(document, list) else list(document.values())
+    rows = [row for value in lists for row in (value if type(value) is list else [value]) if type(row) is dict]
+    masks = [mask for row in rows if type(mask := row.get("segmentation")) is dict]
     count = len(document) if isinstance(document, dict) else 0
-    for value in lists:
-        for row in value if isinstance(value, list) else [value]:
-            if type(row) is dict:
-                count += len(row)
-                mask = row.get("segmentation")
-                if type(mask) is dict:
-                    text = mask.get("counts")
-                    count += len(mask) + (type(text) is str and text.startswith(":"))
+    count += sum(map(len, rows)) + sum(map(len, masks))
+    count += sum(type(text := mask.get("counts")) is str and text[:1] == ":" for mask in masks)
     # A quote and a colon are the end of a key, or the start of text that begins with a colon. Such text that was not
     # counted only makes this number larger, as does a key that is there twice.
     return data.count(b'":') == count

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ..core.types import Rle
 from .annotation import area_differs
+from .mask_measures import MeasuredMasks, measure
 from .parts import Annotation, Box, Known, Row
-from .run_lengths import MeasuredMasks, measure
 from .stated_boxes import are_far
 
 _NUMBERS = {int, float}
@@ -29,7 +29,7 @@ def plain_masks(
     None, and zeros, for any other form, for an invalid RLE, for one with a run of zero pixels inside, and where there
     is no size.
     """
-    places = _places(lambda part: _are_compressed(segmentations[part], sizes[part]), len(segmentations))
+    places = _places(lambda part: _are_compressed(segmentations[part], sizes[part]), 0, len(segmentations))
     counts = [segmentations[at]["counts"].encode("ascii") for at in places]
     chosen = [sizes[at] or (0, 0) for at in places]
     measured = measure(counts, chosen)
@@ -64,7 +64,7 @@ def plain_boxes(values: Sequence[Any]) -> list[Box] | None:
 
 def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | None]:
     """The annotations of the rows that `read_annotation` would read without reporting anything; None for the others."""
-    places = _places(lambda part: _are_plain(rows[part], known), len(rows))
+    places = _places(lambda part: _are_plain(rows[part], known), 0, len(rows))
     chosen = [rows[at] for at in places]
     images = [known.images[row["image_id"]] for row in chosen]
     rles, measured = plain_masks(
@@ -131,18 +131,17 @@ def _are_plain(rows: Sequence[Row], known: Known) -> bool:
     )
 
 
-def _places(are_plain: Callable[[slice], bool], count: int) -> Sequence[int]:
-    """The indices below `count` of rows that are plain, by asking of as many rows at once as possible."""
+def _places(are_plain: Callable[[slice], bool], start: int, stop: int) -> Sequence[int]:
+    """The indices from `start` to `stop` of rows that are plain, by asking of as many rows at once as possible.
 
-    def among(start: int, stop: int) -> Sequence[int]:
-        if start < stop and are_plain(slice(start, stop)):
-            return range(start, stop)
-        if stop - start < 2:
-            return ()
-        middle = (start + stop) // 2
-        return (*among(start, middle), *among(middle, stop))
-
-    return among(0, count)
+    Not a closure that calls itself: such a cycle keeps the rows in memory while the garbage collector is off.
+    """
+    if start < stop and are_plain(slice(start, stop)):
+        return range(start, stop)
+    if stop - start < 2:
+        return ()
+    middle = (start + stop) // 2
+    return (*_places(are_plain, start, middle), *_places(are_plain, middle, stop))
 
 
 def _all(what: Callable[[Any], Any], values: Iterable[Any], allowed: set[Any]) -> bool:

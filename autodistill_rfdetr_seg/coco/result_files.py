@@ -18,7 +18,7 @@ from .json_documents import load
 from .layout import locate
 from .mask_forms import plain_form
 from .parts import Box, Row
-from .plain_rows import plain_masks
+from .plain_rows import plain_boxes, plain_masks, plain_numbers
 from .problems import Kind, as_number, shown
 from .reading import raise_error, read
 from .result_ids import ClassNames, FileNames, as_id, listed, match_categories, match_images
@@ -68,14 +68,22 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
     masks_read, _ = plain_masks(
         [row.get("segmentation") for row in rows], [None if name is None else sizes[name] for name in images]
     )
+    scores, boxes = _plain_scores(rows), plain_boxes([row.get("bbox") for row in rows])
     for number, (row, name, index, rle) in enumerate(zip(rows, images, classes, masks_read, strict=True)):
         if name is not None and index is not None:
-            score = _score(path, number, row)
+            score = _score(path, number, row) if scores is None else scores[number]
             rle = rle or _mask(path, number, row, sizes[name], changed)
-            by_image[name].append((Instance(index, rle, score), _box(row.get("bbox"))))
+            box = _box(row.get("bbox")) if boxes is None else boxes[number]
+            by_image[name].append((Instance(index, rle, score), box))
     for kind, count in changed.items():
         _log.warning("%s: %d x %s: %s.", path, count, kind.name, kind.treatment)
     return tuple(_of_image(name, found) for name, found in by_image.items())
+
+
+def _plain_scores(rows: Sequence[Row]) -> list[float] | None:
+    """The scores of the rows, if all are numbers from 0 to 1."""
+    scores = plain_numbers([row.get("score") for row in rows])
+    return None if scores is None or ((scores < 0) | (scores > 1)).any() else scores.tolist()
 
 
 def _score(path: Path, number: int, row: Row) -> float:

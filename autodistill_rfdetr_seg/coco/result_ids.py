@@ -7,7 +7,7 @@ for the image, and classes counted from 0 or 1. Those are taken where exactly on
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ def match_images(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list[str
     ids = Ids.from_gold(gold)
     files = FileNames(ids.images)
     own = {} if ids.named else either_way({number: name for name, number in ids.images.items()})
-    by_row = [name for row in rows if (name := files.find(row.get("file_name"))) is not None]
+    by_row = _named(rows, "file_name", files.find)
     by_id = _injective(found, own)
     by_name = _injective(found, {value: files.find(value) for value in found})
     if len(by_row) == len(rows):
@@ -94,7 +94,7 @@ def match_categories(path: Path, rows: Sequence[Row], gold: GroundTruth) -> list
     ids, names = Ids.from_gold(gold), gold.classes.names
     classes = ClassNames(names)
     own = {} if ids.named else either_way({number: at for at, number in enumerate(ids.categories)})
-    by_row = [index for row in rows if (index := classes.find(row.get("category_name"))) is not None]
+    by_row = _named(rows, "category_name", classes.find)
     by_id = _all(found, own)
     by_name = _all(found, {value: classes.find(value) for value in found})
     if len(by_row) == len(rows):
@@ -185,6 +185,9 @@ def listed(values: Iterable[object]) -> str:
 
 def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:
     """The different ids under `key`, in the order of their first use."""
+    values = [row.get(key) for row in rows]
+    if set(map(type, values)) == {int}:
+        return list(dict.fromkeys(values))  # type: ignore[arg-type]
     found: dict[FileId, None] = {}
     for number, row in enumerate(rows):
         value = as_id(row.get(key))
@@ -196,7 +199,18 @@ def _distinct(path: Path, rows: Sequence[Row], key: str) -> list[FileId]:
 
 def _of_rows(rows: Sequence[Row], key: str, meant: Mapping[FileId, V]) -> list[V]:
     """What the id under `key` of each row means; each must mean something."""
-    return [meant[value] for row in rows if (value := as_id(row.get(key))) is not None]
+    values = [row.get(key) for row in rows]
+    if set(map(type, values)) == {int}:
+        return [meant[value] for value in values]  # type: ignore[index]
+    return [meant[value] for value in map(as_id, values) if value is not None]
+
+
+def _named(rows: Sequence[Row], key: str, find: Callable[[object], V | None]) -> list[V]:
+    """What the names under `key` mean, of the rows whose name means something."""
+    names = [row.get(key) for row in rows]
+    if set(names) == {None}:
+        return []
+    return [meant for name in names if (meant := find(name)) is not None]
 
 
 def _all(found: Sequence[FileId], known: Mapping[FileId, V | None]) -> dict[FileId, V] | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from .detection_matches import DetectionMatches, FloatArray, Matches, from_diagnostics, from_eval_images
+from .detection_matches import DetectionMatches, Detections, FloatArray, Matches, from_eval_images, from_status
 
 # The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -17,6 +17,10 @@ IOU50, IOU75 = 0, 5
 # COCO's own, computed as in its evaluation: the last digits decide which of two neighbors a recall belongs to.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)
+# COCO's ranges of areas in square pixels, in the order of the arrays' indices.
+_SIZES = {"all": [0.0, 1e10], "small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, 1e10]}
+# Pairs of an image and a class that are evaluated at once, for which hotcoco needs some 200 MB.
+_PAIRS_AT_ONCE = 5_000
 # AR is also computed for so many detections per image and class.
 _AR_COUNTS = (1, 10)
 
@@ -36,84 +40,118 @@ class CocoArrays:
 
 
 class CocoGold:
-    """A gold set as a dataset dictionary, to score detections with. Its ids of images, annotations and categories must
-    count from 1."""
+    """A gold set to score detections with: `counts` (classes, images) are its instances that are not crowds."""
 
     def __init__(self, dataset: dict[str, Any]) -> None:
+        """From a dataset dictionary, whose ids of images, annotations and categories must count from 1."""
         from hotcoco import COCO
 
-        self.dataset = dataset
         self.coco = COCO(dataset)
+        self.counts = np.zeros((len(dataset["categories"]), len(dataset["images"])), dtype=np.int64)
+        counted = [one for one in dataset["annotations"] if not one["iscrowd"]]
+        places = [one["category_id"] - 1 for one in counted], [one["image_id"] - 1 for one in counted]
+        np.add.at(self.counts, places, 1)
+        self.is_empty = not dataset["annotations"]
 
-    def evaluation(
-        self, results: list[dict[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
-    ) -> CocoEvaluation:
-        """The evaluation of result rows on masks ("segm") or boxes ("bbox").
+    def on_masks(self, results: list[dict[str, Any]], limit: int) -> CocoEvaluation:
+        """The evaluation of result rows with `image_id`, `category_id`, `score` and `segmentation`.
 
-        Rows have `image_id`, `category_id`, `score`, and `segmentation` for masks or `bbox` for boxes. The area of a
-        detection is that of its mask or of its box, as in pycocotools' `loadRes`. At most `limit` detections count per
-        image and class.
+        The area of a detection is that of its mask. At most `limit` detections count per image and class.
         """
-        return CocoEvaluation(self, results, iou_type, limit)
+        columns = ([row[key] for row in results] for key in ("image_id", "category_id", "score"))
+        return CocoEvaluation(self, self.coco.load_res(results), "segm", Detections.from_columns(*columns), limit)
+
+    def on_boxes(self, results: FloatArray, limit: int) -> CocoEvaluation:
+        """The evaluation of results (N, 7): id of the image, x, y, width, height, score, id of the category.
+
+        The area of a detection is that of its box. At most `limit` detections count per image and class.
+        """
+        detections = Detections.from_columns(results[:, 0], results[:, 6], results[:, 5])
+        return CocoEvaluation(self, self.coco.load_res(results), "bbox", detections, limit)
 
 
 class CocoEvaluation:
-    """An evaluation of result rows on a gold set; see `CocoGold.evaluation`."""
+    """An evaluation of detections on a gold set; see `CocoGold.on_masks`."""
 
     def __init__(
-        self, gold: CocoGold, results: list[dict[str, Any]], iou_type: Literal["segm", "bbox"], limit: int
+        self, gold: CocoGold, found: Any, iou_type: Literal["segm", "bbox"], detections: Detections, limit: int
     ) -> None:
-        self._gold, self._rows = gold, results
-        self._found = gold.coco.load_res(results)
-        self._iou_type, self._limit = iou_type, limit
-        self._evaluated: Any = None
-        self._shape = len(gold.dataset["categories"]), len(gold.dataset["images"])
-        self._empty = not gold.dataset["annotations"] and not results
+        self._gold, self._found, self._iou_type, self._limit = gold, found, iou_type, limit
+        self._detections = detections
 
     def arrays(self) -> CocoArrays:
         """The arrays of COCOeval."""
-        evaluator = self._evaluator()
-        counts = sorted({*_AR_COUNTS, self._limit})
-        evaluator.params.max_dets = counts
-        if self._empty:  # hotcoco warns that there is nothing to accumulate
-            shape = (10, len(RECALL_THRESHOLDS), self._shape[0], 4)
-            precision, recall = np.full(shape, -1.0), np.full((shape[0], *shape[2:]), -1.0)
-            return CocoArrays(precision, recall, recall, recall)
-        evaluator.evaluate()
-        evaluator.accumulate()
-        self._evaluated = evaluator
-        index_of = {count: at for at, count in enumerate(counts)}
-        precision, recall = evaluator.eval["precision"], evaluator.eval["recall"]
-        return CocoArrays(
-            precision=precision[..., index_of[self._limit]],
-            recall=recall[..., index_of[self._limit]],
-            recall_1=recall[..., index_of[1]],
-            recall_10=recall[..., index_of[10]],
-        )
+        return self._arrays_and_status(with_status=False)[0]
+
+    def arrays_and_matches(self) -> tuple[CocoArrays, Matches]:
+        """`arrays` and `matches`, in less time than each alone."""
+        if self._limit < max(_AR_COUNTS):  # the diagnostics are those of the largest number of detections
+            return self.arrays(), self.matches()
+        arrays, status = self._arrays_and_status(with_status=True)
+        return arrays, from_status(status, self._detections, self._gold.counts)
 
     def matches(self) -> Matches:
         """What each detection is matched with at IoU 0.5."""
-        if self._evaluated is None or self._limit < max(_AR_COUNTS):
-            return self.matches_at((0.5,)).at()
-        return from_diagnostics(self._evaluated.image_diagnostics(0.5, 0.0), self._rows, self._gold.dataset)
+        return self.matches_at((0.5,)).at()
 
     def matches_at(self, thresholds: Sequence[float]) -> DetectionMatches:
         """What each detection is matched with at these IoU thresholds."""
-        evaluator = self._evaluator()
-        evaluator.params.max_dets = [self._limit]
-        evaluator.params.area_rng, evaluator.params.area_rng_lbl = [[0.0, 1e10]], ["all"]
+        evaluator = self._evaluator(["all"], self._limit)
         evaluator.params.iou_thrs = list(thresholds)
         evaluator.evaluate()
-        return from_eval_images(evaluator.eval_imgs, thresholds, *self._shape)
+        return from_eval_images(evaluator.eval_imgs, thresholds, *self._gold.counts.shape)
 
     def tide_errors(self) -> dict[str, Any] | None:
-        """AP50 lost by kind of error, as hotcoco's `tide_errors`; None without a gold instance. After `arrays`."""
-        return None if self._evaluated is None else dict(self._evaluated.tide_errors())
+        """AP50 lost by kind of error, as hotcoco's `tide_errors`; None without a gold instance and a detection."""
+        if self._is_empty:
+            return None
+        evaluator = self._evaluator(["all"], self._limit)
+        evaluator.evaluate()
+        return dict(evaluator.tide_errors())
 
-    def _evaluator(self) -> Any:
+    def _arrays_and_status(self, with_status: bool) -> tuple[CocoArrays, dict[int, str]]:
+        """The arrays, and the status of each result by its id.
+
+        A few classes are evaluated at a time: hotcoco keeps all matches at 4 sizes and 10 IoU thresholds until then.
+        """
+        classes, images = self._gold.counts.shape
+        counts = sorted({*_AR_COUNTS, self._limit})
+        if self._is_empty:  # hotcoco warns that there is nothing to accumulate
+            precision, recall = np.full((10, len(RECALL_THRESHOLDS), classes, 4), -1.0), np.full((10, classes, 4), -1.0)
+            return CocoArrays(precision, recall, recall, recall), {}
+        parts: list[tuple[FloatArray, ...]] = []
+        status: dict[int, str] = {}
+        at_once = max(1, _PAIRS_AT_ONCE // images)
+        for start in range(1, classes + 1, at_once):
+            evaluator = self._evaluator(list(_SIZES), *counts)
+            evaluator.params.cat_ids = list(range(start, min(start + at_once, classes + 1)))
+            evaluator.evaluate()
+            evaluator.accumulate()
+            parts.append(_arrays_of(evaluator.eval, counts, self._limit))
+            if with_status:
+                status |= evaluator.image_diagnostics(0.5, 0.0)["dt_status"]
+        precision, *recalls = (np.concatenate(of_parts, axis=-2) for of_parts in zip(*parts, strict=True))
+        return CocoArrays(precision, *recalls), status
+
+    @property
+    def _is_empty(self) -> bool:
+        return self._gold.is_empty and not len(self._detections.scores)
+
+    def _evaluator(self, sizes: list[str], *counts: int) -> Any:
         from hotcoco import COCOeval
 
-        return COCOeval(self._gold.coco, self._found, self._iou_type)
+        evaluator = COCOeval(self._gold.coco, self._found, self._iou_type)
+        evaluator.params.max_dets = list(counts)
+        evaluator.params.area_rng, evaluator.params.area_rng_lbl = [_SIZES[size] for size in sizes], sizes
+        return evaluator
+
+
+def _arrays_of(found: Mapping[str, Any], counts: Sequence[int], limit: int) -> tuple[FloatArray, ...]:
+    """Precision, recall, recall of 1 and of 10 detections, as in `CocoArrays`."""
+    index_of = {count: at for at, count in enumerate(counts)}
+    precision, recall = found["precision"], found["recall"]
+    recalls = (recall[..., index_of[count]] for count in (limit, *_AR_COUNTS))
+    return precision[..., index_of[limit]], *recalls
 
 
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:

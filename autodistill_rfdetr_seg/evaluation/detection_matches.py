@@ -15,6 +15,21 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
+class Detections:
+    """Results (N,): `scores`, `classes` and `images` (indices)."""
+
+    scores: FloatArray
+    classes: IntArray
+    images: IntArray
+
+    @classmethod
+    def from_columns(cls, image_ids: npt.ArrayLike, category_ids: npt.ArrayLike, scores: npt.ArrayLike) -> Detections:
+        """From ids that count from 1."""
+        images, classes = (np.asarray(ids).astype(np.int64) - 1 for ids in (image_ids, category_ids))
+        return cls(np.asarray(scores, dtype=np.float64), classes, images)
+
+
+@dataclass(frozen=True, slots=True)
 class Matches:
     """The matches between detections and gold set at one IoU threshold, for all sizes.
 
@@ -72,28 +87,16 @@ class DetectionMatches:
         )
 
 
-def from_diagnostics(
-    found: Mapping[str, Any], results: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]
-) -> Matches:
-    """The matches in hotcoco's `image_diagnostics` of an evaluation; ids must count from 1.
+def from_status(status: Mapping[int, str], detections: Detections, gold: IntArray) -> Matches:
+    """The matches in the `dt_status` of hotcoco's `image_diagnostics`, by the id of the result, which count from 1.
 
     It leaves out detections that match a crowd and those over the maximum.
     """
-    status = found["dt_status"]
-    rows = sorted(status)
-    chosen = [results[row - 1] for row in rows]
-    gold = np.zeros((len(dataset["categories"]), len(dataset["images"])), dtype=np.int64)
-    for one in dataset["annotations"]:
-        if not one["iscrowd"]:
-            gold[one["category_id"] - 1, one["image_id"] - 1] += 1
-    return Matches(
-        scores=np.array([row["score"] for row in chosen], dtype=np.float64),
-        classes=np.array([row["category_id"] for row in chosen], dtype=np.int64) - 1,
-        images=np.array([row["image_id"] for row in chosen], dtype=np.int64) - 1,
-        rows=np.array(rows, dtype=np.int64) - 1,
-        matched=np.array([status[row] == "tp" for row in rows], dtype=bool),
-        gold=gold,
-    )
+    rows = np.fromiter(status, dtype=np.int64, count=len(status)) - 1
+    matched = np.fromiter((one == "tp" for one in status.values()), dtype=bool, count=len(status))
+    order = np.argsort(rows)
+    rows, matched = rows[order], matched[order]
+    return Matches(detections.scores[rows], detections.classes[rows], detections.images[rows], rows, matched, gold)
 
 
 def from_eval_images(

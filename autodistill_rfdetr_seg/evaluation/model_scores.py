@@ -135,6 +135,7 @@ def evaluate_predictions(
         replicates=replicates,
         errors=errors,
         progress=progress,
+        checked=True,
     )
 
 

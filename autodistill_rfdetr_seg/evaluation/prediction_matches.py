@@ -26,4 +26,4 @@ def match_predictions(
     most = max((len(one.instances) for one in predictions), default=0) if limit is None else limit
     gold = CocoGold(coco.to_dataset(truth, area_from, "dense"))
     rows = coco.to_results(predictions, truth, "dense")
-    return gold.evaluation(rows, "segm", max(1, most)).matches_at(thresholds)
+    return gold.on_masks(rows, max(1, most)).matches_at(thresholds)

@@ -12,6 +12,7 @@ import pytest
 
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.coco import parsing, run_lengths
+from autodistill_rfdetr_seg.coco.mask_measures import measure
 from autodistill_rfdetr_seg.coco.problems import Problem
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.errors import DataError
@@ -132,7 +133,7 @@ def test_many_masks_are_measured_as_one_by_one() -> None:
         elif kind == 3:
             text = bytearray(b"000") + text  # runs of zero pixels
         counts.append(bytes(text))
-    measured = run_lengths.measure(counts, [(HEIGHT, WIDTH)] * len(counts))
+    measured = measure(counts, [(HEIGHT, WIDTH)] * len(counts))
     expected = [one_by_one(text, HEIGHT, WIDTH) for text in counts]
     found = zip(measured.plain.tolist(), measured.areas.tolist(), measured.boxes_xywh.tolist(), strict=True)
     assert list(found) == expected
@@ -151,7 +152,7 @@ def test_masks_of_different_images_are_measured_together() -> None:
     rles.append(masks.encode(np.pad(np.ones((5500, 5500), dtype=bool), ((400, 100), (300, 200)))))
     order = rng.permutation(len(rles))
     for chosen in ([rles[at] for at in order], rles[:200]):
-        measured = run_lengths.measure([rle.counts for rle in chosen], [(rle.height, rle.width) for rle in chosen])
+        measured = measure([rle.counts for rle in chosen], [(rle.height, rle.width) for rle in chosen])
         assert measured.plain.all()
         assert measured.areas.tolist() == [masks.area(rle) for rle in chosen]
         assert measured.boxes_xywh.tolist() == [list(masks.bbox_xywh(rle)) for rle in chosen]
@@ -164,7 +165,7 @@ def test_sums_that_overflow_are_not_plain() -> None:
     total = int(run_lengths.runs_of_string(text).sum())
     assert total == 2 * int(runs.sum())
     for pixels in (total, total % 2**32, total % 2**31):
-        assert not run_lengths.measure([text], [(pixels, 1)]).plain.any()
+        assert not measure([text], [(pixels, 1)]).plain.any()
 
 
 def compressed(runs: list[int]) -> bytes:

@@ -110,10 +110,9 @@ def test_counts_are_those_of_tide(seed: int) -> None:
         truths.append(TruthImage(f"{at}.png", Path(f"{at}.png"), SIDE, SIDE, tuple(objects), at + 1))
         predictions.append(ImagePredictions(f"{at}.png", tuple(found)))
     truth = GroundTruth(CLASSES, tuple(truths), "p")
-    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).evaluation(
-        coco.to_results(predictions, truth, "dense"), "segm", 100
+    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(
+        coco.to_results(predictions, truth, "dense"), 100
     )
-    evaluation.arrays()
     theirs = (evaluation.tide_errors() or {})["counts"]
     names = {"Cls": "class", "Loc": "localization", "Both": "both", "Dupe": "duplicate", "Bkg": "background"}
     kinds = [one.kind for image in find_errors(truth, predictions, 0.0, 100) for one in image.errors]

@@ -386,9 +386,8 @@ def test_matches_are_the_same_from_the_evaluation_and_from_its_diagnostics(limit
             truth,
             "dense",
         )
-        evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).evaluation(rows, "segm", limit)
-        evaluation.arrays()
-        quick, slow = evaluation.matches(), evaluation.matches_at((0.5, 0.75)).at()
+        evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(rows, limit)
+        quick, slow = evaluation.arrays_and_matches()[1], evaluation.matches_at((0.5, 0.75)).at()
         order = np.argsort(slow.rows)
         for name in ("rows", "scores", "classes", "images", "matched"):
             assert np.array_equal(np.sort(quick.rows), np.sort(slow.rows))

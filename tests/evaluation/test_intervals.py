@@ -67,9 +67,7 @@ def scenes(images: int, seed: int, error: float = 1.5) -> tuple[GroundTruth, lis
 
 
 def resampled_ap(truth: GroundTruth, found: list[ImagePredictions]) -> ResampledAp:
-    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).evaluation(
-        coco.to_results(found, truth, "dense"), "segm", 100
-    )
+    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(coco.to_results(found, truth, "dense"), 100)
     return ResampledAp(evaluation.matches_at(IOU_THRESHOLDS.tolist()))
 
 
