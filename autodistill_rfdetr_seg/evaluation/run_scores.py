@@ -46,10 +46,11 @@ def score_models(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The scores for metrics.json, and the content of details.json."""
 
-    def score(truth: GroundTruth, match: coco.ClassMatch) -> dict[str, Report | None]:
-        return {who: _score(config, truth, one, match, gold.groups.of, progress) for who, one in found.items()}
+    # The report shows the errors of the images that the scores are computed on alone.
+    def score(truth: GroundTruth, match: coco.ClassMatch, errors: bool = False) -> dict[str, Report | None]:
+        return {who: _score(config, truth, one, match, gold.groups.of, errors, progress) for who, one in found.items()}
 
-    reports = score(gold.truth, gold.scored.match)
+    reports = score(gold.truth, gold.scored.match, errors=True)
     whole = reports if gold.whole is gold.scored else score(gold.whole.truth, gold.whole.match)
     target = reports["target"]
     assert target is not None and whole["target"] is not None
@@ -108,6 +109,7 @@ def _score(
     predictions: Sequence[ImagePredictions] | None,
     match: coco.ClassMatch,
     groups: Mapping[str, str],
+    errors: bool,
     progress: bool,
 ) -> Report | None:
     """The report; None if there are no predictions, or if every image of the set was left out."""
@@ -123,6 +125,6 @@ def _score(
         intervals=config.evaluation.replicates != 0,
         groups=groups,
         replicates=config.evaluation.replicates,
-        errors=True,
+        errors=errors,
         progress=progress,
     )
