@@ -127,6 +127,7 @@ TRAIN_OPTIONS = (
     Option("--lr", "target.lr", float, "learning rate", "X"),
     Option("--device", "target.device", str, "auto, cpu, cuda, cuda:1 …", "DEVICE"),
     Option("--devices", "target.devices", int, "train on N GPUs, one process each", "N"),
+    Option("--nodes", "target.nodes", int, "train on N machines, on each of which this command is started", "N"),
     Option("--early-stopping", "target.early_stopping", int, "stop after N validations without a better mask AP", "N"),
     Option("--logger", "target.loggers", str, "tensorboard or wandb, besides metrics.csv; repeatable", "NAME", True),
     Option("--seed", "target.seed", int, "seed for weights and shuffling", "N"),

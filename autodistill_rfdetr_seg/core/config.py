@@ -202,8 +202,8 @@ class TargetConfig(Options):
     `model` takes rfdetr's model options (`resolution`, `num_queries`, `pretrain_weights` …), `train` the options of
     rfdetr's `TrainConfig` that have no field here. `epochs`, `batch_size` and `grad_accum_steps` are always passed on:
     rfdetr changed its own defaults between releases. `preset` chooses the last two for a GPU's memory, `devices` is the
-    number of GPUs that train together, `early_stopping` ends after N validations without a better mask AP, and
-    `loggers` write in addition to `metrics.csv`, which is always written.
+    number of GPUs that train together on each of `nodes` machines, `early_stopping` ends after N validations without a
+    better mask AP, and `loggers` write in addition to `metrics.csv`, which is always written.
     """
 
     size: Size = "nano"
@@ -213,6 +213,7 @@ class TargetConfig(Options):
     lr: Annotated[float, Field(gt=0)] = 1e-4
     device: str = "auto"
     devices: Annotated[int, Field(ge=1)] = 1
+    nodes: Annotated[int, Field(ge=1)] = 1
     preset: Preset | None = None
     early_stopping: Annotated[int, Field(ge=1, strict=True)] | None = None
     loggers: list[Logger] = Field(default_factory=list)

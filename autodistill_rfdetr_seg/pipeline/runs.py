@@ -175,6 +175,11 @@ def run_pipeline(
     config: PipelineConfig, run: RunFolder, *, resume: bool, overwrite: bool, progress: bool = True
 ) -> RunResult:
     """Runs all five stages, each only if its inputs have changed; gates are not checked. Raises as `prepare_run`."""
+    if config.target.nodes > 1:
+        raise UsageError(
+            "A whole run works on one machine, and target.nodes is more than 1.",
+            "Leave target.nodes out here. Then start `autodistill-seg train RUN --nodes N` on each machine.",
+        )
     with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
         _label(prepared, progress)
         built = _build(config, run, progress)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from ..system.files import fingerprint, read_json, write_json
 from ..system.locks import locked
 from ..system.run_folder import RunFolder
 from ..system.versions import versions
-from .target_training import train_if_changed
+from .target_training import is_first_node, train_if_changed
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +120,8 @@ def train_stage(
     Raises:
         DataError: another process builds the dataset or trains on it.
     """
-    with locked(run.root):
+    # Where several machines train, the first one holds the lock.
+    with locked(run.root) if is_first_node(config.target) else nullcontext():
         dataset = read_dataset(run.dataset)
         _refuse_empty_dataset(run.dataset)
         return train_if_changed(

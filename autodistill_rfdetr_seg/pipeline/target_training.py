@@ -58,8 +58,11 @@ def train_if_changed(
 
     # The device and the loggers do not change the model.
     options = target.model_dump(mode="json", exclude={"loggers", "device"})
+    if target.nodes == 1:  # as in the trainings of releases that knew no nodes
+        del options["nodes"]
     inputs = {"inputs": fingerprint(dataset.fingerprint, options)}
-    finish_publishing(output)
+    if is_first_node(target):
+        finish_publishing(output)
     if not overwrite and (output / RUN_FILE).is_file() and _has_inputs(output, inputs):
         return read_run(output), False
 
@@ -78,6 +81,17 @@ def train_if_changed(
         progress=progress,
     )
     return trained, True
+
+
+def is_first_node(target: TargetConfig) -> bool:
+    """Whether this machine is the one that checks and writes, of those that train together.
+
+    Raises:
+        UsageError: several are requested, and the environment does not say which this is.
+    """
+    from ..targets.training.training_nodes import TrainingNode
+
+    return TrainingNode.from_environment(target.nodes).rank == 0
 
 
 def _has_inputs(folder: Path, inputs: dict[str, str]) -> bool:

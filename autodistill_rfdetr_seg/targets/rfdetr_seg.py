@@ -111,6 +111,7 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
         seed: int | None = None,
         device: str | None = None,
         devices: int | None = None,
+        nodes: int | None = None,
         early_stopping: int | None = None,
         loggers: Sequence[Logger] | None = None,
         output: str | os.PathLike[str] | None = None,
@@ -140,6 +141,8 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
             seed: of weights, order and augmentation.
             device: "auto", "cpu", "cuda" or "cuda:N".
             devices: how many of them, each in a process of its own.
+            nodes: on how many machines this is called; `training_nodes` says how each knows which it is. On all but the
+                first nothing is checked or written, and the others' checkpoint is returned.
             early_stopping: end after N validations without a better mask AP.
             loggers: "tensorboard", "wandb"; "csv" is always there.
             output: the folder to write; `training` beside the dataset's folder by default. Training works in its
@@ -161,7 +164,8 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
             TrainingError: the train or the valid split has no instance, or training failed.
         """
         options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "grad_accum_steps": grad_accum_steps}
-        options |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "preset": preset}
+        options |= {"lr": lr, "seed": seed, "device": device, "devices": devices, "nodes": nodes}
+        options |= {"preset": preset}
         options |= {"early_stopping": early_stopping, "loggers": None if loggers is None else list(loggers)}
         config = self._config(options, train_options)
         job = TrainingJob.from_config(config, dataset, output, max_megapixels=max_megapixels, progress=progress)
@@ -180,9 +184,12 @@ class RFDETRSeg(ImagePredictor, DetectionTargetModel):  # type: ignore[misc]
 
         `on_start` is called with the working folder when all checks have passed, before the first step.
         """
-        job.check(resume, overwrite)
-        job.preflight().log_or_raise()
-        run = job.run(resume, overwrite, progress, on_start)
+        if job.node.rank:
+            run = job.join(progress)
+        else:
+            job.check(resume, overwrite)
+            job.preflight().log_or_raise()
+            run = job.run(resume, overwrite, progress, on_start)
         self._detector, self._checkpoint = vendor.load_checkpoint(run.checkpoint, False, job.device), run.checkpoint
         return run
 

@@ -73,9 +73,12 @@ _OWN_ARGUMENTS = {
     "class_names",
     "accelerator",
     "devices",
+    "num_nodes",
     "clearml",
     "fp16_eval",
 }
+# Of these, what a training gives to `train_config`.
+_PASSED_ON = {"dataset_dir", "dataset_file", "output_dir", "resume", "accelerator", "devices", "num_nodes"}
 # Held while a model is built, which seeds the process for a moment, and while it is checked whether one is built.
 BUILD_LOCK = threading.RLock()
 
@@ -114,7 +117,7 @@ def train_config(options: Mapping[str, Any]) -> Any:
     for name in options:
         if name in config.RFDETRSegNanoConfig.model_fields and name not in known:
             raise UsageError(f"{name!r} is an option of the model, not of train().", f"Use RFDETRSeg(size, {name}=…).")
-        if name not in known | {"dataset_dir", "dataset_file", "output_dir", "resume", "accelerator", "devices"}:
+        if name not in known | _PASSED_ON:
             raise UnknownNameError("train option", name, known)
     return _validated(config.SegmentationTrainConfig, options, "training")
 

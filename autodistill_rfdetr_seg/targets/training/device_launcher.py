@@ -23,14 +23,14 @@ from ...core.errors import AutodistillSegError, TrainingError, UsageError
 from ...system.child_processes import end_with_parent
 from ...system.files import read_json
 from .trainer import FitTask, build_and_fit
+from .training_nodes import TrainingNode
 
 _GRACE = 20.0  # seconds for an interrupted training to end by itself
-# Lightning tells a process by these variables which one it is; without them ours is the first.
-_RANKS = ("LOCAL_RANK", "NODE_RANK", "GLOBAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def fit_in_processes(task: FitTask) -> None:
-    """Trains in processes of their own, which end with this one; raises as `trainer.fit`."""
+def fit_in_processes(task: FitTask, node: TrainingNode | None = None) -> None:
+    """Trains in processes of their own, which end with this one, on this `node`; raises as `trainer.fit`."""
+    node = node or TrainingNode()
     with tempfile.TemporaryDirectory(prefix="autodistill-seg-") as folder:
         task_file = Path(folder) / "task.json"
         data = {**asdict(task), "resume": None if task.resume is None else str(task.resume)}
@@ -40,7 +40,8 @@ def fit_in_processes(task: FitTask) -> None:
         except TypeError as error:
             raise UsageError(f"An option cannot be sent to other processes ({error}).", "Use plain values.") from error
         command = [sys.executable, "-m", f"{__package__}.device_worker", str(task_file)]
-        environment = {key: value for key, value in os.environ.items() if key not in _RANKS}
+        # Lightning tells a process by variables which one it is; without them ours is the first.
+        environment = node.worker_environment(task.options["devices"])
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
             code = process.wait()

@@ -33,6 +33,7 @@ class Plan:
     batch_size: int
     grad_accum_steps: int
     devices: int
+    nodes: int = 1
     eval_batch_size: int | None = None
     amp: bool = False
     ema: bool = True
@@ -49,7 +50,7 @@ class Plan:
     @property
     def effective_batch(self) -> int:
         """Images for each change of the weights."""
-        return self.batch_size * self.grad_accum_steps * self.devices
+        return self.batch_size * self.grad_accum_steps * self.devices * self.nodes
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def preflight(train: SplitSurvey, valid: SplitSurvey, plan: Plan) -> Preflight:
             "batch_size": plan.batch_size,
             "grad_accum_steps": plan.grad_accum_steps,
             "devices": plan.devices,
+            "nodes": plan.nodes,
             "effective": plan.effective_batch,
         },
         "memory_bytes": {"training": _training_bytes(train, plan), "validation": _validation_bytes(valid, plan)},

@@ -87,6 +87,8 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
             trainer.fit(module, data, ckpt_path=config.resume, weights_only=True)
     except VENDOR_ERRORS as error:
         hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
+        if config.num_nodes > 1 and hint is None:
+            hint = "If another node has stopped, start the command on every node again, with --resume."
         raise TrainingError(f"Training failed: {first_line(error)}", hint) from error
 
 

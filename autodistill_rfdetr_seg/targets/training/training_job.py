@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from ...core.config import MAX_MEGAPIXELS, TargetConfig
 from ...core.errors import DependencyError, TrainingError, UsageError
 from ...core.types import Run, SegDataset
 from ...system.devices import gpu_count, gpu_memory, resolve_device
+from ...system.files import read_json, write_json
 from ...system.machine import disk_free, memory_gb
 from ...system.versions import importable
 from .. import vendor
@@ -23,16 +26,23 @@ from .preflight import Plan, Preflight, preflight
 from .trainer import FitTask, build_and_fit
 from .training_data import READER, TrainingData, find_dataset, survey_splits
 from .training_folder import UNFINISHED, check_folder, claim_training_folder, publish, read_run, write_record
+from .training_nodes import TrainingNode
+
+# In the working folder: what node 0 trains, for the other nodes.
+_TASK_FILE = ".task.json"
+_PUBLISHING = 300.0  # seconds for node 0 to record the result
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A training with its options resolved: `device` is a torch device, `data` the dataset, `folder` the output."""
+    """A training with its options resolved: `device` is a torch device, `data` the dataset, `folder` the output, `node`
+    the machine among those that train together."""
 
     config: TargetConfig
     device: str
     data: TrainingData
     folder: Path
+    node: TrainingNode = field(default_factory=TrainingNode)
 
     @classmethod
     def from_config(
@@ -47,6 +57,7 @@ class TrainingJob:
         """The job of these options; raises as `RFDETRSeg.train`. Nothing is written."""
         device = resolve_device(config.device)
         _check_devices(config, device)
+        node = TrainingNode.from_environment(config.nodes)
         vendor.check_train_options(config.train)
         for name in config.loggers:
             if name != "csv" and not importable(name):
@@ -54,12 +65,12 @@ class TrainingJob:
         if config.preset is not None:
             gpu_bytes = gpu_memory(device)
             gb = None if gpu_bytes is None else gpu_bytes / memory.GB
-            chosen = memory.choose_batch(config.preset, config.size, config.devices, gb, config.model)
+            chosen = memory.choose_batch(config.preset, config.size, config.devices * config.nodes, gb, config.model)
             if chosen is not None:
                 config = config.model_copy(update={"batch_size": chosen[0], "grad_accum_steps": chosen[1]})
         data = find_dataset(dataset, max_megapixels=max_megapixels, progress=progress)
         folder = Path(output) if output is not None else data.root.parent / "training"
-        return cls(config.model_copy(update={"device": device}), device, data, folder)
+        return cls(config.model_copy(update={"device": device}), device, data, folder, node)
 
     @property
     def train_options(self) -> dict[str, Any]:
@@ -90,6 +101,7 @@ class TrainingJob:
             batch_size=1 if config.batch_size == "auto" else config.batch_size,
             grad_accum_steps=memory.EFFECTIVE_BATCH if config.batch_size == "auto" else config.grad_accum_steps,
             devices=config.devices,
+            nodes=config.nodes,
             eval_batch_size=options.eval_batch_size,
             amp=gpu is not None and options.amp_dtype is not None,
             ema=options.use_ema,
@@ -129,22 +141,8 @@ class TrainingJob:
         `on_start` is called with the working folder when all checks have passed, before the first step.
         """
         config, work_folder = self.config, self.folder / UNFINISHED
-        named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed", "devices"})
-        fixed = {
-            "dataset_dir": str(self.data.folder(work_folder).absolute()),
-            "dataset_file": READER,
-            "output_dir": str(work_folder.absolute()),
-        }
         fingerprints: list[str] = []
-        task = FitTask(
-            config.size,
-            dict(config.model),
-            {**self.train_options, **named, **fixed},
-            self.device,
-            None,
-            progress,
-            self.data.max_megapixels,
-        )
+        task = self._task(progress)
         with contextlib.ExitStack() as stack:
 
             def start() -> Path | None:
@@ -153,8 +151,10 @@ class TrainingJob:
                 on_start(work_folder)
                 return last
 
-            if config.devices > 1:
-                fit_in_processes(replace(task, resume=start()))
+            if config.devices * config.nodes > 1:
+                task = replace(task, resume=start())
+                write_json(work_folder / _TASK_FILE, _shared(task))
+                fit_in_processes(task, self.node)
             else:
                 build_and_fit(task, start)
             if not (work_folder / vendor.CHECKPOINT).is_file():
@@ -167,13 +167,64 @@ class TrainingJob:
             publish(self.folder)
         return read_run(self.folder)
 
+    def join(self, progress: bool) -> Run:
+        """Trains as one of the other nodes: waits for node 0, and for the result that it writes.
+
+        Raises:
+            UsageError: node 0 was started with other options.
+            TrainingError: node 0 does not start, or did not finish.
+        """
+        self.node.wait_for_first()
+        work_folder = self.folder / UNFINISHED
+        if not (work_folder / _TASK_FILE).is_file():
+            raise TrainingError(
+                f"Node 0 trains, but not in {work_folder} as this node sees it.",
+                "The nodes must share a file system, and start the same command.",
+            )
+        shared, task = read_json(work_folder / _TASK_FILE), self._task(progress)
+        own = json.loads(json.dumps(_shared(task)))
+        for part in ("size", "model", "options"):
+            if own[part] != shared[part]:
+                raise UsageError(
+                    f"Node {self.node.rank} was started with other options than node 0: {part} {own[part]} instead of "
+                    f"{shared[part]}.",
+                    "Start the same command on every node.",
+                )
+        fit_in_processes(replace(task, resume=Path(shared["resume"]) if shared["resume"] else None), self.node)
+        deadline = time.monotonic() + _PUBLISHING
+        while work_folder.exists():
+            if time.monotonic() > deadline:
+                raise TrainingError("Node 0 has not finished the training.", "See its messages.")
+            time.sleep(0.2)
+        return read_run(self.folder)
+
+    def _task(self, progress: bool) -> FitTask:
+        config, work_folder = self.config, self.folder / UNFINISHED
+        named = config.model_dump(include={"epochs", "batch_size", "grad_accum_steps", "lr", "seed", "devices"})
+        fixed = {
+            "num_nodes": config.nodes,
+            "dataset_dir": str(self.data.folder(work_folder).absolute()),
+            "dataset_file": READER,
+            "output_dir": str(work_folder.absolute()),
+        }
+        options = {**self.train_options, **named, **fixed}
+        model = dict(config.model)
+        return FitTask(config.size, model, options, self.device, None, progress, self.data.max_megapixels)
+
+
+def _shared(task: FitTask) -> dict[str, Any]:
+    """What all nodes must do alike, ready for JSON."""
+    resume = None if task.resume is None else str(task.resume.absolute())
+    return {"size": task.size, "model": task.model, "options": task.options, "resume": resume}
+
 
 def _check_devices(config: TargetConfig, device: str) -> None:
-    if config.devices == 1:
+    if config.devices * config.nodes == 1:
         return
     kind, _, index = device.partition(":")
     if index or kind not in ("cpu", "cuda"):
-        raise UsageError(f"{config.devices} devices cannot be {device!r}.", "Use device cuda or cpu, without a number.")
+        several = f"{config.devices} devices" if config.devices > 1 else f"The devices of {config.nodes} nodes"
+        raise UsageError(f"{several} cannot be {device!r}.", "Use device cuda or cpu, without a number.")
     if kind == "cuda" and gpu_count() < config.devices:
         raise UsageError(f"{config.devices} GPUs are requested; torch sees {gpu_count()}.")
     if config.batch_size == "auto" and config.preset is None:
