@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from .exit_codes import OK, SOME_FAILED
 
 if TYPE_CHECKING:
     from ..labels.missing_images import MissingImages
-    from ..pipeline.runs import RunResult
+    from ..pipeline.runs import LabelingResult, RunResult
 
 # The keys of dataset.json that `label` and `build` print.
 _DATASET_KEYS = ("counts", "kept", "rejected", "too_rare", "per_class", "kept_together")
@@ -67,6 +68,25 @@ def print_metrics(args: argparse.Namespace, metrics: Mapping[str, Any], files: M
     print_text(metrics_table(metrics))
     for name, path in files.items():
         print_text(f"{name:<11}{path}")
+
+
+def print_labeling(
+    args: argparse.Namespace, folder: RunFolder, result: LabelingResult, one_slice: tuple[int, int] | None
+) -> int:
+    """Prints the dataset that was built, or what was labeled and what comes next. Returns the exit code."""
+    summary = result.summary
+    if result.built is None:
+        if args.json:
+            print_json(summary.as_json())
+        elif one_slice is None:
+            print_text(f"the images are labeled; next: autodistill-seg build {folder.root}")
+        else:
+            name = "slice {} of {}".format(*one_slice)
+            print_text(f"{name} is labeled; when all slices are: autodistill-seg build {folder.root}")
+        return SOME_FAILED if summary.failures else OK
+    missing = dataclasses.replace(result.built.missing, failures=summary.failures)
+    print_dataset(args, folder, missing)
+    return SOME_FAILED if missing else OK
 
 
 def print_run(args: argparse.Namespace, result: RunResult) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from ..command import Command
 from ..exit_codes import OK, SOME_FAILED
 from ..labeling_arguments import add_labeling_arguments, labeling_config
 from ..option_values import positive_integer
-from ..output import print_dataset, print_json, print_text
+from ..output import print_json, print_labeling, print_text
 
 if TYPE_CHECKING:
     from ...core.config import PipelineConfig
@@ -45,18 +44,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         progress=not args.quiet,
     )
-    summary = result.summary
-    if one_slice is not None:
-        if args.json:
-            print_json(summary.as_json())
-        else:
-            name = "slice {} of {}".format(*one_slice)
-            print_text(f"{name} is labeled; when all slices are: autodistill-seg build {folder.root}")
-        return SOME_FAILED if summary.failures else OK
-    assert result.built is not None
-    missing = dataclasses.replace(result.built.missing, failures=summary.failures)
-    print_dataset(args, folder, missing)
-    return SOME_FAILED if missing else OK
+    return print_labeling(args, folder, result, one_slice)
 
 
 def _preview(args: argparse.Namespace, config: PipelineConfig, folder: RunFolder) -> int:
