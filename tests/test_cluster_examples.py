@@ -1,4 +1,4 @@
-"""The files in examples/cluster: each is read by the tool that it is for, or run; their commands are commands of ours."""
+"""The files in examples/cluster: each is read by its tool, or run; the commands in them are commands of ours."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def commands_of(text: str) -> list[list[str]]:
     return [shlex.split(one.split(" ray down")[0].split(" kubectl")[0]) for one in found]
 
 
+def parse_commands(text: str) -> None:
+    found = commands_of(text)
+    assert found
+    for words in found:
+        build_parser().parse_args(words)
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.name))
 def test_a_slurm_script_asks_for_what_it_uses(script: Path, tmp_path: Path) -> None:
     text = script.read_text()
@@ -77,9 +84,7 @@ def test_ray_accepts_the_cluster_file() -> None:
         validate_config({**prepared, "wrong": 1})
     for line in (*config["head_start_ray_commands"], *config["worker_start_ray_commands"]):
         check_ray_command(line)
-    assert (found := commands_of(text))
-    for words in found:
-        build_parser().parse_args(words)
+    parse_commands(text)
 
 
 def check_ray_command(line: str) -> None:
@@ -107,6 +112,4 @@ def test_kuberay_reads_the_manifest() -> None:
     assert (workers["min_workers"], workers["resources"]["GPU"], workers["resources"]["CPU"]) == (4, 1, 8)
     assert config["available_node_types"]["headgroup"]["resources"]["CPU"] == 0
     assert policy["spec"]["podSelector"]["matchLabels"]["ray.io/cluster"] == cluster["metadata"]["name"]
-    assert (found := commands_of(text))
-    for words in found:
-        build_parser().parse_args(words)
+    parse_commands(text)

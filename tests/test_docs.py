@@ -77,6 +77,7 @@ def test_every_option_that_is_named_exists() -> None:
     known = set(re.findall(r"--[a-z][\w-]+", page_of_commands))
     # Of hf, pip, http.server, the converter of OpenVINO, and our scripts.
     others = {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
+    others |= {"--nnodes", "--nproc-per-node"}  # of torchrun
     for name, text in PAGES.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
         assert named <= known | others, name
