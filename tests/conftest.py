@@ -11,6 +11,7 @@ from typing import Any
 import portalocker
 import pytest
 
+from helpers.bucket_server import KEYS, BucketServer, Proxy
 from helpers.lamps import BASE, scene
 from helpers.paths import SHARED_DATA
 
@@ -100,3 +101,28 @@ def photos(tmp_path: Path) -> Path:
         scene(tmp_path / "photos" / f"{i:02d}.png", i)
     (tmp_path / "base.py").write_text(BASE)
     return tmp_path / "photos"
+
+
+@pytest.fixture(scope="session")
+def _bucket_server() -> Iterator[BucketServer]:
+    server = BucketServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(_bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
+    """An empty bucket of an S3 server, which the environment names."""
+    _bucket_server.clear()
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": _bucket_server.url}.items():
+        monkeypatch.setenv(name, value)
+    return _bucket_server
+
+
+@pytest.fixture
+def proxy(bucket: BucketServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What lies between us and the server of `bucket`."""
+    between = Proxy(bucket.port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
+    yield between
+    between.stop()

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..core.bucket_urls import refuse_bucket
 from ..core.errors import AutodistillSegError, UnknownNameError, UsageError
 from .command import known_commands
 from .common_arguments import add_output_arguments
@@ -99,6 +100,8 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         parsed = build_parser().parse_args(arguments)
         command = known_commands()[parsed.command]
+        # Refused here too: not every command writes a run or a folder.
+        refuse_bucket(getattr(parsed, "output", None) or "")
         with _logging(parsed), _terminable():
             code = command.run(parsed)
         sys.stdout.flush()

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..core.bucket_urls import is_bucket_url
 from ..core.config import PipelineConfig, parse, with_overrides
 from ..core.errors import UsageError
 from ..system.config_files import parse_ontology
@@ -18,7 +19,8 @@ def add_labeling_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images",
         metavar="IMAGES",
-        help="a folder (searched recursively, never written to), a video, a pattern, a .txt list or a COCO .json",
+        help="a folder (searched recursively, never written to), a video, a pattern, a .txt list, a COCO .json, or the "
+        "URL of a bucket's prefix (s3:// or gs://)",
     )
     parser.add_argument("--output", metavar="RUN", required=True, help="the folder of the run")
     parser.add_argument("--ontology", metavar="JSON|@FILE", help="""prompts and classes: '{"a dog": "dog"}'""")
@@ -42,7 +44,7 @@ def labeling_config(args: argparse.Namespace) -> PipelineConfig:
     from ..bases.registry import own_ontology
 
     # Not resolved: a link keeps its name, and a pattern is no path.
-    data: dict[str, Any] = {"images": str(Path.cwd() / args.images)}
+    data: dict[str, Any] = {"images": args.images if is_bucket_url(args.images) else str(Path.cwd() / args.images)}
     changes = overrides(args)
     config = parse(with_overrides(data, changes), "the options")
     own = None if args.ontology or args.classes else own_ontology(config.base)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 
 from .config_errors import usage_error
 from .errors import UsageError
@@ -49,7 +49,7 @@ class InputsConfig(Options):
 
     Of a video, every `every`-th frame or `fps` frames per second (1 if neither is given); `scene_changes` prefers
     frames where the scene changed. Images larger than `max_megapixels` are skipped: a small file can take all of a
-    machine's memory.
+    machine's memory. The images of a bucket are refused if they have more than `mirror_limit` in sum, such as 20GB.
     """
 
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -59,6 +59,7 @@ class InputsConfig(Options):
     fps: Annotated[float, Field(gt=0)] | None = None
     scene_changes: bool = False
     max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MAX_MEGAPIXELS
+    mirror_limit: Annotated[ByteSize, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> InputsConfig:
@@ -266,8 +267,9 @@ class EvaluationConfig(Options):
 class PipelineConfig(Options):
     """A whole run, from images to an evaluated model and its report.
 
-    `images` is a folder, a video, a pattern, a `.txt` list or a COCO `.json`; `output` is the run's folder. `ontology`
-    maps prompts to classes; it may be left out if the base has classes of its own, as a trained model has.
+    `images` is a folder, a video, a pattern, a `.txt` list, a COCO `.json`, or the URL of a bucket's prefix
+    (`s3://bucket/prefix`, `gs://bucket/prefix`); `output` is the run's folder. `ontology` maps prompts to classes; it
+    may be left out if the base has classes of its own, as a trained model has.
     """
 
     images: str

@@ -20,6 +20,16 @@ def counted(count: int | None, noun: str, plural: str | None = None) -> str:
     return f"{number(count, ',')} {noun if count == 1 else plural or noun + 's'}"
 
 
+def byte_size(count: float) -> str:
+    """A number of bytes with three digits: `31.4 GB`, a GB being a thousand million."""
+    units = ("B", "kB", "MB", "GB")
+    for unit in units[:-1]:
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} {units[-1]}"
+
+
 def short_list(items: Iterable[object], most: int = 5) -> str:
     """The first items and the number of the others: `a, b, c and 3 more`."""
     every = [str(item) for item in items]

@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import DataError
 from ..core.types import Classes
 from ..system.files import read_json, write_json, write_text
+from ..system.run_folder import RunFolder
 from .base_source import BaseSource
 
 ACCOUNT = "labels.json"
@@ -49,11 +50,17 @@ def read_account(folder: Path) -> LabelAccount:
             data["fingerprint"],
             tuple(data["images"]),
             data["versions"],
-            None if data["root"] is None else Path(data["root"]),
+            None if data["root"] is None else _images_root(folder, Path(data["root"])),
             data["groups"],
         )
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} is not a label account: {error!r}.") from error
+
+
+def _images_root(labels: Path, stored: Path) -> Path:
+    """The folder of the images: where it was, except in a run that was moved with its frames or mirror."""
+    run = RunFolder(labels.parent)
+    return next((own for own in (run.frames, run.mirror) if own.name == stored.name and own.is_dir()), stored)
 
 
 def read_failures(folder: Path) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..core.config import PLAN_IMAGES, PipelineConfig
-from ..core.plain_text import number, table
+from ..core.plain_text import byte_size, number, table
 from ..labels.base_source import BaseSource
 from ..labels.stored_labels import StoredLabels
 from ..review.label_preview import Item, instances_per_image, seeded_sample
@@ -145,7 +145,7 @@ def forecast_text(forecast: Forecast) -> str:
     parts = {"the base": f.base_seconds, "once": f.start_seconds, "the dataset": f.dataset_seconds}
     listed = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in parts.items())
     rest = f"of it {listed}" if f.overhead_measured else "in the base only"
-    memory = "not known" if f.memory_bytes is None else _size(f.memory_bytes)
+    memory = "not known" if f.memory_bytes is None else byte_size(f.memory_bytes)
     baked = f", {f.baked_images} images written as new files" if f.baked_images else ""
     copied = f", {f.copied_images} images copied, because they cannot be hard-linked"
     images = baked + (copied if f.copied_images else "") or ", images linked"
@@ -154,7 +154,7 @@ def forecast_text(forecast: Forecast) -> str:
         f"{f.images} images, forecast from {f.sampled} of them (in brackets: 90 % interval)",
         f"time       {_duration(f.seconds)}{time_range} in one process, {rest}",
         f"memory     {memory} at most in that process",
-        f"disk       labels {_size(f.labels_bytes)}, dataset {_size(f.dataset_bytes)}{images}",
+        f"disk       labels {byte_size(f.labels_bytes)}, dataset {byte_size(f.dataset_bytes)}{images}",
         f"instances  {f.instances:.0f}{expected}; nothing in {f.negatives_share:.0%} of the images",
         "",
     ]
@@ -209,12 +209,3 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _size(count: float) -> str:
-    units = ("B", "kB", "MB", "GB")
-    for unit in units[:-1]:
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} {units[-1]}"

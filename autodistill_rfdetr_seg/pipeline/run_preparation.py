@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..bases.registry import BASES
+from ..core.bucket_urls import is_bucket_url
 from ..core.config import PipelineConfig
 from ..core.errors import MissingInputError, OutputExistsError, UsageError
 from ..core.types import Classes
@@ -17,12 +18,14 @@ from ..evaluation.gold_sets import check_gate_names
 from ..images.frame_files import VIDEO_SUFFIXES
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
+from ..readers.bucket_source import BucketImages, mirror_images
 from ..readers.image_sources import Inputs
+from ..review.label_preview import seeded_sample
 from ..system.config_files import changed_options, save_run_config
 from ..system.files import check_output
 from ..system.locks import LOCK, in_turn, locked
 from ..system.run_folder import REVIEWS, RunFolder
-from .stages import find_run_images
+from .stages import find_run_images, list_run_bucket
 
 _log = logging.getLogger(__name__)
 
@@ -31,17 +34,27 @@ _log = logging.getLogger(__name__)
 class PreparedRun:
     """A run whose folder is claimed: its configuration, folder, base, and images.
 
-    `found` is None for a video: its frames are extracted into the folder, which is not ours before.
+    `found` is None for a video and a bucket: their images are written into the folder, which is not ours before.
+    `bucket` are the images of a bucket, listed.
     """
 
     config: PipelineConfig
     folder: RunFolder
     source: BaseSource
     found: Inputs | None
+    bucket: BucketImages | None = None
 
-    def images(self, *, progress: bool = True) -> Inputs:
-        """The images to label. What is to be known about them is logged."""
-        images = self.found or find_run_images(self.config, self.folder, progress=progress)
+    def images(self, *, sample: int | None = None, progress: bool = True) -> Inputs:
+        """The images to label. What is to be known about them is logged.
+
+        With `sample`, only so many images of a bucket are read, those of `seeded_sample`.
+        """
+        if self.bucket is not None:
+            names = [(Path(one.name), one.name) for one in self.bucket.chosen]
+            only = None if sample is None else {name for _, name in seeded_sample(names, sample)}
+            images = mirror_images(self.bucket, self.folder.mirror, only=only, progress=progress)
+        else:
+            images = self.found or find_run_images(self.config, self.folder, progress=progress)
         for note in images.notes:
             _log.warning("%s", note)
         return images
@@ -60,6 +73,7 @@ def prepare_run(
 
     Raises:
         MissingInputError: there are no images, or a gold set is not there.
+        RemoteError: the bucket cannot be listed.
         OutputExistsError: the folder is not empty, and neither `resume` nor `overwrite` is set; or this is a slice of
             a run with other options.
         UsageError: the output is inside the images' folder, would replace the images, or contains the base's model; the
@@ -68,7 +82,8 @@ def prepare_run(
             run.
     """
     source = source or source_of(config)
-    found = _check_images(config, run)
+    bucket = list_run_bucket(config) if is_bucket_url(config.images) else None
+    found = _check_images(config, run) if bucket is None else None
     _refuse_own_base(config, run.root.resolve())
     for gold in config.evaluation.gold:
         if not Path(gold).exists():
@@ -85,7 +100,7 @@ def prepare_run(
     from_start = overwrite or not (resume or run.config_file.is_file())
     source = source.with_model() if in_this_process and from_start else source
     with _claimed(config, run, resume=resume, overwrite=overwrite):
-        yield PreparedRun(config, run, source, found)
+        yield PreparedRun(config, run, source, found, bucket)
 
 
 def _check_images(config: PipelineConfig, run: RunFolder) -> Inputs | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..bases.contract import ImageInput
 from ..bases.registry import own_ontology
+from ..core.bucket_urls import is_bucket_url
 from ..core.config import BaseConfig, PipelineConfig, parse
 from ..core.errors import UsageError
 from ..core.types import Classes, Run, SegDataset
@@ -73,7 +74,7 @@ def label(
     Args:
         base: any autodistill `DetectionBaseModel`, a name such as "grounded-sam" or "package.module:Class", or the
             path of a run or checkpoint (with a slash), whose model then labels.
-        images: the folder of images, searched recursively; never written to.
+        images: the folder of images, searched recursively, never written to; or the URL of a bucket's prefix.
         output: the run's folder.
         ontology: prompt → class name; leave it out if `base` is a model, which has its own, or a path.
         resume: continue where an earlier call stopped.
@@ -100,7 +101,7 @@ def label(
     changes = {"tiles": tiles, "overlap": overlap, "stability": stability}
     config = parse(
         {
-            "images": str(Path(images).resolve()),
+            "images": str(images if is_bucket_url(images) else Path(images).resolve()),
             "ontology": dict(ontology or {}),
             "base": base_config.model_dump() | {key: value for key, value in changes.items() if value is not None},
             **options,
@@ -198,7 +199,7 @@ def preview_labels(
     """Labels a sample of `count` images and draws it on a contact sheet. Raises as `prepare_run`."""
     config = _without_slice(config)
     with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
-        images = prepared.images(progress=progress)
+        images = prepared.images(sample=count, progress=progress)
         return preview(config, images.items, prepared.source, run.root, count, progress=progress)
 
 

@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from ..core.bucket_urls import is_bucket_url
 from ..core.config import PipelineConfig
-from ..core.errors import DataError
+from ..core.errors import DataError, UsageError
 from ..core.types import Run
 from ..dataset.builder import BuildOptions, BuildResult, build
 from ..dataset.dataset_index import read_dataset, read_index
@@ -23,6 +24,7 @@ from ..evaluation.run_scores import score_models, write_predictions
 from ..labels.base_source import BaseSource, source_of
 from ..labels.label_account import read_account
 from ..labels.labeler import LabelSummary, label_images
+from ..readers.bucket_source import BucketImages, list_bucket_images, mirror_images, mirror_missing
 from ..readers.image_sources import Inputs, find_images
 from ..report.run_report import write_report
 from ..system.config_files import dump
@@ -34,10 +36,29 @@ from .target_training import is_first_node, train_if_changed
 
 _log = logging.getLogger(__name__)
 
+# Options of `inputs` that say something of one kind of source only.
+_OF_BUCKETS = {"mirror_limit"}
+_OF_VIDEOS = {"every", "fps", "scene_changes"}
+
 
 def find_run_images(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> Inputs:
-    """The images that the configuration names; the frames of a video are extracted into the run's folder."""
-    return find_images(config.images, run.frames, **config.inputs.model_dump(), progress=progress)
+    """The images that the configuration names; the frames of a video are extracted into the run's folder, and the
+    images of a bucket are read into it."""
+    if is_bucket_url(config.images):
+        return mirror_images(list_run_bucket(config), run.mirror, progress=progress)
+    if config.inputs.mirror_limit is not None:
+        raise UsageError("--mirror-limit is for the images of a bucket, and these are files.", "Leave it out.")
+    return find_images(config.images, run.frames, **config.inputs.model_dump(exclude=_OF_BUCKETS), progress=progress)
+
+
+def list_run_bucket(config: PipelineConfig) -> BucketImages:
+    """The images of the bucket that the configuration names; none is read."""
+    inputs = config.inputs.model_dump(exclude=_OF_VIDEOS)
+    refused = [name for name in _OF_VIDEOS if getattr(config.inputs, name) not in (None, False)]
+    if refused:
+        raise UsageError(f"The option {refused[0]!r} is for a video, which is not read from a bucket.", "Leave it out.")
+    _log.info("Listing %s", config.images)
+    return list_bucket_images(config.images, **inputs)
 
 
 def label_stage(
@@ -83,6 +104,10 @@ def label_stage(
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> BuildResult:
     """Builds the dataset and logs what may leak between splits."""
     options = BuildOptions(config.refine, config.split, config.dataset)
+    if is_bucket_url(config.images):
+        # Of a run that was copied without its mirror, or whose mirror was removed to save space.
+        for note in mirror_missing(config.images, run.mirror, read_account(run.labels).images, progress=progress):
+            _log.warning("%s", note)
     built = build(
         run.labels,
         _images_root(config, run),
@@ -98,7 +123,7 @@ def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
 
 
 def _images_root(config: PipelineConfig, run: RunFolder) -> Path:
-    return read_account(run.labels).root or Path(config.images)
+    return run.mirror if is_bucket_url(config.images) else read_account(run.labels).root or Path(config.images)
 
 
 def train_stage(

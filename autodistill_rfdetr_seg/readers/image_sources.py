@@ -90,7 +90,7 @@ def find_images(
         found = _from_pattern(path)
     else:
         raise MissingInputError(f"There is nothing at {path}.", _KINDS)
-    return _chosen(found, limit, sample, seed)
+    return chosen_images(found, limit, sample, seed)
 
 
 def _from_folder(folder: Path) -> Inputs:
@@ -241,8 +241,8 @@ def _without_copies(inputs: Inputs) -> Inputs:
     return Inputs(inputs.root, list(files.values()), inputs.groups, inputs.notes)
 
 
-def _chosen(found: Inputs, limit: int | None, sample: int | None, seed: int) -> Inputs:
-    """The inputs sorted by name, reduced to `limit` and `sample`."""
+def chosen_images(found: Inputs, limit: int | None, sample: int | None, seed: int) -> Inputs:
+    """The inputs sorted by name, reduced to `limit` and `sample` (see `find_images`)."""
     items = sorted(found.items, key=lambda item: item[1])[:limit]
     if sample is not None:
         items = sorted(items, key=lambda item: _draw(seed, item[1]))[:sample]

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..core.bucket_urls import is_bucket_url
 from ..core.config import MAX_MEGAPIXELS, PipelineConfig, parse, with_overrides
 from ..core.errors import DataError, MissingInputError, UsageError
 from .files import read_user_text, write_text
@@ -87,7 +88,8 @@ def _relative_to(config: PipelineConfig, folder: Path) -> PipelineConfig:
 
     evaluation = config.evaluation.model_copy(update={"gold": [absolute(p) for p in config.evaluation.gold]})
     # resolve() would follow links, and a pattern is no path: only the folder is prepended.
-    changed = {"images": absolute(config.images), "evaluation": evaluation, "base": config.base.beside(folder)}
+    images = config.images if is_bucket_url(config.images) else absolute(config.images)
+    changed = {"images": images, "evaluation": evaluation, "base": config.base.beside(folder)}
     return config.model_copy(update=changed)
 
 

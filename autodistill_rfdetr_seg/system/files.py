@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..core.bucket_urls import refuse_bucket
 from ..core.errors import DataError, OutputExistsError
 
 # A file is written in seconds: an incomplete one that is an hour old belongs to no running process.
@@ -204,7 +205,9 @@ def check_output(folder: Path, *, resume: bool, overwrite: bool) -> None:
 
     Raises:
         OutputExistsError: it is not empty, and neither `resume` nor `overwrite` is set.
+        UsageError: it is the URL of a bucket.
     """
+    refuse_bucket(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
     if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
@@ -221,7 +224,9 @@ def check_apart(folder: Path, source: Path, inside: str | None = None) -> None:
 
     Raises:
         OutputExistsError: it is inside the input.
+        UsageError: it is the URL of a bucket.
     """
+    refuse_bucket(folder)
     home = (source if source.is_dir() else source.parent).resolve()
     output = folder.resolve()
     among = output == home or (source.is_dir() and home in output.parents)

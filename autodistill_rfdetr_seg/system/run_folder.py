@@ -16,14 +16,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.bucket_urls import refuse_bucket
+
 REVIEWS = ("csv", "json", "png", "html")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files and folders of a run."""
+    """The files and folders of a run; raises UsageError if that is the URL of a bucket."""
 
     root: Path
+
+    def __post_init__(self) -> None:
+        refuse_bucket(self.root)
 
     @classmethod
     def of_checkpoint(cls, checkpoint: Path) -> RunFolder:
@@ -44,6 +49,11 @@ class RunFolder:
     def frames(self) -> Path:
         """The frames taken from a video."""
         return self.root / "frames"
+
+    @property
+    def mirror(self) -> Path:
+        """The images read from a bucket."""
+        return self.root / "mirror"
 
     @property
     def human(self) -> Path:
@@ -98,7 +108,7 @@ class RunFolder:
     @property
     def written(self) -> tuple[Path, ...]:
         """The folders that stages write, and replace or remove."""
-        return (self.labels, self.frames, self.dataset, self.training, self.evaluation, self.audit)
+        return (self.labels, self.frames, self.mirror, self.dataset, self.training, self.evaluation, self.audit)
 
     def review(self, kind: str) -> Path:
         """The review order, as `csv`, `json`, `png` or `html`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ...core.artifact_config import PARITY, ExportConfig, ParityConfig
+from ...core.bucket_urls import refuse_bucket
 from ...core.config import PredictConfig
 from ...core.errors import GateError, OutputExistsError, UsageError
 from ...system.file_hash import file_sha256
@@ -175,6 +176,7 @@ def check_export(target: TorchTarget, folder: Path, samples: Path | None = None)
 
 
 def _check_output(folder: Path, overwrite: bool) -> None:
+    refuse_bucket(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"The output {folder} is a file, not a folder.", "Give another --output.")
     if not folder.is_dir() or not any(folder.iterdir()):

@@ -1,0 +1,220 @@
+"""Images in a bucket: labeled as the same files in a folder are, read once, and never outside the run's mirror."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+import autodistill_rfdetr_seg
+from autodistill_rfdetr_seg.images.bucket_mirror import MANIFEST
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+from helpers.bucket_server import BucketServer, Proxy
+from helpers.commands import here
+from helpers.lamps import annotations, arguments, scene
+
+
+def label(photos: Path, run: Path, source: str, *more: str) -> tuple[int, str, str]:
+    """`label` with the base beside `photos`, of the images `source`."""
+    command = [word for word in arguments(photos, run, *more) if word != "-q"]
+    return here([command[0], source, *command[2:]])
+
+
+def url(bucket: BucketServer, prefix: str = "shots") -> str:
+    return f"s3://{bucket.bucket}/{prefix}"
+
+
+def mirrored(run: Path) -> dict[str, bytes]:
+    files = (path for path in (run / "mirror").rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(run / "mirror").as_posix(): path.read_bytes() for path in files}
+
+
+def manifest(run: Path) -> dict[str, dict[str, object]]:
+    first, *rows = map(json.loads, (run / "mirror" / MANIFEST).read_text().splitlines())
+    assert list(first) == ["bucket"]
+    return {row["name"]: row for row in rows}
+
+
+@pytest.fixture
+def shots(photos: Path, bucket: BucketServer) -> Path:
+    """The pictures, some in a folder, under the prefix `shots` of the bucket too."""
+    (photos / "north").mkdir()
+    for number in range(6):
+        (photos / f"{number:02d}.png").rename(photos / "north" / f"{number:02d}.png")
+    bucket.put_folder(photos, "shots")
+    return photos
+
+
+def test_the_dataset_is_that_of_the_folder(shots: Path, bucket: BucketServer, tmp_path: Path) -> None:
+    assert label(shots, tmp_path / "folder", str(shots))[0] == 0
+    code, _, err = label(shots, tmp_path / "bucket", url(bucket))
+    assert code == 0, err
+    assert annotations(tmp_path / "bucket") == annotations(tmp_path / "folder")
+    assert len(mirrored(tmp_path / "bucket")) == 24
+    for name, row in manifest(tmp_path / "bucket").items():
+        stat = (tmp_path / "bucket" / "mirror" / name).stat()
+        assert (row["size"], row["mtime_ns"]) == (stat.st_size, stat.st_mtime_ns)
+        assert row["etag"]
+
+
+def test_what_has_not_changed_is_not_read_again(
+    shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert label(shots, run, url(bucket))[0] == 0
+    assert len(proxy.read_keys()) == 24
+    before = annotations(run)
+    proxy.requests.clear()
+    code, _, err = label(shots, run, url(bucket), "--resume")
+    assert (code, proxy.read_keys()) == (0, [])
+    assert "0 images labeled, 24 already had labels" in err
+    assert annotations(run) == before
+
+
+def test_a_changed_a_new_and_a_removed_object(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert label(shots, run, url(bucket))[0] == 0
+    scene(tmp_path / "new.png", 40)
+    bucket.put("shots/07.png", (tmp_path / "new.png").read_bytes())
+    scene(tmp_path / "new.png", 41)
+    bucket.put("shots/south/30.png", (tmp_path / "new.png").read_bytes())
+    bucket.delete("shots/north/00.png")
+    proxy.requests.clear()
+    code, _, err = label(shots, run, url(bucket), "--resume")
+    assert code == 0, err
+    assert sorted(path.partition("shots/")[2] for path in proxy.read_keys()) == ["07.png", "south/30.png"]
+    assert "2 images labeled, 22 already had labels" in err
+    assert "1 image: no longer in the bucket, and left out: north/00.png." in err
+    assert "north/00.png" not in mirrored(run)
+    assert mirrored(run)["07.png"] == bucket.get("shots/07.png")
+    index = json.loads((run / "dataset" / "dataset.json").read_text())["images"]
+    assert sorted(index) == sorted(mirrored(run))
+
+
+def test_the_same_size_and_another_time(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bucket.put("few/a.bmp", (content := _bitmap(tmp_path, 1)))
+    assert label(shots, run, url(bucket, "few"), "--split", "1,0,0")[0] == 0
+    other = _bitmap(tmp_path, 2)
+    assert len(other) == len(content)
+    # S3 counts in whole seconds.
+    time.sleep(1.1)
+    bucket.put("few/a.bmp", other)
+    assert label(shots, run, url(bucket, "few"), "--split", "1,0,0", "--resume")[0] == 0
+    assert mirrored(run) == {"a.bmp": other}
+
+
+def _bitmap(folder: Path, number: int) -> bytes:
+    scene(folder / "one.bmp", number)
+    return (folder / "one.bmp").read_bytes()
+
+
+def test_hostile_and_odd_names(shots: Path, bucket: BucketServer, tmp_path: Path) -> None:
+    picture = (shots / "07.png").read_bytes()
+    odd = ["ü é+%20.png", "a b/c.PNG", "A b/C.png", "photo.png", "Photo.png", "zero.png"]
+    for at, name in enumerate(odd):
+        scene(tmp_path / "odd.png", 50 + at)
+        bucket.put(f"odd/{name}", b"" if name == "zero.png" else (tmp_path / "odd.png").read_bytes())
+    refused = [
+        *("../evil.png", "x/../../evil.png", "./dot.png", "/absolute.png", "x//double.png", "back\\slash.png"),
+        *(f"{'long' * 60}.png", "photo.png/below.png"),
+    ]
+    for name in [*refused, "text.txt", ".hidden.png", "folder/"]:
+        bucket.put(f"odd/{name}", b"" if name == "folder/" else picture)
+    home = tmp_path / "home"
+    run = home / "run"
+    code, _, err = label(shots, run, url(bucket, "odd"), "--split", "1,0,0")
+    assert code == 4, err  # the empty file
+    assert set(mirrored(run)) == set(odd)
+    outside = [*tmp_path.rglob("*evil*"), *tmp_path.rglob("*absolute*")]
+    assert not outside
+    assert sorted(path.name for path in home.iterdir()) == ["run"]
+    assert "5 with names that have an empty part, `.` or `..`, such as" in err
+    assert "1 with names that have a backslash or a zero byte, such as 'back\\\\slash.png'" in err
+    assert "1 with names that are longer than 200 bytes" in err
+    assert "1 with the name of another object as a folder, such as 'photo.png/below.png'" in err
+
+
+def test_only_the_chosen_images_are_read(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert label(shots, run, url(bucket), "--preview", "3")[0] == 0
+    assert len(mirrored(run)) == len(proxy.read_keys()) == 3
+    code, _, err = label(shots, run, url(bucket), "--resume", "--limit", "8", "--split", "1,0,0")
+    assert code == 0
+    assert "8 of 24 images were chosen" in err
+    index = json.loads((run / "dataset" / "dataset.json").read_text())["images"]
+    assert sorted(index) == sorted(str(path.relative_to(shots)) for path in shots.rglob("*.png"))[:8]
+
+
+def test_the_mirror_has_a_limit(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, err = label(shots, run, url(bucket), "--mirror-limit", "10kB")
+    assert (code, out) == (2, "")
+    assert "Error: 24 images of s3://camera-photos/shots with " in err and "more than --mirror-limit 10 kB." in err
+    assert not run.exists() and not proxy.read_keys()
+    assert label(shots, run, url(bucket), "--mirror-limit", "1MB")[0] == 0
+    code, _, err = label(shots, tmp_path / "other", str(shots), "--mirror-limit", "1MB")
+    assert code == 2 and "--mirror-limit is for the images of a bucket" in err
+
+
+def test_a_build_reads_what_the_mirror_lacks(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert label(shots, run, url(bucket))[0] == 0
+    before = annotations(run)
+    shutil.rmtree(run / "mirror")
+    shutil.rmtree(run / "dataset")
+    proxy.requests.clear()
+    moved = tmp_path / "elsewhere" / "run"
+    moved.parent.mkdir()
+    run.rename(moved)
+    code, _, err = here(["build", str(moved)])
+    assert code == 0, err
+    assert annotations(moved) == before and len(proxy.read_keys()) == 24
+    proxy.requests.clear()
+    assert here(["build", str(moved), "--min-area", "3"])[0] == 0
+    assert not proxy.requests
+
+
+def test_python_and_yaml_take_the_url(shots: Path, bucket: BucketServer, tmp_path: Path) -> None:
+    base = f"{shots.parent / 'base.py'}:Bright"
+    where = url(bucket)
+    made = autodistill_rfdetr_seg.label(base, where, tmp_path / "api", {"bright": "lamp"}, progress=False)
+    assert sum(count["images"] for count in made.counts.values()) == 24
+    again = autodistill_rfdetr_seg.label(base, Path(where), tmp_path / "path", {"bright": "lamp"}, progress=False)
+    assert annotations(tmp_path / "path") == annotations(tmp_path / "api")
+    assert again.counts == made.counts
+    saved = RunFolder(tmp_path / "api").config_file
+    assert f"images: {where}\n" in saved.read_text()
+    code, _, err = here(["build", str(tmp_path / "api"), "--min-area", "2"])
+    assert code == 0, err
+    assert f"images: {where}\n" in saved.read_text()
+
+
+@pytest.mark.parametrize("name", ["s3://camera-photos/runs/one", "gs://camera-photos/runs/one"])
+def test_a_run_is_not_in_a_bucket(name: str, shots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        ["label", str(shots), "--base", "threshold", "--class", "red=lamp", "--output", name],
+        ["plan", str(shots), "--base", "threshold", "--class", "red=lamp", "--output", name],
+        ["demo", "--output", name],
+        ["build", name],
+        ["report", str(tmp_path), "--output", f"{name}/report.html"],
+        ["export", str(tmp_path), "--output", name],
+        ["predict", str(tmp_path), str(shots), "--output", name],
+        ["repair", str(tmp_path), "--output", name],
+    ]
+    for command in commands:
+        code, out, err = here(command)
+        assert (code, out) == (2, ""), command
+        assert f"Error: The folder {name}" in err and "cannot be in a bucket: it needs file locks" in err
+    (tmp_path / "pipeline.yaml").write_text(
+        f"images: {shots}\nontology: {{red: lamp}}\nbase: {{name: threshold}}\noutput: {name}\n"
+    )
+    code, _, err = here(["run", "pipeline.yaml"])
+    assert code == 2 and "cannot be in a bucket" in err
+    with pytest.raises(autodistill_rfdetr_seg.AutodistillSegError, match="cannot be in a bucket"):
+        autodistill_rfdetr_seg.label("threshold", shots, Path(name), {"red": "lamp"})
+    assert not list(tmp_path.glob("[sg][3s]:*"))
