@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.plain_text import byte_size, counted, short_list
 from ..system.run_folder import RunFolder
 from .exit_codes import OK, SOME_FAILED
 
 if TYPE_CHECKING:
     from ..labels.missing_images import MissingImages
+    from ..pipeline.run_copies import RunCopy
     from ..pipeline.runs import LabelingResult, RunResult
 
 # The keys of dataset.json that `label` and `build` print.
@@ -87,6 +89,18 @@ def print_labeling(
     missing = dataclasses.replace(result.built.missing, failures=summary.failures)
     print_dataset(args, folder, missing)
     return SOME_FAILED if missing else OK
+
+
+def print_run_copy(args: argparse.Namespace, copy: RunCopy, where: str) -> None:
+    """Prints what `push-run` or `pull-run` did."""
+    if args.json:
+        print_json({"where": where, **dataclasses.asdict(copy)})
+        return
+    size = f"{counted(copy.files, 'file')}, {byte_size(copy.bytes)}"
+    print_text(f"{size}: {copy.copied} copied, {copy.files - copy.copied} unchanged, {copy.removed} removed")
+    if copy.skipped:
+        print_text(f"skipped, as a link or for its name: {short_list(copy.skipped)}")
+    print_text(where)
 
 
 def print_run(args: argparse.Namespace, result: RunResult) -> int:

@@ -22,6 +22,8 @@ def name_problem(name: str) -> str | None:
         return "have an empty part, `.` or `..`"
     if "\\" in name or "\0" in name:
         return "have a backslash or a zero byte"
+    if name.encode("utf-8", "replace").decode() != name:
+        return "are not UTF-8"
     if any(len(part.encode("utf-8", "surrogateescape")) > _LONGEST_PART for part in parts):
         return f"are longer than {_LONGEST_PART} bytes"
     if os.name == "nt" and _WINDOWS.search(name):

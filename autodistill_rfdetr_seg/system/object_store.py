@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from ..core.bucket_urls import BucketUrl
 from ..core.errors import DependencyError, MissingInputError, RemoteError, UsageError
 
-# Seconds. A server that does not answer is reported after a minute at most.
+# Seconds. A server that does not answer is asked twice more, and reported after about a minute.
 CONNECT_SECONDS = 5
 REQUEST_SECONDS = 20
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 _CHUNK = 8 * 2**20  # bytes: most images take one request
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")

@@ -97,9 +97,11 @@ class Proxy:
                 if proxy.broken:
                     self.close_connection = True
                     return
-                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                dropped = ("transfer-encoding", "expect")
+                headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+                content = b"".join(_body(self))
                 connection = http.client.HTTPConnection("127.0.0.1", port)
-                connection.request(self.command, self.path, content, dict(self.headers))
+                connection.request(self.command, self.path, content, headers)
                 answer = connection.getresponse()
                 body = answer.read()
                 self.send_response(answer.status)
@@ -129,6 +131,16 @@ class Proxy:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def _body(request: http.server.BaseHTTPRequestHandler) -> Iterator[bytes]:
+    if request.headers.get("Transfer-Encoding", "").lower() != "chunked":
+        yield request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        return
+    while size := int(request.rfile.readline().partition(b";")[0], 16):
+        yield request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
 
 
 @contextmanager
