@@ -34,9 +34,13 @@ class BucketUrl:
         return f"{self.path}/{name}" if name else self.path
 
 
+def _text(source: object) -> str:
+    return source.as_posix() if isinstance(source, Path) else str(source)
+
+
 def is_bucket_url(source: object) -> bool:
     """Whether a text or path is the URL of a bucket."""
-    return _URL.match(str(source)) is not None
+    return _URL.match(_text(source)) is not None
 
 
 def parse_bucket_url(source: str | Path) -> BucketUrl:
@@ -46,7 +50,7 @@ def parse_bucket_url(source: str | Path) -> BucketUrl:
         UsageError: it is no such URL, holds a user or password, or its prefix has an empty part, `.` or `..`.
     """
     hint = "Write s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
-    match = _URL.fullmatch(str(source))
+    match = _URL.fullmatch(_text(source))
     if match is None:
         raise UsageError(f"{source} is not the URL of a bucket.", hint)
     bucket, _, prefix = match[2].partition("/")
@@ -71,7 +75,7 @@ def refuse_bucket(folder: str | Path) -> None:
         UsageError: it is the URL of a bucket.
     """
     if is_bucket_url(folder):
-        scheme, rest = str(folder).split(":", 1)
+        scheme, rest = _text(folder).split(":", 1)
         shown = "" if "@" in rest else f" {scheme}://{rest.lstrip('/')}"
         raise UsageError(
             f"The folder{shown} cannot be in a bucket: it needs file locks and renames, which a bucket does not have.",

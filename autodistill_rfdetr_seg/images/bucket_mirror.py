@@ -102,25 +102,30 @@ def _read_all(
     vanished: list[str] = []
     if not todo:
         return read, vanished
-    stop = threading.Event()
-    total = sum(one.size for one in todo)
-    bar = tqdm(total=total, desc="Reading the bucket", unit="B", unit_scale=True, disable=not progress)
-    work = work_ahead(todo, lambda one: _read_one(store, one, folder, stop), 2 * _THREADS, _THREADS)
-    with bar, (folder / MANIFEST).open("a", encoding="utf-8") as manifest, closing(work):
-        try:
-            for found, future in work:
+    stop, turn = threading.Event(), threading.Lock()
+    # Each line is on its way to the disk when it is written: a killed process loses none.
+    with (folder / MANIFEST).open("a", encoding="utf-8", buffering=1) as manifest:
+
+        def read_and_note(found: StoredObject) -> bool:
+            mirrored = _read_one(store, found, folder, stop)
+            with turn:
                 known.pop(found.name, None)
-                if (mirrored := future.result()) is None:
-                    vanished.append(found.name)
-                else:
+                if mirrored is not None:
                     known[found.name] = mirrored
-                    read.append(found.name)
                     manifest.write(_line(asdict(mirrored)))
-                bar.update(found.size)
-        except BaseException:
-            # The threads end after the chunk that they wait for.
-            stop.set()
-            raise
+            return mirrored is not None
+
+        total = sum(one.size for one in todo)
+        bar = tqdm(total=total, desc="Reading the bucket", unit="B", unit_scale=True, disable=not progress)
+        with bar, closing(work_ahead(todo, read_and_note, 2 * _THREADS, _THREADS)) as work:
+            try:
+                for found, future in work:
+                    (read if future.result() else vanished).append(found.name)
+                    bar.update(found.size)
+            except BaseException:
+                # The threads end after the chunk that they wait for.
+                stop.set()
+                raise
     return read, vanished
 
 

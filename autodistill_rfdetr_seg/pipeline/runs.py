@@ -11,7 +11,7 @@ from typing import Any
 
 from ..bases.contract import ImageInput
 from ..bases.registry import own_ontology
-from ..core.bucket_urls import is_bucket_url
+from ..core.bucket_urls import is_bucket_url, parse_bucket_url
 from ..core.config import BaseConfig, PipelineConfig, parse
 from ..core.errors import UsageError
 from ..core.types import Classes, Run, SegDataset
@@ -101,7 +101,7 @@ def label(
     changes = {"tiles": tiles, "overlap": overlap, "stability": stability}
     config = parse(
         {
-            "images": str(images if is_bucket_url(images) else Path(images).resolve()),
+            "images": str(parse_bucket_url(images)) if is_bucket_url(images) else str(Path(images).resolve()),
             "ontology": dict(ontology or {}),
             "base": base_config.model_dump() | {key: value for key, value in changes.items() if value is not None},
             **options,

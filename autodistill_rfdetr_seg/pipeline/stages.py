@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from ..core.bucket_urls import is_bucket_url
+from ..core.bucket_urls import is_bucket_url, parse_bucket_url
 from ..core.config import PipelineConfig
 from ..core.errors import DataError, UsageError
 from ..core.types import Run
@@ -57,7 +57,7 @@ def list_run_bucket(config: PipelineConfig) -> BucketImages:
     refused = [name for name in _OF_VIDEOS if getattr(config.inputs, name) not in (None, False)]
     if refused:
         raise UsageError(f"The option {refused[0]!r} is for a video, which is not read from a bucket.", "Leave it out.")
-    _log.info("Listing %s", config.images)
+    _log.info("Listing %s", parse_bucket_url(config.images))
     return list_bucket_images(config.images, **inputs)
 
 

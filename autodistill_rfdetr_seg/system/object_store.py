@@ -90,7 +90,7 @@ class ObjectStore:
             except FileNotFoundError:
                 found = []
         start = len(self.url.path) + 1
-        objects = [_stored(one, one.path[start:]) for one in found if one.type == fs.FileType.File]
+        objects = [self._stored(one, one.path[start:]) for one in found if one.type == fs.FileType.File]
         return sorted(objects, key=lambda one: one.name)
 
     def find(self, name: str = "") -> StoredObject | None:
@@ -99,7 +99,8 @@ class ObjectStore:
 
         with self._errors(name):
             found = self._opened().get_file_info(self.url.path_of(name))
-        return _stored(found, name or self.url.prefix.rpartition("/")[2]) if found.type == fs.FileType.File else None
+        name = name or self.url.prefix.rpartition("/")[2]
+        return self._stored(found, name) if found.type == fs.FileType.File else None
 
     def read(self, name: str, write: Callable[[bytes], object]) -> ReadObject:
         """Reads an object from start to end and gives its bytes to `write`.
@@ -160,6 +161,13 @@ class ObjectStore:
         if self._files is None:
             self._files = _google() if self.url.scheme == "gs" else _amazon(self.url.bucket, self._endpoint)
         return self._files
+
+    def _stored(self, found: Any, name: str) -> StoredObject:
+        time = int(found.mtime_ns or 0)
+        if self.url.scheme == "s3":
+            # Some servers list milliseconds, and state whole seconds when an object is opened.
+            time -= time % 10**9
+        return StoredObject(name, int(found.size or 0), time)
 
     @contextlib.contextmanager
     def _errors(self, name: str = "") -> Iterator[None]:
@@ -237,10 +245,6 @@ def _s3_endpoint() -> str | None:
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
         raise UsageError(f"{variable} is not the address of a server.", "Write it as https://HOST:PORT.")
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _stored(found: Any, name: str) -> StoredObject:
-    return StoredObject(name, int(found.size or 0), int(found.mtime_ns or 0))
 
 
 def _text(value: str | bytes) -> str:

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,13 +76,14 @@ class Proxy:
     """Passes requests on to a server, counts them by method, and does something before one of them.
 
     `before` maps (method, end of the path) to what is called once, before such a request is passed on. While it is
-    `broken`, requests get no answer.
+    `broken`, requests get no answer; each is passed on after `pause` seconds.
     """
 
     def __init__(self, port: int) -> None:
         self.requests: list[tuple[str, str]] = []
         self.before: dict[tuple[str, str], object] = {}
         self.broken = False
+        self.pause = 0.0
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -99,6 +101,7 @@ class Proxy:
                     return
                 dropped = ("transfer-encoding", "expect")
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+                time.sleep(proxy.pause)
                 content = b"".join(_body(self))
                 connection = http.client.HTTPConnection("127.0.0.1", port)
                 connection.request(self.command, self.path, content, headers)

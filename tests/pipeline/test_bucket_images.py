@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import autodistill_rfdetr_seg
 from autodistill_rfdetr_seg.images.bucket_mirror import MANIFEST
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from helpers.bucket_server import BucketServer, Proxy
-from helpers.commands import here
+from helpers.commands import begin, here
 from helpers.lamps import annotations, arguments, scene
 
 
@@ -218,3 +219,53 @@ def test_a_run_is_not_in_a_bucket(name: str, shots: Path, tmp_path: Path, monkey
     with pytest.raises(autodistill_rfdetr_seg.AutodistillSegError, match="cannot be in a bucket"):
         autodistill_rfdetr_seg.label("threshold", shots, Path(name), {"red": "lamp"})
     assert not list(tmp_path.glob("[sg][3s]:*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_stopped(
+    how: signal.Signals, shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    proxy.pause = 0.3
+    command = arguments(shots, run)
+    process = begin([command[0], url(bucket), *command[2:]])
+    try:
+        until = time.monotonic() + 60
+        while not (run / "mirror").is_dir() or len(mirrored(run)) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    if how == signal.SIGINT:
+        assert err == "Interrupted; finished work is kept, continue with --resume.\n"
+        assert not list(run.rglob("*.partial"))
+    before = set(mirrored(run))
+    assert 3 <= len(before) < 24
+    proxy.pause = 0.0
+    proxy.requests.clear()
+    code, _, err = label(shots, run, url(bucket), "--resume", "--workers", "2")
+    assert code == 0, err
+    # Killed, the process may have renamed a file and not noted it: eight are read at a time.
+    again = {path.partition("/shots/")[2] for path in proxy.read_keys()} & before
+    assert len(again) <= (0 if how == signal.SIGINT else 8)
+    assert not list(run.rglob("*.partial"))
+    assert label(shots, tmp_path / "folder", str(shots))[0] == 0
+    assert annotations(run) == annotations(tmp_path / "folder")
+
+
+@pytest.mark.slow
+def test_slices_read_the_bucket_once(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = arguments(shots, run)
+    jobs = [begin([command[0], url(bucket), *command[2:], "--slice", f"{number}/2"]) for number in (1, 2)]
+    for job in jobs:
+        _, err = job.communicate(timeout=60)
+        assert job.returncode == 0, err
+    assert len(proxy.read_keys()) == 24
+    assert here(["build", str(run), "-q"])[0] == 0
+    assert label(shots, tmp_path / "folder", str(shots))[0] == 0
+    assert annotations(run) == annotations(tmp_path / "folder")
