@@ -34,8 +34,8 @@ COMMANDS = (Command("count", "count the files of a folder", 35, _add_arguments, 
 '''
 IN_ORDER = [
     *("demo", "label", "plan", "build", "import", "train", "evaluate", "predict", "export", "benchmark", "run"),
-    *("report", "review", "calibrate", "tune", "audit", "certify", "explain", "diff", "validate", "repair", "push"),
-    *("cloud-train", "deploy", "bases", "doctor"),
+    *("report", "review", "calibrate", "tune", "audit", "certify", "explain", "diff", "validate", "repair"),
+    *("push-run", "pull-run", "push", "cloud-train", "deploy", "bases", "doctor"),
 ]
 
 
