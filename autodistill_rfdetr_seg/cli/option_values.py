@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from ..core.bucket_urls import is_bucket_url
 from ..core.errors import UsageError
 
 
@@ -50,7 +51,8 @@ def slice_of_images(text: str) -> tuple[int, int]:
 
 def absolute_path(text: str) -> str:
     """A path made absolute: the configuration in the run folder must not depend on the current folder."""
-    return str(Path(text).expanduser().resolve())
+    # That of a bucket is refused by the option, under its own name.
+    return text if is_bucket_url(text) else str(Path(text).expanduser().resolve())
 
 
 def name_values(texts: Sequence[str], flag: str, *, last: bool = False) -> dict[str, Any]:

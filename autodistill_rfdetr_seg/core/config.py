@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 
+from .bucket_urls import is_bucket_url
 from .config_errors import usage_error
 from .errors import UsageError
 
@@ -257,6 +258,12 @@ class EvaluationConfig(Options):
     replicates: Annotated[int, Field(ge=0)] | None = None
     gates: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
     min_recovery: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _gold_on_disk(self) -> EvaluationConfig:
+        if found := next(filter(is_bucket_url, self.gold), None):
+            raise ValueError(f"the gold set {found} is in a bucket, where it is not read: download it")
+        return self
 
     @property
     def all_gates(self) -> dict[str, float]:

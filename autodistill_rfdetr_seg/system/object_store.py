@@ -124,8 +124,8 @@ class ObjectStore:
             digest.hexdigest(),
             int(length) if length and length.isdigit() else None,
             _nanoseconds(stated.get("Last-Modified")),
-            stated.get("VersionId"),
-            stated.get("ETag", "").strip('"') or None,
+            stated.get("VersionId") or stated.get("generation"),
+            (stated.get("ETag") or stated.get("etag") or "").strip('"') or None,
         )
 
     def _next(self, stream: Any, name: str) -> bytes:

@@ -221,6 +221,14 @@ def test_a_run_is_not_in_a_bucket(name: str, shots: Path, tmp_path: Path, monkey
     assert not list(tmp_path.glob("[sg][3s]:*"))
 
 
+def test_gold_is_not_in_a_bucket(shots: Path, bucket: BucketServer, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert label(shots, run, url(bucket))[0] == 0
+    code, _, err = here(["evaluate", str(run), "--gold", url(bucket, "gold.json")])
+    assert code == 2
+    assert "the gold set s3://camera-photos/gold.json is in a bucket, where it is not read: download it" in err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_is_stopped(
