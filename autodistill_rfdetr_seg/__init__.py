@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .evaluation import Report, evaluate
     from .evaluation.model_scores import evaluate_model
     from .pipeline.run_calibration import calibrate
-    from .pipeline.run_copies import pull_run, push_run
+    from .pipeline.run_pull import pull_run
+    from .pipeline.run_push import push_run
     from .pipeline.run_tuning import tune
     from .pipeline.runs import label, run
     from .predict.folder_watch import watch_folder
@@ -72,8 +73,8 @@ _HOMES = {
     "predict_stream": ("predict.stream_prediction", "predict_stream"),
     "predict_video": ("predict.video_prediction", "predict_video"),
     "watch_folder": ("predict.folder_watch", "watch_folder"),
-    "pull_run": ("pipeline.run_copies", "pull_run"),
-    "push_run": ("pipeline.run_copies", "push_run"),
+    "pull_run": ("pipeline.run_pull", "pull_run"),
+    "push_run": ("pipeline.run_push", "push_run"),
     "read_coco": ("coco", "read"),
     "read_gold": ("readers", "read_gold"),
     "read_source": ("readers", "read_source"),

@@ -16,7 +16,7 @@ from .exit_codes import OK, SOME_FAILED
 
 if TYPE_CHECKING:
     from ..labels.missing_images import MissingImages
-    from ..pipeline.run_copies import RunCopy
+    from ..pipeline.run_copy import RunCopy
     from ..pipeline.runs import LabelingResult, RunResult
 
 # The keys of dataset.json that `label` and `build` print.

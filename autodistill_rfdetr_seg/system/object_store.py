@@ -14,17 +14,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from ..core.bucket_urls import BucketUrl
-from ..core.errors import DependencyError, MissingInputError, RemoteError, UsageError
+from ..core.errors import MissingInputError, RemoteError
+from .object_servers import gs_files, s3_endpoint, s3_files
 
-# Seconds. A server that does not answer is asked twice more, and reported after about a minute.
-CONNECT_SECONDS = 5
-REQUEST_SECONDS = 20
-_ATTEMPTS = 2
 _CHUNK = 8 * 2**20  # bytes: most images take one request
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # In the vendors' texts, as pyarrow passes no codes on. The first that matches counts.
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|bucket does not exist|Bucket '.*' not found", re.IGNORECASE)
@@ -78,7 +73,7 @@ class ObjectStore:
         """
         self.url = url
         self._files: Any = None
-        self._endpoint = _s3_endpoint() if url.scheme == "s3" else None
+        self._endpoint = s3_endpoint() if url.scheme == "s3" else None
 
     def objects(self) -> list[StoredObject]:
         """All objects under the prefix, sorted by name; pyarrow asks for one page of 1,000 after the other."""
@@ -159,7 +154,7 @@ class ObjectStore:
 
     def _opened(self) -> Any:
         if self._files is None:
-            self._files = _google() if self.url.scheme == "gs" else _amazon(self.url.bucket, self._endpoint)
+            self._files = gs_files() if self.url.scheme == "gs" else s3_files(self.url.bucket, self._endpoint)
         return self._files
 
     def _stored(self, found: Any, name: str) -> StoredObject:
@@ -194,57 +189,6 @@ class ObjectStore:
                 "Check the network, and AWS_ENDPOINT_URL if it is set; what was read is kept.",
             )
         return RemoteError(f"{server} failed at {what}: {_shown(text)}.")
-
-
-def _amazon(bucket: str, endpoint: str | None) -> Any:
-    fs = _pyarrow_files("S3FileSystem")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    where: dict[str, Any] = {}
-    if endpoint is not None:
-        parts = urlsplit(endpoint)
-        where = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-        region = region or "us-east-1"
-    return fs.S3FileSystem(
-        region=region or fs.resolve_s3_region(bucket),
-        connect_timeout=CONNECT_SECONDS,
-        request_timeout=REQUEST_SECONDS,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
-        **where,
-    )
-
-
-def _google() -> Any:
-    fs = _pyarrow_files("GcsFileSystem")
-    return fs.GcsFileSystem(retry_time_limit=datetime.timedelta(seconds=REQUEST_SECONDS))
-
-
-def _pyarrow_files(needed: str) -> Any:
-    from pyarrow import fs
-
-    try:
-        getattr(fs, needed)
-    except ImportError as error:
-        raise DependencyError(
-            f"This pyarrow was built without {needed}.",
-            "Install one that has it: pip install --force-reinstall pyarrow",
-        ) from error
-    return fs
-
-
-def _s3_endpoint() -> str | None:
-    """The server that the environment names; None for Amazon's own."""
-    variable = next((name for name in _ENDPOINTS if os.environ.get(name)), None)
-    if variable is None:
-        return None
-    parts = urlsplit(os.environ[variable])
-    if "@" in parts.netloc:
-        raise UsageError(
-            f"The URL in {variable} has a user or password in it.",
-            "Keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or from a profile.",
-        )
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
-        raise UsageError(f"{variable} is not the address of a server.", "Write it as https://HOST:PORT.")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _text(value: str | bytes) -> str:

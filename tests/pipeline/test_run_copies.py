@@ -12,9 +12,10 @@ import pytest
 
 from autodistill_rfdetr_seg.core.bucket_urls import parse_bucket_url
 from autodistill_rfdetr_seg.core.errors import DataError, OutputExistsError
-from autodistill_rfdetr_seg.pipeline import run_copies
-from autodistill_rfdetr_seg.pipeline.run_copies import pull_run, push_run
+from autodistill_rfdetr_seg.pipeline import run_pull, run_push
 from autodistill_rfdetr_seg.pipeline.run_manifest import MANIFEST, UNFINISHED
+from autodistill_rfdetr_seg.pipeline.run_pull import pull_run
+from autodistill_rfdetr_seg.pipeline.run_push import push_run
 from autodistill_rfdetr_seg.system.locks import locked
 from autodistill_rfdetr_seg.system.object_store import ObjectStore
 from helpers.bucket_server import BucketServer, Proxy
@@ -139,7 +140,7 @@ def test_an_interrupted_push(run: Path, bucket: BucketServer, monkeypatch: pytes
     for number in range(3, 12):
         (run / "dataset" / "train" / f"{number}.png").write_bytes(b"new" * number)
     with monkeypatch.context() as patch:
-        patch.setattr(run_copies, "ObjectStore", Interrupted)
+        patch.setattr(run_push, "ObjectStore", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             push_run(run, PLACE, overwrite=True, progress=False)
     # Half of it is new: that is not a copy of any state.
@@ -163,7 +164,7 @@ def test_an_interrupted_pull(
     push_run(run, PLACE, progress=False)
     back = tmp_path / "back"
     with monkeypatch.context() as patch:
-        patch.setattr(run_copies, "ObjectStore", Interrupted)
+        patch.setattr(run_pull, "ObjectStore", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             pull_run(PLACE, back, progress=False)
     assert not back.exists()

@@ -15,7 +15,7 @@ from autodistill_rfdetr_seg.core.bucket_urls import BucketUrl, is_bucket_url, pa
 from autodistill_rfdetr_seg.core.errors import MissingInputError, RemoteError, UsageError
 from autodistill_rfdetr_seg.images.bucket_mirror import MANIFEST, update_mirror
 from autodistill_rfdetr_seg.readers.bucket_source import list_bucket_images, mirror_images
-from autodistill_rfdetr_seg.system import object_store
+from autodistill_rfdetr_seg.system import object_servers, object_store
 from autodistill_rfdetr_seg.system.object_names import colliding_names, name_problem
 from autodistill_rfdetr_seg.system.object_store import ObjectStore
 from helpers.bucket_server import KEYS, BucketServer, Proxy, refusing_server
@@ -146,8 +146,8 @@ def silent_port() -> Iterator[int]:
 def test_a_server_that_cannot_be_reached(
     bucket: BucketServer, silent_port: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert object_store.REQUEST_SECONDS <= 20 and object_store.CONNECT_SECONDS <= 10
-    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 1)
+    assert object_servers.REQUEST_SECONDS <= 20 and object_servers.CONNECT_SECONDS <= 10
+    monkeypatch.setattr(object_servers, "REQUEST_SECONDS", 1)
     for address in ("http://127.0.0.1:9", f"http://127.0.0.1:{silent_port}"):
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         started = time.monotonic()

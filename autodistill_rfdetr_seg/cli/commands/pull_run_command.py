@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copies a run from a bucket."""
-    from ...pipeline.run_copies import pull_run
+    from ...pipeline.run_pull import pull_run
 
     print_run_copy(args, pull_run(args.url, args.run, overwrite=args.overwrite, progress=not args.quiet), args.run)
     return OK

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copies a run to a bucket."""
-    from ...pipeline.run_copies import push_run
+    from ...pipeline.run_push import push_run
 
     print_run_copy(args, push_run(args.run, args.url, overwrite=args.overwrite, progress=not args.quiet), args.url)
     return OK
