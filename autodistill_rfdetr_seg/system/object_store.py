@@ -28,6 +28,7 @@ _DENIED = re.compile(
     r"|MISSING_AUTH|InvalidAccessKeyId|ExpiredToken|HTTP status 40[13]|PERMISSION_DENIED|UNAUTHENTICATED|OAuth2"
 )
 _REGION = re.compile(r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed")
+_NO_LIST = re.compile(r"XML_ERROR")
 _NETWORK = re.compile(r"NETWORK_CONNECTION|REQUEST_TIMEOUT|UNAVAILABLE|DEADLINE_EXCEEDED|curlCode|CURL error")
 _HINTS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, of somebody who may use the bucket.",
@@ -181,6 +182,11 @@ class ObjectStore:
             return MissingInputError(f"There is no bucket {self.url.bucket!r} at {server}.", "Check its name.")
         if _DENIED.search(text):
             return RemoteError(f"{server} refuses access to {what}.", hint, status=403)
+        if _NO_LIST.search(text):
+            return RemoteError(
+                f"The list of {what} cannot be read: a name in it has a zero byte or the like.",
+                "Rename such objects, or give a prefix without them.",
+            )
         if _REGION.search(text):
             return RemoteError(f"The bucket {self.url.bucket!r} is in another region.", "Set AWS_REGION to its region.")
         if _NETWORK.search(text):

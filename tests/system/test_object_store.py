@@ -114,6 +114,14 @@ def test_a_prefix_without_images(bucket: BucketServer, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_name_that_cannot_be_listed(bucket: BucketServer, tmp_path: Path) -> None:
+    bucket.put("few/zero\0byte.png")
+    code, out, err = here(["label", f"s3://{bucket.bucket}/few", *LABEL, "--output", str(tmp_path / "run")])
+    assert (code, out) == (1, "") and len(err.splitlines()) == 2
+    assert f"Error: The list of s3://{bucket.bucket}/few cannot be read: a name in it has a zero byte" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_object_is_one_image(few: BucketServer, tmp_path: Path) -> None:
     images = list_bucket_images(f"s3://{few.bucket}/few/3.png")
     found = mirror_images(images, tmp_path, progress=False)
