@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # The pip that comes with Python 3.10 to 3.13 knows no dependency groups: they came with 25.1.
 PIP := pip>=25.1,<27
-EXTRAS := video,heic,onnx,openvino,grounded-sam
+EXTRAS := video,heic,onnx,openvino,grounded-sam,ray
 
 # The tests' worker processes: one more than there are cores, as some tests wait, and at most 4. Each may take 3 GB.
 WORKERS := $(shell n=$$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)); [ $$n -gt 4 ] && n=4; echo $$n)

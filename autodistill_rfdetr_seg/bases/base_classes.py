@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from ..core.errors import AutodistillSegError, BaseModelError, DependencyError, UnknownNameError, UsageError
@@ -15,15 +16,26 @@ from .base_entries import BaseEntry, Registry
 from .weight_hashes import with_hashes
 
 
-def class_of(registry: Registry, name: str, entry: BaseEntry) -> Any:
-    """The class of an entry of `registry`, imported now; `name` is what the user wrote.
+def code_of(entry: BaseEntry) -> dict[str, bytes]:
+    """The content of the user's Python file that an entry is in, by its path; empty for a module.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    name = entry.target.rpartition(":")[0]
+    return {name: _existing_file(Path(name)).read_bytes()} if name.endswith(".py") else {}
+
+
+def class_of(registry: Registry, name: str, entry: BaseEntry, code: Mapping[str, bytes] = MappingProxyType({})) -> Any:
+    """The class of an entry of `registry`, imported now; `name` is what the user wrote. `code` is the content of
+    Python files by their path (`code_of`), on a machine that does not have them.
 
     Raises:
         DependencyError: a package that it needs is not installed.
         UsageError: there is no such class, or it lacks the method of a base or segmenter.
     """
     module_name, _, attribute = entry.target.rpartition(":")
-    found: Any = _module(module_name, entry)
+    found: Any = _module(module_name, entry, code)
     try:
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -82,10 +94,12 @@ def class_attribute(entry: BaseEntry, name: str) -> Any:
     return getattr(getattr(importlib.import_module(current_module(module)), attribute), name, None)
 
 
-def _module(name: str, entry: BaseEntry) -> Any:
+def _module(name: str, entry: BaseEntry, code: Mapping[str, bytes]) -> Any:
     try:
         if entry.package and importlib.util.find_spec(entry.package) is None:
             raise ModuleNotFoundError(name=entry.package)
+        if name in code:
+            return _module_of_code(Path(name), code[name])
         return _module_of_file(Path(name)) if name.endswith(".py") else importlib.import_module(current_module(name))
     except ModuleNotFoundError as error:
         missing = error.name or name
@@ -97,11 +111,23 @@ def _module(name: str, entry: BaseEntry) -> Any:
 
 def _module_of_file(path: Path) -> Any:
     """The module of a Python file, without a change to `sys.path`."""
-    if not path.is_file():
-        raise UsageError(f"There is no Python file {path}.", "Write a base as path/to/file.py:Class.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(path.stem, _existing_file(path))
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a Python module.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _module_of_code(path: Path, code: bytes) -> Any:
+    """The module of a Python file by its content; it knows the path that the file has elsewhere."""
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    exec(compile(code, str(path), "exec"), module.__dict__)
+    return module
+
+
+def _existing_file(path: Path) -> Path:
+    if not path.is_file():
+        raise UsageError(f"There is no Python file {path}.", "Write a base as path/to/file.py:Class.")
+    return path

@@ -4,6 +4,7 @@ the path of a run or checkpoint, whose model is then the base. To add one of our
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..core import plug_points
@@ -93,8 +94,13 @@ def find_base(name: str) -> BaseEntry:
     return BASES.find(name)
 
 
-def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = None) -> Any:
-    """A base by name over the ontology of `classes`, its constructor given `args`.
+def create_base(
+    name: str,
+    classes: Classes,
+    args: Mapping[str, Any] | None = None,
+    code: Mapping[str, bytes] = MappingProxyType({}),
+) -> Any:
+    """A base by name over the ontology of `classes`, its constructor given `args`; `code` is as for `class_of`.
 
     Raises:
         UnknownNameError: the name, or an argument, is not known.
@@ -104,7 +110,7 @@ def create_base(name: str, classes: Classes, args: Mapping[str, Any] | None = No
     from autodistill.detection import CaptionOntology
 
     entry = find_base(name)
-    cls = class_of(BASES, name, entry)
+    cls = class_of(BASES, name, entry, code)
     fixed = {**entry.args, "ontology": CaptionOntology(classes.ontology)}
     return build(cls, f"base {name!r}", args or {}, **fixed)
 

@@ -63,6 +63,10 @@ LABELING_OPTIONS = (
     Option("--batch", "labeling.batch_size", int, "images in a batch, if the base takes batches", "N"),
     Option("--timeout-per-image", "labeling.timeout_per_image", float, "stop a base that takes longer", "SECONDS"),
     Option("--start-timeout", "labeling.start_timeout", float, "stop a worker that takes longer to start", "SECONDS"),
+    Option("--engine", "labeling.engine", str, "what runs bases: auto (this machine), or ray (a cluster)", "ENGINE"),
+    Option("--address", "labeling.address", str, "a Ray cluster: auto, or HOST:PORT of its head", "ADDRESS"),
+    Option("--actors", "labeling.actors", int, "Ray actors, each with its own base; as many as have room", "N"),
+    Option("--cpus-per-base", "labeling.cpus_per_base", int, "CPUs that each Ray actor takes", "N"),
     Option("--max-failures", "labeling.max_failures", int, "stop when more than N images have failed", "N"),
     Option(
         "--slice",

@@ -115,6 +115,11 @@ class LabelingConfig(Options):
     prefers). `timeout_per_image` (seconds) stops a base that hangs, `start_timeout` (seconds) a worker that hangs while
     it builds its base, which may include a download. `max_failures` stops when more images have failed. `slice` (I, N)
     labels only slice I of N of the images.
+
+    With `engine` ray the images are labeled by actors of a Ray cluster in place of worker processes. `address` is the
+    cluster (`auto`, or HOST:PORT of its head); without it a Ray of its own is started on this machine. `actors` is
+    their number (None: one for each GPU of the cluster, or without GPUs one for every `cpus_per_base` CPUs).
+    `placement_timeout` (seconds) is how long they wait for free CPUs and GPUs before labeling gives up.
     """
 
     workers: Annotated[int, Field(ge=0)] = 0
@@ -122,6 +127,11 @@ class LabelingConfig(Options):
     timeout_per_image: Annotated[float, Field(gt=0)] | None = None
     start_timeout: Annotated[float, Field(gt=0)] = 3600.0
     max_failures: Annotated[int, Field(ge=0)] | None = None
+    engine: Literal["auto", "ray"] = "auto"
+    address: str | None = None
+    actors: Annotated[int, Field(ge=1)] | None = None
+    cpus_per_base: Annotated[int, Field(ge=1)] = 1
+    placement_timeout: Annotated[float, Field(gt=0)] = 300.0
     # `share` is its name in run folders of release 0.1.0.
     slice: tuple[int, int] | None = Field(default=None, validation_alias=AliasChoices("slice", "share"))
 
@@ -130,6 +140,21 @@ class LabelingConfig(Options):
         if self.slice is not None and not 1 <= self.slice[0] <= self.slice[1]:
             raise ValueError(f"the slice {self.slice[0]}/{self.slice[1]} is not one of 1/N to N/N")
         return self
+
+    @model_validator(mode="after")
+    def _engine_has_its_options(self) -> LabelingConfig:
+        if self.engine == "ray" and self.workers:
+            raise ValueError("workers and engine ray exclude each other; actors is the number of actors")
+        if self.engine != "ray":
+            for name in ("address", "actors", "cpus_per_base"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} needs engine ray")
+        return self
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether the base is built and asked in this process."""
+        return self.engine == "auto" and not (self.workers or self.timeout_per_image)
 
 
 class RefineConfig(Options):

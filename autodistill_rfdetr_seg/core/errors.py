@@ -36,6 +36,13 @@ class AutodistillSegError(Exception):
         return f"{self.message} Hint: {self.hint}" if self.hint else self.message
 
 
+def sendable(error: AutodistillSegError) -> AutodistillSegError:
+    """The same message in a class that can be pickled; the constructor of the original may not allow it."""
+    plain = BaseModelError(error.message, error.hint)
+    plain.exit_code = error.exit_code
+    return plain
+
+
 class UsageError(AutodistillSegError):
     """A wrong option, ontology or configuration."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bases.detection_instances import indexed_instances
-from ..core.config import MAX_MEGAPIXELS, PipelineConfig, PredictConfig
+from ..core.config import MAX_MEGAPIXELS, LabelingConfig, PipelineConfig, PredictConfig
 from ..core.errors import DataError
 from ..core.types import Classes, GroundTruth, ImagePredictions, Instance
 from ..dataset.refine import refine
@@ -135,6 +135,13 @@ def base_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool
     return {image.image_id: rows[image.image_id] for image in truth.images}
 
 
+def _on_ray(config: PipelineConfig) -> LabelingConfig | None:
+    """How gold images are labeled: by the engine of the run if that is Ray, otherwise in this process."""
+    if config.labeling.engine == "auto":
+        return None
+    return config.labeling.model_copy(update={"slice": None, "max_failures": None})
+
+
 def _known_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bool) -> dict[str, StoredLabels]:
     """The base's label row for each gold image by id: from the run's labels if they contain that content."""
     source = source_of(config)
@@ -154,6 +161,7 @@ def _known_rows(config: PipelineConfig, run: RunFolder, gold: Gold, progress: bo
             source,
             rest,
             run.evaluation / "labels",
+            _on_ray(config),
             max_megapixels=config.inputs.max_megapixels,
             progress=progress,
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..bases.adapter import BaseAdapter, PendingAnswer, refuse_parts
-from ..bases.base_classes import identity_of
+from ..bases.base_classes import code_of, identity_of
 from ..bases.contract import ImageInput, answers_by_image
 from ..bases.registry import create_base, find_base
 from ..bases.segmenters.segmenter_registry import SEGMENTERS, create_segmenter, find_segmenter
@@ -40,6 +40,8 @@ class BaseSource:
         model: the base itself; None if it has not been built yet.
         is_own_object: `model` is an object of the user, which cannot be built from `config`.
         items: the images that it may be asked about, if it wants to know them.
+        code: the content of the user's Python files that the base and its segmenter are in, by their paths, for a
+            machine that does not have these files.
     """
 
     classes: Classes
@@ -49,6 +51,7 @@ class BaseSource:
     model: Any = None
     is_own_object: bool = False
     items: Sequence[Item] = ()
+    code: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def from_config(cls, config: BaseConfig, classes: Classes) -> BaseSource:
@@ -123,17 +126,30 @@ class BaseSource:
         """
         if self.model is not None:
             return self
-        model = create_base(self.config.name, self.classes, self.config.args)
+        model = create_base(self.config.name, self.classes, self.config.args, self.code)
         if self.config.segmenter is not None:
             from ..bases.detector_and_segmenter import SegmentedBase
 
-            segmenter = create_segmenter(self.config.segmenter, self.config.segmenter_args)
+            segmenter = create_segmenter(self.config.segmenter, self.config.segmenter_args, code=self.code)
             model = SegmentedBase(model, segmenter, self.image_input)
         return dataclasses.replace(self, model=model)
 
     def for_other_process(self) -> BaseSource:
         """The same to be sent to another process, which builds the base itself unless it is the user's own object."""
         return self if self.is_own_object else dataclasses.replace(self, model=None)
+
+    def for_other_machine(self) -> BaseSource:
+        """As `for_other_process`; the user's Python files that it is built from travel with it.
+
+        Raises:
+            UsageError: there is no such file.
+        """
+        if self.is_own_object:
+            return self
+        code = code_of(find_base(self.config.name))
+        if self.config.segmenter is not None:
+            code |= code_of(find_segmenter(self.config.segmenter))
+        return dataclasses.replace(self.for_other_process(), code=code)
 
     def adapter(self) -> BaseAdapter:
         """The base behind its adapter; built now if it was not before."""

@@ -19,6 +19,7 @@ from .base_source import BaseSource, Item, Outcome
 from .image_slices import items_of_slice
 from .label_account import write_account, write_failures
 from .label_store import LabelStore
+from .ray_labeling import label_in_actors
 from .stored_labels import Key, Provenance, StoredLabels
 from .threaded_labeling import known_items_first, label_in_threads
 from .worker_labeling import label_in_workers
@@ -162,7 +163,9 @@ def _asked(
         yield found
     if not (rest := items[done:]):
         return
-    if options.workers or options.timeout_per_image:
+    if options.engine == "ray":
+        yield from label_in_actors(source, rest, known, options, max_megapixels)
+    elif options.workers or options.timeout_per_image:
         yield from label_in_workers(source, rest, known, options, max_megapixels)
     else:
         yield from label_in_threads(source, rest, known, options.batch_size, max_megapixels)

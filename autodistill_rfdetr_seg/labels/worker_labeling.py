@@ -22,12 +22,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from ..bases.adapter import BaseAdapter
 from ..core.config import MAX_MEGAPIXELS, LabelingConfig
-from ..core.errors import AutodistillSegError, BaseModelError, UsageError
-from ..images.image_opening import KnownImage, OpenedImage, open_unless_known
+from ..core.errors import AutodistillSegError, BaseModelError, UsageError, sendable
 from ..system.child_processes import end_with_parent, leave_interrupts_to_parent
-from .base_source import BaseSource, Item, Outcome, outcome_of
+from .base_source import BaseSource, Item, Outcome
+from .labeling_work import LabelingWork
 
 _log = logging.getLogger(__name__)
 
@@ -111,8 +110,8 @@ class _Worker:
         self.batch = 1
         self.ready = self.gone = False
         self._timeout = options.start_timeout
-        sent = source.for_other_process(), place, frozenset(known), options.batch_size, max_megapixels
-        self._process = context.Process(target=_work, args=(theirs, dict(os.environ), *sent), daemon=True)
+        work = LabelingWork(source.for_other_process(), frozenset(known), options.batch_size, max_megapixels)
+        self._process = context.Process(target=_work, args=(theirs, dict(os.environ), work, place), daemon=True)
         try:
             self._process.start()
         except (TypeError, AttributeError, ImportError, pickle.PicklingError) as error:
@@ -192,11 +191,8 @@ def _process_context() -> Any:
 def _work(
     connection: Connection,
     environment: Mapping[str, str],
-    source: BaseSource,
+    work: LabelingWork,
     place: int,
-    known: Collection[str],
-    batch_size: int | None,
-    max_megapixels: float,
 ) -> None:
     # The server has that of the moment when it was started.
     os.environ.clear()
@@ -207,39 +203,13 @@ def _work(
     # A closed connection is a parent that is gone, or done with us.
     with contextlib.suppress(EOFError, OSError):
         try:
-            adapter = source.adapter()
+            started = work.start()
         except AutodistillSegError as error:
-            connection.send(_sendable(error))
+            connection.send(sendable(error))
             return
-        connection.send(adapter.batch_size(batch_size))
+        connection.send(started.batch)
         while True:
-            answers = _outcomes(adapter, connection.recv(), known, max_megapixels)
-            connection.send([_sendable(one) if isinstance(one, AutodistillSegError) else one for one in answers])
-
-
-def _outcomes(
-    adapter: BaseAdapter, items: Sequence[Item], known: Collection[str], max_megapixels: float
-) -> list[Outcome]:
-    opened = [_opened(item, known, max_megapixels) for item in items]
-    images = [image for image in opened if isinstance(image, OpenedImage)]
-    answers = iter(adapter.start([image.pixels for image in images], [image.record for image in images]))
-    return [outcome_of(image, next(answers)) if isinstance(image, OpenedImage) else image for image in opened]
-
-
-def _opened(
-    item: Item, known: Collection[str], max_megapixels: float
-) -> OpenedImage | KnownImage | AutodistillSegError:
-    try:
-        return open_unless_known(*item, known, max_megapixels=max_megapixels)
-    except AutodistillSegError as error:
-        return error
-
-
-def _sendable(error: AutodistillSegError) -> AutodistillSegError:
-    """The same message in a class that can be pickled; the constructor of the original may not allow it."""
-    plain = BaseModelError(error.message, error.hint)
-    plain.exit_code = error.exit_code
-    return plain
+            connection.send(started.answer(connection.recv()))
 
 
 @dataclass(frozen=True)

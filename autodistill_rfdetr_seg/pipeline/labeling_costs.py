@@ -67,8 +67,8 @@ def measured_sample(
         DataError: no image could be labeled.
     """
     labels = folder / "labels"
-    if config.labeling.timeout_per_image is not None:
-        # A worker process labels, so only the time in the base is known.
+    if not config.labeling.in_this_process:
+        # Another process labels, so only the time in the base is known.
         sample = label_sample(config, chosen, source, labels, progress)
         timing = _kept(folder / "timing.json", source, None, None, 0.0, set(sample.new[:1]))
         return sample, timing, Memory(None, None)

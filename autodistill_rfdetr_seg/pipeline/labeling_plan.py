@@ -84,9 +84,10 @@ def plan(
         UsageError, DataError: as `preview`.
     """
     # One process, whatever the run uses: the sample is too small to measure several.
-    config = config.model_copy(update={"labeling": config.labeling.model_copy(update={"workers": 0})})
+    one = {"workers": 0, "actors": 1 if config.labeling.engine == "ray" else None}
+    config = config.model_copy(update={"labeling": config.labeling.model_copy(update=one)})
     started = time.perf_counter()
-    if config.labeling.timeout_per_image is None:
+    if config.labeling.in_this_process:
         source = source.with_model()
     built = time.perf_counter() - started
     source = source.with_items(items)

@@ -19,6 +19,7 @@ from ..images.frame_files import VIDEO_SUFFIXES
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
 from ..readers.bucket_source import BucketImages, mirror_images
+from ..labels.ray_labeling import check_cluster
 from ..readers.image_sources import Inputs
 from ..review.label_preview import seeded_sample
 from ..system.config_files import changed_options, save_run_config
@@ -96,9 +97,10 @@ def prepare_run(
         # Refused before the base is built: that may take long, or find no memory next to another process.
         with locked(run.labels):
             pass
-    in_this_process = not (config.labeling.workers or config.labeling.timeout_per_image)
     from_start = overwrite or not (resume or run.config_file.is_file())
-    source = source.with_model() if in_this_process and from_start else source
+    source = source.with_model() if config.labeling.in_this_process and from_start else source
+    if config.labeling.engine == "ray":
+        check_cluster(config.labeling)
     with _claimed(config, run, resume=resume, overwrite=overwrite):
         yield PreparedRun(config, run, source, found, bucket)
 

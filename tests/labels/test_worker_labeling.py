@@ -162,9 +162,8 @@ def test_a_damaged_shard_is_put_aside_and_its_images_are_labelled_again(photos: 
 
 
 def test_errors_reach_the_parent_whole() -> None:
-    from autodistill_rfdetr_seg.core.errors import UnknownNameError
-    from autodistill_rfdetr_seg.labels.worker_labeling import _sendable
+    from autodistill_rfdetr_seg.core.errors import UnknownNameError, sendable
 
-    sent = _sendable(UnknownNameError("prompt", "redd", ["red"]))
+    sent = sendable(UnknownNameError("prompt", "redd", ["red"]))
     assert isinstance(sent, BaseModelError)
     assert (sent.exit_code, sent.hint) == (2, "Known: red.")

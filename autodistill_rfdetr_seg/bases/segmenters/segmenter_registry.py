@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..base_classes import build, class_of
@@ -49,9 +50,13 @@ def find_segmenter(name: str) -> BaseEntry:
 
 
 def create_segmenter(
-    name: str, args: Mapping[str, Any] | None = None, optional: Mapping[str, Any] | None = None
+    name: str,
+    args: Mapping[str, Any] | None = None,
+    optional: Mapping[str, Any] | None = None,
+    code: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Any:
-    """A segmenter by name, its constructor given `args`, and those of `optional` that it has parameters for.
+    """A segmenter by name, its constructor given `args`, and those of `optional` that it has parameters for; `code` is
+    as for `class_of`.
 
     Raises:
         UnknownNameError: the name, or an argument, is not known.
@@ -59,7 +64,7 @@ def create_segmenter(
         BaseModelError: its constructor failed.
     """
     entry = find_segmenter(name)
-    cls = class_of(SEGMENTERS, name, entry)
+    cls = class_of(SEGMENTERS, name, entry, code)
     parameters = inspect.signature(cls).parameters
     taken = {argument: value for argument, value in (optional or {}).items() if argument in parameters}
     return build(cls, f"segmenter {name!r}", {**taken, **(args or {})}, **entry.args)
