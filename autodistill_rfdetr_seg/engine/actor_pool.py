@@ -72,7 +72,6 @@ class _Pool:
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._calls = CallQueue(items)
         self._left = len(items)
-        self._failed_starts = 0
         self._placed = self._looked = time.monotonic()
         self._said_waiting = False
         self.actors: list[Actor] = []
@@ -93,8 +92,12 @@ class _Pool:
             self._left -= len(found)
             yield from found
 
-    def _add(self) -> None:
-        self.actors.append(Actor(self._ray, self._work, self._needs, self._inbox.put))
+    def _add(self, failed_starts: int = 0) -> None:
+        self.actors.append(Actor(self._ray, self._work, self._needs, self._inbox.put, failed_starts))
+
+    def _replace(self, actor: Actor, failed_starts: int = 0) -> None:
+        self.actors.remove(actor)
+        self._add(failed_starts)
 
     def _taken(self, actor: Actor, call: Call | None, answer: Any) -> list[tuple[Any, Any]]:
         """What a message of an actor answers."""
@@ -114,7 +117,6 @@ class _Pool:
         elif isinstance(said, AutodistillSegError):
             self._drop(actor, said)
         else:
-            self._failed_starts = 0
             actor.started(said)
             self._give(actor)
         return []
@@ -125,17 +127,15 @@ class _Pool:
 
     def _lost(self, actor: Actor, error: BaseException) -> list[tuple[Any, Any]]:
         """Replaces an actor that has ended; the answers of items that are given up."""
-        was_ready = actor.state == "ready"
+        failed_starts = 0 if actor.state == "ready" else actor.failed_starts + 1
         lost = actor.end()
         reason = _reason(error)
-        if not was_ready:
-            self._failed_starts += 1
-            if self._failed_starts >= ATTEMPTS:
-                self._drop(actor, BaseModelError(f"The base's process ended while it was started: {reason}."))
-                return []
+        if failed_starts == ATTEMPTS:
+            text = f"The base's process was lost {ATTEMPTS} times while it was started; the last time, {reason}."
+            self._drop(actor, BaseModelError(text))
+            return []
         _log.info("An actor was lost (%s); another takes its place.", reason)
-        self.actors.remove(actor)
-        self._add()
+        self._replace(actor, failed_starts)
         return self._again(lost, reason)
 
     def _again(self, lost: Sequence[Call], reason: str) -> list[tuple[Any, Any]]:
@@ -169,8 +169,7 @@ class _Pool:
 
     def _too_slow(self, actor: Actor, limit: float) -> list[tuple[Any, Any]]:
         slow, *others = actor.end()
-        self.actors.remove(actor)
-        self._add()
+        self._replace(actor)
         found: list[tuple[Any, Any]] = []
         if len(slow.items) == 1:
             found = [(item, BaseModelError(f"The base took longer than {limit:g} s on it.")) for item in slow.items]

@@ -39,8 +39,11 @@ class Actor:
     It is `waiting` for a place on a node, then `starting`, then `ready`; `lost` when it has ended.
     """
 
-    def __init__(self, ray: Any, work: Any, needs: Needs, post: Callable[[Message], None]) -> None:
-        """`work` refers to the pickled work in Ray's store; `post` is called, in some thread, with each message."""
+    def __init__(
+        self, ray: Any, work: Any, needs: Needs, post: Callable[[Message], None], failed_starts: int = 0
+    ) -> None:
+        """`work` refers to the pickled work in Ray's store; `post` is called, in some thread, with each message;
+        `failed_starts` counts the actors before this one, in its place, that were lost before they were ready."""
         self._ray, self._post = ray, post
         self._handle = (
             ray.remote(WorkProcess)
@@ -54,6 +57,7 @@ class Actor:
             .remote(str(Path.cwd()))
         )
         self._work = work
+        self.failed_starts = failed_starts
         self.state: Literal["waiting", "starting", "ready", "lost"] = "waiting"
         self.batch = 1
         self.calls: list[Call] = []

@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 # Seconds to wait for a cluster's head to accept a connection.
 _CONNECT_SECONDS = 5.0
+# How often to ask it, once a second, whether it is a Ray cluster.
+_CONNECT_ATTEMPTS = 5
 # Bytes of shared memory of a Ray of our own: calls hold paths, and answers hold run-length masks.
 _OBJECT_STORE = 256 * 2**20
 _LOOPBACK = "127.0.0.1"
@@ -87,7 +89,8 @@ def check_address(address: str) -> None:
 def _own_settings() -> dict[str, str]:
     """What a Ray of our own is started with: a token made for it, loopback alone, and no usage report.
 
-    `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0` tells Ray's processes that no other machine joins (see `_on_loopback`).
+    `RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0`, or `ENABLE_RAY_CLUSTER` in Ray's constants, tells Ray that no other machine
+    joins. It then takes 127.0.0.1 as the address of this machine, and its processes listen there and nowhere else.
     """
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return {**_NO_USAGE_REPORT, **_DEVICES, **token, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -108,7 +111,7 @@ def _own_cluster(ray: Any) -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="autodistill-ray-", dir="/tmp" if sys.platform != "win32" else None)
     try:
         _refresh_settings(ray)
-        with _on_loopback(ray):
+        with _constants(ray, ENABLE_RAY_CLUSTER=False):
             try:
                 ray.init(
                     address="local",
@@ -130,19 +133,17 @@ def _own_cluster(ray: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _on_loopback(ray: Any) -> Iterator[None]:
-    """Lets Ray take 127.0.0.1 as the address of this machine, where its processes then listen and nowhere else.
-
-    Ray replaces that address by the one that other machines know, unless it is told that no other machine joins. It
-    reads that setting once, when it is imported.
-    """
+def _constants(ray: Any, **values: Any) -> Iterator[None]:
+    """Sets what Ray reads from the environment once, when it is imported, and restores it at the end."""
     constants = ray._private.ray_constants
-    before = constants.ENABLE_RAY_CLUSTER
-    constants.ENABLE_RAY_CLUSTER = False
+    before = {name: getattr(constants, name) for name in values}
     try:
+        for name, value in values.items():
+            setattr(constants, name, value)
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = before
+        for name, value in before.items():
+            setattr(constants, name, value)
 
 
 def _refresh_settings(ray: Any) -> None:
@@ -156,13 +157,10 @@ def _refresh_settings(ray: Any) -> None:
 def _connection(ray: Any, address: str) -> Iterator[None]:
     _refresh_settings(ray)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except ray.exceptions.RayError as error:
-        raise RemoteError(
-            f"The Ray cluster at {address} refuses this process: {_first_line(error)}",
-            "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that the cluster was started with.",
-        ) from error
-    except (RuntimeError, OSError, ValueError) as error:
+        # Something answers at the address already.
+        with _constants(ray, NUM_REDIS_GET_RETRIES=_CONNECT_ATTEMPTS):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
         ray.shutdown()
         raise _connection_error(address, error) from error
     try:
@@ -183,6 +181,11 @@ def _connection_error(address: str, error: Exception) -> AutodistillSegError:
         return RemoteError(
             "No Ray cluster runs on this machine, or several do.",
             "Start one with `ray start --head`, give the address of its head, or leave out the address.",
+        )
+    if "Failed to connect" in text or type(error).__name__ == "AuthenticationError":
+        return RemoteError(
+            f"What answers at {address} is not a Ray cluster that accepts this process.",
+            "A cluster with a token needs it here too: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to its file.",
         )
     return RemoteError(
         f"The Ray cluster at {address} cannot be used: {_first_line(error)}",

@@ -42,13 +42,14 @@ def label_in_actors(
     items = [(path.absolute(), name) for path, name in items]
     limits = TimeLimits(options.placement_timeout, options.start_timeout, options.timeout_per_image)
     with ray_session(options.address) as ray:
-        crew = _checked_crew(ray, options)
+        crew = _crew(ray, options)
+        check_versions(ray, [node for node in alive_nodes(ray) if crew.needs.room(node["Resources"])])
         yield from ask_actors(ray, _NodeWork(work, _folder(items)), items, crew, limits)
 
 
 def check_cluster(options: LabelingConfig) -> None:
-    """Checks what labeling would need of Ray and its nodes, before anything is written. A Ray of our own is not
-    started for it.
+    """Checks, before anything is written, that Ray is installed, the cluster answers, and the actors have room. A Ray
+    of our own is not started for it.
 
     Raises as `label_in_actors`.
     """
@@ -57,14 +58,11 @@ def check_cluster(options: LabelingConfig) -> None:
         crew_for([{"CPU": os.cpu_count() or 1}], options.actors, options.cpus_per_base)
         return
     with ray_session(options.address) as ray:
-        _checked_crew(ray, options)
+        _crew(ray, options)
 
 
-def _checked_crew(ray: Any, options: LabelingConfig) -> Crew:
-    nodes = alive_nodes(ray)
-    crew = crew_for([node["Resources"] for node in nodes], options.actors, options.cpus_per_base)
-    check_versions(ray, [node for node in nodes if crew.needs.room(node["Resources"])])
-    return crew
+def _crew(ray: Any, options: LabelingConfig) -> Crew:
+    return crew_for([node["Resources"] for node in alive_nodes(ray)], options.actors, options.cpus_per_base)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,57 @@
+"""A Ray cluster of several nodes on this machine, on loopback and with a token; its nodes can be killed and added."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+# A node of one CPU has room for one actor.
+_NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+class RayCluster:
+    """Nodes of one CPU each, of which the first is the head."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        self.nodes = [cluster.head_node]
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def add(self, env: Mapping[str, str] | None = None) -> Any:
+        node = self._cluster.add_node(**_NODE, env_vars=dict(env or {}))
+        self.nodes.append(node)
+        return node
+
+    def kill(self, node: Any) -> None:
+        """Kills a node's processes at once."""
+        self.nodes.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+@contextmanager
+def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
+    os.environ.update(SETTINGS, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    import ray
+    from ray.cluster_utils import Cluster
+
+    # What the last of these settings does, if Ray was imported before.
+    ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    ray._raylet.Config.initialize("")
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+    cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+    try:
+        made = RayCluster(cluster)
+        for _ in range(nodes - 1):
+            made.add()
+        yield made
+    finally:
+        cluster.shutdown()
+        for name in (*SETTINGS, "RAY_AUTH_TOKEN"):
+            os.environ.pop(name, None)
