@@ -32,8 +32,6 @@ with ray_session(None) as ray:
     secret = {name: os.environ[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_USAGE_STATS_ENABLED")}
     print(json.dumps([actor, address, node["NodeManagerPort"], folder, secret]), flush=True)
     sys.stdin.readline()
-assert not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & os.environ.keys()
-print("closed", flush=True)
 """
 
 
@@ -74,7 +72,7 @@ def other_address() -> str | None:
         return None if address.startswith("127.") else address
 
 
-def test_it_is_on_loopback_with_a_token_and_leaves_nothing() -> None:
+def test_it_is_on_loopback_with_a_token_and_ends_with_a_process_that_is_killed() -> None:
     process, said = session()
     actor, address, port, folder, secret = said
     assert isinstance(secret, dict) and isinstance(folder, str) and isinstance(port, int)
@@ -87,14 +85,6 @@ def test_it_is_on_loopback_with_a_token_and_leaves_nothing() -> None:
         if (outside := other_address()) is not None:
             with pytest.raises(OSError):
                 socket.create_connection((outside, one), 5).close()
-    out, err = process.communicate("\n", timeout=60)
-    assert (out, err, process.returncode) == ("closed\n", "", 0)
-    assert not Path(folder).exists() and not processes_of(folder) and not Path(f"/proc/{actor}").exists()
-
-
-def test_it_ends_with_a_process_that_is_killed() -> None:
-    process, said = session()
-    actor, folder = said[0], str(said[3])
     assert processes_of(folder) and Path(f"/proc/{actor}").exists()
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()

@@ -27,12 +27,15 @@ from helpers.ray_cluster import RayCluster, ray_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not importable("ray"), reason="ray is not installed")]
 
-# The same base; each image that it is asked about leaves a line with the number of the process.
+# The same base; each image that it is asked about leaves a line with the number of the process,
+# and waits as long as there is a file `hold`.
 COUNTED = BASE.replace(
     "        time.sleep(self.pause)",
     '        with open(os.path.join(os.path.dirname(__file__), "asked.txt"), "a") as log:\n'
     '            log.write(f"{os.getpid()}\\n")\n'
-    "        time.sleep(PAUSE)",
+    "        time.sleep(PAUSE)\n"
+    '        while os.path.exists(os.path.join(os.path.dirname(__file__), "hold")):\n'
+    "            time.sleep(0.05)",
 )
 
 
@@ -96,7 +99,7 @@ def test_two_nodes_give_the_same_bytes_and_a_bad_image_costs_itself_alone(
     assert set(reasons) == {"05 dies.png", "06 raises.png"}
     assert "lost 3 times" in reasons["05 dies.png"] and "a black corner" in reasons["06 raises.png"]
     processes = asked(tmp_path)
-    assert len(set(processes)) == 4  # one on each node, and two in place of those that died
+    assert len(set(processes)) >= 3  # one image ended three of them
     assert are_gone(set(processes))
     for name in reasons:
         (photos / name).unlink()
@@ -107,32 +110,21 @@ def test_two_nodes_give_the_same_bytes_and_a_bad_image_costs_itself_alone(
 def test_a_node_is_killed_and_another_joins(
     cluster: RayCluster, photos: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    driver = begin_new(on_ray(cluster, photos, tmp_path / "run", pause=0.5))
-    wait_until(lambda: len(set(asked(tmp_path))) == 2 and len(asked(tmp_path)) > 4)
+    (tmp_path / "hold").touch()
+    driver = begin_new(on_ray(cluster, photos, tmp_path / "run"))
+    wait_until(lambda: len(set(asked(tmp_path))) == 2)
     cluster.kill(cluster.nodes[-1])
     cluster.add()
+    # Until an actor on the new node is at work.
+    wait_until(lambda: len(set(asked(tmp_path))) == 3)
+    (tmp_path / "hold").unlink()
     _, err = driver.communicate(timeout=100)
     assert driver.returncode == 0, err
     assert annotations(tmp_path / "run") == expected
-    assert len(set(asked(tmp_path))) == 3
 
 
-def test_a_driver_that_is_killed_takes_its_actors_along_and_is_resumed(
-    cluster: RayCluster, photos: Path, tmp_path: Path, expected: dict[str, bytes]
-) -> None:
-    run = tmp_path / "run"
-    driver = begin_new(on_ray(cluster, photos, run, pause=0.2))
-    wait_until(lambda: len(asked(tmp_path)) > 8)
-    driver.kill()
-    driver.communicate(timeout=60)
-    assert driver.returncode == -signal.SIGKILL
-    assert asked(tmp_path) and are_gone(set(asked(tmp_path)))
-    assert main(on_ray(cluster, photos, run, "--resume")) == 0
-    assert annotations(run) == expected
-
-
-def test_a_base_that_one_node_cannot_build_is_left_to_the_others(
-    cluster: RayCluster, photos: Path, tmp_path: Path, expected: dict[str, bytes], capfd: pytest.CaptureFixture[str]
+def test_a_base_that_one_actor_cannot_build_is_left_to_the_others_and_ray_ends_with_the_command(
+    photos: Path, tmp_path: Path, expected: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     first = f"os.open({str(tmp_path / 'first')!r}, os.O_CREAT | os.O_EXCL)"
     refuse = f"""
@@ -144,22 +136,32 @@ def test_a_base_that_one_node_cannot_build_is_left_to_the_others(
             raise RuntimeError("no driver")
         self.ontology"""
     (tmp_path / "base.py").write_text("PAUSE = 0\n" + COUNTED.replace("\n        self.ontology", refuse, 1))
-    command = [argument for argument in on_ray(cluster, photos, tmp_path / "run", "--actors", "2") if argument != "-q"]
-    assert main(command) == 0
-    said = capfd.readouterr().err
+    before = set(Path("/tmp").glob("autodistill-ray-*"))
+    command = arguments(photos, tmp_path / "run", "--engine", "ray", "--actors", "2")
+    # In a process of its own: a Ray of its own is started.
+    code, out, said = finish_new([argument for argument in command if argument != "-q"])
+    assert code == 0, said
     assert "An actor stopped; the others continue" in said and "no driver" in said and "on the node" in said
+    assert "ray" not in out.lower().replace(str(tmp_path), "")
     assert annotations(tmp_path / "run") == expected
-    assert len(set(asked(tmp_path))) == 1
+    assert len(set(asked(tmp_path))) == 1 and are_gone(set(asked(tmp_path)))
+    assert set(Path("/tmp").glob("autodistill-ray-*")) <= before
 
 
 def test_ten_accidents_at_times_of_chance(
     cluster: RayCluster, photos: Path, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
+    """The driver is killed, which ends its actors; then the one that resumes loses nine processes."""
+    driver = begin_new(on_ray(cluster, photos, tmp_path / "run", pause=0.5))
+    wait_until(lambda: len(asked(tmp_path)) > 4)
+    driver.kill()
+    driver.communicate(timeout=60)
+    assert driver.returncode == -signal.SIGKILL and are_gone(set(asked(tmp_path)))
     chance, stop = random.Random(7), threading.Event()
     killed: list[bool] = []  # whether the actor had begun to label
 
     def accidents() -> None:
-        while len(killed) < 10 and not stop.wait(chance.uniform(0.1, 0.6)):
+        while len(killed) < 9 and not stop.wait(chance.uniform(0.1, 0.6)):
             at_work = set(asked(tmp_path))
             # Three lost starts in a row would cost a place: four of them cannot cost both.
             victims = [one for one in sorted(actor_processes()) if one in at_work or killed.count(False) < 4]
@@ -173,14 +175,17 @@ def test_ten_accidents_at_times_of_chance(
     thread.start()
     codes: list[int] = []
     try:
-        # An image that was hit three times is a failure, and the next run labels it.
+        # An image that was hit three times is a failure, and the next run labels it. The dataset without it is removed:
+        # a rebuilt one keeps its splits.
         while not codes or codes[-1] == 4:
             codes.append(main(on_ray(cluster, photos, tmp_path / "run", "--resume", pause=0.6)))
             assert len(codes) < 4
+            if codes[-1] == 4:
+                shutil.rmtree(tmp_path / "run" / "dataset")
     finally:
         stop.set()
         thread.join()
-    assert codes[-1] == 0 and len(killed) == 10 and killed.count(True) >= 6
+    assert codes[-1] == 0 and len(killed) == 9 and killed.count(True) >= 5
     assert annotations(tmp_path / "run") == expected
 
 
