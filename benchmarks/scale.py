@@ -139,10 +139,8 @@ def print_simulation(actors: int, total: int, driver_s: float, held: float) -> N
     most = 1 / driver_s
     gib = held * total / 2**30
     print(f"First the driver is busy all the time: at {most:.0f} images/s, which {actors:,} actors reach with a base")
-    print(
-        f"faster than {actors * driver_s:.1f} s an image, and {most:.0f} actors with one of 1 s. Then its memory: paths and"
-    )
-    print(f"names, {held:.0f} bytes an image, are {gib:.1f} GiB. In flight are {IN_FLIGHT * actors:,} calls at most.")
+    print(f"faster than {actors * driver_s:.1f} s an image, and {most:.0f} actors with one of 1 s. Then its memory:")
+    print(f"paths and names, {held:.0f} bytes an image, are {gib:.1f} GiB. {IN_FLIGHT * actors:,} calls are in flight.")
     print("--slice I/N divides all of it among N drivers.")
 
 
