@@ -167,6 +167,7 @@ def test_heavy_vendors_are_imported_late(path: Path) -> None:
         top = module.split(".")[0]
         assert late or top not in HEAVY, f"{path.name} imports {module} when it is imported"
         assert top != "rfdetr" or path.relative_to(PACKAGE).parts[0] in MAY_IMPORT_RFDETR
+        assert top != "ray" or path.relative_to(PACKAGE).parts[0] == "engine"
 
 
 def vendor_imports(path: Path) -> list[tuple[str, bool]]:
