@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -92,3 +93,5 @@ def test_it_is_on_loopback_with_a_token_and_ends_with_a_process_that_is_killed()
     while (processes_of(folder) or Path(f"/proc/{actor}").exists()) and time.monotonic() < until:
         time.sleep(0.1)
     assert not processes_of(folder) and not Path(f"/proc/{actor}").exists()
+    # A killed process cannot remove its files.
+    shutil.rmtree(folder)

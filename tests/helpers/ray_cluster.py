@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +47,9 @@ def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
-    cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False})
+    # Not in a test's folder: the paths of sockets have about a hundred characters at most.
+    folder = tempfile.mkdtemp(prefix="ray-test-", dir="/tmp")
+    cluster = Cluster(initialize_head=True, head_node_args={**_NODE, "include_dashboard": False, "temp_dir": folder})
     try:
         made = RayCluster(cluster)
         for _ in range(nodes - 1):
@@ -53,5 +57,6 @@ def ray_cluster(nodes: int = 2) -> Iterator[RayCluster]:
         yield made
     finally:
         cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
         for name in (*SETTINGS, "RAY_AUTH_TOKEN"):
             os.environ.pop(name, None)
