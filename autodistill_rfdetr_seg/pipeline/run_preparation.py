@@ -18,8 +18,8 @@ from ..evaluation.gold_sets import check_gate_names
 from ..images.frame_files import VIDEO_SUFFIXES
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
-from ..readers.bucket_source import BucketImages, mirror_images
 from ..labels.ray_labeling import check_cluster
+from ..readers.bucket_source import BucketImages, mirror_images
 from ..readers.image_sources import Inputs
 from ..review.label_preview import seeded_sample
 from ..system.config_files import changed_options, save_run_config
