@@ -75,11 +75,10 @@ def test_every_command_parses(args: list[str]) -> None:
 def test_every_option_that_is_named_exists() -> None:
     page_of_commands = page("reference/command_line")
     known = set(re.findall(r"--[a-z][\w-]+", page_of_commands))
-    # Of hf, pip, http.server, the converter of OpenVINO, and our scripts.
-    others = {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
-    others |= {"--nnodes", "--nproc-per-node"}  # of torchrun
-    others = {"--head", "--disable-usage-stats", "--include-dashboard", "--generate", "--node-ip-address"}  # of ray
+    others = {"--nnodes", "--nproc-per-node"}  # of torchrun
+    others |= {"--head", "--disable-usage-stats", "--include-dashboard", "--generate", "--node-ip-address"}  # of ray
     others |= {"--node-manager-port", "--object-manager-port", "--min-worker-port", "--max-worker-port"}
+    # Of hf, pip, http.server, the converter of OpenVINO, and our scripts.
     others |= {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
     for name, text in PAGES.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
