@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..system.machine import usable_cores
+
 # NVML's bits for the reasons of lower clocks, without those that are a user's setting, idleness or a display:
 # https://docs.nvidia.com/deploy/nvml-api/group__nvmlClocksEventReasons.html
 _REASONS = {
@@ -142,11 +144,10 @@ def gpu_number(device: str) -> str:
 def machine() -> dict[str, Any]:
     """This machine, JSON-ready: processor, cores this process may use, GPU and driver, and the load."""
     names = re.findall(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "platform": platform.platform(),
         "cpu": names[0].strip() if names else platform.processor() or platform.machine(),
-        "cores": cores,
+        "cores": usable_cores(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "gpu": _query_gpu("nvidia-smi", "0", "name,driver_version") or None,
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

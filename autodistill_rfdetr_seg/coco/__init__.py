@@ -13,16 +13,19 @@ from .result_files import read_results
 from .results import in_id_order, to_dataset, to_results, write_results
 from .single_image import from_answer, image_file
 from .validation import validate
-from .writing import write
+from .writing import EncodedImage, Segmentation, encode_image, write, write_encoded
 
 __all__ = [
     "ANNOTATIONS",
     "ClassMatch",
+    "EncodedImage",
     "Kind",
     "OnProblem",
     "Problem",
+    "Segmentation",
     "align",
     "by_kind",
+    "encode_image",
     "find_files",
     "from_answer",
     "ground_truth",
@@ -45,5 +48,6 @@ __all__ = [
     "truth_of",
     "validate",
     "write",
+    "write_encoded",
     "write_results",
 ]

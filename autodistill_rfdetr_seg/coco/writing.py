@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal
@@ -21,13 +22,29 @@ from ..system.files import replacing
 from . import segmentation as segmentations
 from .image_files import unsafe_file_name
 
+Segmentation = Literal["rle", "polygon"]
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image and its annotations as text of a COCO file that lacks their ids.
+
+    Each of `annotations` is the JSON text before its `id` and `image_id`, and that after them. Sides are in pixels.
+    """
+
+    file_name: str
+    height: int
+    width: int
+    annotations: tuple[tuple[str, str], ...]
+
 
 def write(
     path: Path,
     entries: Iterable[tuple[str, ImageLabels | TruthImage]],
     classes: Classes,
     info: Mapping[str, Any],
-    segmentation: Literal["rle", "polygon"] = "rle",
+    segmentation: Segmentation = "rle",
 ) -> dict[str, int]:
     """Write the COCO file `path` from (file name inside its folder, labels) pairs, and count its content.
 
@@ -43,6 +60,32 @@ def write(
         DataError: a file name leaves the folder or comes twice, a class index is not in `classes`, a mask is not of
             its image's size, or a score is not a number.
     """
+    encoded = (encode_image(path, file_name, labels, classes, segmentation) for file_name, labels in entries)
+    return write_encoded(path, encoded, classes, info)
+
+
+def encode_image(
+    path: Path, file_name: str, labels: ImageLabels | TruthImage, classes: Classes, segmentation: Segmentation = "rle"
+) -> EncodedImage:
+    """The text of one image of the COCO file `path`, which `write_encoded` writes; options and errors as of `write`.
+
+    It depends on nothing but the image, so that several processes may encode one file.
+    """
+    height, width = _size(labels)
+    where = f"{path}, image {file_name!r}"
+    for instance in labels.instances:
+        _check_instance(instance, (height, width), classes, where)
+    return EncodedImage(file_name, height, width, _annotations(labels, segmentation))
+
+
+def write_encoded(
+    path: Path, entries: Iterable[EncodedImage], classes: Classes, info: Mapping[str, Any]
+) -> dict[str, int]:
+    """Write the COCO file `path` from images as `encode_image` gives them for it; see `write`.
+
+    Raises:
+        DataError: a file name leaves the folder or comes twice, or two classes share a name.
+    """
     if len(set(classes.names)) != len(classes.names):
         raise DataError(f"{path} cannot be written: two classes share a name in {list(classes.names)}.")
     with (
@@ -50,14 +93,14 @@ def write(
         TemporaryFile("w+", encoding="ascii", newline="\n", dir=path.parent) as images,
         partial.open("w", encoding="ascii", newline="\n") as main,
     ):
-        counts = _write_parts(main, images, path, entries, classes, segmentation)
+        counts = _write_parts(main, images, path, entries)
         _finish(main, images, classes, info)
     return counts
 
 
 def dumps(value: object) -> str:
     """Compact JSON in ASCII with sorted keys: some readers open a COCO file in the machine's own encoding."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def category_rows(classes: Classes) -> list[dict[str, Any]]:
@@ -65,34 +108,26 @@ def category_rows(classes: Classes) -> list[dict[str, Any]]:
     return [{"id": i, "name": name, "supercategory": "none"} for i, name in enumerate(classes.names, start=1)]
 
 
-def _write_parts(
-    main: IO[str],
-    images: IO[str],
-    path: Path,
-    entries: Iterable[tuple[str, ImageLabels | TruthImage]],
-    classes: Classes,
-    segmentation: str,
-) -> dict[str, int]:
+def _write_parts(main: IO[str], images: IO[str], path: Path, entries: Iterable[EncodedImage]) -> dict[str, int]:
     """Stream annotations to `main` and images to `images`: sorted keys put the annotations first."""
     counts = {"images": 0, "instances": 0, "negatives": 0}
-    names: set[PurePosixPath] = set()
+    names: set[str] = set()
     main.write('{"annotations":[')
-    for file_name, labels in entries:
-        reason = unsafe_file_name(file_name)
-        if reason or PurePosixPath(file_name) in names:
-            raise DataError(f"{path} cannot be written: {reason or f'the image {file_name!r} is there twice'}.")
-        names.add(PurePosixPath(file_name))
-        before = counts["instances"]
-        for row in _annotation_rows(labels, classes, segmentation, f"{path}, image {file_name!r}"):
-            main.write(",\n" if counts["instances"] else "\n")
-            counts["instances"] += 1
-            main.write(dumps({"id": counts["instances"], "image_id": counts["images"] + 1, **row}))
+    for entry in entries:
+        reason = unsafe_file_name(entry.file_name)
+        name = str(PurePosixPath(entry.file_name))
+        if reason or name in names:
+            raise DataError(f"{path} cannot be written: {reason or f'the image {entry.file_name!r} is there twice'}.")
+        names.add(name)
         images.write(",\n" if counts["images"] else "\n")
         counts["images"] += 1
-        counts["negatives"] += counts["instances"] == before
-        height, width = _size(labels)
-        size = {"height": height, "width": width}
-        images.write(dumps({"id": counts["images"], "file_name": file_name, **size}))
+        counts["negatives"] += not entry.annotations
+        for before, after in entry.annotations:
+            main.write(",\n" if counts["instances"] else "\n")
+            counts["instances"] += 1
+            main.write(f'{before},"id":{counts["instances"]},"image_id":{counts["images"]},{after}')
+        size = {"height": entry.height, "width": entry.width}
+        images.write(dumps({"id": counts["images"], "file_name": entry.file_name, **size}))
     return counts
 
 
@@ -101,23 +136,27 @@ def _size(labels: ImageLabels | TruthImage) -> tuple[int, int]:
     return image.height, image.width
 
 
-def _annotation_rows(
-    labels: ImageLabels | TruthImage, classes: Classes, segmentation: str, where: str
-) -> Iterator[dict[str, Any]]:
-    for instance in labels.instances:
-        _check_instance(instance, _size(labels), classes, where)
-        area = masks.area(instance.rle)
+def _annotations(labels: ImageLabels | TruthImage, segmentation: Segmentation) -> tuple[tuple[str, str], ...]:
+    """The text of each annotation before and after its ids, as in `EncodedImage`."""
+    instances: Sequence[Instance | TruthInstance] = labels.instances
+    rles = [instance.rle for instance in instances]
+    found = []
+    for instance, area, box in zip(instances, masks.areas(rles), masks.boxes_xywh(rles), strict=True):
         if not area:
             continue
         polygon = segmentations.to_polygon(instance.rle) if segmentation == "polygon" else None
         row = {
             "area": area,
-            "bbox": list(masks.bbox_xywh(instance.rle)),
+            "bbox": list(box),
             "category_id": instance.class_index + 1,
             "iscrowd": 0,
             "segmentation": polygon or segmentations.to_json(instance.rle),
         }
-        yield {**row, **(_of_truth(instance) if isinstance(instance, TruthInstance) else _of_label(instance))}
+        row |= _of_truth(instance) if isinstance(instance, TruthInstance) else _of_label(instance)
+        # Sorted keys: those before `id`, and those after `image_id`.
+        before = {key: value for key, value in row.items() if key < "id"}
+        found.append((dumps(before)[:-1], dumps({key: row[key] for key in row.keys() - before.keys()})[1:]))
+    return tuple(found)
 
 
 def _of_label(instance: Instance) -> dict[str, Any]:

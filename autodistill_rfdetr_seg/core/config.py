@@ -218,9 +218,14 @@ class SplitConfig(Options):
 
 
 class DatasetConfig(Options):
-    """How the COCO-seg dataset is written: masks as RLE, which is exact, or as polygons."""
+    """How the COCO-seg dataset is written: masks as RLE, which is exact, or as polygons.
+
+    `processes` is the number of processes that build it (None: one for each core, and one alone for few images). It
+    changes no byte of the dataset.
+    """
 
     segmentation: Literal["rle", "polygon"] = "rle"
+    processes: Annotated[int, Field(ge=1)] | None = None
 
 
 class TargetConfig(Options):

@@ -6,10 +6,11 @@ bytes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,19 @@ from .. import coco
 from ..core.config import MAX_MEGAPIXELS, DatasetConfig, RefineConfig, SplitConfig
 from ..core.errors import DataError
 from ..core.plain_text import short_list
-from ..core.types import SPLITS, Classes, ImageLabels, SegDataset
-from ..images.image_opening import open_image
-from ..images.rgb_image import write_png
+from ..core.types import SPLITS, Classes, SegDataset
 from ..labels.current_labels import CurrentLabels
 from ..labels.label_account import LabelAccount, read_account
 from ..labels.missing_images import MissingImages, find_missing_images, unresolved_failures, without_file
-from ..labels.stored_labels import HUMAN, Key, StoredLabels
-from ..system.file_hash import file_sha256
-from ..system.files import fingerprint, link, link_or_copy, read_json, replacing_folder, restore_folder, write_json
+from ..labels.stored_labels import HUMAN, Key
+from ..system.files import fingerprint, replacing_folder, restore_folder
 from ..system.folders import flat_stems
 from ..system.locks import locked
-from .dataset_index import INDEX, annotations_fingerprint, read_dataset, read_index, split_of_content
-from .refine import refine
+from ..system.machine import usable_cores
+from ..system.task_processes import run_tasks
+from .dataset_index import INDEX, EarlierPlaces, annotations_fingerprint, dataset_of, read_index, write_index
+from .image_building import IMAGES_A_TASK, BuildRules, ImageTask, SplitTask, build_images
+from .label_counts import LabelCounts
 from .split_assignment import assign
 from .split_groups import SplitGroups
 
@@ -38,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 # Increased when the same labels and options give another dataset than an earlier version did.
 _RULES = 4
+# A process takes about a second to start, as long as it works on so many images.
+_IMAGES_A_PROCESS = 1500
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class BuildOptions:
         return {
             "refine": self.refine.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
-            "dataset": self.dataset.model_dump(mode="json"),
+            # Not the number of processes: on another machine it is another, and the dataset is the same.
+            "dataset": self.dataset.model_dump(mode="json", exclude={"processes"}),
         }
 
 
@@ -110,34 +114,37 @@ def _build(
     current.warn_of_unused_work()
     failures = unresolved_failures(labels, account, current, images)
 
-    def result(dataset: SegDataset, worked: bool) -> BuildResult:
-        built = read_index(folder)["images"]
-        missing = find_missing_images(labels, account, current, failures, images, built)
-        return BuildResult(dataset, worked, missing)
+    def result(dataset: SegDataset, built: Collection[str], worked: bool) -> BuildResult:
+        return BuildResult(dataset, worked, find_missing_images(labels, account, current, failures, images, built))
 
     # A file that was replaced by one that cannot be labeled: its row belongs to another picture.
     rows = current.without(failures)
     if not rows.keys:
         raise DataError(f"No image of {images} is labeled.", "labels/failures.jsonl has the reasons.")
     inputs = _inputs_fingerprint(account, rows.keys, options)
-    built = read_dataset(folder) if (folder / INDEX).is_file() else None
-    had = None if built is None else read_json(folder / INDEX)["inputs"]
-    if built is not None and had == inputs:
-        return result(built, worked=False)
+    had = read_index(folder) if (folder / INDEX).is_file() else None
+    if had is not None and had["inputs"] == inputs:
+        return result(dataset_of(folder, had), had["images"], worked=False)
     rows = _without_missing(rows, images)
     keys = rows.keys
     inputs = _inputs_fingerprint(account, keys, options)
-    if built is not None and had == inputs:
-        return result(built, worked=False)
+    if had is not None and had["inputs"] == inputs:
+        return result(dataset_of(folder, had), had["images"], worked=False)
+    earlier = EarlierPlaces.of_index(folder, had)
+    del had  # the index of a million images takes more memory than everything else here
     groups = SplitGroups.from_labels(keys, account.groups, options.split)
-    places = _places(keys, groups, options.split, folder)
-    file_names = flat_stems({path: key.image_id for path, key in keys.items()})
+    places = _places(keys, groups, options.split, earlier)
+    rules = BuildRules(
+        rows.base, rows.human, images, account.classes, options.refine, options.dataset.segmentation, max_megapixels
+    )
+    head = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places)}
+    del groups
     with replacing_folder(folder) as partial:
-        earlier = _files_of(folder)
-        index = _write(partial, rows, images, account, options, places, file_names, earlier, max_megapixels, progress)
-        index = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places), **index}
-        write_json(partial / INDEX, index)
-    return result(read_dataset(folder), worked=True)
+        written, file_names = _write(partial, rows, rules, account, options, places, earlier, progress)
+        index = head | written
+        write_index(partial, index, _index_entries(rows, places, file_names))
+    dataset = SegDataset(folder, Classes(account.classes.names), index["counts"], index["fingerprint"])
+    return result(dataset, keys, worked=True)
 
 
 def _without_missing(rows: CurrentLabels, images: Path) -> CurrentLabels:
@@ -155,25 +162,18 @@ def _without_missing(rows: CurrentLabels, images: Path) -> CurrentLabels:
     return rows.without(missing)
 
 
-def _files_of(folder: Path) -> dict[str, Path]:
-    """SHA-256 of each original image → its file in the existing dataset in `folder`; empty if there is none."""
-    entries = read_json(folder / INDEX)["images"].values() if (folder / INDEX).is_file() else ()
-    places = ((entry["sha256"], folder / entry["split"] / entry["file_name"]) for entry in entries)
-    return {sha256: path for sha256, path in places if path.is_file()}
-
-
 def _inputs_fingerprint(account: LabelAccount, keys: Mapping[str, Key], options: BuildOptions) -> str:
     # The name of a shard contains its checksum, so it changes with its content.
     rows = sorted((key.image_id, key.shard, key.row) for key in keys.values())
     return fingerprint(_RULES, rows, account.classes.ontology, options.as_json())
 
 
-def _places(keys: Mapping[str, Key], groups: SplitGroups, split: SplitConfig, folder: Path) -> dict[str, str]:
+def _places(
+    keys: Mapping[str, Key], groups: SplitGroups, split: SplitConfig, earlier_places: EarlierPlaces
+) -> dict[str, str]:
     """The split of each image by path: a group goes to one split, and an image that had a split keeps it."""
     fractions = {name: getattr(split, name) for name in SPLITS}
-    earlier: dict[str, str] = {}
-    if (folder / INDEX).is_file() and read_json(folder / INDEX)["options"]["split"] == split.model_dump(mode="json"):
-        earlier = split_of_content(folder)
+    earlier = earlier_places.splits(split)
     members: dict[str, list[str]] = defaultdict(list)
     for path in sorted(keys):
         members[groups.group_of[path]].append(keys[path].sha256)
@@ -201,50 +201,75 @@ def _places(keys: Mapping[str, Key], groups: SplitGroups, split: SplitConfig, fo
 def _write(
     partial: Path,
     rows: CurrentLabels,
-    images: Path,
+    rules: BuildRules,
     account: LabelAccount,
     options: BuildOptions,
     places: Mapping[str, str],
-    stems: Mapping[str, str],
-    earlier: Mapping[str, Path],
-    max_megapixels: float,
+    earlier: EarlierPlaces,
     progress: bool,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Writes the splits; the entries of the index but for its images, and the file name of each path."""
     from tqdm import tqdm
 
-    tally = _Tally(account.classes)
-    index: dict[str, dict[str, str]] = {}
+    stems = flat_stems({path: key.image_id for path, key in rows.keys.items()})
+    paths = {split: sorted(path for path, place in places.items() if place == split) for split in SPLITS}
+    totals = LabelCounts(account.classes)
+    file_names: dict[str, str] = {}
     counts: dict[str, Mapping[str, int]] = {}
     bar = tqdm(total=len(rows.keys), desc="Building", unit="image", disable=not progress)
 
-    def entries(split: str) -> Iterator[tuple[str, ImageLabels]]:
-        for path in sorted(path for path, place in places.items() if place == split):
-            row = rows.read(path)
-            name = _place_image(images / path, row, partial / split, stems[path], earlier, max_megapixels)
-            labels = row.with_classes(account.classes)
-            if path not in rows.by_people:
-                labels = refine(labels, options.refine, account.classes)
-            tally.add(labels, row, split)
-            index[path] = {"split": split, "file_name": name, "sha256": row.image.sha256, "id": row.image.id}
-            if path in rows.by_people:
-                index[path]["source"] = HUMAN
-            bar.update()
-            yield name, labels
+    def tasks() -> Iterator[SplitTask]:
+        for split, of_split in paths.items():
+            for at in range(0, len(of_split), IMAGES_A_TASK):
+                images = [
+                    ImageTask(path, key, stems[path], path in rows.by_people, earlier.file(key.sha256))
+                    for path in of_split[at : at + IMAGES_A_TASK]
+                    for key in [rows.keys[path]]
+                ]
+                yield SplitTask(split, partial / split, images)
 
-    with bar:
+    def entries(split: str) -> Iterator[coco.EncodedImage]:
+        for at in range(0, len(paths[split]), IMAGES_A_TASK):
+            built = next(answers)
+            totals.update(built.counts)
+            for path, image in zip(paths[split][at:], built.encoded, strict=False):
+                file_names[path] = image.file_name
+                bar.update()
+                yield image
+
+    for split in SPLITS:
+        if paths[split]:
+            (partial / split).mkdir()
+    answers = run_tasks(build_images, rules, tasks(), _processes(options.dataset, len(rows.keys)))
+    with bar, contextlib.closing(answers):
         for split in SPLITS:
-            if any(place == split for place in places.values()):
-                (partial / split).mkdir()
-                info = _info(account, options)
+            if paths[split]:
                 path = partial / split / coco.ANNOTATIONS
-                counts[split] = coco.write(path, entries(split), account.classes, info, options.dataset.segmentation)
-    return {
+                counts[split] = coco.write_encoded(path, entries(split), account.classes, _info(account, options))
+    written = {
         "fingerprint": annotations_fingerprint(partial),
         "classes": list(account.classes.names),
         "counts": counts,
-        **tally.as_json(),
-        "images": {path: index[path] for path in sorted(index)},
+        **totals.as_json(),
     }
+    return written, file_names
+
+
+def _processes(config: DatasetConfig, images: int) -> int:
+    """How many processes build a dataset: as many as asked for, or as pay for the second that each takes to start."""
+    if config.processes is not None:
+        return config.processes
+    return max(1, min(usable_cores(), images // _IMAGES_A_PROCESS))
+
+
+def _index_entries(
+    rows: CurrentLabels, places: Mapping[str, str], file_names: Mapping[str, str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The entries of `images` in the index, by path."""
+    for path in sorted(file_names):
+        key = rows.keys[path]
+        entry = {"split": places[path], "file_name": file_names[path], "sha256": key.sha256, "id": key.image_id}
+        yield path, {**entry, "source": HUMAN} if path in rows.by_people else entry
 
 
 def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
@@ -258,72 +283,3 @@ def _info(account: LabelAccount, options: BuildOptions) -> dict[str, Any]:
         "versions": dict(account.versions),
         "options": options.as_json(),
     }
-
-
-def _place_image(
-    source: Path, row: StoredLabels, folder: Path, stem: str, earlier: Mapping[str, Path], max_megapixels: float
-) -> str:
-    """Links the user's file into the dataset, or writes a PNG if other readers would see other pixels than we did.
-
-    A file that cannot be linked (another file system) is linked from the previous dataset (`earlier`), so that it is
-    copied only once. Returns the name in `folder`.
-    """
-    stat = _stat(source)
-    unchanged = stat is not None and (stat.st_size, stat.st_mtime_ns) == (row.file_bytes, row.mtime_ns)
-    if not unchanged and (stat is None or file_sha256(source) != row.image.sha256):
-        raise DataError(
-            f"The image {source} {'is missing' if stat is None else 'has changed'} since it was labeled.",
-            "Run `label --resume` to update the labels.",
-        )
-    if row.link_suffix is not None:
-        name = stem + row.link_suffix
-        if not link(source, folder / name):
-            copied = earlier.get(row.image.sha256)
-            # The content is compared: someone may have edited the copy in the dataset.
-            if copied is None or file_sha256(copied) != row.image.sha256 or not link(copied, folder / name):
-                link_or_copy(source, folder / name)
-    else:
-        name = f"{stem}.png"
-        write_png(folder / name, open_image(source, max_megapixels=max_megapixels).pixels)
-    return name
-
-
-def _stat(path: Path) -> Any:
-    try:
-        return path.stat()
-    except OSError:
-        return None
-
-
-class _Tally:
-    """Counts labels kept and rejected, for the summary and the report."""
-
-    def __init__(self, classes: Classes) -> None:
-        self._names = classes.names
-        self._kept: Counter[int] = Counter()
-        self._rejected: Counter[str] = Counter()
-        self._by_class: dict[int, Counter[str]] = defaultdict(Counter)
-        self._in_split: dict[str, set[int]] = {}
-
-    def add(self, labels: ImageLabels, row: StoredLabels, split: str) -> None:
-        self._in_split.setdefault(split, set()).update(instance.class_index for instance in labels.instances)
-        self._kept.update(instance.class_index for instance in labels.instances)
-        self._rejected.update(rejected.reason for rejected in labels.rejected)
-        self._rejected.update(row.dropped)
-        for rejected in labels.rejected:
-            self._by_class[rejected.instance.class_index][rejected.reason] += 1
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "kept": sum(self._kept.values()),
-            "rejected": dict(sorted(self._rejected.items())),
-            "too_rare": {
-                name: lacking
-                for index, name in enumerate(self._names)
-                if (lacking := [split for split, seen in self._in_split.items() if index not in seen])
-            },
-            "per_class": {
-                name: {"kept": self._kept[index], "rejected": dict(sorted(self._by_class[index].items()))}
-                for index, name in enumerate(self._names)
-            },
-        }

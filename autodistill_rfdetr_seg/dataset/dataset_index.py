@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import coco
+from ..core.config import SplitConfig
 from ..core.errors import DataError
 from ..core.types import SPLITS, Classes, SegDataset
 from ..system.file_hash import file_sha256
-from ..system.files import fingerprint, read_json
+from ..system.files import fingerprint, read_json, replacing
 
 INDEX = "dataset.json"
 
@@ -20,7 +25,11 @@ def read_dataset(folder: Path) -> SegDataset:
     Raises:
         DataError: there is none.
     """
-    index = read_index(folder)
+    return dataset_of(folder, read_index(folder))
+
+
+def dataset_of(folder: Path, index: Mapping[str, Any]) -> SegDataset:
+    """As `read_dataset`, of an index that has been read."""
     return SegDataset(folder, Classes(tuple(index["classes"])), index["counts"], annotations_fingerprint(folder))
 
 
@@ -41,6 +50,58 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise DataError(f"There is no dataset in {folder}.", "Run `autodistill-seg build` first.")
     index: dict[str, Any] = read_json(folder / INDEX)
     return index
+
+
+def write_index(folder: Path, index: Mapping[str, Any], images: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+    """Writes the index of the dataset in `folder`; `images`, path and entry of each, are taken one by one.
+
+    The text is that of `write_json`, which would hold all of it at once.
+    """
+    head = json.dumps({**index, "images": {}}, indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(folder / INDEX) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(head.removesuffix("{}\n}"))
+        between = "{"
+        for path, entry in images:
+            fields = ",\n".join(f"      {_quoted(key)}: {_quoted(value)}" for key, value in entry.items())
+            file.write(f"{between}\n    {_quoted(path)}: {{\n{fields}\n    }}")
+            between = ","
+        file.write("{}\n}\n" if between == "{" else "\n  }\n}\n")
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class EarlierPlaces:
+    """Where the images of the dataset in `folder` were before it is replaced: SHA-256 → (split, file name).
+
+    `split` has the options that they were divided with.
+    """
+
+    folder: Path
+    split: Mapping[str, Any] | None
+    places: Mapping[str, tuple[str, str]]
+
+    @classmethod
+    def of_index(cls, folder: Path, index: Mapping[str, Any] | None) -> EarlierPlaces:
+        """The places in an index; none where there was no dataset."""
+        if index is None:
+            return cls(folder, None, {})
+        entries = index["images"].values()
+        places = {entry["sha256"]: (sys.intern(entry["split"]), entry["file_name"]) for entry in entries}
+        return cls(folder, index["options"]["split"], places)
+
+    def splits(self, split: SplitConfig) -> dict[str, str]:
+        """SHA-256 of each image → its split, if it was divided as `split` says; else empty."""
+        if self.split != split.model_dump(mode="json"):
+            return {}
+        return {sha256: place for sha256, (place, _) in self.places.items()}
+
+    def file(self, sha256: str) -> Path | None:
+        """The file that an image with this content has there; it may be gone."""
+        place = self.places.get(sha256)
+        return None if place is None else self.folder / place[0] / place[1]
 
 
 def split_of_content(folder: Path) -> dict[str, str]:

@@ -71,11 +71,7 @@ class CurrentLabels:
 
     def read(self, path: str) -> StoredLabels:
         """The row of the image `path`."""
-        key = self.keys[path]
-        if path not in self.by_people:
-            return self.base.read(key)
-        row = self.human.read(key)
-        return replace(row, image=replace(row.image, id=key.image_id, path=path))
+        return read_current(self.base, self.human, path, self.keys[path], by_person=path in self.by_people)
 
     def warn_of_unused_work(self) -> None:
         """Logs which of people's work matches no image, and why."""
@@ -91,6 +87,14 @@ class CurrentLabels:
                 "A person's work on %s is not used: no image of the run has that content. It is kept.",
                 short_list(self.gone),
             )
+
+
+def read_current(base: LabelStore, human: LabelStore, path: str, key: Key, *, by_person: bool) -> StoredLabels:
+    """The row `key` that counts for the image `path`: of the store `human` where it is a person's, else of `base`."""
+    if not by_person:
+        return base.read(key)
+    row = human.read(key)
+    return replace(row, image=replace(row.image, id=key.image_id, path=path))
 
 
 def refuse_lost_classes(human: Path, classes: Classes) -> None:

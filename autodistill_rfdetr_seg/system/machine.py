@@ -1,4 +1,4 @@
-"""Main memory and disk of this machine."""
+"""Main memory, cores and disk of this machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def memory_gb() -> dict[str, float | None]:
     elif hasattr(os, "sysconf"):
         found["total"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     return found
+
+
+def usable_cores() -> int:
+    """The number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def disk_free(path: Path) -> int:

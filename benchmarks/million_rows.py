@@ -1,0 +1,187 @@
+"""Measures how commands grow with the label store: seconds, time an image and peak memory at several sizes.
+
+    python benchmarks/million_rows.py [--sizes 10000 100000] [--commands build review …] [--keep FOLDER]
+
+A store is drawn for each size: 6 ellipses an image, from a pool of 1,000 images' masks with new scores, with hashes of
+which 2% are near another one's. The images are hard links to a few small JPEG files; the store says that their contents
+differ. Each command is a process of its own. `ratio` is the time an image, divided by that of the smallest size; `base`
+in the second `build` is the same command with one process. With `--keep` folders are kept, and reused if they exist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from benchmark_helpers import TimedCommand, run_python, run_timed
+from tqdm import tqdm
+
+from autodistill_rfdetr_seg.core import masks
+from autodistill_rfdetr_seg.core.config import BaseConfig, parse
+from autodistill_rfdetr_seg.core.types import Classes, ImageRecord, Instance, Rle
+from autodistill_rfdetr_seg.labels.base_source import BaseSource
+from autodistill_rfdetr_seg.labels.label_account import write_account
+from autodistill_rfdetr_seg.labels.label_store import LabelStore
+from autodistill_rfdetr_seg.labels.stored_labels import StoredLabels
+from autodistill_rfdetr_seg.system.config_files import save_run_config
+from autodistill_rfdetr_seg.system.run_folder import RunFolder
+
+WIDTH, HEIGHT = 320, 240
+OBJECTS = 6
+POOL = 1000
+NEAR = 0.02
+ONTOLOGY = {"red": "disc_red", "lime": "disc_lime", "blue": "disc_blue"}
+
+HASHES = """
+import random, sys
+from autodistill_rfdetr_seg.images.perceptual_hash import near_duplicates
+count, cameras = int(sys.argv[1]), int(sys.argv[2])
+draw = random.Random(0)
+if cameras:
+    # Frames of fixed cameras: up to 6 bits differ from the camera's own hash.
+    views = [draw.getrandbits(64) for _ in range(cameras)]
+    changes = [sum({1 << draw.randrange(64) for _ in range(draw.randrange(7))}) for _ in range(count)]
+    hashes = [views[at % cameras] ^ change for at, change in enumerate(changes)]
+else:
+    hashes = [draw.getrandbits(64) for _ in range(count)]
+    for at in range(0, count, 50):
+        hashes[at] = hashes[at - 1] ^ (1 << draw.randrange(64))
+print(len(near_duplicates({f"{at:08d}": value for at, value in enumerate(hashes)}, 4)), "links")
+"""
+
+
+def pool_of_masks(rng: np.random.Generator) -> list[list[Rle]]:
+    """The masks of `POOL` images: ellipses with noise on their outline."""
+    pool = []
+    for _ in range(POOL):
+        of_image = []
+        for _ in range(OBJECTS):
+            center = (int(rng.integers(20, WIDTH - 20)), int(rng.integers(20, HEIGHT - 20)))
+            axes = (int(rng.integers(6, 40)), int(rng.integers(6, 40)))
+            points = cv2.ellipse2Poly(center, axes, int(rng.integers(180)), 0, 360, 12)
+            points = points + rng.integers(-1, 2, points.shape).astype(points.dtype)
+            of_image.append(masks.encode(cv2.fillPoly(np.zeros((HEIGHT, WIDTH), np.uint8), [points], 1)))
+        pool.append(of_image)
+    return pool
+
+
+def make_run(root: Path, count: int) -> RunFolder:
+    """A run of `count` images that are labeled and not built."""
+    run, images = RunFolder(root / "run"), root / "images"
+    images.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    pool = pool_of_masks(rng)
+    config = parse(
+        {"images": str(images), "ontology": ONTOLOGY, "base": {"name": "threshold"}, "refine": {"confidence": 0.2}}
+    )
+    source = BaseSource.from_config(BaseConfig(name="threshold"), Classes.from_ontology(ONTOLOGY))
+    names = [f"{at // 1000:04d}/{at:08d}.jpg" for at in range(count)]
+    originals = []
+    for at in range(max(2, count // 2000)):  # a file system has a limit of links to one file
+        file = root / f"original{at}.jpg"
+        gray = rng.integers(0, 255, (3, 4, 3), np.uint8)
+        cv2.imwrite(str(file), cv2.resize(gray, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
+        originals.append((file, file.stat()))
+    hashes = rng.integers(0, 1 << 63, count, np.uint64)
+    near = np.flatnonzero(rng.random(count) < NEAR)
+    hashes[near] = hashes[near - 1] ^ np.uint64(5)
+    with LabelStore(run.labels) as store:
+        for at, name in enumerate(tqdm(names, desc="Drawing", unit="image", disable=None)):
+            file, stat = originals[at % len(originals)]
+            (images / name).parent.mkdir(exist_ok=True)
+            os.link(file, images / name)
+            sha256 = hashlib.sha256(name.encode()).hexdigest()
+            scores = rng.random(2 * OBJECTS).tolist()
+            instances = tuple(
+                Instance(place % 3, rle, scores[place], stability=scores[OBJECTS + place])
+                for place, rle in enumerate(pool[at % POOL])
+            )
+            record = ImageRecord(sha256[:16], name, HEIGHT, WIDTH, sha256)
+            row = StoredLabels(record, instances, ".jpg", stat.st_size, stat.st_mtime_ns, 0.1, phash=int(hashes[at]))
+            store.append(row, source.provenance)
+    write_account(run.labels, source, names, images, {})
+    save_run_config(run, config)
+    return run
+
+
+def copy_built(run: RunFolder, other: RunFolder) -> None:
+    """A copy of the run's dataset without its images, as `diff` needs."""
+    shutil.rmtree(other.root, ignore_errors=True)
+    shutil.copytree(run.dataset, other.dataset, ignore=shutil.ignore_patterns("*.jpg"))
+
+
+def measure(root: Path, count: int, commands: Sequence[str]) -> dict[str, TimedCommand]:
+    """The time and memory of each command on a run of `count` images in `root`."""
+    run = RunFolder(root / "run")
+    if not (run.labels / "labels.json").is_file():
+        run = make_run(root, count)
+    folder, other = str(run.root), RunFolder(root / "other")
+    found = {}
+    for command in commands:
+        if command == "diff" and not other.dataset.is_dir():
+            copy_built(run, other)
+        arguments = {
+            "build": ("build", folder, "--set", f"split.seed={os.getpid()}"),
+            "build again": ("build", folder, "--hole-area", str(os.getpid())),
+            "build, 1 process": ("build", folder, "--min-area", "1", "--set", "dataset.processes=1"),
+            "build, nothing to do": ("build", folder),
+            "review": ("review", folder, "--count", "20"),
+            "explain": ("explain", folder, "train:1"),
+            "diff": ("diff", str(other.root), folder),
+        }
+        if command == "hashes":
+            found[command] = run_python(HASHES, str(count), "0", input_folder=root)
+        elif command == "hashes of cameras":
+            found[command] = run_python(HASHES, str(count), str(max(1, count // 1000)), input_folder=root)
+        else:
+            quiet = ["--quiet"] if command.startswith("build") else []
+            found[command] = run_timed(*arguments[command], *quiet, input_folder=root)
+        one = found[command]
+        print(f"{count:>9} {command:<22}{one.seconds:>9.1f} s{one.peak / 1e6:>8.0f} MB", file=sys.stderr)
+    return found
+
+
+COMMANDS = (
+    "build, 1 process",
+    "build",
+    "build, nothing to do",
+    "review",
+    "explain",
+    "diff",
+    "hashes",
+    "hashes of cameras",
+)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--commands", nargs="+", default=list(COMMANDS))
+    parser.add_argument("--keep", type=Path)
+    args = parser.parse_args()
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="million_rows_"))
+    first: dict[str, float] = {}
+    try:
+        print(f"{OBJECTS} labels an image, {os.cpu_count()} cores")
+        print(f"{'images':>9} {'command':<22}{'seconds':>9}{'ms/image':>10}{'ratio':>7}{'peak MB':>9}")
+        for count in args.sizes:
+            for name, one in measure(folder / str(count), count, args.commands).items():
+                each = 1000 * one.seconds / count
+                ratio = each / first.setdefault(name, each)
+                print(f"{count:>9} {name:<22}{one.seconds:>9.1f}{each:>10.3f}{ratio:>7.2f}{one.peak / 1e6:>9.0f}")
+    finally:
+        if args.keep is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
