@@ -5,6 +5,7 @@ This package is the only place that knows a category id; everywhere else a class
 
 from .class_alignment import ClassMatch, align, ground_truth, match_classes
 from .json_lines import instance_row, read_instance
+from .label_file import open_labels
 from .layout import ANNOTATIONS, find_files, locate, split_of
 from .parsing import parse
 from .problems import Kind, OnProblem, Problem, by_kind
@@ -14,12 +15,14 @@ from .results import in_id_order, to_dataset, to_results, write_results
 from .single_image import from_answer, image_file
 from .validation import validate
 from .writing import EncodedImage, Segmentation, encode_image, write, write_encoded
+from .written_file import LabelFile
 
 __all__ = [
     "ANNOTATIONS",
     "ClassMatch",
     "EncodedImage",
     "Kind",
+    "LabelFile",
     "OnProblem",
     "Problem",
     "Segmentation",
@@ -36,6 +39,7 @@ __all__ = [
     "locate",
     "log_warnings",
     "match_classes",
+    "open_labels",
     "parse",
     "read",
     "read_instance",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,8 +104,82 @@ class EarlierPlaces:
         return None if place is None else self.folder / place[0] / place[1]
 
 
+@dataclass(frozen=True)
+class BuiltDataset:
+    """The dataset in `folder` without holding all of its index: `head` is the index with no `images`.
+
+    `edited` says whether its annotations were changed since it was built.
+    """
+
+    folder: Path
+    head: Mapping[str, Any]
+    edited: bool
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> BuiltDataset:
+        """The dataset that `build` made in `folder`.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not (folder / INDEX).is_file():
+            read_index(folder)
+        head = _head_of_index(folder)
+        return cls(folder, head, annotations_fingerprint(folder) != head["fingerprint"])
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that it has."""
+        return tuple(self.head["counts"])
+
+    def images(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Path and entry of each image of the index, by path."""
+        yield from _images_of_index(self.folder)
+
+    def labels(self, split: str) -> coco.LabelFile:
+        """The labels of a split.
+
+        Raises:
+            DataError: its file was edited, and has an error.
+        """
+        return coco.open_labels(self.folder / split / coco.ANNOTATIONS, edited=self.edited)
+
+
+# How `write_index` starts the images, and an image's lines but its first and last.
+_IMAGES_LINE = '  "images": {\n'
+_INNER = "      "
+
+
+def _head_of_index(folder: Path) -> dict[str, Any]:
+    lines: list[str] = []
+    with (folder / INDEX).open(encoding="utf-8") as file:
+        for line in file:
+            if line == _IMAGES_LINE:
+                head: dict[str, Any] = json.loads("".join(lines).rstrip(",\n") + "}")
+                return head
+            lines.append(line)
+    # Written in another way, or without images.
+    index = read_index(folder)
+    return {key: value for key, value in index.items() if key != "images"}
+
+
+def _images_of_index(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    with (folder / INDEX).open(encoding="utf-8") as file:
+        if any(line == _IMAGES_LINE for line in file):
+            lines: list[str] = []
+            for line in file:
+                if line == "  }\n":
+                    return
+                lines.append(line)
+                if not line.startswith(_INNER) and line.lstrip().startswith("}"):
+                    yield from json.loads("{" + "".join(lines).rstrip(",\n") + "}").items()
+                    lines = []
+            raise DataError(f"{folder / INDEX} is incomplete.", "Delete the dataset and build it again.")
+    yield from read_index(folder)["images"].items()
+
+
 def split_of_content(folder: Path) -> dict[str, str]:
     """SHA-256 of each original image → its split, where the folder is a dataset that `build` made; else empty."""
     if not (folder / INDEX).is_file():
         return {}
-    return {entry["sha256"]: entry["split"] for entry in read_json(folder / INDEX)["images"].values()}
+    return {entry["sha256"]: sys.intern(entry["split"]) for _, entry in _images_of_index(folder)}

@@ -11,7 +11,8 @@ from ..core.plain_text import short_list
 from ..core.types import Classes, ImagePredictions, TruthImage
 from .audit_record import AuditItem
 from .label_suspicions import Suspicion, find_suspicions
-from .review_order import Candidate, candidate_ranks
+from .label_table import Candidate
+from .review_order import candidate_ranks
 from .student_agreement import LEAST_F1, StudentAgreement
 
 # The rank of an object without a label, which has neither score nor stability: that of a label in the middle.

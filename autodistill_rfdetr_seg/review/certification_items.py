@@ -18,7 +18,8 @@ from ..core.types import Classes, Instance
 from ..dataset.dataset_index import read_dataset, read_index
 from ..labels.stored_labels import HUMAN
 from ..system.run_folder import RunFolder
-from .review_order import label_thresholds, review_ranks
+from .label_table import label_thresholds
+from .review_order import review_ranks
 
 # An image with more labels is cut into a grid of regions with about as many each, up to so many rows and columns.
 LABELS_IN_REGION = 8

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import coco
 from ..core import masks
 from ..core.types import Rle
-from ..dataset.dataset_index import read_dataset, read_index
+from ..dataset.dataset_index import BuiltDataset
 from ..system.config_files import read_run_config
 from ..system.run_folder import RunFolder
 
@@ -96,15 +97,43 @@ class _Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """One image of a dataset."""
+class _Place:
+    """Where one image of a dataset is: its split, its number in the file of the split, and the SHA-256 of its file."""
 
     split: str
-    sha256: str
-    masks: tuple[_Mask, ...]
+    number: int
+    sha256: bytes
 
 
-def compare(run_a: RunFolder, run_b: RunFolder) -> Comparison:
+class _Side:
+    """One of the two datasets: the places of its images by path; labels are read when they are asked for."""
+
+    def __init__(self, run: RunFolder, files: contextlib.ExitStack) -> None:
+        self.dataset = BuiltDataset.of_folder(run.dataset)
+        self._files = {split: files.enter_context(self.dataset.labels(split)) for split in self.dataset.splits}
+        numbers = {split: {name: at for at, name in enumerate(file.names)} for split, file in self._files.items()}
+        self.places = {
+            path: _Place(split, numbers[split][entry["file_name"]], bytes.fromhex(entry["sha256"]))
+            for path, entry in self.dataset.images()
+            for split in [sys.intern(entry["split"])]
+        }
+
+    def rows(self, place: _Place) -> list[dict[str, Any]]:
+        """The annotations of an image as in its file."""
+        return self._files[place.split].annotations(place.number)
+
+    def labels(self, place: _Place, rows: Sequence[Mapping[str, Any]]) -> list[Label]:
+        """The labels that these annotations of an image are."""
+        names = self._files[place.split].class_names
+        return [Label(f"{place.split}:{row['id']}", names[row["category_id"]], row.get("score")) for row in rows]
+
+    def masks(self, place: _Place, labels: Sequence[Label]) -> list[_Mask]:
+        """The labels of an image with their masks."""
+        rles = self._files[place.split].rles(place.number)
+        return [_Mask(label, rle) for label, rle in zip(labels, rles, strict=True)]
+
+
+def compare(run_a: RunFolder, run_b: RunFolder, *, progress: bool = False) -> Comparison:
     """Compares the dataset of `run_b` with that of `run_a`.
 
     Images are matched by path; labels by a mask IoU of at least 0.5, first within a class, then across classes, highest
@@ -114,72 +143,67 @@ def compare(run_a: RunFolder, run_b: RunFolder) -> Comparison:
     Raises:
         DataError: a run has no dataset, or its COCO file is invalid.
     """
-    a, b = _read(run_a), _read(run_b)
+    with contextlib.ExitStack() as files:
+        return _compare(_Side(run_a, files), _Side(run_b, files), (run_a, run_b), progress)
+
+
+def _compare(a: _Side, b: _Side, runs: tuple[RunFolder, RunFolder], progress: bool) -> Comparison:
+    from tqdm import tqdm
+
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     changes: list[ImageChange] = []
-    for path in sorted(a.keys() & b.keys()):
-        change = _compare_image(path, a[path], b[path])
-        _count(counts, a[path].masks, b[path].masks, change)
+    in_both = sorted(a.places.keys() & b.places.keys())
+    for path in tqdm(in_both, desc="Comparing", unit="image", disable=not progress or None, delay=2):
+        change = _compare_image(path, a, b, counts)
         if change.size or change.content or change.split_a != change.split_b:
             changes.append(change)
-    only_a, only_b = sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())
-    for side, kind, paths, entries in (("a", "lost", only_a, a), ("b", "gained", only_b, b)):
-        for mask in (mask for path in paths for mask in entries[path].masks):
-            counts[mask.label.class_name].update((side, kind))
+    only_a, only_b = (sorted(one.places.keys() - other.places.keys()) for one, other in ((a, b), (b, a)))
+    for side, kind, paths, where in (("a", "lost", only_a, a), ("b", "gained", only_b, b)):
+        for place in (where.places[path] for path in paths):
+            for label in where.labels(place, where.rows(place)):
+                counts[label.class_name].update((side, kind))
     keys = ("a", "b", "same", "changed", "gained", "lost")
+    names = dict.fromkeys(name for side in (a, b) for name in side.dataset.head["classes"])
     return Comparison(
-        images_in_both=len(a.keys() & b.keys()),
+        images_in_both=len(in_both),
         totals={key: sum(count[key] for count in counts.values()) for key in keys},
-        per_class={name: {key: counts[name][key] for key in keys} for name in _class_names(run_a, run_b)},
+        per_class={name: {key: counts[name][key] for key in keys} for name in names},
         images=tuple(changes),
         only_a=tuple(only_a),
         only_b=tuple(only_b),
-        options=_options(run_a, run_b),
+        options=_options((runs[0], a.dataset), (runs[1], b.dataset)),
     )
 
 
-def _read(run: RunFolder) -> dict[str, _Entry]:
-    """The images of a dataset by path."""
-    read_dataset(run.dataset)
-    index = read_index(run.dataset)
-    masks_of = {split: dict(_masks(run, split)) for split in index["counts"]}
-    return {
-        path: _Entry(entry["split"], entry["sha256"], masks_of[entry["split"]][entry["file_name"]])
-        for path, entry in index["images"].items()
-    }
-
-
-def _masks(run: RunFolder, split: str) -> Iterator[tuple[str, tuple[_Mask, ...]]]:
-    """(file name, labels) of each image of a split, in the order of the file."""
-    folder = run.dataset / split
-    rows = coco.read_rows(folder)
-    truth = coco.read(folder)
-    for image in truth.images:
-        found = zip(image.instances, rows[image.image_id], strict=True)
-        yield (
-            image.image_id,
-            tuple(
-                _Mask(Label(f"{split}:{row['id']}", truth.classes.names[one.class_index], row.get("score")), one.rle)
-                for one, row in found
-            ),
-        )
-
-
-def _compare_image(path: str, a: _Entry, b: _Entry) -> ImageChange:
-    pairs = _match(a.masks, b.masks)
-    changes = [(i, j, _change(a.masks[i].label, b.masks[j].label, iou)) for i, j, iou in sorted(pairs)]
+def _compare_image(path: str, a: _Side, b: _Side, counts: defaultdict[str, Counter[str]]) -> ImageChange:
+    """The differences in one image, whose labels are added to the `counts`."""
+    at_a, at_b = a.places[path], b.places[path]
+    rows_a, rows_b = a.rows(at_a), b.rows(at_b)
+    of_a, of_b = a.labels(at_a, rows_a), b.labels(at_b, rows_b)
+    if _content(rows_a, of_a) == _content(rows_b, of_b):
+        pairs = [(at, at, 1.0) for at in range(len(of_a))]
+    else:
+        pairs = _match(a.masks(at_a, of_a), b.masks(at_b, of_b))
+    changes = [(i, j, _change(of_a[i], of_b[j], iou)) for i, j, iou in sorted(pairs)]
     changed = tuple(change for _, _, change in changes if change.what)
-    of_a, of_b = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
-    return ImageChange(
+    matched_a, matched_b = {i for i, _, _ in pairs}, {j for _, j, _ in pairs}
+    change = ImageChange(
         path=path,
-        split_a=a.split,
-        split_b=b.split,
-        content=a.sha256 != b.sha256,
+        split_a=at_a.split,
+        split_b=at_b.split,
+        content=at_a.sha256 != at_b.sha256,
         same=len(changes) - len(changed),
-        gained=tuple(mask.label for j, mask in enumerate(b.masks) if j not in of_b),
-        lost=tuple(mask.label for i, mask in enumerate(a.masks) if i not in of_a),
+        gained=tuple(label for j, label in enumerate(of_b) if j not in matched_b),
+        lost=tuple(label for i, label in enumerate(of_a) if i not in matched_a),
         changed=changed,
     )
+    _count(counts, of_a, of_b, change)
+    return change
+
+
+def _content(rows: Sequence[Mapping[str, Any]], labels: Sequence[Label]) -> list[tuple[Any, ...]]:
+    """What of the annotations of an image is compared; labels of equal masks match one by one in their order."""
+    return [(row["segmentation"], one.class_name, one.score) for row, one in zip(rows, labels, strict=True)]
 
 
 def _match(a: Sequence[_Mask], b: Sequence[_Mask]) -> list[tuple[int, int, float]]:
@@ -215,31 +239,27 @@ def _change(a: Label, b: Label, iou: float) -> Change:
     return Change(a, b, iou, tuple(name for name, value in differs.items() if value))
 
 
-def _count(counts: defaultdict[str, Counter[str]], a: Sequence[_Mask], b: Sequence[_Mask], change: ImageChange) -> None:
-    for side, side_masks in (("a", a), ("b", b)):
-        for mask in side_masks:
-            counts[mask.label.class_name][side] += 1
+def _count(counts: defaultdict[str, Counter[str]], a: Sequence[Label], b: Sequence[Label], change: ImageChange) -> None:
+    for side, all_of_side in (("a", a), ("b", b)):
+        for label in all_of_side:
+            counts[label.class_name][side] += 1
     for kind, labels in (("gained", change.gained), ("lost", change.lost), ("changed", [c.a for c in change.changed])):
         for label in labels:
             counts[label.class_name][kind] += 1
     different = {label.reference for label in (*change.lost, *(c.a for c in change.changed))}
-    for mask in a:
-        counts[mask.label.class_name]["same"] += mask.label.reference not in different
+    for label in a:
+        counts[label.class_name]["same"] += label.reference not in different
 
 
-def _class_names(run_a: RunFolder, run_b: RunFolder) -> list[str]:
-    """The classes of A in their order, then those only in B."""
-    return list(dict.fromkeys(n for run in (run_a, run_b) for n in read_dataset(run.dataset).classes.names))
-
-
-def _options(run_a: RunFolder, run_b: RunFolder) -> dict[str, tuple[Any, Any]]:
+def _options(a: tuple[RunFolder, BuiltDataset], b: tuple[RunFolder, BuiltDataset]) -> dict[str, tuple[Any, Any]]:
     """The build options, bases and ontologies that differ: dotted key → (A's, B's)."""
-    a, b = (dict(_flat(_settings(run))) for run in (run_a, run_b))
-    return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
+    of_a, of_b = (dict(_flat(_settings(run, dataset))) for run, dataset in (a, b))
+    differ = (key for key in sorted(of_a.keys() | of_b.keys()) if of_a.get(key) != of_b.get(key))
+    return {key: (of_a.get(key), of_b.get(key)) for key in differ}
 
 
-def _settings(run: RunFolder) -> dict[str, Any]:
-    settings = {"options": read_index(run.dataset)["options"]}
+def _settings(run: RunFolder, dataset: BuiltDataset) -> dict[str, Any]:
+    settings = {"options": dataset.head["options"]}
     if run.config_file.is_file():
         config = read_run_config(run)
         settings |= {"base": config.base.model_dump(mode="json"), "ontology": config.ontology}

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import coco
 from ..core import masks
 from ..core.config import RefineConfig, options
 from ..core.errors import DataError, UsageError
 from ..core.types import Instance
-from ..dataset.dataset_index import INDEX, read_index
+from ..dataset.dataset_index import INDEX, BuiltDataset
 from ..dataset.refine import context_of
 from ..labels.label_account import read_account
 from ..labels.label_store import LabelStore
 from ..labels.stored_labels import HUMAN, Key
 from ..system.config_files import read_run_config
-from ..system.files import read_json
 from ..system.run_folder import RunFolder
 from .rule_replay import Displaced, Step, displaced_by, instance_history, replay, rule_steps
 
@@ -63,16 +61,16 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         UsageError: there is no such label; the hint lists the existing ones.
         DataError: the run has no dataset, or its labels have changed since the dataset was built.
     """
-    index = read_index(run.dataset)
+    dataset = BuiltDataset.of_folder(run.dataset)
+    index = dataset.head
     split, number = _parse(reference, {name: count["instances"] for name, count in index["counts"].items()})
-    image_row, annotations, at = _annotation(run.dataset / split / coco.ANNOTATIONS, number)
+    image_row, annotations, at, class_names = _annotation(dataset, split, number)
     file_name = image_row["file_name"]
-    path = next(p for p, e in index["images"].items() if (e["split"], e["file_name"]) == (split, file_name))
-    entry = index["images"][path]
+    path, entry = next(one for one in dataset.images() if (one[1]["split"], one[1]["file_name"]) == (split, file_name))
     by_person = entry.get("source") == HUMAN
     image = _image(run, path, entry, image_row)
     if annotations[at]["source"] == HUMAN:
-        return _from_dataset(run, f"{split}:{number}", image, annotations[at], at)
+        return _from_dataset(f"{split}:{number}", image, annotations[at], class_names)
     account = read_account(run.labels)
     store = LabelStore(run.labels)
     key = store.keys(account.fingerprint).get(path)
@@ -85,7 +83,7 @@ def explain(run: RunFolder, reference: str) -> Explanation:
         kept_index = _index_in_kept(passes[-1].kept, annotations, at, by_person=by_person)
     if key is None or kept_index is None:
         if by_person:
-            return _from_dataset(run, f"{split}:{number}", image, annotations[at], at)
+            return _from_dataset(f"{split}:{number}", image, annotations[at], class_names)
         raise _labels_changed(run, path)
     history = instance_history(passes, kept_index)
     first, last = history[0], history[-1]
@@ -118,31 +116,33 @@ def _parse(reference: str, counts: Mapping[str, int]) -> tuple[str, int]:
     return split, id_
 
 
-def _annotation(path: Path, number: int) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-    """The image row of annotation `number`, all annotations of that image, and the index of `number` among them."""
-    data = read_json(path)
-    image_id = next((row["image_id"] for row in data["annotations"] if row["id"] == number), None)
-    if image_id is None:
-        raise DataError(
-            f"{path} has no annotation {number}, but dataset.json counts one.", "Delete the dataset and build it again."
-        )
-    rows = [row for row in data["annotations"] if row["image_id"] == image_id]
-    image = next(row for row in data["images"] if row["id"] == image_id)
-    return image, rows, next(at for at, row in enumerate(rows) if row["id"] == number)
+def _annotation(
+    dataset: BuiltDataset, split: str, number: int
+) -> tuple[dict[str, Any], list[dict[str, Any]], int, Mapping[Any, str]]:
+    """The image row of annotation `number`, all annotations of that image, the index of `number` among them, and the
+    class names by category id."""
+    with dataset.labels(split) as file:
+        image = file.image_of(number)
+        if image is None:
+            raise DataError(
+                f"{file.path} has no annotation {number}, but dataset.json counts one.",
+                "Delete the dataset and build it again.",
+            )
+        rows = file.annotations(image)
+        height, width = file.sizes[image].tolist()
+        row = {"file_name": file.names[image], "height": height, "width": width}
+        return row, rows, next(at for at, one in enumerate(rows) if one["id"] == number), file.class_names
 
 
 def _from_dataset(
-    run: RunFolder, reference: str, image: Mapping[str, Any], row: Mapping[str, Any], at: int
+    reference: str, image: Mapping[str, Any], row: Mapping[str, Any], class_names: Mapping[Any, str]
 ) -> Explanation:
-    """The label at index `at` of a corrected image, from the data in the dataset only."""
-    truth = coco.read(run.dataset / image["split"])
-    name = Path(image["dataset_file"]).name
-    label = next(one for one in truth.images if one.image_id == name).instances[at]
+    """The label of a corrected image that is the annotation `row`, from the data in the dataset only."""
     return Explanation(
         reference=reference,
         image=image,
         prompt=None,
-        class_name=truth.classes.names[label.class_index],
+        class_name=class_names[row["category_id"]],
         source=row["source"],
         base=None,
         score=row["score"],

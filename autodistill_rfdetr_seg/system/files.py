@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,18 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Any) -> None:
     """Writes indented JSON in one step; NaN and infinity are refused."""
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_json_list(path: Path, items: Iterable[Any]) -> None:
+    """Writes the bytes that `write_json` writes for a list of the items, one at a time."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        between = "[\n  "
+        for item in items:
+            # A text has no line break of its own in JSON.
+            text = json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False).replace("\n", "\n  ")
+            file.write(f"{between}{text}")
+            between = ",\n  "
+        file.write("[]\n" if between.startswith("[") else "\n]\n")
 
 
 def read_json(path: Path) -> Any:

@@ -12,7 +12,7 @@ from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.types import Classes, ImagePredictions, Instance, Rle, TruthImage, TruthInstance
 from autodistill_rfdetr_seg.review.audit_order import audit_items, students_text
 from autodistill_rfdetr_seg.review.label_suspicions import find_suspicions
-from autodistill_rfdetr_seg.review.review_order import Candidate, Entry
+from autodistill_rfdetr_seg.review.label_table import Candidate, Entry
 from autodistill_rfdetr_seg.review.student_agreement import StudentAgreement
 
 CLASSES = Classes(("nut", "bolt"), (("nut", 0), ("bolt", 1)))

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from ...review.compare_runs import compare
     from ...review.comparison_text import comparison_text
 
-    found = compare(RunFolder(Path(args.run)), RunFolder(Path(args.other)))
+    found = compare(RunFolder(Path(args.run)), RunFolder(Path(args.other)), progress=not args.quiet)
     if args.json:
         print_json(found.as_json())
     else:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Sorts labels by what to check first."""
     from ...review.review_order import review, review_text
 
-    found = review(RunFolder(Path(args.run)), args.count, args.order)
+    found = review(RunFolder(Path(args.run)), args.count, args.order, progress=not args.quiet)
     if args.json:
         print_json(found.as_json())
     else:
