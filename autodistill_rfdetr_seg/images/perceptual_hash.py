@@ -21,6 +21,8 @@ _SIDE = 32
 _BLOCK = 8
 # Standard deviation of the small picture in gray levels (0…255): below it there is only noise.
 _LEAST_STRUCTURE = 2.0
+# More pairs than this, and than there are hashes, would take gigabytes.
+_MOST_PAIRS = 2_000_000
 
 _Hashes = npt.NDArray[np.uint64]
 _Indices = npt.NDArray[np.intp]
@@ -59,7 +61,8 @@ def near_duplicates(hashes: Mapping[str, int | None], distance: int) -> list[tup
     """Pairs of names whose hashes differ in at most `distance` of 64 bits; exact, each pair in order and once, sorted.
 
     Names with the same hash form one chain (a b, b c …), and only the first of the chain is paired with other names.
-    The pairs connect the same names as all pairs would: a thousand equal images give 999. A hash of None has no pair.
+    The pairs connect the same names as all pairs would: a thousand equal images give 999. Of more than two million
+    pairs (frames of fixed cameras are all near each other) likewise only such remain. A hash of None has no pair.
 
     Raises:
         UsageError: `distance` is not 0 to 64.
@@ -144,13 +147,11 @@ def _near(hashes: _Hashes, distance: int) -> tuple[_Indices, _Indices]:
     searches = [_Search(hashes, mask) for mask in _segments(distance)]
     if not searches or sum(search.candidates for search in searches) >= hashes.size * (hashes.size - 1) // 2:
         searches = [_Search(hashes, 0)]
-    found = [pair for search in searches for pair in search.pairs(distance)]
-    if not found:
-        return empty, empty
-    left, right = (np.concatenate(side) for side in zip(*found, strict=True))
-    # A pair may agree in several segments.
-    codes = np.unique(np.minimum(left, right) * np.intp(hashes.size) + np.maximum(left, right))
-    return codes // hashes.size, codes % hashes.size
+    found = _NearPairs(hashes.size)
+    for search in searches:
+        for left, right in search.pairs(distance):
+            found.add(left, right)
+    return found.sorted()
 
 
 def _segments(distance: int) -> list[int]:
@@ -160,6 +161,48 @@ def _segments(distance: int) -> list[int]:
         return []
     edges = [BITS * index // count for index in range(count + 1)]
     return [(1 << high) - (1 << low) for low, high in pairwise(edges)]
+
+
+class _NearPairs:
+    """Pairs of near hashes; if there are too many, only some of them, which connect the same hashes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._most = max(_MOST_PAIRS, count)
+        self._codes: list[_Indices] = []
+        self._size = 0
+        # Once there were too many pairs, the group of each hash that the pairs connect.
+        self._group: _Indices | None = None
+
+    def add(self, left: _Indices, right: _Indices) -> None:
+        """Adds pairs of indices; a pair may come several times, as hashes may agree in several segments."""
+        if self._group is not None:
+            joins = self._group[left] != self._group[right]
+            left, right = left[joins], right[joins]
+        self._codes.append(np.minimum(left, right) * np.intp(self._count) + np.maximum(left, right))
+        self._size += left.size
+        if self._size > 2 * self._most:
+            self._reduce()
+
+    def sorted(self) -> tuple[_Indices, _Indices]:
+        """The pairs (smaller index, larger index), in order and each once."""
+        if not self._codes:
+            return np.empty(0, np.intp), np.empty(0, np.intp)
+        self._reduce()
+        return self._codes[0] // self._count, self._codes[0] % self._count
+
+    def _reduce(self) -> None:
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+        codes = np.unique(np.concatenate(self._codes))
+        if codes.size > self._most or self._group is not None:
+            # Different weights, so that the result is the same on each machine.
+            pairs = (np.arange(1.0, codes.size + 1), (codes // self._count, codes % self._count))
+            tree = minimum_spanning_tree(csr_array(pairs, shape=(self._count, self._count))).tocoo()
+            self._group = connected_components(tree, directed=False)[1].astype(np.intp)
+            codes = np.sort(tree.row.astype(np.intp) * self._count + tree.col)
+        self._codes, self._size = [codes], codes.size
 
 
 class _Search:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from autodistill_rfdetr_seg.core.errors import UsageError
+from autodistill_rfdetr_seg.images import perceptual_hash as perceptual_hash_module
 from autodistill_rfdetr_seg.images.image_opening import open_rgb
 from autodistill_rfdetr_seg.images.perceptual_hash import (
     _bit_count,
@@ -151,3 +153,22 @@ def test_seams_stay_where_names_come_at_the_end_or_between() -> None:
     assert old == set(range(0, 3000, 240))
     assert cut_at(30, 6000, 8) >= old
     assert cut_at(30, 6000, 16) == set(range(0, 6000, 480)) and cut_at(15, 3000, 16) == old
+
+
+def test_of_too_many_pairs_those_remain_that_connect_the_same_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of 12 fixed cameras, each near most others of its camera."""
+    draw = random.Random(5)
+    cameras = [draw.getrandbits(64) for _ in range(12)]
+    hashes = {
+        f"{at:04d}": cameras[at % 12] ^ sum({1 << draw.randrange(64) for _ in range(draw.randrange(4))})
+        for at in range(1200)
+    }
+    every = near_duplicates(hashes, 4)
+    monkeypatch.setattr(perceptual_hash_module, "_MOST_PAIRS", 300)
+    few = near_duplicates(hashes, 4)
+    distinct = len(set(hashes.values()))
+    assert len(every) > 20 * distinct
+    assert set(few) <= set(every)
+    assert groups(hashes, few, {}) == groups(hashes, every, {})
+    # A forest: a pair less than there are names in each group.
+    assert len(few) == len(hashes) - len(set(groups(hashes, few, {}).values()))
