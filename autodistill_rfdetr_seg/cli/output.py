@@ -40,9 +40,9 @@ def print_json(data: Any) -> None:
 
 def print_dataset(args: argparse.Namespace, run: RunFolder, missing: MissingImages) -> None:
     """Prints the contents of a run's dataset, and the images that are missing from it."""
-    from ..dataset.dataset_index import read_index
+    from ..dataset.dataset_index import read_head
 
-    index = read_index(run.dataset)
+    index = read_head(run.dataset)
     if args.json:
         data = {"dataset": str(run.dataset), **{key: index[key] for key in _DATASET_KEYS}}
         print_json({**data, **missing.as_json()})

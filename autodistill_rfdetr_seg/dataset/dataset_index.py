@@ -17,6 +17,9 @@ from ..system.file_hash import file_sha256
 from ..system.files import fingerprint, read_json, replacing
 
 INDEX = "dataset.json"
+# How `write_index` starts the images, and an image's lines but its first and last.
+_IMAGES_LINE = '  "images": {\n'
+_INNER = "      "
 
 
 def read_dataset(folder: Path) -> SegDataset:
@@ -25,7 +28,7 @@ def read_dataset(folder: Path) -> SegDataset:
     Raises:
         DataError: there is none.
     """
-    return dataset_of(folder, read_index(folder))
+    return dataset_of(folder, read_head(folder))
 
 
 def dataset_of(folder: Path, index: Mapping[str, Any]) -> SegDataset:
@@ -50,6 +53,24 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise DataError(f"There is no dataset in {folder}.", "Run `autodistill-seg build` first.")
     index: dict[str, Any] = read_json(folder / INDEX)
     return index
+
+
+def read_head(folder: Path) -> dict[str, Any]:
+    """As `read_index` without `images`, which is nearly all of it in a large dataset.
+
+    Raises:
+        DataError: there is none.
+    """
+    lines: list[str] = []
+    if (folder / INDEX).is_file():
+        with (folder / INDEX).open(encoding="utf-8") as file:
+            for line in file:
+                if line == _IMAGES_LINE:
+                    head: dict[str, Any] = json.loads("".join(lines).rstrip(",\n") + "}")
+                    return head
+                lines.append(line)
+    # There is none, it is written in another way, or it has no images.
+    return {key: value for key, value in read_index(folder).items() if key != "images"}
 
 
 def write_index(folder: Path, index: Mapping[str, Any], images: Iterable[tuple[str, Mapping[str, str]]]) -> None:
@@ -122,9 +143,7 @@ class BuiltDataset:
         Raises:
             DataError: there is none.
         """
-        if not (folder / INDEX).is_file():
-            read_index(folder)
-        head = _head_of_index(folder)
+        head = read_head(folder)
         return cls(folder, head, annotations_fingerprint(folder) != head["fingerprint"])
 
     @property
@@ -143,24 +162,6 @@ class BuiltDataset:
             DataError: its file was edited, and has an error.
         """
         return coco.open_labels(self.folder / split / coco.ANNOTATIONS, edited=self.edited)
-
-
-# How `write_index` starts the images, and an image's lines but its first and last.
-_IMAGES_LINE = '  "images": {\n'
-_INNER = "      "
-
-
-def _head_of_index(folder: Path) -> dict[str, Any]:
-    lines: list[str] = []
-    with (folder / INDEX).open(encoding="utf-8") as file:
-        for line in file:
-            if line == _IMAGES_LINE:
-                head: dict[str, Any] = json.loads("".join(lines).rstrip(",\n") + "}")
-                return head
-            lines.append(line)
-    # Written in another way, or without images.
-    index = read_index(folder)
-    return {key: value for key, value in index.items() if key != "images"}
 
 
 def _images_of_index(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:

@@ -16,7 +16,7 @@ from ..core.config import PipelineConfig
 from ..core.errors import DataError, UsageError
 from ..core.types import Run
 from ..dataset.builder import BuildOptions, BuildResult, build
-from ..dataset.dataset_index import read_dataset, read_index
+from ..dataset.dataset_index import read_dataset, read_head
 from ..dataset.split_groups import leakage
 from ..evaluation.gold_predictions import base_predictions, predict_gold, target_predictor
 from ..evaluation.gold_sets import Gold, check_gate_names, read_gold
@@ -117,7 +117,7 @@ def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True
         max_megapixels=config.inputs.max_megapixels,
         progress=progress,
     )
-    groups = read_index(run.dataset)["kept_together"]
+    groups = read_head(run.dataset)["kept_together"]
     _log.log(logging.WARNING if groups["across"] or groups["cut"]["images"] else logging.INFO, leakage(groups))
     return built
 
@@ -162,7 +162,7 @@ def train_stage(
 
 def _refuse_empty_dataset(folder: Path) -> None:
     """Refuses a dataset without an instance; the message names the rule that rejected the most."""
-    index = read_index(folder)
+    index = read_head(folder)
     if index["kept"]:
         return
     rejected = sorted(index["rejected"].items(), key=lambda item: -item[1])

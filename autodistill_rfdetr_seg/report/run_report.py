@@ -9,7 +9,7 @@ from typing import Any
 from .. import coco
 from ..core.config import DISPLAY_CONFIDENCE, PipelineConfig
 from ..core.types import GroundTruth, ImagePredictions, Instance, TruthImage
-from ..dataset.dataset_index import read_index
+from ..dataset.dataset_index import BuiltDataset
 from ..dataset.split_groups import leakage
 from ..drawing.overlays import contact_sheet, draw_instances
 from ..evaluation.gold_sets import Gold
@@ -37,7 +37,8 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
     }
     worst = images_by_f1(gold.truth, details["target"])[: config.evaluation.samples]
     samples = _Samples(worst, predictions, details, run.dataset)
-    index = read_index(run.dataset)
+    built = BuiltDataset.of_folder(run.dataset)
+    index = built.head
     training = read_json(run.training_record)
     write_page(
         page,
@@ -49,10 +50,10 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
             classes=gold.truth.classes,
             dataset={key: index[key] for key in ("counts", "kept", "rejected", "per_class", "too_rare")},
             leakage=leakage(index["kept_together"]),
-            pairs=_pairs(index, run.dataset),
+            pairs=_pairs(built),
             versions={**metrics["versions"], **training.get("versions", {})},
             config_text=dump(config),
-            errors=_error_pictures(run, gold, predictions, details),
+            errors=_error_pictures(run, built, gold, predictions, details),
             failures=read_failures(run.labels),
             max_megapixels=config.inputs.max_megapixels,
         ),
@@ -65,17 +66,20 @@ def write_report(config: PipelineConfig, run: RunFolder, gold: Gold, metrics: Ma
         write_png(temporary, contact_sheet(rows))
 
 
-def _pairs(index: Mapping[str, Any], dataset: Path) -> list[Pair]:
+def _pairs(built: BuiltDataset) -> list[Pair]:
     """Some of the pairs that look alike, with each image at most once and with the paths in the dataset."""
-    shown: list[Pair] = []
+    chosen: list[tuple[str, str]] = []
     seen: set[str] = set()
-    for one, other in index["kept_together"]["pairs"]:
-        if not {one, other} & seen and len(shown) < _PAIRS_SHOWN:
+    for one, other in built.head["kept_together"]["pairs"]:
+        if not {one, other} & seen and len(chosen) < _PAIRS_SHOWN:
             seen |= {one, other}
-            first, second = index["images"][one], index["images"][other]
-            files = tuple(dataset / entry["split"] / entry["file_name"] for entry in (first, second))
-            shown.append(Pair((one, other), first["split"], (files[0], files[1])))
-    return shown
+            chosen.append((one, other))
+    entries = {path: entry for path, entry in built.images() if path in seen} if seen else {}
+
+    def file(path: str) -> Path:
+        return built.folder / entries[path]["split"] / entries[path]["file_name"]
+
+    return [Pair((one, other), entries[one]["split"], (file(one), file(other))) for one, other in chosen]
 
 
 def images_by_f1(truth: GroundTruth, details: Mapping[str, Any]) -> list[TruthImage]:
@@ -159,6 +163,7 @@ class _Samples(Sequence[Sample]):
 
 def _error_pictures(
     run: RunFolder,
+    built: BuiltDataset,
     gold: Gold,
     predictions: Mapping[str, Mapping[str, tuple[Instance, ...]]],
     details: Mapping[str, Any],
@@ -168,32 +173,42 @@ def _error_pictures(
     if not errors:
         return []
     images = {image.image_id: image for image in gold.truth.images}
-    labels = _TrainingLabels(run, gold.truth.classes.names)
     found = []
-    for error in errors:
-        image = images[error["image_id"]]
-        near = (details.get("nearest") or {}).get(image.image_id)
-        command, like = ("", "") if near is None else labels.explain(near["like"], error["class_index"])
-        target = predictions["target"].get(image.image_id, ())
-        found.append(ErrorPicture(error, image.path, image.instances, target, command, like))
+    with _TrainingLabels(run, built, gold.truth.classes.names) as labels:
+        for error in errors:
+            image = images[error["image_id"]]
+            near = (details.get("nearest") or {}).get(image.image_id)
+            command, like = ("", "") if near is None else labels.explain(near["like"], error["class_index"])
+            target = predictions["target"].get(image.image_id, ())
+            found.append(ErrorPicture(error, image.path, image.instances, target, command, like))
     return found
 
 
 class _TrainingLabels:
     """Finds a label of a class in a training image, for the command that explains it."""
 
-    def __init__(self, run: RunFolder, names: Sequence[str]) -> None:
+    def __init__(self, run: RunFolder, built: BuiltDataset, names: Sequence[str]) -> None:
         self._run = run
+        self._built = built
         self._names = names
-        self._rows: dict[str, Mapping[str, list[dict[str, Any]]]] = {}
+        self._files: dict[str, tuple[coco.LabelFile, dict[str, int]]] = {}
+
+    def __enter__(self) -> _TrainingLabels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _numbers in self._files.values():
+            file.close()
 
     def explain(self, image: str, class_index: int) -> tuple[str, str]:
         """The command for the first label of the class in an image such as `train/b.jpg`, or of any class, and which
         label it is; two empty texts if the image has none."""
         split, _, name = image.partition("/")
-        if split not in self._rows:
-            self._rows[split] = coco.read_rows(self._run.dataset / split)
-        rows = self._rows[split].get(name, [])
+        if split not in self._files:
+            opened = self._built.labels(split)
+            self._files[split] = opened, {of_image: at for at, of_image in enumerate(opened.names)}
+        file, numbers = self._files[split]
+        rows = file.annotations(numbers[name]) if name in numbers else []
         of_class = [row for row in rows if row["category_id"] == class_index + 1]
         if not rows:
             return "", ""
