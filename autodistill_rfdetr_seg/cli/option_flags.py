@@ -115,6 +115,13 @@ BUILD_OPTIONS = (
     ),
     Option("--split-seed", "split.seed", int, "another seed gives another split of the same images", "N"),
     Option("--format", "dataset.segmentation", str, "how masks are written: rle or polygon", "FORMAT"),
+    Option(
+        "--split-json",
+        "dataset.split_json",
+        yaml_value,
+        "write the annotations also in files of at most N images each",
+        "N",
+    ),
 )
 
 TRAIN_OPTIONS = (

@@ -3,6 +3,7 @@
 This package is the only place that knows a category id; everywhere else a class is a 0-based index.
 """
 
+from .annotation_parts import write_parts
 from .class_alignment import ClassMatch, align, ground_truth, match_classes
 from .json_lines import instance_row, read_instance
 from .label_file import open_labels
@@ -53,5 +54,6 @@ __all__ = [
     "validate",
     "write",
     "write_encoded",
+    "write_parts",
     "write_results",
 ]

@@ -11,8 +11,9 @@ import mmap
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,13 @@ from . import segmentation as segmentations
 
 _START = b'{"annotations":[\n'
 _CATEGORIES = b'\n],"categories":'
-_IMAGES = b',"images":['
+_IMAGES = b',"images":[\n'
 _INFO = b'\n],"info":'
+_END = b"}\n"
 _IMAGE_ID = b'"image_id":'
+
+
+_File = TypeVar("_File", bound="LabelFile")
 
 
 class LabelFile(ABC):
@@ -45,7 +50,7 @@ class LabelFile(ABC):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __enter__(self) -> LabelFile:
+    def __enter__(self: _File) -> _File:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +74,10 @@ class LabelFile(ABC):
 
 
 class WrittenFile(LabelFile):
-    """A COCO file of `write`, which nobody has edited since."""
+    """A COCO file of `write`, which nobody has edited since.
+
+    `categories` and `info` are the JSON texts of these values.
+    """
 
     def __init__(self, path: Path) -> None:
         """Finds the images and where their annotations are.
@@ -80,13 +88,18 @@ class WrittenFile(LabelFile):
         self.path = path
         self.names = []
         sizes = array("i")
-        self._file = path.open("rb")
+        self._file: IO[bytes] = path.open("rb")
         try:
             parts = _Parts.of_file(path, self._file)
+            self.categories, self.info = parts.categories, parts.info
             self.class_names = {row["id"]: row["name"] for row in json.loads(parts.categories)}
-            for row in _rows(self._file, parts.images, parts.info):
+            lines = array("q", [parts.images])
+            for line in _lines(self._file, parts.images, parts.images_end):
+                row = json.loads(line.rstrip(b",\n"))
                 self.names.append(row["file_name"])
                 sizes.extend((row["height"], row["width"]))
+                lines.append(lines[-1] + len(line))
+            self._image_offsets = np.array(lines, dtype=np.int64)
             self.sizes = np.array(sizes, dtype=np.int32).reshape(-1, 2)
             self._offsets, self._first_ids = self._annotation_places(parts.annotations_end)
         except BaseException:
@@ -99,10 +112,20 @@ class WrittenFile(LabelFile):
 
     def annotations(self, at: int) -> list[dict[str, Any]]:
         """The annotations of image number `at`, counted from 0, as they are in the file."""
-        start, end = self._offsets[at : at + 2].tolist()
-        self._file.seek(start)
-        found: list[dict[str, Any]] = json.loads(b"[" + self._file.read(end - start).rstrip(b",\n") + b"]")
+        found: list[dict[str, Any]] = json.loads(b"[" + self.annotation_lines(at) + b"]")
         return found
+
+    def annotation_lines(self, at: int) -> bytes:
+        """The text of these annotations, with a comma and a line break between two."""
+        return self._between(*self._offsets[at : at + 2].tolist())
+
+    def image_lines(self, first: int, end: int) -> bytes:
+        """The text of the images from number `first` to `end`, exclusive, with a comma and a line break between two."""
+        return self._between(int(self._image_offsets[first]), int(self._image_offsets[end]))
+
+    def _between(self, start: int, end: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(end - start).rstrip(b",\n")
 
     def rles(self, at: int) -> list[Rle]:
         """The masks of the annotations of image number `at`."""
@@ -120,9 +143,7 @@ class WrittenFile(LabelFile):
         offsets = array("q")
         ids = array("q")
         offset, number = len(_START), 1
-        self._file.seek(offset)
-        while offset < end:
-            line = self._file.readline()
+        for line in _lines(self._file, offset, end):
             at = line.index(_IMAGE_ID) + len(_IMAGE_ID)
             image = int(line[at : line.index(b",", at)])
             while len(offsets) < image:  # images before it without annotations have the same place
@@ -138,28 +159,34 @@ class WrittenFile(LabelFile):
         return np.array(offsets, dtype=np.int64), np.array(ids, dtype=np.int64)
 
 
+@dataclass(frozen=True)
 class _Parts:
-    """The offsets of the parts of a file: where the annotations and images end, and the text of the categories."""
+    """The parts of a file: the offset after its annotations, the texts of categories and info, and the offsets of the
+    lines of its images and of what follows them."""
 
-    def __init__(self, annotations_end: int, categories: bytes, images: int, info: int) -> None:
-        self.annotations_end = annotations_end
-        self.categories = categories
-        self.images = images
-        self.info = info
+    annotations_end: int
+    categories: bytes
+    images: int
+    images_end: int
+    info: bytes
 
     @classmethod
-    def of_file(cls, path: Path, file: Any) -> _Parts:
+    def of_file(cls, path: Path, file: IO[bytes]) -> _Parts:
         """Finds the parts; a line break and a quote without an escape are in no text of a JSON file."""
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             middle, info = data.rfind(_CATEGORIES), data.rfind(_INFO)
             images = data.find(_IMAGES, middle)
-            if not data[: len(_START)] == _START[: len(data)] or not 0 < middle < images < info:
+            if data[: len(_START)] != _START or not 0 < middle < images < info or data[-2:] != _END:
                 raise DataError(f"{path} is not a COCO file as this package writes it.")
-            return cls(middle + 1, data[middle + len(_CATEGORIES) : images], images + len(_IMAGES) + 1, info)
+            categories = data[middle + len(_CATEGORIES) : images]
+            info_text = data[info + len(_INFO) : -len(_END)]
+            return cls(middle + 1, categories, images + len(_IMAGES), info, info_text)
 
 
-def _rows(file: Any, start: int, end: int) -> Iterator[dict[str, Any]]:
-    """The JSON objects on the lines from `start` to `end`."""
+def _lines(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The lines from `start` to `end`."""
     file.seek(start)
-    while file.tell() < end:
-        yield json.loads(file.readline().rstrip(b",\n"))
+    while start < end:
+        line = file.readline()
+        start += len(line)
+        yield line

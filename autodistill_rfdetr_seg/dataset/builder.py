@@ -53,11 +53,15 @@ class BuildOptions:
 
     def as_json(self) -> dict[str, Any]:
         """The options as JSON-ready data."""
+        # Not the number of processes: on another machine it is another, and the dataset is the same.
+        dataset = self.dataset.model_dump(mode="json", exclude={"processes"})
+        if dataset["split_json"] is None:
+            # So that the datasets of earlier releases, which had no such option, still count.
+            del dataset["split_json"]
         return {
             "refine": self.refine.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
-            # Not the number of processes: on another machine it is another, and the dataset is the same.
-            "dataset": self.dataset.model_dump(mode="json", exclude={"processes"}),
+            "dataset": dataset,
         }
 
 
@@ -246,6 +250,8 @@ def _write(
             if paths[split]:
                 path = partial / split / coco.ANNOTATIONS
                 counts[split] = coco.write_encoded(path, entries(split), account.classes, _info(account, options))
+                if options.dataset.split_json is not None:
+                    coco.write_parts(path, options.dataset.split_json)
     written = {
         "fingerprint": annotations_fingerprint(partial),
         "classes": list(account.classes.names),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -110,3 +111,34 @@ def test_an_accident_leaves_the_dataset_that_was_there(run: Path, tmp_path: Path
     assert finish(command)[0] == 0
     assert not list(copy.glob(".dataset.*"))
     assert content(copy / "dataset") != before
+
+
+def test_annotations_in_several_files_and_in_shards_of_rfdetr(run: Path, tmp_path: Path) -> None:
+    from rfdetr.datasets.webdataset.index import read_shard_index
+    from rfdetr.datasets.webdataset.pack import pack_coco_to_shards
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    train = copy / "dataset" / "train"
+    whole = (train / "_annotations.coco.json").read_bytes()
+    code, _, err = here(["build", str(copy), "--split-json", "150", "-q"])
+    assert code == 0, err
+    parts = sorted(train.glob("_annotations.part-*"))
+    assert [part.name for part in parts] == [f"_annotations.part-{at}-of-3.coco.json" for at in (1, 2, 3)]
+    document = json.loads((train / "_annotations.coco.json").read_bytes())
+    rows = [json.loads(part.read_bytes()) for part in parts]
+    assert [row for part in rows for row in part["annotations"]] == document["annotations"]
+    assert [row for part in rows for row in part["images"]] == document["images"]
+    del document["info"]
+    assert document.items() <= json.loads(whole).items()
+    # Without the option they are gone.
+    assert here(["build", str(copy), "--split-json", "none", "-q"])[0] == 0
+    assert not list(train.glob("_annotations.part-*"))
+    assert (train / "_annotations.coco.json").read_bytes() == whole
+
+    shards = tmp_path / "shards"
+    pack_coco_to_shards(train, train / "_annotations.coco.json", shards, split="train", max_shard_bytes=200_000)
+    index = read_shard_index(shards, "train")
+    assert index.num_samples == len(document["images"])
+    assert len(index.shards) > 2
+    assert index.class_names() == ["disc", "square"]
