@@ -39,11 +39,13 @@ def class_arguments() -> list[str]:
 
 @dataclass(frozen=True)
 class TimedCommand:
-    """The seconds, peak resident memory (bytes) and standard output of a command."""
+    """The seconds, peak resident memory (bytes, of the process alone) and standard output of a command; `cpu_seconds`
+    are those of its processors, of the processes that it started too."""
 
     seconds: float
     peak: int
     output: str
+    cpu_seconds: float
 
 
 def run_timed(*arguments: str, input_folder: Path) -> TimedCommand:
@@ -72,4 +74,4 @@ def _timed(command: Sequence[str], input_folder: Path) -> TimedCommand:
     if os.waitstatus_to_exitcode(status):
         raise RuntimeError(f"{' '.join(command)}: {err.read_text()}")
     scale = 1 if sys.platform == "darwin" else 1024
-    return TimedCommand(seconds, used.ru_maxrss * scale, out.read_text())
+    return TimedCommand(seconds, used.ru_maxrss * scale, out.read_text(), used.ru_utime + used.ru_stime)

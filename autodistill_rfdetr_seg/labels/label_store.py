@@ -98,8 +98,8 @@ class LabelStore:
         Raises:
             DataError: a shard is damaged, and `heal` is not set; it is named.
         """
-        size = ["height", "width"]
-        columns = ["image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash", *size, "base_fingerprint"]
+        of_key = ("image_id", "path", "file_bytes", "mtime_ns", "sha256", "phash")  # the first fields of `Key`
+        columns = ["base_fingerprint", "height", "width", *of_key]
         for shard in (self.folder / name for name in self._shards()):
             try:
                 # Where it may be healed, damage anywhere in it counts.
@@ -110,10 +110,11 @@ class LabelStore:
                 _log.warning("%s It is set aside, and its images are labeled again.", error.message)
                 shard.rename(shard.with_suffix(".torn"))
                 continue
-            for row, entry in enumerate(table.to_pylist()):
-                ours = entry.pop("base_fingerprint") == base_fingerprint
-                if ours and all(entry[side] <= MAX_SIDE for side in size):
-                    yield Key(**entry, shard=shard.name, row=row)
+            # Column by column, which takes half the time of rows as dictionaries.
+            values = [table.column(name).to_pylist() for name in columns]
+            for row, (made_by, height, width, *entry) in enumerate(zip(*values, strict=True)):
+                if made_by == base_fingerprint and max(height, width) <= MAX_SIDE:
+                    yield Key(*entry, height, width, shard.name, row)
 
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""
