@@ -7,8 +7,8 @@ which 2% are near another one's. The images are hard links to a few small JPEG f
 differ. Each command is a process of its own: `cpu` is the processor time of it and of the processes that it started,
 `ratio` that of an image divided by the same at the smallest size, `peak` its memory without the processes that it
 started (some 120 MB each). Where the machine does other work, seconds say little and `cpu` more. `hashes` are the
-near-duplicates of random hashes, `hashes of cameras` those of frames of fixed cameras, 1,000 each. With `--keep` folders
-are kept, and reused if they exist.
+near-duplicates of random hashes, `hashes of cameras` those of frames of fixed cameras, 1,000 each. With `--keep` the
+folders are kept, and reused if they exist.
 """
 
 from __future__ import annotations
@@ -180,9 +180,8 @@ def main() -> None:
             for name, one in measure(folder / str(count), count, args.commands).items():
                 each = 1000 * one.cpu_seconds / count
                 ratio = each / first.setdefault(name, each)
-                print(
-                    f"{count:>9} {name:<22}{one.seconds:>9.1f}{one.cpu_seconds:>9.1f}{each:>10.3f}{ratio:>7.2f}{one.peak / 1e6:>9.0f}"
-                )
+                took = f"{one.seconds:>9.1f}{one.cpu_seconds:>9.1f}{each:>10.3f}{ratio:>7.2f}"
+                print(f"{count:>9} {name:<22}{took}{one.peak / 1e6:>9.0f}")
     finally:
         if args.keep is None:
             shutil.rmtree(folder)

@@ -78,8 +78,9 @@ def test_every_option_that_is_named_exists() -> None:
     others = {"--nnodes", "--nproc-per-node"}  # of torchrun
     others |= {"--head", "--disable-usage-stats", "--include-dashboard", "--generate", "--node-ip-address"}  # of ray
     others |= {"--node-manager-port", "--object-manager-port", "--min-worker-port", "--max-worker-port"}
-    # Of hf, pip, http.server, the converter of OpenVINO, and our scripts.
+    # Of hf, pip, http.server, the converter of OpenVINO, the packer of rfdetr, and our scripts.
     others |= {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
+    others |= {"--image-dir", "--annotations", "--output-dir"}
     for name, text in PAGES.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
         assert named <= known | others, name

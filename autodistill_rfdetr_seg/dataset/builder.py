@@ -41,6 +41,8 @@ _log = logging.getLogger(__name__)
 _RULES = 4
 # A process takes about a second to start, as long as it works on so many images.
 _IMAGES_A_PROCESS = 1500
+# With more, they wait for the one process that writes the files.
+_MOST_PROCESSES = 12
 
 
 @dataclass(frozen=True)
@@ -265,7 +267,7 @@ def _processes(config: DatasetConfig, images: int) -> int:
     """How many processes build a dataset: as many as asked for, or as pay for the second that each takes to start."""
     if config.processes is not None:
         return config.processes
-    return max(1, min(usable_cores(), images // _IMAGES_A_PROCESS))
+    return max(1, min(usable_cores(), _MOST_PROCESSES, images // _IMAGES_A_PROCESS))
 
 
 def _index_entries(

@@ -133,7 +133,8 @@ def link(source: Path, target: Path) -> bool:
         FileExistsError: `target` exists.
     """
     try:
-        os.link(source.resolve(), target)
+        # Only a link itself must be resolved, not the folders it is in: that takes a tenth of the time of a build.
+        os.link(source.resolve() if source.is_symlink() else source, target)
     except FileExistsError:
         raise
     except OSError:
