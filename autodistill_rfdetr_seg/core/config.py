@@ -221,8 +221,8 @@ class DatasetConfig(Options):
     """How the COCO-seg dataset is written: masks as RLE, which is exact, or as polygons.
 
     `processes` is the number of processes that build it (None: one for each core, up to 12, and one alone for few
-    images). It changes no byte of the dataset. With `split_json` the annotations of a split are also written in several files of at
-    most that many images each, for tools that read no file of gigabytes; ids are those of the one file.
+    images). It changes no byte of the dataset. With `split_json` the annotations of a split are also written in several
+    files of at most that many images each, for tools that read no file of gigabytes; ids are those of the one file.
     """
 
     segmentation: Literal["rle", "polygon"] = "rle"
