@@ -15,6 +15,7 @@ import pytest
 from autodistill_rfdetr_seg.dataset.image_building import IMAGES_A_TASK
 from helpers.commands import begin, finish, here
 from helpers.drawn_store import make_run
+from helpers.processes import parents_of
 
 pytestmark = pytest.mark.slow
 
@@ -68,23 +69,13 @@ def test_an_image_that_changed_is_named_as_by_one_process(run: Path, tmp_path: P
 
 
 def workers_of(process: int) -> list[int]:
-    """The two processes that another one has started, once they are there."""
+    """The two processes that a build has started, once they are there."""
     for _ in range(1000):
-        stats = [read(file) for file in Path("/proc").glob("[0-9]*/stat")]
-        # The number of a process, its name in brackets, its state, and the process that started it.
-        fields = [(int(stat.split()[0]), stat.rpartition(")")[2].split()) for stat in stats if stat]
-        found = [number for number, (_, parent, *_) in fields if int(parent) == process]
+        found = [number for number, parent in parents_of(b"task_processes").items() if parent == process]
         if len(found) == 2:
             return found
         time.sleep(0.01)
     raise TimeoutError("The build started no processes.")
-
-
-def read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:  # it has ended
-        return ""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes a build has started")

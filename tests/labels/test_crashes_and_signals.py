@@ -5,7 +5,6 @@ Whatever happens, it is one sentence, nothing half-made is left, and in the end 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import re
@@ -24,6 +23,7 @@ from PIL import Image
 from autodistill_rfdetr_seg.system.locks import locked
 from helpers.commands import Process, begin, finish, here
 from helpers.lamps import BASE, annotations, arguments, scene
+from helpers.processes import are_gone, parents_of
 
 pytestmark = pytest.mark.slow
 
@@ -167,19 +167,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, byte
 
 def workers_of(process: Process) -> list[int]:
     """The processes that work for it: those that were forked from its server."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError):
-            if b"multiprocessing.forkserver" in (stat.parent / "cmdline").read_bytes():
-                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    parents = parents_of(b"multiprocessing.forkserver")
     return [number for number, parent in parents.items() if parents.get(parent) == process.pid]
-
-
-def are_gone(numbers: list[int], seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while (left := any(Path(f"/proc/{number}").exists() for number in numbers)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not left
 
 
 @pytest.mark.parametrize(

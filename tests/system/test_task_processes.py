@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, UnknownNameError
 from autodistill_rfdetr_seg.system.task_processes import run_tasks
+from helpers.processes import are_gone, is_there
 
 WORK = """
 import errno, os, signal, time
@@ -44,28 +44,13 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-un
     del sys.modules["work_of_test"]
 
 
-def is_there(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def are_gone(processes: set[int], seconds: float = 0) -> bool:
-    deadline = time.monotonic() + seconds
-    while any(map(is_there, processes)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not any(map(is_there, processes))
-
-
 @pytest.mark.slow
 def test_answers_come_in_the_order_of_the_tasks_from_several_processes(work) -> None:  # type: ignore[no-untyped-def]
     assert list(run_tasks(work, 100, range(20), 3)) == list(range(100, 120))
     who = set(run_tasks(work, 100, ["who"] * 12, 2))
     assert os.getpid() not in who
     assert len(who) == 2
-    assert are_gone(who)
+    assert are_gone(who, 0)
 
 
 def test_one_process_is_this_one(work) -> None:  # type: ignore[no-untyped-def]
@@ -89,7 +74,7 @@ def test_a_killed_process_ends_the_work_with_an_error(work) -> None:  # type: ig
     who = {next(answers) for _ in range(4)}
     with pytest.raises(AutodistillSegError, match="exit code -9"):
         list(answers)
-    assert are_gone(who)
+    assert are_gone(who, 0)
 
 
 @pytest.mark.slow
@@ -98,7 +83,7 @@ def test_a_caller_that_stops_early_leaves_no_process(work) -> None:  # type: ign
     who = {next(answers) for _ in range(20)}
     assert all(map(is_there, who))
     answers.close()
-    assert are_gone(who)
+    assert are_gone(who, 0)
 
 
 @pytest.mark.slow
@@ -124,4 +109,4 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         workers = {int(word) for word in process.stdout.readline().split()}
         process.kill()
         assert process.stdout.read() == ""
-    assert are_gone(workers, seconds=10)
+    assert are_gone(workers)
