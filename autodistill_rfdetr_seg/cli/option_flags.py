@@ -53,7 +53,13 @@ INPUT_OPTIONS = (
     Option("--fps", "inputs.fps", float, "use X frames per second of a video; 1 if --every is not given", "X"),
     Option("--scene-changes", "inputs.scene_changes", bool, "prefer frames of a video where the scene changed"),
     Option("--max-megapixels", "inputs.max_megapixels", float, "skip images larger than X megapixels", "X"),
-    Option("--mirror-limit", "inputs.mirror_limit", str, "refuse a bucket with more images than this, as 20GB", "SIZE"),
+    Option(
+        "--mirror-limit",
+        "inputs.mirror_limit",
+        str,
+        "bytes of a bucket's images on the disk at a time, as 20GB",
+        "SIZE",
+    ),
     Option("--tiles", "base.tiles", int, "cut larger images into tiles of N x N pixels", "N"),
     Option("--overlap", "base.overlap", float, "fraction of a tile's side that it shares with its neighbor", "X"),
 )

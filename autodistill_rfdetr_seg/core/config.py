@@ -50,7 +50,8 @@ class InputsConfig(Options):
 
     Of a video, every `every`-th frame or `fps` frames per second (1 if neither is given); `scene_changes` prefers
     frames where the scene changed. Images larger than `max_megapixels` are skipped: a small file can take all of a
-    machine's memory. The images of a bucket are refused if they have more than `mirror_limit` in sum, such as 20GB.
+    machine's memory. `mirror_limit`, such as 20GB, bounds the bytes that images of a bucket take on the disk: where
+    they are only labeled, they are read part by part; else more are refused.
     """
 
     limit: Annotated[int, Field(ge=1)] | None = None

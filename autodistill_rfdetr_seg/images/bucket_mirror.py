@@ -81,6 +81,12 @@ def update_mirror(
     return MirrorUpdate(tuple(read), changed, tuple(vanished), tuple(dropped))
 
 
+def remove_mirrored(folder: Path, names: Collection[str]) -> None:
+    """Removes the files of these objects. `update_mirror` reads them again if they are wanted again."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _is_here(folder: Path, found: StoredObject, known: MirroredObject | None) -> bool:
     if known is None or (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
         return False

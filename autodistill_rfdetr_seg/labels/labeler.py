@@ -45,6 +45,16 @@ class LabelSummary:
     dropped: Mapping[str, int] = field(default_factory=dict)
     several: tuple[str, ...] = ()
 
+    def __add__(self, other: LabelSummary) -> LabelSummary:
+        """What both labelings did."""
+        return LabelSummary(
+            self.labeled + other.labeled,
+            self.stored + other.stored,
+            (*self.failures, *other.failures),
+            dict(Counter(self.dropped) + Counter(other.dropped)),
+            tuple(sorted((*self.several, *other.several))),
+        )
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready data, by the keys of release 0.1.0."""
         data = asdict(self)
@@ -59,6 +69,7 @@ def label_images(
     *,
     root: Path | None = None,
     groups: Mapping[str, str] | None = None,
+    names: Sequence[str] | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> LabelSummary:
@@ -68,7 +79,8 @@ def label_images(
     the latter also if `max_failures` stops it. An image that cannot be read, or that the base fails on, is a failure
     with a reason; the others are labeled.
     A content is labeled once, also if its file is renamed or copied. `labels.json` also has `root`, the folder that
-    names are relative to, and `groups` (name → group) of images that belong in the same split.
+    names are relative to, and `groups` (name → group) of images that belong in the same split. `names` are those of all
+    images, where `images` are only a part of them.
 
     Raises:
         DataError: another process writes to the store, or more than `max_failures` images failed.
@@ -118,8 +130,8 @@ def label_images(
                 # Last, so that what the bar has counted is stored.
                 bar.update(1 + len(twins))
         write_failures(folder, failures, options.slice)
-        names = sorted(printable(name) for _, name in images)
-        write_account(folder, source, names, root, groups or {})
+        every = [name for _, name in images] if names is None else names
+        write_account(folder, source, sorted(map(printable, every)), root, groups or {})
     return LabelSummary(labeled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
 
 

@@ -63,14 +63,21 @@ class PreparedRun:
 
 @contextlib.contextmanager
 def prepare_run(
-    config: PipelineConfig, run: RunFolder, source: BaseSource | None = None, *, resume: bool, overwrite: bool
+    config: PipelineConfig,
+    run: RunFolder,
+    source: BaseSource | None = None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    labels_only: bool = False,
 ) -> Iterator[PreparedRun]:
     """Checks all inputs, claims the run's folder and saves the configuration in it. Within the block, no other process
     may write labels to the run (except other slices).
 
     Nothing is written before all checks have passed. `source` is the base that the configuration names if left out. It
     is built here, unless the run is resumed, which may not need it, or worker processes build their own. A slice joins
-    a run that another slice has started with the same options.
+    a run that another slice has started with the same options. With `labels_only` the images of a bucket may have more
+    bytes than the mirror.
 
     Raises:
         MissingInputError: there are no images, or a gold set is not there.
@@ -83,7 +90,7 @@ def prepare_run(
             run.
     """
     source = source or source_of(config)
-    bucket = list_run_bucket(config) if is_bucket_url(config.images) else None
+    bucket = list_run_bucket(config, labels_only) if is_bucket_url(config.images) else None
     found = _check_images(config, run) if bucket is None else None
     _refuse_own_base(config, run.root.resolve())
     for gold in config.evaluation.gold:

@@ -24,6 +24,7 @@ from ..labels.labeler import LabelSummary
 from ..review.label_preview import Preview, preview
 from ..system.config_files import load, save_run_config
 from ..system.run_folder import RunFolder
+from .bucket_labeling import label_in_parts
 from .labeling_plan import Forecast, plan
 from .run_preparation import PreparedRun, prepare_run
 from .stages import build_stage, evaluate_stage, label_stage, report_stage, train_stage
@@ -167,8 +168,9 @@ def label_and_build(
     progress: bool = True,
 ) -> LabelingResult:
     """The label stage and, with `build`, the build stage. Raises as `prepare_run`."""
-    with prepare_run(config, run, source, resume=resume, overwrite=overwrite) as prepared:
-        summary = _label(prepared, progress)
+    only = not build
+    with prepare_run(config, run, source, resume=resume, overwrite=overwrite, labels_only=only) as prepared:
+        summary = _label(prepared, progress, in_parts=only)
         return LabelingResult(summary, _build(config, run, progress) if build else None)
 
 
@@ -242,9 +244,12 @@ def evaluate_again(config: PipelineConfig, run: RunFolder, *, progress: bool = T
     return metrics
 
 
-def _label(prepared: PreparedRun, progress: bool) -> LabelSummary:
-    images = prepared.images(progress=progress)
-    summary = label_stage(prepared.config, prepared.folder, prepared.source, images, progress=progress)
+def _label(prepared: PreparedRun, progress: bool, in_parts: bool = False) -> LabelSummary:
+    config, run, source = prepared.config, prepared.folder, prepared.source
+    if in_parts and prepared.bucket is not None and config.inputs.mirror_limit is not None:
+        summary = label_in_parts(config, run, source, prepared.bucket, progress=progress)
+    else:
+        summary = label_stage(config, run, source, prepared.images(progress=progress), progress=progress)
     text = f"{summary.labeled} images labeled, {summary.stored} already had labels"
     if summary.failures:
         text += f", {len(summary.failures)} failed"

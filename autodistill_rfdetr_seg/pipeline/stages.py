@@ -51,14 +51,14 @@ def find_run_images(config: PipelineConfig, run: RunFolder, *, progress: bool = 
     return find_images(config.images, run.frames, **config.inputs.model_dump(exclude=_OF_BUCKETS), progress=progress)
 
 
-def list_run_bucket(config: PipelineConfig) -> BucketImages:
-    """The images of the bucket that the configuration names; none is read."""
+def list_run_bucket(config: PipelineConfig, in_parts: bool = False) -> BucketImages:
+    """The images of the bucket that the configuration names; none is read. `in_parts` if they are only labeled."""
     inputs = config.inputs.model_dump(exclude=_OF_VIDEOS)
     refused = [name for name in _OF_VIDEOS if getattr(config.inputs, name) not in (None, False)]
     if refused:
         raise UsageError(f"The option {refused[0]!r} is for a video, which is not read from a bucket.", "Leave it out.")
     _log.info("Listing %s", parse_bucket_url(config.images))
-    return list_bucket_images(config.images, **inputs)
+    return list_bucket_images(config.images, **inputs, in_parts=in_parts)
 
 
 def label_stage(
@@ -89,6 +89,16 @@ def label_stage(
         max_megapixels=config.inputs.max_megapixels,
         progress=progress,
     )
+    report_labeling(summary, run)
+    return summary
+
+
+def report_labeling(summary: LabelSummary, run: RunFolder) -> None:
+    """Logs what is to be known of a labeling.
+
+    Raises:
+        DataError: every image failed.
+    """
     if summary.several:
         count = len(summary.several)
         _log.warning("%d files have several pages or frames, such as %s: the first is used.", count, summary.several[0])
@@ -98,7 +108,6 @@ def label_stage(
             f"All {len(summary.failures)} images failed; the first, {first['path']}: {first['reason']}",
             f"All reasons are in {run.labels / 'failures.jsonl'}.",
         )
-    return summary
 
 
 def build_stage(config: PipelineConfig, run: RunFolder, *, progress: bool = True) -> BuildResult:

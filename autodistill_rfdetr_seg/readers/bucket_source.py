@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from ..core.bucket_urls import BucketUrl, parse_bucket_url
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import MissingInputError, UsageError
 from ..core.plain_text import byte_size, counted, short_list
-from ..images.bucket_mirror import MirrorUpdate, update_mirror
+from ..images.bucket_mirror import MirrorUpdate, remove_mirrored, update_mirror
 from ..images.image_formats import IMAGE_SUFFIXES
 from ..images.image_opening import max_file_bytes
 from ..system.object_names import colliding_names, ignores_case, name_problem
@@ -39,6 +39,7 @@ def list_bucket_images(
     sample: int | None = None,
     seed: int = 0,
     mirror_limit: int | None = None,
+    in_parts: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> BucketImages:
     """The images that the URL of a bucket names: all under its prefix, or the one object that it is.
@@ -48,7 +49,7 @@ def list_bucket_images(
 
     Args:
         limit, sample, seed: as for `find_images`.
-        mirror_limit: bytes that the chosen images may have in sum.
+        mirror_limit: bytes that the chosen images may have in sum, or each alone where they are read `in_parts`.
 
     Raises:
         UsageError: the URL or an endpoint is wrong, or the images are more than `mirror_limit`.
@@ -78,7 +79,7 @@ def list_bucket_images(
     found_images = tuple(objects[name] for _, name in chosen.items)
     notes = (*((f"Objects of {store.url} were skipped: {skipped.text()}.",) if skipped else ()), *chosen.notes)
     listed = BucketImages(store, found_images, frozenset(objects), notes)
-    _check_limit(listed, mirror_limit)
+    _check_limit(listed, mirror_limit, in_parts)
     return listed
 
 
@@ -108,6 +109,56 @@ def mirror_images(
         skipped.add("names that this file system takes for another's", name)
     notes = (f"Objects of {images.store.url} were skipped: {skipped.text()}.",) if skipped else ()
     return Inputs(folder, items, notes=(*images.notes, *notes, *_changes(done)))
+
+
+def mirrored_parts(
+    images: BucketImages,
+    folder: Path,
+    most: int,
+    *,
+    stored: Mapping[str, tuple[int, int]],
+    only: Collection[str] | None = None,
+    progress: bool = True,
+) -> Generator[list[tuple[Path, str]], None, None]:
+    """The images as files in `folder`, in parts of at most `most` bytes; a part's files are removed after it.
+
+    Images with the size (bytes) and time (nanoseconds) that `stored` has for their names are left out; with `only`, so
+    are all other names. The items of a part are (path, name).
+
+    Raises:
+        RemoteError, OSError: as `update_mirror`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    same = colliding_names([one.name for one in images.chosen], ignore_case=True) if ignores_case(folder) else set()
+    wanted = [
+        one
+        for one in images.chosen
+        if one.name not in same and (only is None or one.name in only) and not _is_stored(one, stored.get(one.name))
+    ]
+    for part in _parts(wanted, most):
+        names = [one.name for one in part]
+        try:
+            done = update_mirror(images.store, part, folder, listed=images.listed, progress=progress)
+            gone = set(done.vanished)
+            yield [(folder / name, name) for name in names if name not in gone]
+        finally:
+            remove_mirrored(folder, names)
+
+
+def _is_stored(found: StoredObject, stored: tuple[int, int] | None) -> bool:
+    # Some file systems store the time in steps of up to two seconds.
+    return stored is not None and stored[0] == found.size and abs(stored[1] - found.mtime_ns) < 2 * 10**9
+
+
+def _parts(objects: Sequence[StoredObject], most: int) -> Iterator[list[StoredObject]]:
+    part: list[StoredObject] = []
+    for one in objects:
+        if part and sum(other.size for other in part) + one.size > most:
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
 
 
 def mirror_missing(url: str, folder: Path, names: Collection[str], *, progress: bool = True) -> tuple[str, ...]:
@@ -142,13 +193,22 @@ def _may_be_image(name: str) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
 
 
-def _check_limit(images: BucketImages, most: int | None) -> None:
+def _check_limit(images: BucketImages, most: int | None, in_parts: bool) -> None:
+    largest = max(images.chosen, key=lambda one: one.size)
+    if most is not None and in_parts and largest.size > most:
+        raise UsageError(
+            f"The image {largest.name} of {images.store.url} has {byte_size(largest.size)}, more than --mirror-limit "
+            f"{byte_size(most)}.",
+            "Raise the limit.",
+        )
+    if in_parts:
+        return
     total = sum(one.size for one in images.chosen)
     if most is not None and total > most:
         raise UsageError(
             f"{counted(len(images.chosen), 'image')} of {images.store.url} with {byte_size(total)} are more than "
             f"--mirror-limit {byte_size(most)}.",
-            "Raise the limit, or take fewer images with --limit or --sample.",
+            "Raise the limit, take fewer images with --limit or --sample, or label alone: `run --until label`.",
         )
 
 

@@ -7,11 +7,13 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import autodistill_rfdetr_seg
 from autodistill_rfdetr_seg.images.bucket_mirror import MANIFEST
+from autodistill_rfdetr_seg.readers import bucket_source
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 from helpers.bucket_server import BucketServer, Proxy
 from helpers.commands import begin, here
@@ -159,6 +161,44 @@ def test_the_mirror_has_a_limit(shots: Path, bucket: BucketServer, proxy: Proxy,
     assert label(shots, run, url(bucket), "--mirror-limit", "1MB")[0] == 0
     code, _, err = label(shots, tmp_path / "other", str(shots), "--mirror-limit", "1MB")
     assert code == 2 and "--mirror-limit is for the images of a bucket" in err
+
+
+def test_labels_alone_need_no_more_room_than_the_limit(
+    shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a slice, or until the labels, images are read part by part and removed again."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    (bad := tmp_path / "bad.png").write_bytes(b"no image")
+    bucket.put("shots/bad.png", bad.read_bytes())
+    assert label(shots, whole, url(bucket))[0] == 4
+    sizes = [len(content) for content in mirrored(whole).values()]
+    limit = 3 * max(sizes)
+    held: list[int] = []
+    real = bucket_source.update_mirror
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        done = real(*args, **kwargs)
+        held.append(sum(map(len, mirrored(run).values())))
+        return done
+
+    monkeypatch.setattr(bucket_source, "update_mirror", watched)
+    proxy.requests.clear()
+    for place in ("1/2", "2/2"):
+        code, out, err = label(shots, run, url(bucket), "--mirror-limit", str(limit), "--slice", place)
+        assert f"slice {place.replace('/', ' of ')} is labeled" in out, err
+        assert code == (4 if "bad.png" in err else 0)
+    assert len(held) > 4 and max(held) <= limit and not mirrored(run)
+    # Each was read once, and is not read again.
+    assert len(proxy.read_keys()) == 25 == len(set(proxy.read_keys()))
+    proxy.requests.clear()
+    label(shots, run, url(bucket), "--mirror-limit", str(limit), "--slice", "1/2", "--resume")
+    assert {path.rpartition("/")[2] for path in proxy.read_keys()} <= {"bad.png"}
+    # `build` reads what it needs.
+    code, out, err = here(["build", str(run)])
+    assert code == 4 and "bad.png" in out + err
+    assert annotations(run) == annotations(whole)
+    code, _, err = label(shots, tmp_path / "none", url(bucket), "--mirror-limit", "10", "--slice", "1/2")
+    assert code == 2 and "more than --mirror-limit 10 B." in err and not (tmp_path / "none").exists()
 
 
 def test_a_build_reads_what_the_mirror_lacks(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
