@@ -57,7 +57,7 @@ INPUT_OPTIONS = (
         "--mirror-limit",
         "inputs.mirror_limit",
         str,
-        "bytes of a bucket's images on the disk at a time, as 20GB",
+        "images of a bucket on the disk at a time, as 20GB",
         "SIZE",
     ),
     Option("--tiles", "base.tiles", int, "cut larger images into tiles of N x N pixels", "N"),
