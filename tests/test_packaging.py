@@ -73,7 +73,7 @@ def test_authors_license_and_version_are_the_same_in_every_file(metadata: Messag
 
 def test_extras_are_those_that_the_makefile_and_the_hints_name(metadata: Message) -> None:
     extras = set(metadata.get_all("Provides-Extra"))
-    assert extras == {"grounded-sam", "heic", "onnx", "openvino", "video"}
+    assert extras == {"grounded-sam", "heic", "onnx", "openvino", "ray", "video"}
     makefile = re.search(r"^EXTRAS := (\S+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert makefile is not None and set(makefile[1].split(",")) == extras
     texts = [path.read_text(encoding="utf-8") for path in [*(ROOT / PACKAGE).rglob("*.py"), *ROOT.glob("*.md")]]

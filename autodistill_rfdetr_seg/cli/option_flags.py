@@ -64,15 +64,20 @@ INPUT_OPTIONS = (
     Option("--overlap", "base.overlap", float, "fraction of a tile's side that it shares with its neighbor", "X"),
 )
 
+# Of `predict` too, where they are fields of `EngineConfig` alone.
+ENGINE_OPTIONS = (
+    Option("--engine", "labeling.engine", str, "where models run: auto (this machine), or ray (a cluster)", "ENGINE"),
+    Option("--address", "labeling.address", str, "a Ray cluster: auto, or HOST:PORT of its head", "ADDRESS"),
+    Option("--actors", "labeling.actors", int, "Ray actors, each with its own model; as many as have room", "N"),
+    Option("--cpus-per-base", "labeling.cpus_per_base", int, "CPUs that each Ray actor takes", "N"),
+)
+
 LABELING_OPTIONS = (
     Option("--workers", "labeling.workers", int, "worker processes, each with its own base; 0: none", "N"),
     Option("--batch", "labeling.batch_size", int, "images in a batch, if the base takes batches", "N"),
     Option("--timeout-per-image", "labeling.timeout_per_image", float, "stop a base that takes longer", "SECONDS"),
     Option("--start-timeout", "labeling.start_timeout", float, "stop a worker that takes longer to start", "SECONDS"),
-    Option("--engine", "labeling.engine", str, "what runs bases: auto (this machine), or ray (a cluster)", "ENGINE"),
-    Option("--address", "labeling.address", str, "a Ray cluster: auto, or HOST:PORT of its head", "ADDRESS"),
-    Option("--actors", "labeling.actors", int, "Ray actors, each with its own base; as many as have room", "N"),
-    Option("--cpus-per-base", "labeling.cpus_per_base", int, "CPUs that each Ray actor takes", "N"),
+    *ENGINE_OPTIONS,
     Option("--max-failures", "labeling.max_failures", int, "stop when more than N images have failed", "N"),
     Option(
         "--slice",
@@ -218,6 +223,17 @@ def add_options(
         title,
         "In NAME=VALUE and KEY=VALUE the first = ends the name, in CLASS=X and METRIC=X the last.",
     )
+    add_flags(group, options)
+    group.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="any option of a pipeline file, such as target.model.resolution=312; repeatable",
+    )
+
+
+def add_flags(group: argparse._ActionsContainer, options: Sequence[Option]) -> None:
+    """Adds the flags, each help text ending with the configuration's default."""
     for option in options:
         # A flag that is not given is absent: None is a value, too.
         shared: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS}
@@ -234,12 +250,6 @@ def add_options(
         )
         if option.alias:
             group.add_argument(option.alias, type=option.kind, help=argparse.SUPPRESS, **shared)
-    group.add_argument(
-        "--set",
-        action="append",
-        metavar="KEY=VALUE",
-        help="any option of a pipeline file, such as target.model.resolution=312; repeatable",
-    )
 
 
 def without_flag_values(arguments: Sequence[str]) -> list[str]:

@@ -1,13 +1,15 @@
-"""The arguments that say how a target predicts: confidence, tiles, duplicates."""
+"""The arguments that say how a target predicts: confidence, tiles, duplicates, and where."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any, Literal
 
-from ..core.config import DISPLAY_CONFIDENCE, PredictConfig, check_confidence
+from ..core.config import DISPLAY_CONFIDENCE, EngineConfig, PredictConfig, check_confidence
+from ..core.config import options as parse_options
 from ..core.errors import UsageError
 from ..targets.inference.class_confidence import BEST, ConfidenceChoice
+from .option_flags import ENGINE_OPTIONS, add_flags
 
 _DEFAULTS = PredictConfig()
 
@@ -72,6 +74,23 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
         "nms_iom": args.nms_iom,
         "agnostic_nms_iou": args.agnostic_nms_iou,
     }
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--engine`, `--address`, `--actors` and `--cpus-per-base`."""
+    add_flags(parser.add_argument_group("images on many machines"), ENGINE_OPTIONS)
+
+
+def engine_config(args: argparse.Namespace) -> EngineConfig:
+    """What these arguments say.
+
+    Raises:
+        UsageError: one is wrong, or needs `--engine ray`.
+    """
+    given = {option.key.partition(".")[2]: option.key for option in ENGINE_OPTIONS if option.key in vars(args)}
+    values = {name: getattr(args, key) for name, key in given.items()}
+    config: EngineConfig = parse_options(EngineConfig, values, "the options")
+    return config
 
 
 def confidence_choice(values: list[str]) -> ConfidenceChoice:

@@ -108,7 +108,26 @@ class BaseConfig(Options):
         return self.model_copy(update={"name": f"{found}:{attribute}" if colon else str(found)})
 
 
-class LabelingConfig(Options):
+class EngineConfig(Options):
+    """Where a model works: on this machine, or in the actors of a Ray cluster. `LabelingConfig` explains the fields."""
+
+    engine: Literal["auto", "ray"] = "auto"
+    address: str | None = None
+    actors: Annotated[int, Field(ge=1)] | None = None
+    cpus_per_base: Annotated[int, Field(ge=1)] = 1
+    placement_timeout: Annotated[float, Field(gt=0)] = 300.0
+    start_timeout: Annotated[float, Field(gt=0)] = 3600.0
+
+    @model_validator(mode="after")
+    def _engine_has_its_options(self) -> EngineConfig:
+        if self.engine != "ray":
+            for name in ("address", "actors", "cpus_per_base"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} needs engine ray")
+        return self
+
+
+class LabelingConfig(EngineConfig):
     """How images are labeled; none of this changes a label.
 
     `workers` is the number of worker processes, each with its own base, one per GPU if there are several; 0 labels in
@@ -126,13 +145,7 @@ class LabelingConfig(Options):
     workers: Annotated[int, Field(ge=0)] = 0
     batch_size: Annotated[int, Field(ge=1)] | None = None
     timeout_per_image: Annotated[float, Field(gt=0)] | None = None
-    start_timeout: Annotated[float, Field(gt=0)] = 3600.0
     max_failures: Annotated[int, Field(ge=0)] | None = None
-    engine: Literal["auto", "ray"] = "auto"
-    address: str | None = None
-    actors: Annotated[int, Field(ge=1)] | None = None
-    cpus_per_base: Annotated[int, Field(ge=1)] = 1
-    placement_timeout: Annotated[float, Field(gt=0)] = 300.0
     # `share` is its name in run folders of release 0.1.0.
     slice: tuple[int, int] | None = Field(default=None, validation_alias=AliasChoices("slice", "share"))
 
@@ -143,13 +156,9 @@ class LabelingConfig(Options):
         return self
 
     @model_validator(mode="after")
-    def _engine_has_its_options(self) -> LabelingConfig:
+    def _workers_or_ray(self) -> LabelingConfig:
         if self.engine == "ray" and self.workers:
             raise ValueError("workers and engine ray exclude each other; actors is the number of actors")
-        if self.engine != "ray":
-            for name in ("address", "actors", "cpus_per_base"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} needs engine ray")
         return self
 
     @property

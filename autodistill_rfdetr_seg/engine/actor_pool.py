@@ -62,7 +62,7 @@ def _sent(ray: Any, work: Work) -> Any:
         # Whatever a foreign object's `__reduce__` raises.
         raise UsageError(
             f"The base cannot be sent to another machine: {type(error).__name__}: {error}.",
-            "Give it by name (package.module:Class, or path/to/file.py:Class), or label without --engine ray.",
+            "Give it by name (package.module:Class, or path/to/file.py:Class), or leave out --engine ray.",
         ) from error
 
 
@@ -131,7 +131,7 @@ class _Pool:
         lost = actor.end()
         reason = _reason(error)
         if failed_starts == ATTEMPTS:
-            text = f"The base's process was lost {ATTEMPTS} times while it was started; the last time, {reason}."
+            text = f"The process of the model was lost {ATTEMPTS} times while it was started; the last time, {reason}."
             self._drop(actor, BaseModelError(text))
             return []
         _log.info("An actor was lost (%s); another takes its place.", reason)
@@ -159,8 +159,8 @@ class _Pool:
         for actor in list(self.actors):
             spent = now - actor.since
             if actor.state == "starting" and spent > self._limits.start:
-                text = f"The base took longer than {self._limits.start:g} s to be built."
-                hint = "If the download of its weights takes that long, set a longer --start-timeout."
+                text = f"The model took longer than {self._limits.start:g} s to be built."
+                hint = "If the download of its weights takes that long, set a longer `start_timeout`."
                 self._drop(actor, BaseModelError(text, hint))
             elif actor.calls and spent > per_item * len(actor.calls[0].items):
                 found += self._too_slow(actor, per_item)
@@ -172,7 +172,7 @@ class _Pool:
         self._replace(actor)
         found: list[tuple[Any, Any]] = []
         if len(slow.items) == 1:
-            found = [(item, BaseModelError(f"The base took longer than {limit:g} s on it.")) for item in slow.items]
+            found = [(item, BaseModelError(f"The model took longer than {limit:g} s on it.")) for item in slow.items]
             slow = Call(())
         self._calls.return_all([slow, *others])
         return found + self._again((), "")
@@ -187,7 +187,7 @@ class _Pool:
         if waiting == len(self.actors):
             raise RemoteError(
                 f"None of {waiting} actors found what it needs {text}.",
-                "See with `ray status` what uses the cluster. What was labeled is kept: continue with --resume.",
+                "See with `ray status` what uses the cluster. What is done is kept: continue with --resume.",
             )
         if not self._said_waiting:
             self._said_waiting = True

@@ -52,8 +52,8 @@ class CallQueue:
             if self._lost[item] < ATTEMPTS:
                 self._alone.append(item)
             else:
-                error = BaseModelError(f"The base's process was lost {ATTEMPTS} times on it; the last time, {reason}.")
-                given_up.append((item, error))
+                text = f"The process of the model was lost {ATTEMPTS} times on it; the last time, {reason}."
+                given_up.append((item, BaseModelError(text)))
                 del self._lost[item]
         self.return_all(calls[1:])
         return given_up

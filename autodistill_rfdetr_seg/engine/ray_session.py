@@ -24,7 +24,8 @@ _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
 # How often to ask it, once a second, whether it is a Ray cluster.
 _CONNECT_ATTEMPTS = 5
-# Bytes of shared memory of a Ray of our own: calls hold paths, and answers hold run-length masks.
+# Bytes of shared memory of a Ray of our own: calls hold paths, and answers hold run-length masks and pictures. What is
+# too much for it goes to files.
 _OBJECT_STORE = 256 * 2**20
 _LOOPBACK = "127.0.0.1"
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:/]+):(?P<port>\d{1,5})")

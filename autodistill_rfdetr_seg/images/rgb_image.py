@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,8 @@ import numpy.typing as npt
 RgbImage = npt.NDArray[np.uint8]
 
 
-def write_png(path: Path, pixels: RgbImage) -> None:
+def write_png(file: Path | IO[bytes], pixels: RgbImage) -> None:
     """Writes HWC uint8 RGB as a PNG file, without loss."""
     from PIL import Image
 
-    Image.fromarray(pixels).save(path, format="PNG", compress_level=1)
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=1)

@@ -14,11 +14,11 @@ from ..core.bucket_urls import is_bucket_url
 from ..core.config import PipelineConfig
 from ..core.errors import MissingInputError, OutputExistsError, UsageError
 from ..core.types import Classes
+from ..engine.image_actors import check_cluster
 from ..evaluation.gold_sets import check_gate_names
 from ..images.frame_files import VIDEO_SUFFIXES
 from ..labels.base_source import BaseSource, source_of
 from ..labels.current_labels import refuse_lost_classes
-from ..labels.ray_labeling import check_cluster
 from ..readers.bucket_source import BucketImages, mirror_images
 from ..readers.image_sources import Inputs
 from ..review.label_preview import seeded_sample

@@ -1,38 +1,31 @@
-"""Predicts a folder: images are decoded ahead of the model, pictures and lines are written behind it."""
+"""Predicts a folder, in this process or by the actors of a Ray cluster: this process writes pictures and lines."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import coco
-from ..bases.detection_instances import instances_from_detections
-from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, check_megapixels
-from ..core.errors import AutodistillSegError, RemoteError
+from ..core.config import DISPLAY_CONFIDENCE, MAX_MEGAPIXELS, EngineConfig, check_megapixels
+from ..core.config import options as parse_options
+from ..core.errors import AutodistillSegError
 from ..core.plain_text import counted
 from ..core.types import Classes
 from ..images.image_discovery import discover, relative_paths
-from ..images.image_opening import OpenedImage, open_image
 from ..runtime.prediction_rules import PredictionRules
 from ..system.files import check_apart, check_output, claim_output
 from ..system.locks import locked
-from ..system.read_ahead import work_ahead
 from ..targets.inference.class_confidence import Confidence
-from ..targets.inference.ruled_prediction import predict_with_rules, prediction_rules
+from ..targets.inference.ruled_prediction import prediction_rules
 from .prediction_journal import PICTURES, PredictionJournal, count_by_class, model_identity, model_name
+from .prediction_threads import ImagePrediction
+from .ray_prediction import model_for_actors, predict_in_actors
 
-if TYPE_CHECKING:
-    import supervision as sv
-
-# Decoded images that wait for the model, and answers that wait to be written.
-_AHEAD, _BEHIND = 4, 2
 _log = logging.getLogger(__name__)
 
 
@@ -76,7 +69,9 @@ def predict_images(
     same file at the same confidence and with the same options are kept.
 
     `confidence` is as for `RFDETRSeg.predict`; `thresholds` is the run, checkpoint or export that "best" is read from,
-    the model itself by default. `options` are those of `PredictConfig`: tiles, and when an instance is a duplicate.
+    the model itself by default. `options` are those of `PredictConfig`: tiles, and when an instance is a duplicate; and
+    those of `EngineConfig`: with `engine="ray"` the actors of a Ray cluster predict, for which `model` is a path. They
+    answer in any order, which is that of `predictions.jsonl`; the other files are as without Ray.
 
     Raises:
         MissingInputError: there is no such source or model.
@@ -84,18 +79,21 @@ def predict_images(
         UsageError: a confidence is not within 0..1 or not known, an option is wrong, `max_megapixels` is not above 0.
         UnknownNameError: a confidence is of no class.
         DataError: another process is writing to `output`.
-        RemoteError: the server fails on the first image.
+        RemoteError: the server fails on the first image; there is no Ray cluster, or it has nothing free.
+        DependencyError: Ray is not installed, or differs on the nodes.
     """
     from tqdm import tqdm
 
     check_megapixels(max_megapixels)
+    of_engine = {name: options.pop(name) for name in EngineConfig.model_fields.keys() & options.keys()}
+    engine = parse_options(EngineConfig, of_engine, "predict_images()")
     source, output = Path(source), None if output is None else Path(output)
     images = [(source, source.name)] if source.is_file() else relative_paths(discover(source), source)
     if output is not None:
         check_apart(output, source, PICTURES)
         check_output(output, resume=resume, overwrite=overwrite)
     with FolderPrediction(
-        model, output, confidence, thresholds, device, options, max_megapixels, resume, overwrite
+        model, output, confidence, thresholds, device, options, max_megapixels, resume, overwrite, engine
     ) as prediction:
         todo = prediction.not_yet_done(images)
         done = len(images) - len(todo)
@@ -125,10 +123,16 @@ class FolderPrediction:
         max_megapixels: float,
         resume: bool,
         overwrite: bool,
+        engine: EngineConfig | None = None,
     ) -> None:
         from ..targets import load_artifact
 
-        self._model = load_artifact(model, device) if isinstance(model, str | Path) else model
+        self._engine, self._device = engine or EngineConfig(), device
+        self._model: Any = model
+        if self._engine.engine == "ray":
+            self._model = model_for_actors(model, self._engine, device)
+        elif isinstance(model, str | Path):
+            self._model = load_artifact(model, device)
         self._classes = Classes(tuple(self._model.class_names))
         self._rules = prediction_rules(self._model, confidence, options, thresholds)
         self._output, self._resume, self._overwrite = output, resume, overwrite
@@ -172,15 +176,21 @@ class FolderPrediction:
 
     def predict(self, images: list[tuple[Path, str]]) -> Iterator[str]:
         """Predicts images (path, name), and gives the name of each when it is done or has failed."""
-        predict = partial(_predict_one, self._model, self._rules, self._removed)
-        predicted = _predict_each(predict, images, self._classes, self._journal, self._max_megapixels)
-        with closing(predicted):
-            for name, found in predicted:
+        prediction = ImagePrediction(self._classes, self._rules, self._max_megapixels, self._output is not None)
+        record = None if self._journal is None else self._journal.add
+        if self._engine.engine == "ray":
+            answers = predict_in_actors(self._model, prediction, images, self._engine, self._device, record)
+        else:
+            answers = prediction.predict_each(self._model, images, record)
+        with closing(answers):
+            for name, found in answers:
                 if isinstance(found, AutodistillSegError):
                     self.result.failures[name] = found.message
                     _log.warning("%s", found)
                 else:
-                    self.result.counts[name] = found
+                    self._removed.update(found.counts)
+                    indices = [one.class_index for one in found.instances]
+                    self.result.counts[name] = count_by_class(indices, self._classes)
                     self.result.failures.pop(name, None)
                 self._predicted += 1
                 yield name
@@ -195,6 +205,8 @@ class FolderPrediction:
         """Writes `predictions.json` with the images of these names; the result."""
         result, removed = self.result, self._removed
         result.counts = {name: result.counts[name] for name in names if name in result.counts}
+        # Actors answer in any order.
+        result.failures = {name: result.failures[name] for name in names if name in result.failures} | result.failures
         if self._output is not None and self._journal is not None:
             journal = self._journal
             rows = ((name, journal.labels(name)) for name in result.counts)
@@ -206,70 +218,6 @@ class FolderPrediction:
         if self._rules.tile is not None and self._predicted and not removed["tiled image"]:
             _log.warning("No image is larger than a tile of %d pixels: all were predicted whole.", self._rules.tile)
         return result
-
-
-def _predict_each(
-    predict: Callable[[OpenedImage], sv.Detections],
-    images: list[tuple[Path, str]],
-    classes: Classes,
-    journal: PredictionJournal | None,
-    max_megapixels: float,
-) -> Generator[tuple[str, dict[str, int] | AutodistillSegError], None, None]:
-    """Each image, in order, with its instances by class or the error that it failed with. Threads decode images ahead
-    of the model, and draw and write behind it; every result of the model is written, even after an interruption."""
-    behind: deque[tuple[str, Future[dict[str, int]]]] = deque()
-    any_result = False
-    opened = work_ahead(images, lambda image: open_image(*image, max_megapixels=max_megapixels), _AHEAD)
-    with ThreadPoolExecutor(1, thread_name_prefix="write") as writer, closing(opened):
-        for (_, name), future in opened:
-            try:
-                image = future.result()
-                found = predict(image)
-                any_result = True
-            except AutodistillSegError as error:
-                # A server that fails on the first image is not tried with the rest.
-                if isinstance(error, RemoteError) and not any_result:
-                    raise
-                yield from _take_written(behind, 0)
-                yield name, error
-                continue
-            behind.append((name, writer.submit(_record, image, found, classes, journal)))
-            yield from _take_written(behind, _BEHIND)
-        yield from _take_written(behind, 0)
-
-
-def _take_written(
-    behind: deque[tuple[str, Future[dict[str, int]]]], left: int
-) -> Iterator[tuple[str, dict[str, int] | AutodistillSegError]]:
-    while len(behind) > left:
-        name, future = behind.popleft()
-        try:
-            yield name, future.result()
-        except AutodistillSegError as error:
-            yield name, error
-
-
-def _predict_one(model: Any, rules: PredictionRules, counts: Counter[str], image: OpenedImage) -> sv.Detections:
-    try:
-        # torch warns of arrays that cannot be written to.
-        found = predict_with_rules(model, [image.pixels.copy()], rules, counts)
-        counts["tiled image"] += rules.tile is not None and max(image.pixels.shape) > rules.tile
-    except AutodistillSegError:
-        raise
-    except Exception as error:
-        # Such as a device without enough memory for an image of this size.
-        text = " ".join(str(error).split())
-        raise AutodistillSegError(f"The model failed on {image.record.path}: {type(error).__name__}: {text}") from error
-    return found[0]
-
-
-def _record(
-    image: OpenedImage, found: sv.Detections, classes: Classes, journal: PredictionJournal | None
-) -> dict[str, int]:
-    instances = instances_from_detections(found, image.pixels.shape[:2], len(classes.names), Counter())
-    if journal is not None:
-        return journal.add(image, instances)
-    return count_by_class([one.class_index for one in instances], classes)
 
 
 def _coco_info(model: Any, rules: PredictionRules, classes: Classes) -> Mapping[str, Any]:

@@ -10,12 +10,10 @@ from typing import Any
 
 from .. import coco
 from ..core.errors import DataError
-from ..core.types import Classes, ImageLabels, ImageRecord, Instance
-from ..drawing.overlays import draw_instances
-from ..images.image_opening import OpenedImage
-from ..images.rgb_image import write_png
+from ..core.types import Classes, ImageLabels, ImageRecord
 from ..runtime.prediction_rules import PredictionRules
 from ..system.files import fingerprint, replacing
+from .prediction_threads import FoundInstances
 
 PICTURES = "pictures"
 
@@ -60,26 +58,26 @@ class PredictionJournal:
             return False
         return self._line_places[name][1:] == (stat.st_size, stat.st_mtime_ns)
 
-    def add(self, image: OpenedImage, instances: Sequence[Instance]) -> dict[str, int]:
-        """Draws and writes the instances of an image; returns their number by class."""
-        name = image.record.path
+    def add(self, found: FoundInstances) -> None:
+        """Writes the instances of an image, and its picture."""
+        name = found.record.path
+        assert found.picture is not None
         # The picture comes first: an image that has a line is done.
         with replacing(self._picture(name)) as temporary:
-            write_png(temporary, draw_instances(image.pixels, instances, self._classes))
+            temporary.write_bytes(found.picture)
         line = {
             "file_name": name,
-            "height": image.record.height,
-            "width": image.record.width,
-            "bytes": image.file_bytes,
-            "mtime_ns": image.mtime_ns,
+            "height": found.record.height,
+            "width": found.record.width,
+            "bytes": found.file_bytes,
+            "mtime_ns": found.mtime_ns,
             "made_by": self._identity,
-            "instances": [coco.instance_row(one, self._classes) for one in instances],
+            "instances": [coco.instance_row(one, self._classes) for one in found.instances],
         }
         self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
         self._remember(line, self._end)
         self._end = self._file.tell()
-        return self.counts[name]
 
     def labels(self, name: str) -> ImageLabels:
         """The instances of an image that has a result; its masks are read from the file."""

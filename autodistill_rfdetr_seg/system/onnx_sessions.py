@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.errors import BaseModelError, DependencyError, UsageError
+from .cpu_threads import thread_limit
 
 CPU = "CPUExecutionProvider"
 
@@ -24,11 +25,12 @@ class Port(NamedTuple):
 
 
 def load_session(path: Path, providers: Sequence[Any] = (CPU,), threads: int | None = None) -> Any:
-    """An `InferenceSession` that logs errors only; `threads` of a CPU, None for one a core."""
+    """An `InferenceSession` that logs errors only; `threads` of a CPU, None for `thread_limit` or else one a core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: it warns about every node that it cannot fold
+    threads = threads or thread_limit()
     if threads is not None:
         options.intra_op_num_threads = threads
     # By default it prints to stdout and tries again: https://github.com/microsoft/onnxruntime/issues/21424

@@ -15,9 +15,9 @@ from ..bases.base_ontology import ontology_of
 from ..bases.contract import BgrImage
 from ..core.errors import MissingInputError, UnknownNameError, UsageError
 from ..system.devices import resolve_device
-from .inference.export_record import export_folder, model_sha256, read_export
-from .inference.model_artifacts import load_artifact
-from .training.training_folder import checkpoint_of, read_class_names
+from .inference.export_record import export_folder, model_sha256
+from .inference.model_artifacts import load_artifact, read_classes
+from .training.training_folder import checkpoint_of
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -78,10 +78,7 @@ class StudentBase(DetectionBaseModel):  # type: ignore[misc]
     @staticmethod
     def classes(args: Mapping[str, Any]) -> tuple[str, ...]:
         """The model's class names, from its run's record; the model is loaded only where there is no record."""
-        path = _model_path(args["checkpoint"])
-        if (folder := export_folder(path)) is not None:
-            return tuple(read_export(folder)["model"]["class_names"])
-        return read_class_names(checkpoint_of(path)) or load_artifact(path, "cpu").class_names
+        return read_classes(_model_path(args["checkpoint"]))
 
     def predict(self, input: Any) -> sv.Detections:
         """The instances of one image: an HWC uint8 BGR array, a path, or a PIL image; `class_id` is the prompt's index.

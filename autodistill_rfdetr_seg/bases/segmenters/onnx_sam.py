@@ -50,7 +50,7 @@ class OnnxSam:
     Args:
         model: a folder with one file `*encoder*.onnx` and one `*decoder*.onnx`.
         encoder, decoder: the two files, instead of `model` or where it holds several.
-        threads: of the CPU; None for as many as there are cores.
+        threads: of the CPU; None for `OMP_NUM_THREADS`, or as many as there are cores.
         providers: of onnxruntime, the best first, such as `[CUDAExecutionProvider]`; None for the CPU.
         normalise: whether pixels are normalized before the encoder; None for what its form says (`sam_signature`).
 

@@ -15,11 +15,12 @@ from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import UsageError
 from ...core.plain_text import counted
 from ...images.live_frames import is_camera, is_stream_url
+from ...system.downloads import is_url
 from ..command import Command
 from ..common_arguments import DEVICE, add_resume_or_overwrite
 from ..exit_codes import OK, SOME_FAILED
 from ..output import print_json, print_text
-from ..prediction_arguments import add_prediction_arguments, prediction_options
+from ..prediction_arguments import add_engine_arguments, add_prediction_arguments, engine_config, prediction_options
 
 if TYPE_CHECKING:
     from ...predict.image_prediction import PredictedImages
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end with an error where a stream gives no frame for that time (default: %(default)s)",
     )
     add_prediction_arguments(parser)
+    add_engine_arguments(parser)
     served = parser.add_argument_group("a served model (API key: the environment variable ROBOFLOW_API_KEY)")
     served.add_argument("--endpoint", metavar="URL", help="Roboflow or an Inference server, https://…/PROJECT/VERSION")
     served.add_argument(
@@ -88,14 +90,19 @@ def run(args: argparse.Namespace) -> int:
 
     options = {"device": args.device, "overwrite": args.overwrite, **prediction_options(args)}
     output = Path(args.output) if args.output else None
+    engine = engine_config(args)
+    live = (is_camera(args.source) and not Path(args.source).exists()) or is_stream_url(args.source) or args.stream
+    video = Path(args.source).suffix.lower() in VIDEO_SUFFIXES
+    if engine.engine == "ray":
+        _refuse_without_files(args, live or video)
     model = _model(args)
-    if (is_camera(args.source) and not Path(args.source).exists()) or is_stream_url(args.source) or args.stream:
+    if live:
         return _predict_stream(args, model, output, options)
     if args.watch:
         return _watch(args, model, output, options)
     if args.duration is not None:
         raise UsageError("--duration needs a camera, a stream or --watch.", f"{args.source} ends by itself.")
-    if Path(args.source).suffix.lower() in VIDEO_SUFFIXES:
+    if video:
         return _predict_video(args, model, output, options)
     if args.track:
         raise UsageError("--track works on a video or a stream only.", f"{args.source} is neither.")
@@ -108,8 +115,21 @@ def run(args: argparse.Namespace) -> int:
             max_megapixels=args.max_megapixels,
             progress=not args.quiet,
             **options,
+            **engine.model_dump(),
         )
     return _print_images(args, result, output)
+
+
+def _refuse_without_files(args: argparse.Namespace, frames: bool) -> None:
+    """Refuses what the nodes of a Ray cluster cannot read as a file."""
+    if args.endpoint is not None:
+        raise UsageError("--engine ray does not ask an --endpoint.", "Leave out --engine: the server runs the model.")
+    if frames or args.watch or is_url(args.source):
+        what = "a folder with --watch" if args.watch else "a video, a stream or a URL"
+        raise UsageError(
+            f"--engine ray predicts image files, not {what}: {args.source}.",
+            "Give an image or a folder of images, or leave out --engine.",
+        )
 
 
 def _print_images(args: argparse.Namespace, result: PredictedImages, output: Path | None) -> int:

@@ -19,7 +19,7 @@ from .. import vendor
 from ..export import vendor_export
 from ..export.export_format import FloatArray
 from ..export.known_formats import known_formats
-from ..training.training_folder import checkpoint_of
+from ..training.training_folder import checkpoint_of, read_class_names
 from . import export_sessions as sessions
 from .export_record import EXPORT_FILE, export_folder, read_export
 from .image_predictor import ImagePredictor
@@ -163,3 +163,13 @@ def load_artifact(path: str | os.PathLike[str], device: str = "auto") -> Artifac
         )
     checkpoint = checkpoint_of(path)
     return TorchModel(vendor.load_checkpoint(checkpoint, False, device), checkpoint)
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The class names of such a model, from its record; a checkpoint is loaded only where it has none.
+
+    Raises as `load_artifact`.
+    """
+    if (folder := export_folder(path)) is not None:
+        return tuple(read_export(folder)["model"]["class_names"])
+    return read_class_names(checkpoint_of(path)) or load_artifact(path, "cpu").class_names

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....core.errors import UsageError
+from ....system.cpu_threads import thread_limit
 from ..export_format import ExportFormat, ExportRequest, FloatArray, Session
 
 
@@ -38,8 +39,10 @@ def open_session(path: Path, precision: str, device: str) -> Session:
         raise UsageError(f"OpenVINO has no device {device!r} here.", f"It has {', '.join(core.available_devices)}.")
     # By itself it computes in bfloat16 where the CPU can, whatever the model's weights are:
     # https://github.com/openvinotoolkit/openvino/issues/28032
-    hint = {"INFERENCE_PRECISION_HINT": "f32" if precision != "fp16" or name == "CPU" else "f16"}
-    compiled = core.compile_model(core.read_model(str(path)), name, hint)
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32" if precision != "fp16" or name == "CPU" else "f16"}
+    if (threads := thread_limit()) is not None and name in ("CPU", "AUTO"):
+        options["INFERENCE_NUM_THREADS"] = threads
+    compiled = core.compile_model(core.read_model(str(path)), name, options)
 
     def run(batch: FloatArray) -> Sequence[FloatArray]:
         outputs = compiled(batch)
