@@ -81,6 +81,7 @@ def test_every_option_that_is_named_exists() -> None:
     # Of hf, pip, http.server, the converter of OpenVINO, the packer of rfdetr, and our scripts.
     others |= {"--revision", "--directory", "--opt_out", "--model", "--segmenter-model", "--sam-model"}
     others |= {"--image-dir", "--annotations", "--output-dir"}
+    others |= {"--sizes", "--commands", "--sets", "--rates", "--weights"}  # of benchmarks
     for name, text in PAGES.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text))
         assert named <= known | others, name

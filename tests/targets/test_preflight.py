@@ -291,7 +291,7 @@ def test_errors_stop_training_and_dry_run_prints_them(
     assert main(["train", str(coco), "--dry-run", "--json", *tiny]) == 1
     printed = json.loads(capsys.readouterr().out)
     assert not printed["ok"] and printed["batch"] == {
-        "batch_size": 4, "grad_accum_steps": 4, "devices": 1, "effective": 16
+        "batch_size": 4, "grad_accum_steps": 4, "devices": 1, "nodes": 1, "effective": 16
     }  # fmt: skip
     change(coco, "train", lambda data: data["images"][2].update(width=96))
     assert main(["train", str(coco), "--dry-run", "--preset", "8gb", *tiny]) == 0
