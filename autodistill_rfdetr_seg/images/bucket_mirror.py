@@ -87,6 +87,12 @@ def remove_mirrored(folder: Path, names: Collection[str]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def is_unchanged(found: StoredObject, size: int, mtime_ns: int) -> bool:
+    """Whether a file of this size (bytes) and time (nanoseconds) is the object's: some file systems store the time in
+    steps of up to two seconds."""
+    return size == found.size and abs(mtime_ns - found.mtime_ns) < 2 * 10**9
+
+
 def _is_here(folder: Path, found: StoredObject, known: MirroredObject | None) -> bool:
     if known is None or (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
         return False
@@ -94,8 +100,7 @@ def _is_here(folder: Path, found: StoredObject, known: MirroredObject | None) ->
         stat = (folder / found.name).stat()
     except OSError:
         return False
-    # Some file systems store the time in steps of up to two seconds.
-    return stat.st_size == found.size and abs(stat.st_mtime_ns - found.mtime_ns) < 2 * 10**9
+    return is_unchanged(found, stat.st_size, stat.st_mtime_ns)
 
 
 def _read_all(

@@ -11,7 +11,7 @@ from ..core.bucket_urls import BucketUrl, parse_bucket_url
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import MissingInputError, UsageError
 from ..core.plain_text import byte_size, counted, short_list
-from ..images.bucket_mirror import MirrorUpdate, remove_mirrored, update_mirror
+from ..images.bucket_mirror import MirrorUpdate, is_unchanged, remove_mirrored, update_mirror
 from ..images.image_formats import IMAGE_SUFFIXES
 from ..images.image_opening import max_file_bytes
 from ..system.object_names import colliding_names, ignores_case, name_problem
@@ -95,9 +95,7 @@ def mirror_images(
         RemoteError, OSError: as `update_mirror`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = [one.name for one in images.chosen]
-    same = colliding_names(names, ignore_case=True) if ignores_case(folder) else set()
-    wanted = [one for one in images.chosen if one.name not in same]
+    wanted, same = _that_can_be_files(images, folder)
     read_now = [one for one in wanted if only is None or one.name in only]
     done = update_mirror(images.store, read_now, folder, listed=images.listed, progress=progress)
     gone = set(done.vanished)
@@ -129,11 +127,10 @@ def mirrored_parts(
         RemoteError, OSError: as `update_mirror`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    same = colliding_names([one.name for one in images.chosen], ignore_case=True) if ignores_case(folder) else set()
     wanted = [
         one
-        for one in images.chosen
-        if one.name not in same and (only is None or one.name in only) and not _is_stored(one, stored.get(one.name))
+        for one in _that_can_be_files(images, folder)[0]
+        if (only is None or one.name in only) and not (one.name in stored and is_unchanged(one, *stored[one.name]))
     ]
     for part in _parts(wanted, most):
         names = [one.name for one in part]
@@ -145,18 +142,23 @@ def mirrored_parts(
             remove_mirrored(folder, names)
 
 
-def _is_stored(found: StoredObject, stored: tuple[int, int] | None) -> bool:
-    # Some file systems store the time in steps of up to two seconds.
-    return stored is not None and stored[0] == found.size and abs(stored[1] - found.mtime_ns) < 2 * 10**9
+def _that_can_be_files(images: BucketImages, folder: Path) -> tuple[list[StoredObject], set[str]]:
+    """The chosen images, and the names of those left out: the folder's file system takes them for another's."""
+    names = [one.name for one in images.chosen]
+    same = colliding_names(names, ignore_case=True) if ignores_case(folder) else set()
+    return [one for one in images.chosen if one.name not in same], same
 
 
 def _parts(objects: Sequence[StoredObject], most: int) -> Iterator[list[StoredObject]]:
+    """The objects in order, in parts of at most `most` bytes, or of one object."""
     part: list[StoredObject] = []
+    size = 0
     for one in objects:
-        if part and sum(other.size for other in part) + one.size > most:
+        if part and size + one.size > most:
             yield part
-            part = []
+            part, size = [], 0
         part.append(one)
+        size += one.size
     if part:
         yield part
 
