@@ -144,14 +144,33 @@ def _near(hashes: _Hashes, distance: int) -> tuple[_Indices, _Indices]:
     empty = np.empty(0, np.intp)
     if distance == 0 or hashes.size < 2:
         return empty, empty
-    searches = [_Search(hashes, mask) for mask in _segments(distance)]
-    if not searches or sum(search.candidates for search in searches) >= hashes.size * (hashes.size - 1) // 2:
-        searches = [_Search(hashes, 0)]
+    masks = _segments(distance)
+    if not masks or sum(_Search(hashes, mask).candidates for mask in masks) >= hashes.size * (hashes.size - 1) // 2:
+        masks = [0]
     found = _NearPairs(hashes.size)
-    for search in searches:
+    for mask in masks:
+        _search(hashes, mask, distance, found)
+    return found.sorted()
+
+
+def _search(hashes: _Hashes, mask: int, distance: int, found: _NearPairs) -> None:
+    """Adds the near pairs among hashes with the same bits under `mask`.
+
+    Frames of fixed cameras have so many that only connections are kept. Then frames that are connected are not compared
+    again, which would take time with the square of the frames of a camera.
+    """
+    search: _Search | None = _Search(hashes, mask, found.current_groups())
+    while search is not None:
+        following = None
         for left, right in search.pairs(distance):
             found.add(left, right)
-    return found.sorted()
+            if found.group is not search.group:
+                search.group = found.group
+                following = _Search(hashes, mask, found.group)
+                if 2 * following.candidates < search.remaining:
+                    break
+                following = None
+        search = following
 
 
 def _segments(distance: int) -> list[int]:
@@ -171,18 +190,24 @@ class _NearPairs:
         self._most = max(_MOST_PAIRS, count)
         self._codes: list[_Indices] = []
         self._size = 0
-        # Once there were too many pairs, the group of each hash that the pairs connect.
-        self._group: _Indices | None = None
+        # Once there were too many pairs, the group of each hash that the pairs connect; newer pairs may join groups.
+        self.group: _Indices | None = None
 
     def add(self, left: _Indices, right: _Indices) -> None:
         """Adds pairs of indices; a pair may come several times, as hashes may agree in several segments."""
-        if self._group is not None:
-            joins = self._group[left] != self._group[right]
+        if self.group is not None:
+            joins = self.group[left] != self.group[right]
             left, right = left[joins], right[joins]
         self._codes.append(np.minimum(left, right) * np.intp(self._count) + np.maximum(left, right))
         self._size += left.size
         if self._size > 2 * self._most:
             self._reduce()
+
+    def current_groups(self) -> _Indices | None:
+        """`group` with all pairs that were added."""
+        if self.group is not None:
+            self._reduce()
+        return self.group
 
     def sorted(self) -> tuple[_Indices, _Indices]:
         """The pairs (smaller index, larger index), in order and each once."""
@@ -196,26 +221,42 @@ class _NearPairs:
         from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
         codes = np.unique(np.concatenate(self._codes))
-        if codes.size > self._most or self._group is not None:
+        if codes.size > self._most or self.group is not None:
             # Different weights, so that the result is the same on each machine.
             pairs = (np.arange(1.0, codes.size + 1), (codes // self._count, codes % self._count))
             tree = minimum_spanning_tree(csr_array(pairs, shape=(self._count, self._count))).tocoo()
-            self._group = connected_components(tree, directed=False)[1].astype(np.intp)
+            self.group = connected_components(tree, directed=False)[1].astype(np.intp)
             codes = np.sort(tree.row.astype(np.intp) * self._count + tree.col)
         self._codes, self._size = [codes], codes.size
 
 
 class _Search:
-    """Hashes ordered so that those with the same bits under `mask` are neighbors."""
+    """Hashes ordered so that those with the same bits under `mask`, a bucket, are neighbors.
 
-    def __init__(self, hashes: _Hashes, mask: int) -> None:
+    With the group of each hash, only hashes of different groups need be compared. Hashes of the largest group come last
+    in their bucket, so that each of the others is compared with them, and they with nothing.
+    """
+
+    def __init__(self, hashes: _Hashes, mask: int, group: _Indices | None = None) -> None:
         keys = hashes & np.uint64(mask)
-        self._order = np.argsort(keys, kind="stable")
+        if group is None:
+            self._order = np.argsort(keys, kind="stable")
+        else:
+            self._order = np.lexsort((group, np.bincount(group)[group], keys))
         self._hashes = hashes[self._order]
         keys = keys[self._order]
-        # How many neighbors to the right are in the same bucket.
-        self._after = np.searchsorted(keys, keys, side="right") - np.arange(keys.size) - 1
-        self.candidates = int(self._after.sum())
+        places = np.arange(keys.size)
+        # The last place that a hash must be compared with: the end of its bucket, or where the last group of it starts.
+        last = np.searchsorted(keys, keys, side="right") - 1
+        if group is not None:
+            ordered = group[self._order]
+            starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]) | (ordered[1:] != ordered[:-1])])
+            start = np.repeat(starts, np.diff(np.r_[starts, keys.size]))
+            last = np.where(ordered == ordered[last], start[last] - 1, last)
+        # With how many neighbors to the right it is compared.
+        self._after = np.maximum(last - places, 0)
+        self.group = group
+        self.candidates = self.remaining = int(self._after.sum())
 
     def pairs(self, distance: int) -> Iterator[tuple[_Indices, _Indices]]:
         """Index pairs within `distance`: each hash against its next neighbor, then the one after that, and so on.
@@ -226,6 +267,7 @@ class _Search:
         places: _Indices = np.arange(size)
         for step in range(1, int(self._after.max()) + 1):
             places = places[self._after[places] >= step]
+            self.remaining -= places.size
             if places.size == size - step:
                 differing = hashes[:-step] ^ hashes[step:]
             else:
