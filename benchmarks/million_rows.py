@@ -6,9 +6,10 @@ A store is drawn for each size: 6 ellipses an image, from a pool of 1,000 images
 which 2% are near another one's. The images are hard links to a few small JPEG files; the store says that their contents
 differ. Each command is a process of its own: `cpu` is the processor time of it and of the processes that it started,
 `ratio` that of an image divided by the same at the smallest size, `peak` its memory without the processes that it
-started (some 120 MB each). Where the machine does other work, seconds say little and `cpu` more. `hashes` are the
-near-duplicates of random hashes, `hashes of cameras` those of frames of fixed cameras, 1,000 each. With `--keep` the
-folders are kept, and reused if they exist.
+started (some 120 MB each). Where the machine does other work, seconds say little and `cpu` more. `evaluate` scores
+the threshold base and a target trained for one epoch on 24 gold images; both are the same at each size. `hashes` are
+the near-duplicates of random hashes, `hashes of cameras` those of frames of fixed cameras, 1,000 each. With `--keep`
+the folders are kept, and reused if they exist.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from autodistill_rfdetr_seg.labels.base_source import BaseSource
 from autodistill_rfdetr_seg.labels.label_account import write_account
 from autodistill_rfdetr_seg.labels.label_store import LabelStore
 from autodistill_rfdetr_seg.labels.stored_labels import StoredLabels
+from autodistill_rfdetr_seg.pipeline.demo_run import demo_config
+from autodistill_rfdetr_seg.pipeline.demo_scenes import ONTOLOGY, write_scenes
+from autodistill_rfdetr_seg.pipeline.runs import run_pipeline
 from autodistill_rfdetr_seg.system.config_files import save_run_config
 from autodistill_rfdetr_seg.system.run_folder import RunFolder
 
@@ -41,7 +45,7 @@ WIDTH, HEIGHT = 320, 240
 OBJECTS = 6
 POOL = 1000
 NEAR = 0.02
-ONTOLOGY = {"red": "disc_red", "lime": "disc_lime", "blue": "disc_blue"}
+SCENES = 24
 
 HASHES = """
 import random, sys
@@ -115,6 +119,16 @@ def make_run(root: Path, count: int) -> RunFolder:
     return run
 
 
+def small_run(root: Path) -> RunFolder:
+    """A run of `SCENES` drawn scenes with a target that was trained for one epoch; the scenes' gold is beside it."""
+    run = RunFolder(root / "small")
+    if not run.training.is_dir():
+        config = demo_config(write_scenes(root / "scenes", SCENES))
+        target = config.target.model_copy(update={"epochs": 1})
+        run_pipeline(config.model_copy(update={"target": target}), run, resume=True, overwrite=False)
+    return run
+
+
 def copy_built(run: RunFolder, other: RunFolder) -> None:
     """A copy of the run's dataset without its images, which is all that `diff` reads."""
     shutil.rmtree(other.root, ignore_errors=True)
@@ -126,6 +140,8 @@ def measure(root: Path, count: int, commands: Sequence[str]) -> dict[str, TimedC
     run, other = RunFolder(root / "run"), RunFolder(root / "other")
     if not (run.labels / "labels.json").is_file():
         run = make_run(root, count)
+    if not run.training.is_dir():
+        shutil.copytree(small_run(root.parent).training, run.training)
     folder = str(run.root)
     arguments = {
         # Options that change nothing but the split, so that each build has the same work.
@@ -136,6 +152,8 @@ def measure(root: Path, count: int, commands: Sequence[str]) -> dict[str, TimedC
         "review": ("review", folder, "--count", "20"),
         "explain": ("explain", folder, "train:1"),
         "diff": ("diff", str(other.root), folder),
+        "evaluate": ("evaluate", folder, "--gold", str(root.parent / "scenes" / "gold")),
+        "report": ("report", folder),
     }
     found = {}
     for command in commands:
@@ -159,6 +177,8 @@ COMMANDS = (
     "review",
     "explain",
     "diff",
+    "evaluate",
+    "report",
     "hashes",
     "hashes of cameras",
 )

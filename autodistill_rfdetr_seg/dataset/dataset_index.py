@@ -153,7 +153,7 @@ class BuiltDataset:
 
     def images(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Path and entry of each image of the index, by path."""
-        yield from _images_of_index(self.folder)
+        yield from images_of_index(self.folder)
 
     def labels(self, split: str) -> coco.LabelFile:
         """The labels of a split.
@@ -164,7 +164,12 @@ class BuiltDataset:
         return coco.open_labels(self.folder / split / coco.ANNOTATIONS, edited=self.edited)
 
 
-def _images_of_index(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def images_of_index(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Path and entry of each image of the index in `folder`, by path, without holding all of them.
+
+    Raises:
+        DataError: there is none, or it is incomplete.
+    """
     with (folder / INDEX).open(encoding="utf-8") as file:
         if any(line == _IMAGES_LINE for line in file):
             lines: list[str] = []
@@ -183,4 +188,4 @@ def split_of_content(folder: Path) -> dict[str, str]:
     """SHA-256 of each original image → its split, where the folder is a dataset that `build` made; else empty."""
     if not (folder / INDEX).is_file():
         return {}
-    return {entry["sha256"]: sys.intern(entry["split"]) for _, entry in _images_of_index(folder)}
+    return {entry["sha256"]: sys.intern(entry["split"]) for _, entry in images_of_index(folder)}

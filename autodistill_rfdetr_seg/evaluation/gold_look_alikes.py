@@ -13,7 +13,7 @@ from typing import Any
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import DataError
 from ..core.plain_text import counted
-from ..dataset.dataset_index import read_index
+from ..dataset.dataset_index import images_of_index, read_head
 from ..images.image_opening import open_rgb
 from ..images.perceptual_hash import nearest, perceptual_hash
 from ..labels.label_account import LabelAccount, read_account
@@ -80,25 +80,28 @@ class SeenImages:
     @classmethod
     def from_run(cls, run: RunFolder) -> SeenImages:
         """The images of a run, with the hashes of its label store: no image is opened."""
-        index = read_index(run.dataset)
-        seen = {path: entry for path, entry in index["images"].items() if entry["split"] in SEEN_SPLITS}
-        one_view = bool(index.get("kept_together", {}).get("cut", {}).get("images"))
+        one_view = bool(read_head(run.dataset).get("kept_together", {}).get("cut", {}).get("images"))
+        images = (one for one in images_of_index(run.dataset) if one[1]["split"] in SEEN_SPLITS)
         try:
             account = read_account(run.labels)
         except DataError:
-            return cls({}, {}, len(seen), {}, "the run has no label store with their hashes (it is a joined dataset)")
+            without = sum(1 for _ in images)
+            return cls({}, {}, without, {}, "the run has no label store with their hashes (it is a joined dataset)")
         hashes = _stored_hashes(run, account)
-        photos: dict[str, int] = {}
-        frames: dict[str, int] = {}
-        for path, entry in sorted(seen.items(), key=lambda item: (item[1]["split"], item[0])):
+        # By split, because the first of equally near images is named.
+        photos: dict[str, dict[str, int]] = {split: {} for split in SEEN_SPLITS}
+        frames: dict[str, dict[str, int]] = {split: {} for split in SEEN_SPLITS}
+        seen = without = 0
+        for path, entry in images:
+            seen += 1
             value = hashes.get(entry["sha256"])
-            if value is not None:
-                (frames if one_view or path in account.groups else photos)[f"{entry['split']}/{entry['file_name']}"] = (
-                    value
-                )
-        without = len(seen) - len(photos) - len(frames)
-        problem = "the run's label store has no hashes of them" if seen and without == len(seen) else None
-        return cls(photos, frames, without, hashes, problem)
+            if value is None:
+                without += 1
+                continue
+            split = entry["split"]
+            (frames if one_view or path in account.groups else photos)[split][f"{split}/{entry['file_name']}"] = value
+        problem = "the run's label store has no hashes of them" if seen and without == seen else None
+        return cls(_joined(photos), _joined(frames), without, hashes, problem)
 
     def look_alikes_of(self, hashes: Mapping[str, int], bits: int) -> list[LookAlike]:
         """Which of the images with these hashes look like a seen image, with the nearest one."""
@@ -112,6 +115,10 @@ class SeenImages:
     def nearest_to(self, hashes: Mapping[str, int]) -> dict[str, LookAlike]:
         """The nearest seen image of each of the images with these hashes, however far it is."""
         return _nearest(hashes, {**self.photos, **self.frames})
+
+
+def _joined(by_split: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {name: value for part in by_split.values() for name, value in part.items()}
 
 
 def _nearest(hashes: Mapping[str, int], among: Mapping[str, int]) -> dict[str, LookAlike]:

@@ -16,7 +16,7 @@ from ... import coco
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import DataError, MissingInputError, TrainingError
 from ...core.types import GroundTruth, SegDataset
-from ...dataset.dataset_index import INDEX, annotations_fingerprint, read_index
+from ...dataset.dataset_index import INDEX, annotations_fingerprint, read_head
 from ...readers import AnnotatedSource, joined_classes, read_source, write_clean
 from ...readers.yolo.yolo_problem_kinds import NO_LABELS
 from ...system.files import replacing_folder
@@ -103,7 +103,7 @@ def find_dataset(
     digest = dataset.fingerprint if isinstance(dataset, SegDataset) else None
     if (root / INDEX).is_file():
         digest = annotations_fingerprint(root)
-        used_directly = digest == read_index(root)["fingerprint"]
+        used_directly = digest == read_head(root)["fingerprint"]
         if not used_directly:
             _log.warning("The annotations in %s were edited after it was built; the edited ones are used.", root)
     data = TrainingData(root, source, digest, used_directly, max_megapixels)
