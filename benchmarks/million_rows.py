@@ -21,6 +21,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -80,7 +81,7 @@ def pool_of_masks(rng: np.random.Generator) -> list[list[Rle]]:
     return pool
 
 
-def make_run(root: Path, count: int) -> RunFolder:
+def make_run(root: Path, count: int) -> None:
     """A run of `count` images that are labeled and not built."""
     run, images = RunFolder(root / "run"), root / "images"
     images.mkdir(parents=True)
@@ -116,7 +117,6 @@ def make_run(root: Path, count: int) -> RunFolder:
             store.append(row, source.provenance)
     write_account(run.labels, source, names, images, {})
     save_run_config(run, config)
-    return run
 
 
 def small_run(root: Path) -> RunFolder:
@@ -135,13 +135,24 @@ def copy_built(run: RunFolder, other: RunFolder) -> None:
     shutil.copytree(run.dataset, other.dataset, ignore=shutil.ignore_patterns("*.jpg"))
 
 
+def prepare(root: Path, count: int) -> None:
+    """Makes the run of `count` images in `root` where there is none."""
+    run = RunFolder(root / "run")
+    if not (run.labels / "labels.json").is_file():
+        make_run(root, count)
+    if not run.training.is_dir():
+        shutil.copytree(small_run(root.parent).training, run.training)
+
+
 def measure(root: Path, count: int, commands: Sequence[str]) -> dict[str, TimedCommand]:
     """The time and memory of each command on a run of `count` images in `root`."""
     run, other = RunFolder(root / "run"), RunFolder(root / "other")
-    if not (run.labels / "labels.json").is_file():
-        run = make_run(root, count)
-    if not run.training.is_dir():
-        shutil.copytree(small_run(root.parent).training, run.training)
+    # In another process, because Linux counts the peak of a process for those that it starts.
+    preparation = get_context("spawn").Process(target=prepare, args=(root, count))
+    preparation.start()
+    preparation.join()
+    if preparation.exitcode:
+        sys.exit(f"The run of {count} images was not made.")
     folder = str(run.root)
     arguments = {
         # Options that change nothing but the split, so that each build has the same work.
