@@ -41,14 +41,13 @@ def ask_about_images(
     items = [(path.absolute(), name) for path, name in items]
     limits = TimeLimits(options.placement_timeout, options.start_timeout, seconds)
     with ray_session(options.address) as ray:
-        crew = _crew(_resources(ray), options, gpus)
-        check_versions(ray, [node for node in alive_nodes(ray) if crew.needs.room(node["Resources"])])
+        crew = _checked_crew(ray, options, gpus)
         yield from ask_actors(ray, _NodeWork(work, _folder(items)), items, crew, limits)
 
 
 def check_cluster(options: EngineConfig, *, gpus: bool = True) -> None:
-    """Checks, before anything is written, that Ray is installed, the cluster answers, and the actors have room. A Ray
-    of our own is not started for it.
+    """Checks, before anything is written, that Ray is installed, the cluster answers, its nodes have the versions of
+    this machine, and the actors have room. A Ray of our own is not started for it.
 
     Raises as `ask_about_images`.
     """
@@ -57,11 +56,15 @@ def check_cluster(options: EngineConfig, *, gpus: bool = True) -> None:
         _crew([{"CPU": os.cpu_count() or 1}], options, gpus)
         return
     with ray_session(options.address) as ray:
-        _crew(_resources(ray), options, gpus)
+        _checked_crew(ray, options, gpus)
 
 
-def _resources(ray: Any) -> list[Mapping[str, float]]:
-    return [node["Resources"] for node in alive_nodes(ray)]
+def _checked_crew(ray: Any, options: EngineConfig, gpus: bool) -> Crew:
+    """The actors for the nodes that are alive, once those with room for one have the versions of this machine."""
+    nodes = alive_nodes(ray)
+    crew = _crew([node["Resources"] for node in nodes], options, gpus)
+    check_versions(ray, [node for node in nodes if crew.needs.room(node["Resources"])])
+    return crew
 
 
 def _crew(nodes: Sequence[Mapping[str, float]], options: EngineConfig, gpus: bool) -> Crew:

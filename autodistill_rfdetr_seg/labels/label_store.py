@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,8 +88,8 @@ class LabelStore:
         """The newest row of each relative path that this base made: path → key; as `rows`."""
         return {key.path: key for key in self.rows(base_fingerprint, heal=heal)}
 
-    def rows(self, base_fingerprint: str, *, heal: bool = False) -> Iterator[Key]:
-        """Every row that this base made, the newest last. Reads no instance.
+    def rows(self, base_fingerprint: str, *, heal: bool = False, without: Collection[str] = ()) -> Iterator[Key]:
+        """Every row that this base made, the newest last, but for those of the shards `without`. Reads no instance.
 
         A row of an image with a side of more than `MAX_SIDE` is left out: no COCO file can contain it.
         A damaged shard is found by its checksum. With `heal` it is renamed (`.torn`), so that its images count as not
@@ -109,7 +109,7 @@ class LabelStore:
             "height",
             "width",
         ]
-        for shard in (self.folder / name for name in self._shards()):
+        for shard in (self.folder / name for name in self._shards() if name not in without):
             try:
                 # Where it may be healed, damage anywhere in it counts.
                 table = self._read(shard, columns, whole=heal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,16 +46,6 @@ class LabelSummary:
     dropped: Mapping[str, int] = field(default_factory=dict)
     several: tuple[str, ...] = ()
 
-    def __add__(self, other: LabelSummary) -> LabelSummary:
-        """What both labelings did."""
-        return LabelSummary(
-            self.labeled + other.labeled,
-            self.stored + other.stored,
-            (*self.failures, *other.failures),
-            dict(Counter(self.dropped) + Counter(other.dropped)),
-            tuple(sorted((*self.several, *other.several))),
-        )
-
     def as_json(self) -> dict[str, Any]:
         """JSON-ready data, by the keys of release 0.1.0."""
         data = asdict(self)
@@ -69,7 +60,6 @@ def label_images(
     *,
     root: Path | None = None,
     groups: Mapping[str, str] | None = None,
-    names: Sequence[str] | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
     progress: bool = True,
 ) -> LabelSummary:
@@ -79,60 +69,113 @@ def label_images(
     the latter also if `max_failures` stops it. An image that cannot be read, or that the base fails on, is a failure
     with a reason; the others are labeled.
     A content is labeled once, also if its file is renamed or copied. `labels.json` also has `root`, the folder that
-    names are relative to, and `groups` (name → group) of images that belong in the same split. `names` are those of all
-    images, where `images` are only a part of them.
+    names are relative to, and `groups` (name → group) of images that belong in the same split.
 
     Raises:
         DataError: another process writes to the store, or more than `max_failures` images failed.
         AutodistillSegError: the base cannot be built.
     """
-    from tqdm import tqdm
-
     options = options or LabelingConfig()
-    mine = items_of_slice(images, options.slice, max_megapixels, progress)
-    with locked(folder, options.slice):
-        store = LabelStore(folder)
-        rows = _Stored(store, source.provenance)
-        todo = [(path, name) for path, name in mine if not _is_stored(path, rows.keys.get(name))]
-        source = source if source.items else source.with_items(images)
+    with Labeling(source, folder, options, max_megapixels=max_megapixels, progress=progress) as labeling:
+        labeling.label(images)
+        return labeling.finish([name for _, name in images], root, groups or {})
+
+
+class Labeling(contextlib.AbstractContextManager["Labeling"]):
+    """A labeling whose images come in parts, each gone when the next one comes; else as `label_images`.
+
+    Within its block no other process writes to the store.
+    """
+
+    def __init__(
+        self,
+        source: BaseSource,
+        folder: Path,
+        options: LabelingConfig,
+        *,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        progress: bool = True,
+    ) -> None:
+        self._source, self._folder, self._options = source, folder, options
+        self._max_megapixels, self._progress = max_megapixels, progress
+        self._failures: list[Mapping[str, str]] = []
+        self._dropped: Counter[str] = Counter()
+        self._several: list[str] = []
+        self._labeled = self._stored = 0
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Labeling:
+        """Raises DataError if another process writes to the store."""
+        self._open.enter_context(locked(self._folder, self._options.slice))
+        self._store = LabelStore(self._folder)
+        self._rows = _Stored(self._store, self._source.provenance)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def row_of(self, name: str) -> Key | None:
+        """The row that the store has for an image's name; its file may have changed since."""
+        return self._rows.keys.get(name)
+
+    def label(self, images: Sequence[Item]) -> None:
+        """Labels those of `images` that are in the slice and not stored. Raises as `label_images`."""
+        from tqdm import tqdm
+
+        options, max_megapixels, progress = self._options, self._max_megapixels, self._progress
+        self._rows.read_new()
+        mine = items_of_slice(images, options.slice, max_megapixels, progress)
+        todo = [(path, name) for path, name in mine if not _is_stored(path, self._rows.keys.get(name))]
+        source = self._source if self._source.items else self._source.with_items(images)
         # A base that knows images by name may answer differently for a copy, which has another name.
         firsts, copies = (
             (todo, {}) if source.by_image else without_copies(todo, max_megapixels=max_megapixels, progress=progress)
         )
-        failures: list[Mapping[str, str]] = []
-        dropped: Counter[str] = Counter()
-        several: list[str] = []
-        labeled = 0
-        stored = len(mine) - len(todo)
+        self._stored += len(mine) - len(todo)
         bar = tqdm(total=len(todo), desc="Labeling", unit="image", disable=not (progress and todo))
-        with bar, store:
+        with bar, self._store:
             known = (
                 frozenset()
                 if source.by_image
-                else rows.of_size(size_and_mtime(path, max_megapixels)[0] for path, _ in firsts)
+                else self._rows.of_size(size_and_mtime(path, max_megapixels)[0] for path, _ in firsts)
             )
             for (_, name), outcome in _asked(source, firsts, known, options, max_megapixels):
                 twins = copies.get(name, ())
-                if isinstance(outcome, AutodistillSegError):
-                    failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
-                    failures += [{"path": one, "reason": outcome.message} for one in failed]
-                    _log.warning("%s", outcome)
-                    _check_failures(failures, options, folder)
-                elif isinstance(outcome, KnownImage):
-                    rows.take(outcome.sha256, ((name, outcome.mtime_ns), *twins))
-                    stored += 1 + len(twins)
-                else:
-                    for row in (outcome, *(_copied(outcome, *twin) for twin in twins)):
-                        dropped.update(row.dropped)
-                        store.append(row, source.provenance)
-                        several += [row.image.path] if row.frames > 1 else []
-                        labeled += 1
+                self._take(name, outcome, twins)
                 # Last, so that what the bar has counted is stored.
                 bar.update(1 + len(twins))
-        write_failures(folder, failures, options.slice)
-        every = [name for _, name in images] if names is None else names
-        write_account(folder, source, sorted(map(printable, every)), root, groups or {})
-    return LabelSummary(labeled, stored, tuple(failures), dict(dropped), tuple(sorted(several)))
+
+    def _take(self, name: str, outcome: Outcome, twins: Sequence[tuple[str, int]]) -> None:
+        """Stores what was found of an image for it and its copies, or notes that it failed."""
+        if isinstance(outcome, AutodistillSegError):
+            failed = (printable(one) for one in (name, *(twin for twin, _ in twins)))
+            self._failures += [{"path": one, "reason": outcome.message} for one in failed]
+            _log.warning("%s", outcome)
+            _check_failures(self._failures, self._options, self._folder)
+        elif isinstance(outcome, KnownImage):
+            self._rows.take(outcome.sha256, ((name, outcome.mtime_ns), *twins))
+            self._stored += 1 + len(twins)
+        else:
+            for row in (outcome, *(_copied(outcome, *twin) for twin in twins)):
+                self._dropped.update(row.dropped)
+                self._store.append(row, self._source.provenance)
+                self._several += [row.image.path] if row.frames > 1 else []
+                self._labeled += 1
+
+    def finish(
+        self, names: Iterable[str], root: Path | None, groups: Mapping[str, str], *, skipped: int = 0
+    ) -> LabelSummary:
+        """Writes `failures.jsonl` and `labels.json`; `names` are those of all images, and `skipped` how many of them
+        were stored before and in no part."""
+        write_failures(self._folder, self._failures, self._options.slice)
+        write_account(self._folder, self._source, sorted(map(printable, names)), root, groups)
+        return LabelSummary(
+            self._labeled,
+            self._stored + skipped,
+            tuple(self._failures),
+            dict(self._dropped),
+            tuple(sorted(self._several)),
+        )
 
 
 class _Stored:
@@ -142,8 +185,14 @@ class _Stored:
         self._store, self._provenance = store, provenance
         self.keys: dict[str, Key] = {}
         self._contents: dict[str, Key] = {}
-        for key in store.rows(provenance.fingerprint, heal=True):
+        self._shards: set[str] = set()
+        self.read_new(heal=True)
+
+    def read_new(self, *, heal: bool = False) -> None:
+        """Reads the shards that were written since the last time."""
+        for key in self._store.rows(self._provenance.fingerprint, heal=heal, without=frozenset(self._shards)):
             self.keys[key.path] = self._contents[key.sha256] = key
+            self._shards.add(key.shard)
 
     def of_size(self, sizes: Iterable[int]) -> frozenset[str]:
         """The contents (SHA-256) with one of these sizes (bytes): a file of another size has none of them."""

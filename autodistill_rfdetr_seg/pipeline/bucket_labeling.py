@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
-from itertools import chain
 
 from ..core.config import PipelineConfig
+from ..core.errors import MissingInputError
+from ..images.bucket_mirror import is_unchanged
 from ..labels.base_source import BaseSource
 from ..labels.image_slices import in_slice
-from ..labels.label_account import write_failures
-from ..labels.label_store import LabelStore
-from ..labels.labeler import LabelSummary, label_images
-from ..readers.bucket_source import BucketImages, mirrored_parts
+from ..labels.labeler import Labeling, LabelSummary
+from ..readers.bucket_source import BucketImages, MirrorInParts
+from ..system.object_store import StoredObject
 from ..system.run_folder import RunFolder
 from .stages import report_labeling
 
@@ -26,34 +26,36 @@ def label_in_parts(
     they are read and labeled part by part. Workers and actors build their bases anew for each part."""
     most = config.inputs.mirror_limit
     assert most is not None
-    names = [one.name for one in bucket.chosen]
-    source = source.with_items([(run.mirror / name, name) for name in names])
-    for note in (*bucket.notes, *source.notes()):
+    mirror = MirrorInParts(bucket, run.mirror, most)
+    source = source.with_items(mirror.items)
+    for note in (*mirror.notes, *source.notes()):
         _log.warning("%s", note)
-    options, mine = config.labeling, {name for name in names if in_slice(name, config.labeling.slice)}
-    keys = LabelStore(run.labels).keys(source.provenance.fingerprint)
-    stored = {name: (key.file_bytes, key.mtime_ns) for name, key in keys.items()}
-    summary = LabelSummary(0, 0, ())
-    asked = 0
-    # The last, empty part writes the account if there is nothing to label.
-    parts = mirrored_parts(bucket, run.mirror, most, stored=stored, only=mine, progress=progress)
-    with closing(parts):
-        for part in chain(parts, [[]]):
-            asked += len(part)
-            if options.max_failures is not None:
-                left = config.labeling.max_failures or 0
-                options = options.model_copy(update={"max_failures": max(0, left - len(summary.failures))})
-            summary += label_images(
-                source,
-                part,
-                run.labels,
-                options,
-                root=run.mirror,
-                names=names,
-                max_megapixels=config.inputs.max_megapixels,
-                progress=progress,
-            )
-    write_failures(run.labels, summary.failures, options.slice)
-    summary += LabelSummary(0, len(mine) - asked, ())
+    options = config.labeling
+    skipped = 0
+    with Labeling(
+        source, run.labels, options, max_megapixels=config.inputs.max_megapixels, progress=progress
+    ) as labeling:
+
+        def is_missing(found: StoredObject) -> bool:
+            nonlocal skipped
+            if not in_slice(found.name, options.slice):
+                return False
+            row = labeling.row_of(found.name)
+            stored = row is not None and is_unchanged(found, row.file_bytes, row.mtime_ns)
+            skipped += stored
+            return not stored
+
+        try:
+            with closing(mirror.parts(is_missing, progress=progress)) as parts:
+                for part in parts:
+                    labeling.label(part)
+        finally:
+            # Also what was found out before an error or Ctrl-C.
+            for note in mirror.changes:
+                _log.warning("%s", note)
+        names = [name for _, name in mirror.items]
+        if not names:
+            raise MissingInputError(f"All images of {bucket.store.url} were removed while they were read.")
+        summary = labeling.finish(names, run.mirror, {}, skipped=skipped)
     report_labeling(summary, run)
     return summary

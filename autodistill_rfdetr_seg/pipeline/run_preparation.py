@@ -70,6 +70,7 @@ def prepare_run(
     resume: bool,
     overwrite: bool,
     labels_only: bool = False,
+    progress: bool = True,
 ) -> Iterator[PreparedRun]:
     """Checks all inputs, claims the run's folder and saves the configuration in it. Within the block, no other process
     may write labels to the run (except other slices).
@@ -90,8 +91,8 @@ def prepare_run(
             run.
     """
     source = source or source_of(config)
-    bucket = list_run_bucket(config, labels_only) if is_bucket_url(config.images) else None
-    found = _check_images(config, run) if bucket is None else None
+    bucket = list_run_bucket(config, labels_only, progress=progress) if is_bucket_url(config.images) else None
+    found = _check_images(config, run, progress) if bucket is None else None
     _refuse_own_base(config, run.root.resolve())
     for gold in config.evaluation.gold:
         if not Path(gold).exists():
@@ -112,11 +113,11 @@ def prepare_run(
         yield PreparedRun(config, run, source, found, bucket)
 
 
-def _check_images(config: PipelineConfig, run: RunFolder) -> Inputs | None:
+def _check_images(config: PipelineConfig, run: RunFolder, progress: bool) -> Inputs | None:
     """The images, except the frames of a video. Refuses an output folder that would change the user's files."""
     images, root = Path(config.images).resolve(), run.root.resolve()
     is_video = images.is_file() and images.suffix.lower() in VIDEO_SUFFIXES
-    found = None if is_video else find_run_images(config, run)
+    found = None if is_video else find_run_images(config, run, progress=progress)
     for theirs in (images, *(link.resolve() for link in (found.linked_folders if found else ()))):
         if theirs.is_dir() and root.is_relative_to(theirs):
             raise UsageError(

@@ -40,7 +40,7 @@ def push_run(run: str | Path, url: str, *, overwrite: bool = False, progress: bo
     folder = RunFolder(Path(run))
     read_run_config(folder)
     store = ObjectStore(parse_bucket_url(url))
-    there = {one.name: one for one in store.objects()}
+    there = {one.name: one for one in store.objects(progress=progress)}
     finished, unfinished = (read_manifest(store, name) if name in there else None for name in (MANIFEST, UNFINISHED))
     if there and finished is None and unfinished is None:
         raise OutputExistsError(

@@ -169,7 +169,9 @@ def label_and_build(
 ) -> LabelingResult:
     """The label stage and, with `build`, the build stage. Raises as `prepare_run`."""
     only = not build
-    with prepare_run(config, run, source, resume=resume, overwrite=overwrite, labels_only=only) as prepared:
+    with prepare_run(
+        config, run, source, resume=resume, overwrite=overwrite, labels_only=only, progress=progress
+    ) as prepared:
         summary = _label(prepared, progress, in_parts=only)
         return LabelingResult(summary, _build(config, run, progress) if build else None)
 
@@ -183,7 +185,7 @@ def run_pipeline(
             "A whole run works on one machine, and target.nodes is more than 1.",
             "Leave target.nodes out here. Then start `autodistill-seg train RUN --nodes N` on each machine.",
         )
-    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+    with prepare_run(config, run, resume=resume, overwrite=overwrite, progress=progress) as prepared:
         _label(prepared, progress)
         built = _build(config, run, progress)
         trained, worked = train_stage(config, run, progress=progress)
@@ -200,7 +202,7 @@ def preview_labels(
 ) -> Preview:
     """Labels a sample of `count` images and draws it on a contact sheet. Raises as `prepare_run`."""
     config = _without_slice(config)
-    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+    with prepare_run(config, run, resume=resume, overwrite=overwrite, progress=progress) as prepared:
         images = prepared.images(sample=count, progress=progress)
         return preview(config, images.items, prepared.source, run.root, count, progress=progress)
 
@@ -210,7 +212,7 @@ def plan_labeling(
 ) -> Forecast:
     """Labels a sample of `count` images and forecasts the rest. Raises as `prepare_run`."""
     config = _without_slice(config)
-    with prepare_run(config, run, resume=resume, overwrite=overwrite) as prepared:
+    with prepare_run(config, run, resume=resume, overwrite=overwrite, progress=progress) as prepared:
         # Measured before the frames of a video are extracted: the run will not extract them again.
         started = time.process_time()
         images = prepared.images(progress=progress)

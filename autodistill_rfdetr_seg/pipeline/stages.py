@@ -45,20 +45,20 @@ def find_run_images(config: PipelineConfig, run: RunFolder, *, progress: bool = 
     """The images that the configuration names; the frames of a video are extracted into the run's folder, and the
     images of a bucket are read into it."""
     if is_bucket_url(config.images):
-        return mirror_images(list_run_bucket(config), run.mirror, progress=progress)
+        return mirror_images(list_run_bucket(config, progress=progress), run.mirror, progress=progress)
     if config.inputs.mirror_limit is not None:
         raise UsageError("--mirror-limit is for the images of a bucket, and these are files.", "Leave it out.")
     return find_images(config.images, run.frames, **config.inputs.model_dump(exclude=_OF_BUCKETS), progress=progress)
 
 
-def list_run_bucket(config: PipelineConfig, in_parts: bool = False) -> BucketImages:
+def list_run_bucket(config: PipelineConfig, in_parts: bool = False, *, progress: bool = True) -> BucketImages:
     """The images of the bucket that the configuration names; none is read. `in_parts` if they are only labeled."""
     inputs = config.inputs.model_dump(exclude=_OF_VIDEOS)
     refused = [name for name in _OF_VIDEOS if getattr(config.inputs, name) not in (None, False)]
     if refused:
         raise UsageError(f"The option {refused[0]!r} is for a video, which is not read from a bucket.", "Leave it out.")
     _log.info("Listing %s", parse_bucket_url(config.images))
-    return list_bucket_images(config.images, **inputs, in_parts=in_parts)
+    return list_bucket_images(config.images, **inputs, in_parts=in_parts, progress=progress)
 
 
 def label_stage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +11,7 @@ from ..core.bucket_urls import BucketUrl, parse_bucket_url
 from ..core.config import MAX_MEGAPIXELS
 from ..core.errors import MissingInputError, UsageError
 from ..core.plain_text import byte_size, counted, short_list
-from ..images.bucket_mirror import MirrorUpdate, is_unchanged, remove_mirrored, update_mirror
+from ..images.bucket_mirror import MirrorUpdate, remove_mirrored, update_mirror
 from ..images.image_formats import IMAGE_SUFFIXES
 from ..images.image_opening import max_file_bytes
 from ..system.object_names import colliding_names, ignores_case, name_problem
@@ -41,6 +41,7 @@ def list_bucket_images(
     mirror_limit: int | None = None,
     in_parts: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = True,
 ) -> BucketImages:
     """The images that the URL of a bucket names: all under its prefix, or the one object that it is.
 
@@ -56,7 +57,7 @@ def list_bucket_images(
         MissingInputError: there is no such bucket, or no image.
         RemoteError: the server refuses, fails or cannot be reached.
     """
-    store, objects = _images(url)
+    store, objects = _images(url, progress)
     skipped = _Skipped()
     for name, found in sorted(objects.items()):
         if problem := name_problem(name):
@@ -94,59 +95,73 @@ def mirror_images(
         MissingInputError: none of the images is there any more.
         RemoteError, OSError: as `update_mirror`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted, same = _that_can_be_files(images, folder)
+    wanted, notes = _that_can_be_files(images, folder)
     read_now = [one for one in wanted if only is None or one.name in only]
     done = update_mirror(images.store, read_now, folder, listed=images.listed, progress=progress)
     gone = set(done.vanished)
     items = [(folder / one.name, one.name) for one in wanted if one.name not in gone]
     if not items:
         raise MissingInputError(f"All images of {images.store.url} were removed while they were read.")
+    return Inputs(folder, items, notes=(*images.notes, *notes, *_changes(done)))
+
+
+class MirrorInParts:
+    """The images of a bucket as files in `folder`, in parts of at most `most` bytes; a part's files are removed after
+    it."""
+
+    def __init__(self, images: BucketImages, folder: Path, most: int) -> None:
+        self._images, self._folder, self._most = images, folder, most
+        self._wanted, self._skipped = _that_can_be_files(images, folder)
+        self._done = MirrorUpdate((), (), (), ())
+
+    @property
+    def items(self) -> list[tuple[Path, str]]:
+        """(path, name) of each image, also of those that are not read, less those that were removed from the bucket
+        meanwhile."""
+        gone = set(self._done.vanished)
+        return [(self._folder / one.name, one.name) for one in self._wanted if one.name not in gone]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user about what is left out from the start."""
+        return (*self._images.notes, *self._skipped)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Sentences for the user about what changed in the bucket, of the parts that were read until now."""
+        return _changes(self._done)
+
+    def parts(
+        self, wanted: Callable[[StoredObject], bool], *, progress: bool = True
+    ) -> Generator[list[tuple[Path, str]], None, None]:
+        """The items of each part of the `wanted` images.
+
+        Raises:
+            RemoteError, OSError: as `update_mirror`.
+        """
+        images, folder = self._images, self._folder
+        for part in _parts([one for one in self._wanted if wanted(one)], self._most):
+            names = [one.name for one in part]
+            try:
+                done = update_mirror(images.store, part, folder, listed=images.listed, progress=progress)
+                self._done += done
+                gone = set(done.vanished)
+                yield [(folder / name, name) for name in names if name not in gone]
+            finally:
+                remove_mirrored(folder, names)
+
+
+def _that_can_be_files(images: BucketImages, folder: Path) -> tuple[list[StoredObject], tuple[str, ...]]:
+    """The chosen images less those whose names the file system of `folder` takes for another's, and a sentence about
+    these; the folder is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [one.name for one in images.chosen]
+    same = colliding_names(names, ignore_case=True) if ignores_case(folder) else set()
     skipped = _Skipped()
     for name in sorted(same):
         skipped.add("names that this file system takes for another's", name)
     notes = (f"Objects of {images.store.url} were skipped: {skipped.text()}.",) if skipped else ()
-    return Inputs(folder, items, notes=(*images.notes, *notes, *_changes(done)))
-
-
-def mirrored_parts(
-    images: BucketImages,
-    folder: Path,
-    most: int,
-    *,
-    stored: Mapping[str, tuple[int, int]],
-    only: Collection[str] | None = None,
-    progress: bool = True,
-) -> Generator[list[tuple[Path, str]], None, None]:
-    """The images as files in `folder`, in parts of at most `most` bytes; a part's files are removed after it.
-
-    Images with the size (bytes) and time (nanoseconds) that `stored` has for their names are left out; with `only`, so
-    are all other names. The items of a part are (path, name).
-
-    Raises:
-        RemoteError, OSError: as `update_mirror`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [
-        one
-        for one in _that_can_be_files(images, folder)[0]
-        if (only is None or one.name in only) and not (one.name in stored and is_unchanged(one, *stored[one.name]))
-    ]
-    for part in _parts(wanted, most):
-        names = [one.name for one in part]
-        try:
-            done = update_mirror(images.store, part, folder, listed=images.listed, progress=progress)
-            gone = set(done.vanished)
-            yield [(folder / name, name) for name in names if name not in gone]
-        finally:
-            remove_mirrored(folder, names)
-
-
-def _that_can_be_files(images: BucketImages, folder: Path) -> tuple[list[StoredObject], set[str]]:
-    """The chosen images, and the names of those left out: the folder's file system takes them for another's."""
-    names = [one.name for one in images.chosen]
-    same = colliding_names(names, ignore_case=True) if ignores_case(folder) else set()
-    return [one for one in images.chosen if one.name not in same], same
+    return [one for one in images.chosen if one.name not in same], notes
 
 
 def _parts(objects: Sequence[StoredObject], most: int) -> Iterator[list[StoredObject]]:
@@ -174,16 +189,16 @@ def mirror_missing(url: str, folder: Path, names: Collection[str], *, progress: 
     missing = {name for name in names if not (folder / name).is_file() and not name_problem(name)}
     if not missing:
         return ()
-    store, objects = _images(url)
+    store, objects = _images(url, progress)
     wanted = [one for one in objects.values() if one.name in missing]
     return _changes(update_mirror(store, wanted, folder, progress=progress)) if wanted else ()
 
 
-def _images(url: str) -> tuple[ObjectStore, dict[str, StoredObject]]:
+def _images(url: str, progress: bool) -> tuple[ObjectStore, dict[str, StoredObject]]:
     """The objects under a prefix that are images by their suffix, by name, and the store that names are relative to."""
     bucket = parse_bucket_url(url)
     store = ObjectStore(bucket)
-    objects = {one.name: one for one in store.objects() if _may_be_image(one.name)}
+    objects = {one.name: one for one in store.objects(progress=progress) if _may_be_image(one.name)}
     if not objects and bucket.prefix and _may_be_image(bucket.prefix) and (one := store.find()) is not None:
         return ObjectStore(BucketUrl(bucket.scheme, bucket.bucket, bucket.prefix.rpartition("/")[0])), {one.name: one}
     return store, objects

@@ -18,6 +18,7 @@ from typing import IO, Any
 from ..core.bucket_urls import BucketUrl
 from ..core.errors import MissingInputError, RemoteError
 from .object_servers import gs_files, s3_endpoint, s3_files
+from .waiting import wait_for
 
 _CHUNK = 8 * 2**20  # bytes: most images take one request
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -76,13 +77,17 @@ class ObjectStore:
         self._files: Any = None
         self._endpoint = s3_endpoint() if url.scheme == "s3" else None
 
-    def objects(self) -> list[StoredObject]:
+    def objects(self, *, progress: bool = False) -> list[StoredObject]:
         """All objects under the prefix, sorted by name; pyarrow asks for one page of 1,000 after the other."""
         from pyarrow import fs
 
+        selector = fs.FileSelector(self.url.path, recursive=True)
         with self._errors():
             try:
-                found = self._opened().get_file_info(fs.FileSelector(self.url.path, recursive=True))
+                # pyarrow lists all pages in one call, which ignores Ctrl-C.
+                found = wait_for(
+                    lambda: self._opened().get_file_info(selector), f"Listing {self.url}", progress=progress
+                )
             except FileNotFoundError:
                 found = []
         start = len(self.url.path) + 1

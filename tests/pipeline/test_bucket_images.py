@@ -201,6 +201,36 @@ def test_labels_alone_need_no_more_room_than_the_limit(
     assert code == 2 and "more than --mirror-limit 10 B." in err and not (tmp_path / "none").exists()
 
 
+def test_labeling_in_parts_says_what_the_bucket_lost_and_asks_once_for_copies(
+    shots: Path, bucket: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image is removed while an earlier part is read, one is a copy in a later part, two differ in letter case."""
+    run = tmp_path / "run"
+    bucket.put("shots/zz copy.png", bucket.get("shots/north/00.png"))
+    bucket.put("shots/NORTH/01.png", bucket.get("shots/north/01.png"))
+    monkeypatch.setattr(bucket_source, "ignores_case", lambda _: True)
+    real = bucket_source.update_mirror
+    parts: list[set[str]] = []
+
+    def watched(store: Any, wanted: Any, folder: Path, **kwargs: Any) -> Any:
+        done = real(store, wanted, folder, **kwargs)
+        parts.append({one.name for one in wanted})
+        bucket.delete("shots/north/05.png")
+        return done
+
+    monkeypatch.setattr(bucket_source, "update_mirror", watched)
+    limit = str(3 * max(path.stat().st_size for path in shots.rglob("*.png")))
+    code, _, err = label(shots, run, url(bucket), "--mirror-limit", limit, "--slice", "1/1")
+    assert code == 0, err
+    assert len(parts) > 3 and not any({"north/00.png", "zz copy.png"} <= part for part in parts)
+    # 24 images and a copy, less the one that is gone, and those of them whose letter case differs.
+    assert "23 images labeled, 1 already had labels" in err
+    assert "1 image: removed from the bucket before they were read, and left out: north/05.png." in err
+    assert "1 with names that this file system takes for another's, such as 'north/01.png'" in err
+    account = json.loads((run / "labels" / "labels.json").read_text())["images"]
+    assert len(account) == 24 and "north/05.png" not in account and "north/01.png" not in account
+
+
 def test_a_build_reads_what_the_mirror_lacks(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert label(shots, run, url(bucket))[0] == 0
@@ -303,6 +333,33 @@ def test_a_process_that_is_stopped(
     assert not list(run.rglob("*.partial"))
     assert label(shots, tmp_path / "folder", str(shots))[0] == 0
     assert annotations(run) == annotations(tmp_path / "folder")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_long_listing(shots: Path, bucket: BucketServer, proxy: Proxy, tmp_path: Path) -> None:
+    for number in range(3001):
+        bucket.put(f"large/{number:04d}.png")
+    proxy.pause = 1.5
+    command = [word for word in arguments(shots, tmp_path / "run") if word != "-q"]
+    process = begin([command[0], url(bucket, "large"), *command[2:]])
+
+    def pages() -> int:
+        return sum(path.rstrip("/") == f"/{bucket.bucket}" for _, path in proxy.requests)
+
+    try:
+        until = time.monotonic() + 60
+        while pages() < 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        time.sleep(0.8)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Listing s3://camera-photos/large: 00:02" in err and "Interrupted" in err
+    # The page that it waits for is the last one.
+    assert pages() < 4 and not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

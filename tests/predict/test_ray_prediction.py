@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +98,42 @@ def test_two_nodes_go_on_with_the_files_of_one_process_and_give_the_same(
     # Only what was not done is asked about.
     assert lines.read_bytes().startswith(done) and lines.read_bytes().count(b"\n") == 10
     assert files_of(found) == expected
+
+
+@needs_ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("_one_thread")
+def test_what_an_actor_had_when_it_was_killed_is_asked_again(speaking_run: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "many"
+    photos.mkdir()
+    for at in range(160):
+        pixels = draw(at % 9)[0]
+        pixels[-1, at % 96] = at
+        Image.fromarray(pixels).save(photos / f"{at:03d}.png")
+    command = ["predict", str(speaking_run), str(photos), "--confidence", "0.1", "--device", "cpu", "-q"]
+    assert here([*command, "--output", str(tmp_path / "alone")])[0] == 0
+    lines = tmp_path / "found" / "predictions.jsonl"
+    killed: list[int] = []
+
+    with ray_cluster() as cluster:
+
+        def kill_one() -> None:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and not killed:
+                if lines.is_file() and lines.read_bytes().count(b"\n") > 20:
+                    killed.append(min(cluster.actors()))
+                    os.kill(killed[0], signal.SIGKILL)
+                time.sleep(0.01)
+
+        thread = threading.Thread(target=kill_one)
+        thread.start()
+        ray = ["--engine", "ray", "--address", cluster.address, "--actors", "2"]
+        code, _, err = here([*command, "--output", str(tmp_path / "found"), *ray])
+        thread.join()
+    assert code == 0, err
+    assert killed and not Path(f"/proc/{killed[0]}").exists()
+    assert lines.read_bytes().count(b"\n") == 160
+    assert files_of(tmp_path / "found") == files_of(tmp_path / "alone")
 
 
 def test_an_actor_refuses_a_model_that_it_lacks_or_another_one_and_answers_with_what_can_be_sent(
