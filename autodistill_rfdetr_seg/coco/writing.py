@@ -115,19 +115,24 @@ def _write_parts(main: IO[str], images: IO[str], path: Path, entries: Iterable[E
     main.write('{"annotations":[')
     for entry in entries:
         reason = unsafe_file_name(entry.file_name)
-        name = str(PurePosixPath(entry.file_name))
+        name = str(PurePosixPath(entry.file_name)) if "/" in entry.file_name else entry.file_name
         if reason or name in names:
             raise DataError(f"{path} cannot be written: {reason or f'the image {entry.file_name!r} is there twice'}.")
         names.add(name)
-        images.write(",\n" if counts["images"] else "\n")
         counts["images"] += 1
-        counts["negatives"] += not entry.annotations
-        for before, after in entry.annotations:
-            main.write(",\n" if counts["instances"] else "\n")
-            counts["instances"] += 1
-            main.write(f'{before},"id":{counts["instances"]},"image_id":{counts["images"]},{after}')
+        number = counts["images"]
         size = {"height": entry.height, "width": entry.width}
-        images.write(dumps({"id": counts["images"], "file_name": entry.file_name, **size}))
+        row = dumps({"id": number, "file_name": entry.file_name, **size})
+        images.write(f"\n{row}" if number == 1 else f",\n{row}")
+        if not entry.annotations:
+            counts["negatives"] += 1
+            continue
+        rows = [
+            f'\n{before},"id":{at},"image_id":{number},{after}'
+            for at, (before, after) in enumerate(entry.annotations, start=counts["instances"] + 1)
+        ]
+        main.write(("," if counts["instances"] else "") + ",".join(rows))
+        counts["instances"] += len(rows)
     return counts
 
 

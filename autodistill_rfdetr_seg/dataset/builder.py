@@ -28,7 +28,7 @@ from ..system.files import fingerprint, replacing_folder, restore_folder
 from ..system.folders import flat_stems
 from ..system.locks import locked
 from ..system.machine import usable_cores
-from ..system.task_processes import run_tasks
+from ..system.task_processes import TaskProcesses
 from .dataset_index import INDEX, EarlierPlaces, annotations_fingerprint, dataset_of, read_index, write_index
 from .image_building import IMAGES_A_TASK, BuildRules, ImageTask, SplitTask, build_images
 from .label_counts import LabelCounts
@@ -136,19 +136,28 @@ def _build(
     inputs = _inputs_fingerprint(account, keys, options)
     if had is not None and had["inputs"] == inputs:
         return result(dataset_of(folder, had), had["images"], worked=False)
-    earlier = EarlierPlaces.of_index(folder, had)
+    earlier = EarlierPlaces.of_index(had)
     del had  # the index of a million images takes more memory than everything else here
-    groups = SplitGroups.from_labels(keys, account.groups, options.split)
-    places = _places(keys, groups, options.split, earlier)
     rules = BuildRules(
-        rows.base, rows.human, images, account.classes, options.refine, options.dataset.segmentation, max_megapixels
+        rows.base,
+        rows.human,
+        images,
+        account.classes,
+        options.refine,
+        options.dataset.segmentation,
+        max_megapixels,
+        earlier=folder,
     )
-    head = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places)}
-    del groups
-    with replacing_folder(folder) as partial:
-        written, file_names = _write(partial, rows, rules, account, options, places, earlier, progress)
-        index = head | written
-        write_index(partial, index, _index_entries(rows, places, file_names))
+    # They start while the splits are planned.
+    with TaskProcesses(build_images, rules, _processes(options.dataset, len(keys))) as crew:
+        groups = SplitGroups.from_labels(keys, account.groups, options.split)
+        places = _places(keys, groups, options.split, earlier)
+        head = {"inputs": inputs, "options": options.as_json(), "kept_together": groups.as_json(places)}
+        del groups
+        with replacing_folder(folder) as partial:
+            written, file_names = _write(partial, rows, crew, account, options, places, earlier, progress)
+            index = head | written
+            write_index(partial, index, _index_entries(rows, places, file_names))
     dataset = SegDataset(folder, Classes(account.classes.names), index["counts"], index["fingerprint"])
     return result(dataset, keys, worked=True)
 
@@ -207,7 +216,7 @@ def _places(
 def _write(
     partial: Path,
     rows: CurrentLabels,
-    rules: BuildRules,
+    crew: TaskProcesses,
     account: LabelAccount,
     options: BuildOptions,
     places: Mapping[str, str],
@@ -228,7 +237,7 @@ def _write(
         for split, of_split in paths.items():
             for at in range(0, len(of_split), IMAGES_A_TASK):
                 images = [
-                    ImageTask(path, key, stems[path], path in rows.by_people, earlier.file(key.sha256))
+                    ImageTask(path, key, stems[path], path in rows.by_people, earlier.places.get(key.sha256))
                     for path in of_split[at : at + IMAGES_A_TASK]
                     for key in [rows.keys[path]]
                 ]
@@ -246,7 +255,7 @@ def _write(
     for split in SPLITS:
         if paths[split]:
             (partial / split).mkdir()
-    answers = run_tasks(build_images, rules, tasks(), _processes(options.dataset, len(rows.keys)))
+    answers = crew.run(tasks())
     with bar, contextlib.closing(answers):
         for split in SPLITS:
             if paths[split]:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring as quoted
 from pathlib import Path
 from typing import Any
 
@@ -83,46 +84,36 @@ def write_index(folder: Path, index: Mapping[str, Any], images: Iterable[tuple[s
         file.write(head.removesuffix("{}\n}"))
         between = "{"
         for path, entry in images:
-            fields = ",\n".join(f"      {_quoted(key)}: {_quoted(value)}" for key, value in entry.items())
-            file.write(f"{between}\n    {_quoted(path)}: {{\n{fields}\n    }}")
+            fields = ",\n".join(f"      {quoted(key)}: {quoted(value)}" for key, value in entry.items())
+            file.write(f"{between}\n    {quoted(path)}: {{\n{fields}\n    }}")
             between = ","
         file.write("{}\n}\n" if between == "{" else "\n  }\n}\n")
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 @dataclass(frozen=True)
 class EarlierPlaces:
-    """Where the images of the dataset in `folder` were before it is replaced: SHA-256 → (split, file name).
+    """Where the images of a dataset were before it is replaced: SHA-256 → (split, file name).
 
     `split` has the options that they were divided with.
     """
 
-    folder: Path
     split: Mapping[str, Any] | None
     places: Mapping[str, tuple[str, str]]
 
     @classmethod
-    def of_index(cls, folder: Path, index: Mapping[str, Any] | None) -> EarlierPlaces:
+    def of_index(cls, index: Mapping[str, Any] | None) -> EarlierPlaces:
         """The places in an index; none where there was no dataset."""
         if index is None:
-            return cls(folder, None, {})
+            return cls(None, {})
         entries = index["images"].values()
         places = {entry["sha256"]: (sys.intern(entry["split"]), entry["file_name"]) for entry in entries}
-        return cls(folder, index["options"]["split"], places)
+        return cls(index["options"]["split"], places)
 
     def splits(self, split: SplitConfig) -> dict[str, str]:
         """SHA-256 of each image → its split, if it was divided as `split` says; else empty."""
         if self.split != split.model_dump(mode="json"):
             return {}
         return {sha256: place for sha256, (place, _) in self.places.items()}
-
-    def file(self, sha256: str) -> Path | None:
-        """The file that an image with this content has there; it may be gone."""
-        place = self.places.get(sha256)
-        return None if place is None else self.folder / place[0] / place[1]
 
 
 @dataclass(frozen=True)

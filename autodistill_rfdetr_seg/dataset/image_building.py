@@ -30,7 +30,10 @@ IMAGES_A_TASK = 256
 
 @dataclass(frozen=True)
 class BuildRules:
-    """What is the same for all images of a build: where rows and images are, the rules, and how masks are written."""
+    """What is the same for all images of a build: where rows and images are, the rules, and how masks are written.
+
+    `earlier` is the folder of the dataset that is replaced.
+    """
 
     base: LabelStore
     human: LabelStore
@@ -39,18 +42,19 @@ class BuildRules:
     refine: RefineConfig
     segmentation: coco.Segmentation
     max_megapixels: float
+    earlier: Path
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """An image to build: its path, its row, its name in the dataset without a suffix, and its file in the dataset that
-    is replaced, if it is there."""
+    """An image to build: its path, its row, its name in the dataset without a suffix, and the split and the name of its
+    file in the dataset that is replaced, if it was there."""
 
     path: str
     key: Key
     stem: str
     by_person: bool
-    earlier: Path | None
+    earlier: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def _place_image(rules: BuildRules, image: ImageTask, row: StoredLabels, folder:
         )
     if row.link_suffix is not None:
         name = image.stem + row.link_suffix
-        if not link(source, folder / name) and not _link_earlier(image, row, folder / name):
+        if not link(source, folder / name) and not _link_earlier(rules, image, row, folder / name):
             link_or_copy(source, folder / name)
     else:
         name = f"{image.stem}.png"
@@ -115,11 +119,12 @@ def _place_image(rules: BuildRules, image: ImageTask, row: StoredLabels, folder:
     return name
 
 
-def _link_earlier(image: ImageTask, row: StoredLabels, target: Path) -> bool:
+def _link_earlier(rules: BuildRules, image: ImageTask, row: StoredLabels, target: Path) -> bool:
     """Links the copy in the previous dataset, if its content is the image's: someone may have edited it."""
-    if image.earlier is None or not image.earlier.is_file():
+    if image.earlier is None:
         return False
-    return file_sha256(image.earlier) == row.image.sha256 and link(image.earlier, target)
+    file = rules.earlier.joinpath(*image.earlier)
+    return file.is_file() and file_sha256(file) == row.image.sha256 and link(file, target)
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -8,13 +8,14 @@ Thresholds are applied later, at build; classes too: a row knows prompts, so ren
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from ..core.errors import DataError
 from ..core.masks import MAX_SIDE
 from ..system.file_hash import file_sha256
 from ..system.files import replacing
+from ..system.read_ahead import work_ahead
 from .stored_labels import Key, Provenance, StoredLabels, from_row, row_schema, to_row
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _log = logging.getLogger(__name__)
 ROWS_PER_SHARD = 128
 SECONDS_PER_SHARD = 20.0
 _CACHED_SHARDS = 8
+_READ_AHEAD = 4  # shards
 _DIGEST = 16  # hex digits of a shard's SHA-256 in its name
 # What made a row: not wanted where the row is.
 _PROVENANCE = {"base_args", "base_fingerprint", "versions"}
@@ -109,23 +112,29 @@ class LabelStore:
             "height",
             "width",
         ]
-        for shard in (self.folder / name for name in self._shards() if name not in without):
-            try:
-                # Where it may be healed, damage anywhere in it counts.
-                table = self._read(shard, columns, whole=heal)
-            except DataError as error:
-                if not heal:
-                    raise
-                _log.warning("%s It is set aside, and its images are labeled again.", error.message)
-                shard.rename(shard.with_suffix(".torn"))
-                continue
-            # Column by column, which takes less time than rows as dictionaries.
-            values = [table.column(name).to_pylist() for name in columns]
-            for row, (made_by, image_id, path, size, mtime_ns, sha256, phash, height, width) in enumerate(
-                zip(*values, strict=True)
-            ):
-                if made_by == base_fingerprint and max(height, width) <= MAX_SIDE:
-                    yield Key(image_id, path, size, mtime_ns, sha256, phash, height, width, shard.name, row)
+        shards = [self.folder / name for name in self._shards() if name not in without]
+        # Where it may be healed, damage anywhere in it counts.
+        reading = work_ahead(shards, lambda shard: self._read(shard, columns, whole=heal), _READ_AHEAD)
+        with contextlib.closing(reading):
+            for shard, table in reading:
+                try:
+                    yield from self._keys_of(shard, table.result(), base_fingerprint, columns)
+                except DataError as error:
+                    if not heal:
+                        raise
+                    _log.warning("%s It is set aside, and its images are labeled again.", error.message)
+                    shard.rename(shard.with_suffix(".torn"))
+
+    @staticmethod
+    def _keys_of(shard: Path, table: pa.Table, base_fingerprint: str, columns: Sequence[str]) -> Iterator[Key]:
+        """The keys of the rows in a shard that this base made."""
+        # Column by column, which takes less time than rows as dictionaries.
+        values = [table.column(name).to_pylist() for name in columns]
+        for row, (made_by, image_id, path, size, mtime_ns, sha256, phash, height, width) in enumerate(
+            zip(*values, strict=True)
+        ):
+            if made_by == base_fingerprint and max(height, width) <= MAX_SIDE:
+                yield Key(image_id, path, size, mtime_ns, sha256, phash, height, width, shard.name, row)
 
     def read(self, key: Key) -> StoredLabels:
         """The row that `key` names. Keys in path order read each shard about once."""

@@ -100,13 +100,20 @@ def flat_stems(ids: Mapping[str, str]) -> dict[str, str]:
     Folders are joined by `__`. Stems are unique even without suffix, letter case and the encoding of accents: if two
     would be the same, or one is long, the first 8 characters of the path's id are added.
     """
-    stems = {path: flattened(Path(path).with_suffix("").as_posix()) for path in ids}
+    stems = {path: flattened(_without_suffix(path)) for path in ids}
     uses = Counter(name_key(stem) for stem in stems.values())
     for path, stem in stems.items():
         if uses[name_key(stem)] > 1 or len(stem.encode("utf-8", "surrogateescape")) > _LONGEST_STEM:
             short = stem.encode("utf-8", "surrogateescape")[:_LONGEST_STEM].decode("utf-8", "ignore")
             stems[path] = f"{short}_{ids[path][:8]}"
     return stems
+
+
+def _without_suffix(path: str) -> str:
+    """A POSIX path without its last suffix, many times as fast as by pathlib."""
+    head, slash, name = path.rpartition("/")
+    dot = name.rfind(".")
+    return f"{head}{slash}{name[:dot]}" if 0 < dot < len(name) - 1 else path
 
 
 def printable(name: str) -> str:

@@ -28,57 +28,79 @@ _START = f"import sys; sys.path[:] = sys.argv[1:]; from {__name__} import serve;
 _WAITING = 2
 
 
-def run_tasks(
-    function: Callable[..., Any], fixed: Any, tasks: Iterable[Any], processes: int
-) -> Generator[Any, None, None]:
-    """`function(fixed, task)` of each task, in the order of the tasks; with one process, in this one.
+class TaskProcesses(contextlib.AbstractContextManager["TaskProcesses"]):
+    """Processes that compute `function(fixed, task)` of each task; with one, this process does.
+
+    They start when the block begins, and import what the function needs while the tasks are prepared. They end with the
+    block.
 
     Args:
         function: a function of a module, which is found by its name there.
         fixed: what all tasks share, sent to each process once.
-        tasks: taken as they are needed, a few ahead.
         processes: how many work at the same time.
-
-    Raises:
-        AutodistillSegError: a process died; or what the function raised, as any other of its errors is.
     """
-    if processes <= 1 or not sys.executable:
-        for task in tasks:
-            yield function(fixed, task)
-        return
-    crew: list[_Process] = []
-    free: SimpleQueue[_Process] = SimpleQueue()
 
-    def call(task: Any) -> Any:
-        process = free.get()
-        try:
-            return process.call(task)
-        finally:
-            free.put(process)
+    def __init__(self, function: Callable[..., Any], fixed: Any, processes: int) -> None:
+        self._function, self._fixed = function, fixed
+        self._count = processes if sys.executable else 1
+        self._crew: list[_Process] = []
+        self._free: SimpleQueue[_Process] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(max(1, self._count), thread_name_prefix="task")
 
-    pool = ThreadPoolExecutor(processes, thread_name_prefix="task")
-    try:
-        for _ in range(processes):
-            crew.append(_Process((function.__module__, function.__qualname__, fixed)))
-            free.put(crew[-1])
+    def __enter__(self) -> TaskProcesses:
+        if self._count > 1:
+            try:
+                for _ in range(self._count):
+                    process = _Process()
+                    self._crew.append(process)
+                    self._pool.submit(self._begin, process)
+            except BaseException:
+                self.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Killed first: a thread waits for the answer of its process.
+        for process in self._crew:
+            process.stop()
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, tasks: Iterable[Any]) -> Generator[Any, None, None]:
+        """The answers in the order of the tasks, which are taken as they are needed, a few ahead.
+
+        Raises:
+            AutodistillSegError: a process died; or what the function raised, as any other of its errors is.
+        """
+        if self._count <= 1:
+            for task in tasks:
+                yield self._function(self._fixed, task)
+            return
         under_way: deque[Future[Any]] = deque()
         for task in tasks:
-            under_way.append(pool.submit(call, task))
-            if len(under_way) >= _WAITING * processes:
+            under_way.append(self._pool.submit(self._call, task))
+            if len(under_way) >= _WAITING * self._count:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
-    finally:
-        # Killed first: a thread waits for the answer of its process.
-        for process in crew:
-            process.stop()
-        pool.shutdown(cancel_futures=True)
+
+    def _begin(self, process: _Process) -> None:
+        # If it has died, the first task says so.
+        with contextlib.suppress(OSError):
+            process.begin((self._function.__module__, self._function.__qualname__, self._fixed))
+        self._free.put(process)
+
+    def _call(self, task: Any) -> Any:
+        process = self._free.get()
+        try:
+            return process.call(task)
+        finally:
+            self._free.put(process)
 
 
 class _Process:
     """An interpreter that calls one function for each task it is sent, over its standard input and output."""
 
-    def __init__(self, work: tuple[str, str, Any]) -> None:
+    def __init__(self) -> None:
         # A session of its own, so that Ctrl-C does not reach it while it starts.
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, *sys.path],
@@ -89,14 +111,14 @@ class _Process:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._tasks: IO[bytes] = self._process.stdin
         self._answers: IO[bytes] = self._process.stdout
-        self._work: tuple[str, str, Any] | None = work
+
+    def begin(self, work: tuple[str, str, Any]) -> None:
+        """Says which function of which module is called, and what all of its tasks share."""
+        _send(self._tasks, work)
 
     def call(self, task: Any) -> Any:
         """The function's answer to a task; raises what it raised."""
         try:
-            if self._work is not None:
-                _send(self._tasks, self._work)
-                self._work = None
             _send(self._tasks, task)
             done, answer = pickle.load(self._answers)
         except (EOFError, OSError, pickle.UnpicklingError) as error:

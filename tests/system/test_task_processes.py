@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autodistill_rfdetr_seg.core.errors import AutodistillSegError, UnknownNameError
-from autodistill_rfdetr_seg.system.task_processes import run_tasks
+from autodistill_rfdetr_seg.system.task_processes import TaskProcesses
 from helpers.processes import are_gone, is_there
 
 WORK = """
@@ -31,6 +33,11 @@ def answer(fixed, task):
     time.sleep(0.05 if task % 3 == 0 else 0)
     return fixed + task
 """
+
+
+def run_tasks(function: Any, fixed: Any, tasks: Iterable[Any], processes: int) -> Iterator[Any]:
+    with TaskProcesses(function, fixed, processes) as crew:
+        yield from crew.run(tasks)
 
 
 @pytest.fixture
@@ -95,11 +102,12 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         import sys, time
         sys.path.insert(0, sys.argv[1])
         print("script", flush=True)
-        from autodistill_rfdetr_seg.system.task_processes import run_tasks
+        from autodistill_rfdetr_seg.system.task_processes import TaskProcesses
         from work_of_test import answer
-        answers = run_tasks(answer, 0, ["who"] * 1000, 2)
-        print(next(answers), next(answers), flush=True)
-        time.sleep(60)
+        with TaskProcesses(answer, 0, 2) as crew:
+            answers = crew.run(["who"] * 1000)
+            print(next(answers), next(answers), flush=True)
+            time.sleep(60)
         """)
     )
     (tmp_path / "work_of_test.py").write_text(WORK)
