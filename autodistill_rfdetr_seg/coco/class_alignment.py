@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from ..core.errors import DataError
 from ..core.name_keys import class_key
 from ..core.types import Classes, FileId, GroundTruth, TruthImage, TruthInstance
-from ..system.files import fingerprint
+from ..system.files import fingerprint_of_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +108,12 @@ def ground_truth(
     classes: Classes, images: tuple[TruthImage, ...], category_ids: tuple[FileId, ...] = ()
 ) -> GroundTruth:
     """The gold set with its fingerprint, which does not depend on the location of the files or the order of images."""
-    content = {
-        image.image_id: (image.height, image.width, [_content(instance) for instance in image.instances])
-        for image in images
-    }
-    return GroundTruth(classes, images, fingerprint(classes.names, content), category_ids)
+    of_name = {image.image_id: image for image in images}
+    rows = (
+        (name, (image.height, image.width, [_content(instance) for instance in image.instances]))
+        for name, image in sorted(of_name.items(), key=lambda one: one[0])
+    )
+    return GroundTruth(classes, images, fingerprint_of_rows(classes.names, rows), category_ids)
 
 
 def _content(instance: TruthInstance) -> tuple[object, ...]:

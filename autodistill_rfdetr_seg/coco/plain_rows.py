@@ -53,13 +53,18 @@ def plain_numbers(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
 
 def plain_boxes(values: Sequence[Any]) -> list[Box] | None:
     """The values as boxes if all are lists of four finite numbers of JSON, else None."""
-    if not _all(type, values, {list}) or not _all(len, values, {4}):
-        return None
-    sides = plain_numbers(list(chain.from_iterable(values)))
+    sides = _plain_sides(values)
     if sides is None:
         return None
     found = iter(sides.tolist())
     return list(zip(found, found, found, found, strict=True))
+
+
+def _plain_sides(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+    """The numbers (4 N,) of the values if all are lists of four finite numbers of JSON, else None."""
+    if not _all(type, values, {list}) or not _all(len, values, {4}):
+        return None
+    return plain_numbers(list(chain.from_iterable(values)))
 
 
 def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | None]:
@@ -77,7 +82,7 @@ def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | No
     sound &= ~area_differs(areas, measured.areas) & ~are_far(boxes, measured.boxes_xywh.astype(np.float64))
     made = map(
         Annotation,
-        [row["id"] for row in chosen],
+        _copied([row["id"] for row in chosen]),
         [row["image_id"] for row in chosen],
         [row["category_id"] for row in chosen],
         rles,
@@ -92,6 +97,15 @@ def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | No
         if is_sound:
             found[at] = annotation
     return found
+
+
+def _copied(ids: list[int]) -> list[int]:
+    """The same numbers as new objects: a kept one would keep the memory around it, where the JSON document was."""
+    try:
+        copied: list[int] = np.array(ids, dtype=np.int64).tolist()
+    except OverflowError:
+        return ids
+    return copied
 
 
 def _are_compressed(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]) -> bool:
@@ -125,7 +139,7 @@ def _are_plain(rows: Sequence[Row], known: Known) -> bool:
         and _all(type, crowds := values("iscrowd"), {int})
         and not any(crowds)
         and plain_numbers(values("area")) is not None
-        and plain_boxes(values("bbox")) is not None
+        and _plain_sides(values("bbox")) is not None
         and _all(type, scores, _NUMBERS)
         and all(0 <= score <= 1 for score in scores)
     )

@@ -69,6 +69,9 @@ def read_results(path: str | Path, gold: GroundTruth | str | Path) -> tuple[Imag
         [row.get("segmentation") for row in rows], [None if name is None else sizes[name] for name in images]
     )
     scores, boxes = _plain_scores(rows), plain_boxes([row.get("bbox") for row in rows])
+    if scores is not None and boxes is not None and None not in masks_read:
+        # All is read: without the document, what is made of it takes its place in memory.
+        rows, document = [{}] * len(rows), None
     for number, (row, name, index, rle) in enumerate(zip(rows, images, classes, masks_read, strict=True)):
         if name is not None and index is not None:
             score = _score(path, number, row) if scores is None else scores[number]

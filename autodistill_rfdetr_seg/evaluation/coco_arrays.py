@@ -76,8 +76,10 @@ class CocoEvaluation:
     def __init__(
         self, gold: CocoGold, found: Any, iou_type: Literal["segm", "bbox"], detections: Detections, limit: int
     ) -> None:
-        self._gold, self._found, self._iou_type, self._limit = gold, found, iou_type, limit
-        self._detections = detections
+        self._gold, self._detections, self._limit = gold, detections, limit
+        self._found, self._iou_type = found, iou_type
+        # Made once: hotcoco copies gold set and results for each.
+        self._evaluator: Any = None
 
     def arrays(self) -> CocoArrays:
         """The arrays of COCOeval."""
@@ -96,18 +98,14 @@ class CocoEvaluation:
 
     def matches_at(self, thresholds: Sequence[float]) -> DetectionMatches:
         """What each detection is matched with at these IoU thresholds."""
-        evaluator = self._evaluator(["all"], self._limit)
-        evaluator.params.iou_thrs = list(thresholds)
-        evaluator.evaluate()
+        evaluator = self._evaluated(["all"], [self._limit], thresholds)
         return from_eval_images(evaluator.eval_imgs, thresholds, *self._gold.counts.shape)
 
     def tide_errors(self) -> dict[str, Any] | None:
         """AP50 lost by kind of error, as hotcoco's `tide_errors`; None without a gold instance and a detection."""
         if self._is_empty:
             return None
-        evaluator = self._evaluator(["all"], self._limit)
-        evaluator.evaluate()
-        return dict(evaluator.tide_errors())
+        return dict(self._evaluated(["all"], [self._limit]).tide_errors())
 
     def _arrays_and_status(self, with_status: bool) -> tuple[CocoArrays, dict[int, str]]:
         """The arrays, and the status of each result by its id.
@@ -123,9 +121,8 @@ class CocoEvaluation:
         status: dict[int, str] = {}
         at_once = max(1, _PAIRS_AT_ONCE // images)
         for start in range(1, classes + 1, at_once):
-            evaluator = self._evaluator(list(_SIZES), *counts)
-            evaluator.params.cat_ids = list(range(start, min(start + at_once, classes + 1)))
-            evaluator.evaluate()
+            part = range(start, min(start + at_once, classes + 1))
+            evaluator = self._evaluated(list(_SIZES), counts, classes=part)
             evaluator.accumulate()
             parts.append(_arrays_of(evaluator.eval, counts, self._limit))
             if with_status:
@@ -137,13 +134,25 @@ class CocoEvaluation:
     def _is_empty(self) -> bool:
         return self._gold.is_empty and not len(self._detections.scores)
 
-    def _evaluator(self, sizes: list[str], *counts: int) -> Any:
-        from hotcoco import COCOeval
+    def _evaluated(
+        self,
+        sizes: Sequence[str],
+        counts: Sequence[int],
+        thresholds: Sequence[float] = IOU_THRESHOLDS.tolist(),
+        classes: Sequence[int] | None = None,
+    ) -> Any:
+        """The COCOeval after `evaluate` of these area ranges, numbers of detections, IoU thresholds and classes (ids,
+        None for all)."""
+        if self._evaluator is None:
+            from hotcoco import COCOeval
 
-        evaluator = COCOeval(self._gold.coco, self._found, self._iou_type)
-        evaluator.params.max_dets = list(counts)
-        evaluator.params.area_rng, evaluator.params.area_rng_lbl = [_SIZES[size] for size in sizes], sizes
-        return evaluator
+            self._evaluator = COCOeval(self._gold.coco, self._found, self._iou_type)
+        params = self._evaluator.params
+        params.max_dets, params.iou_thrs = list(counts), list(thresholds)
+        params.area_rng, params.area_rng_lbl = [_SIZES[size] for size in sizes], list(sizes)
+        params.cat_ids = list(range(1, len(self._gold.counts) + 1) if classes is None else classes)
+        self._evaluator.evaluate()
+        return self._evaluator
 
 
 def _arrays_of(found: Mapping[str, Any], counts: Sequence[int], limit: int) -> tuple[FloatArray, ...]:

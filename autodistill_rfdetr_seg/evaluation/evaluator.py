@@ -133,18 +133,21 @@ def evaluate(
         _check(predictions, truth)
     # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
     dataset = coco.to_dataset(truth, area_from, "dense")
+    gold_set = CocoGold(dataset)
+    if not errors:
+        # Of a large gold set this and the results need more memory than all else.
+        dataset = {}
     results = coco.to_results(predictions, truth, "dense")
     boxes = _box_results(results, predictions)
-    gold_set = CocoGold(dataset)
     thresholds = IOU_THRESHOLDS.tolist()
     evaluation = gold_set.on_masks(results, max_detections)
-    # Of a large gold set the two lists need more memory than all else.
     edges = boundary_ap(dataset, results, predictions) if errors else None
     del dataset, results
     mask, matches = evaluation.arrays_and_matches()
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
     tide = evaluation.tide_errors() if errors and scored.gold.any() else None
     on_masks = evaluation.matches_at(thresholds) if intervals else None
+    del evaluation  # before the next one takes memory
     evaluation = gold_set.on_boxes(boxes, max_detections)
     box = evaluation.arrays()
     resampled = None

@@ -120,10 +120,22 @@ def _unmarked(data: bytes) -> str:
     return "utf-16-le" if data[1::2].count(0) >= data[::2].count(0) else "utf-16-be"
 
 
+_FINGERPRINT_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
+
+
 def fingerprint(*parts: Any) -> str:
     """16 hex digits that identify JSON-ready content; the order of keys makes no difference."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_FINGERPRINT_JSON.encode(parts).encode()).hexdigest()[:16]
+
+
+def fingerprint_of_rows(first: Any, rows: Iterable[tuple[str, Any]]) -> str:
+    """`fingerprint(first, dict(rows))` of rows that are sorted by their keys, whose text is not held at once."""
+    digest, before = hashlib.sha256(f"[{_FINGERPRINT_JSON.encode(first)},{{".encode()), ""
+    for key, value in rows:
+        digest.update(f"{before}{_FINGERPRINT_JSON.encode(key)}:{_FINGERPRINT_JSON.encode(value)}".encode())
+        before = ","
+    digest.update(b"}]")
+    return digest.hexdigest()[:16]
 
 
 def link(source: Path, target: Path) -> bool:
