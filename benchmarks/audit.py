@@ -6,10 +6,10 @@
 
 Masks of people, or exact ones, are labels with known errors: some are dropped, shifted, of another class, or copied to
 an empty place. `--rates low` changes 11% of them, `high` 35%. A small RF-DETR Seg with the demo's options is trained
-for each of two folds: from scratch, or from the weights of `--weights`. A look at a label finds its error; a look at a
-proposed object finds a dropped one if their mask IoU is at least 0.5. `random` is what so many looks at labels and
-dropped objects find on average, `oracle` looks at errors alone. With `--rates base` the labels are those of the
-embedded threshold base, with score and stability, and its errors are its own: see benchmarks/review_order.py.
+for each fold (`--folds`, two): from scratch, or from the weights of `--weights`. A look at a label finds its error; a
+look at a proposed object finds a dropped one if their mask IoU is at least 0.5. `random` is what so many looks at
+labels and dropped objects find on average, `oracle` looks at errors alone. With `--rates base` the labels are those of
+the embedded threshold base, with score and stability, and its errors are its own: see benchmarks/review_order.py.
 
 Photos are cut into tiles, because a student of 144 pixels that is trained for minutes does not see small objects among
 many. Tiles do not overlap, and are chosen by their true masks: one to four objects, none of which touch, each large
@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
-from autodistill_rfdetr_seg.core.config import PipelineConfig, parse, with_overrides
+from autodistill_rfdetr_seg.core.config import AUDIT_FOLDS, PipelineConfig, parse, with_overrides
 from autodistill_rfdetr_seg.core.plain_text import number, table
 from autodistill_rfdetr_seg.core.types import GroundTruth, Rle, TruthImage
 from autodistill_rfdetr_seg.images.image_opening import open_rgb
@@ -403,12 +403,14 @@ def missing_objects(
     return result
 
 
-def measure(name: str, rates: str, data: Path, work: Path, training: Mapping[str, Any], progress: bool) -> list[str]:
+def measure(
+    name: str, rates: str, data: Path, work: Path, training: Mapping[str, Any], folds: int, progress: bool
+) -> list[str]:
     """The row of one set and setting."""
     source = find_source(name, data, work)
     config, run, injected = make_run(name, rates, source, work, training)
     started = time.perf_counter()
-    audit = audit_labels(config, run, progress=progress)
+    audit = audit_labels(config, run, folds, progress=progress)
     minutes = (time.perf_counter() - started) / 60
     found = errors_of(run, audit.items, source.truth, injected)
     labels = [at for at, item in enumerate(audit.items) if item.annotation_id is not None]
@@ -450,6 +452,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=tuple(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--rates", nargs="+", choices=(*RATES, "base"), default=["low", "high"])
     parser.add_argument("--epochs", type=int, help=f"of the students, by default {EPOCHS}")
+    parser.add_argument("--folds", type=int, default=AUDIT_FOLDS, help="students, each trained without one N-th")
     parser.add_argument("--weights", type=Path, help="a checkpoint of the demo to start from; from scratch by default")
     parser.add_argument("--quiet", action="store_true")
     args = parser.parse_args()
@@ -462,7 +465,7 @@ def main() -> None:
             training = {"target.epochs": args.epochs or EPOCHS[name]}
             if args.weights:
                 training["target.model.pretrain_weights"] = str(args.weights.resolve())
-            rows.append(measure(name, rates, args.data, work, training, not args.quiet))
+            rows.append(measure(name, rates, args.data, work, training, args.folds, not args.quiet))
     head = ["set", "errors from", "labels and missing", "errors", "looks", "random", "audit", "ratio"]
     print(table([*head, "score", "stability", "oracle ratio"], rows))
 
