@@ -13,7 +13,7 @@ from .audit_record import AuditItem
 from .label_suspicions import Suspicion, find_suspicions
 from .label_table import Candidate
 from .review_order import candidate_ranks
-from .student_agreement import LEAST_F1, StudentAgreement
+from .student_agreement import FEWEST_LABELS, LEAST_F1, StudentAgreement
 
 # The rank of an object without a label, which has neither score nor stability: that of a label in the middle.
 _MIDDLE = 0.5
@@ -54,13 +54,15 @@ def students_text(students: Sequence[StudentAgreement]) -> list[str]:
     """For each student in a sentence, which classes it knows, and what follows."""
     sentences = []
     for at, one in enumerate(students, start=1):
-        unknown = [name for name in one.classes if name not in one.known]
         text = f"Student {at} agrees with the labels of its {one.images} held-out images"
         text += " to an undefined degree" if one.ap50 is None else f" to a mask AP50 of {one.ap50:.2f}"
-        if not one.known:
-            text += f"; it knows no class (F1 of {LEAST_F1:g}), so it says nothing against these labels"
-        elif unknown:
-            text += f"; it does not know {short_list(unknown)}, whose labels it does not judge"
+        few = [name for name in one.classes if name in one.untested]
+        unknown = [name for name in one.classes if name not in one.known and name not in few]
+        reasons = [f"does not know {short_list(unknown)} (F1 below {LEAST_F1:g})"] if unknown else []
+        reasons += [f"was asked about fewer than {FEWEST_LABELS} labels of {short_list(few)}"] if few else []
+        if reasons:
+            end = "does not judge these" if one.known else "says nothing against these labels"
+            text += f"; it {', '.join(reasons)}, and {end}"
         sentences.append(f"{text}.")
     if not any(one.known for one in students):
         sentences.append("No student knows a class: the order is by score and stability alone.")

@@ -49,6 +49,11 @@ class StudentAgreement:
         """The classes that the student knows: F1 of at least `LEAST_F1` on at least `FEWEST_LABELS` labels."""
         return tuple(name for name, row in self.classes.items() if _is_known(row))
 
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The classes with fewer than `FEWEST_LABELS` labels: nobody can say whether the student knows them."""
+        return tuple(name for name, row in self.classes.items() if (row["labels"] or 0) < FEWEST_LABELS)
+
     def as_json(self) -> dict[str, Any]:
         """JSON-ready data."""
         return {

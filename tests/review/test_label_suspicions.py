@@ -113,7 +113,9 @@ def test_scores_are_compared_with_the_threshold_of_their_class() -> None:
     assert "does not know bolt" in students_text([student])[0]
     # Three labels are too few to know a class by.
     few = StudentAgreement.measure(ground_truth(CLASSES, tuple(GOOD[:3])), weak[:3])
-    assert few.known == ()
+    assert few.known == () and few.untested == CLASSES.names
+    text = students_text([few])[0]
+    assert "it was asked about fewer than 5 labels of nut, bolt, and says nothing against these labels" in text
     assert "order is by score and stability alone" in students_text([few])[-1]
 
 
