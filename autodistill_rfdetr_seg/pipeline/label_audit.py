@@ -18,7 +18,7 @@ from ..labels.stored_labels import HUMAN
 from ..review.audit_order import audit_items, students_text
 from ..review.audit_record import LabelAudit
 from ..review.review_order import review_candidates
-from ..review.student_agreement import StudentAgreement
+from ..review.student_agreement import measure_students
 from ..system.files import write_json
 from ..system.locks import locked
 from ..system.run_folder import RunFolder
@@ -88,17 +88,18 @@ def _dataset_truth(run: RunFolder) -> GroundTruth:
 def _audit(run: RunFolder, labels: FoldedLabels, predictions: list[ImagePredictions]) -> LabelAudit:
     index, truth = read_index(run.dataset), labels.truth
     found = {one.image_id: one for one in predictions}
-    students: list[StudentAgreement] = []
+    folds = [
+        dataclasses.replace(truth, images=tuple(one for one in truth.images if labels.fold_of[one.image_id] == fold))
+        for fold in sorted(set(labels.fold_of.values()))
+    ]
+    own = [[found[image.image_id] for image in fold.images] for fold in folds]
+    students = measure_students(folds, own)
     recalibrated: list[ImagePredictions] = []
     known: dict[str, frozenset[int]] = {}
-    for fold in sorted(set(labels.fold_of.values())):
-        images = tuple(image for image in truth.images if labels.fold_of[image.image_id] == fold)
-        own = [found[image.image_id] for image in images]
-        student = StudentAgreement.measure(dataclasses.replace(truth, images=images), own)
-        students.append(student)
-        recalibrated += student.recalibrated(own)
+    for fold, predicted, student in zip(folds, own, students, strict=True):
+        recalibrated += student.recalibrated(predicted)
         classes = frozenset(truth.classes.names.index(name) for name in student.known)
-        known |= {image.image_id: classes for image in images}
+        known |= {image.image_id: classes for image in fold.images}
     by_people = {path for path, row in index["images"].items() if row.get("source") == HUMAN}
     judged = [image for image in truth.images if image.image_id not in by_people]
     split_of = {path: row["split"] for path, row in index["images"].items()}

@@ -7,6 +7,7 @@ student to student. Each is compared with the threshold of its own class and stu
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from ..core.types import GroundTruth, ImagePredictions, Instance
 from ..evaluation import evaluate
 
 # A class of a student with a lower F1 than this disagrees with more labels than it agrees with: its disagreement says
-# nothing. With fewer labels than this, F1 at the best threshold is chance.
+# nothing. With fewer labels than this, F1 at the best threshold is chance; see `measure_students`.
 LEAST_F1 = 0.5
 FEWEST_LABELS = 5
 _EDGE = 1e-6
@@ -26,8 +27,9 @@ class StudentAgreement:
     """The agreement of one student with the labels of the images that it never saw.
 
     `ap50` is the mask AP at IoU 0.5 of the student against the labels; None if it is undefined. `classes` has per class
-    name {"f1", "confidence", "labels"}: the best F1 at IoU 0.5, the score threshold that gives it, both None where
-    undefined, and the number of labels.
+    name {"f1", "confidence", "labels", "tested"}: the best F1 at IoU 0.5, the score threshold that gives it, both None
+    where undefined, the number of labels, and that of the labels which the first two are computed from (see
+    `measure_students`).
     """
 
     images: int
@@ -39,7 +41,12 @@ class StudentAgreement:
         """The agreement of predictions with labels; the predictions are those of a model that did not see these."""
         report = evaluate(labels, predictions)
         rows = {
-            name: {"f1": row["best_f1"], "confidence": row["best_confidence"], "labels": row["instances"]}
+            name: {
+                "f1": row["best_f1"],
+                "confidence": row["best_confidence"],
+                "labels": row["instances"],
+                "tested": row["instances"],
+            }
             for name, row in report.per_class.items()
         }
         return cls(len(labels.images), report.mask["ap50"], rows)
@@ -52,7 +59,12 @@ class StudentAgreement:
     @property
     def untested(self) -> tuple[str, ...]:
         """The classes with fewer than `FEWEST_LABELS` labels: nobody can say whether the student knows them."""
-        return tuple(name for name, row in self.classes.items() if (row["labels"] or 0) < FEWEST_LABELS)
+        return tuple(name for name, row in self.classes.items() if (row["tested"] or 0) < FEWEST_LABELS)
+
+    def with_tested(self, name: str, whole: StudentAgreement) -> StudentAgreement:
+        """With the F1 and the threshold that several students have together in the class `name`."""
+        row = {**self.classes[name], **{key: whole.classes[name][key] for key in ("f1", "confidence", "tested")}}
+        return replace(self, classes={**self.classes, name: row})
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -80,9 +92,33 @@ class StudentAgreement:
         ]
 
 
+def measure_students(
+    labels: Sequence[GroundTruth], predictions: Sequence[Sequence[ImagePredictions]]
+) -> list[StudentAgreement]:
+    """The agreement of each student with its labels, which are of the same classes.
+
+    A class of which several students have fewer than `FEWEST_LABELS` labels is tested on those of these students
+    together, with one threshold for all of them: a rare class would never be judged otherwise.
+    """
+    students = [StudentAgreement.measure(*one) for one in zip(labels, predictions, strict=True)]
+    of_group: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name in students[0].classes if students else ():
+        group = tuple(at for at, one in enumerate(students) if name in one.untested)
+        if len(group) > 1:
+            of_group[group].append(name)
+    for group, names in of_group.items():
+        images = tuple(image for at in group for image in labels[at].images)
+        found = [one for at in group for one in predictions[at]]
+        whole = StudentAgreement.measure(replace(labels[group[0]], images=images), found)
+        for name in names:
+            for at in group:
+                students[at] = students[at].with_tested(name, whole)
+    return students
+
+
 def _is_known(row: Mapping[str, float | int | None]) -> bool:
     f1 = row["f1"]
-    return f1 is not None and f1 >= LEAST_F1 and (row["labels"] or 0) >= FEWEST_LABELS
+    return f1 is not None and f1 >= LEAST_F1 and (row["tested"] or 0) >= FEWEST_LABELS
 
 
 def _log_odds(score: float) -> float:

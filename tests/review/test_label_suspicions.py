@@ -13,7 +13,7 @@ from autodistill_rfdetr_seg.core.types import Classes, ImagePredictions, Instanc
 from autodistill_rfdetr_seg.review.audit_order import audit_items, students_text
 from autodistill_rfdetr_seg.review.label_suspicions import find_suspicions
 from autodistill_rfdetr_seg.review.label_table import Candidate, Entry
-from autodistill_rfdetr_seg.review.student_agreement import StudentAgreement
+from autodistill_rfdetr_seg.review.student_agreement import StudentAgreement, measure_students
 
 CLASSES = Classes(("nut", "bolt"), (("nut", 0), ("bolt", 1)))
 SIDE = 20
@@ -117,6 +117,26 @@ def test_scores_are_compared_with_the_threshold_of_their_class() -> None:
     text = students_text([few])[0]
     assert "it was asked about fewer than 5 labels of nut, bolt, and says nothing against these labels" in text
     assert "order is by score and stability alone" in students_text([few])[-1]
+
+
+def test_a_class_with_few_labels_is_tested_on_those_of_several_students() -> None:
+    """Three students have two images each, with a nut and a bolt; then two of them find nothing."""
+    folds = [ground_truth(CLASSES, tuple(GOOD[at : at + 2])) for at in (0, 2, 4)]
+    right = [
+        [ImagePredictions(one.image_id, (found(0, 0.9), found(1, 0.4, 1))) for one in fold.images] for fold in folds
+    ]
+    alone = StudentAgreement.measure(folds[0], right[0])
+    assert alone.known == () and alone.classes["nut"]["tested"] == 2
+    students = measure_students(folds, right)
+    assert {one.known for one in students} == {("nut", "bolt")}
+    assert students[1].classes["bolt"] == {"f1": 1, "confidence": pytest.approx(0.2), "labels": 2, "tested": 6}
+    blind = [*right[:1], *([ImagePredictions(one.image_id, ()) for one in fold.images] for fold in folds[1:])]
+    # Together they find two of six bolts: an F1 of 0.5, that of one alone would be 1.
+    assert measure_students(folds, blind)[0].classes["bolt"]["f1"] == pytest.approx(0.5)
+    # A student with five labels is tested on its own.
+    large = [ground_truth(CLASSES, tuple(GOOD[:5])), folds[2]]
+    own = [[*right[0], *right[1], right[2][0]], right[2]]
+    assert [one.classes["nut"]["tested"] for one in measure_students(large, own)] == [5, 2]
 
 
 def candidates(images: list[TruthImage], scores: list[float]) -> list[Candidate]:
