@@ -36,16 +36,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c() -> Iterator[None]:
-    """Ctrl-C works here and in processes that are started, also where these tests are a shell's job in the background.
+def _signals() -> Iterator[None]:
+    """Ctrl-C and a closed terminal end what is started here, as they do by default.
 
-    Such a job ignores SIGINT, and so would all that it starts.
+    A shell's job in the background ignores SIGINT, one under nohup SIGHUP, and so would all that these tests start.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    ordinary = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {getattr(signal, name): handler for name, handler in ordinary.items() if hasattr(signal, name)}
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in numbers.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from PIL import Image
 
 from autodistill_rfdetr_seg.system.locks import locked
 from helpers.commands import Process, begin, finish, here
+from helpers.fork_server import PACKAGE
 from helpers.lamps import BASE, annotations, arguments, scene
 from helpers.processes import are_gone, parents_of
 
@@ -209,6 +211,25 @@ def interrupt(command: list[str], run: Path, sent: str, code: int, workers: int)
     assert ("continue with --resume" in err) == (sent != "SIGKILL")
     assert are_gone(crew)
     assert bool(list((run / "labels").glob("part-*.parquet"))) == (sent != "SIGKILL")
+
+
+def test_under_nohup_it_goes_on_when_the_terminal_is_closed(
+    slow: tuple[Path, dict[str, bytes], float], tmp_path: Path
+) -> None:
+    (photos, expected, _), run = slow, tmp_path / "run"
+    command = [argument for argument in arguments(photos, run, pause=PAUSE) if argument != "-q"]
+    shell = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", PACKAGE, *command]
+    with subprocess.Popen(shell, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        seen = ""
+        while not re.search(r"[1-9]\d?/24", seen):
+            letter = process.stderr.read(1)
+            assert letter, seen
+            seen += letter
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert annotations(run) == expected
 
 
 def test_killed_anywhere_again_and_again(slow: tuple[Path, dict[str, bytes], float], tmp_path: Path) -> None:
