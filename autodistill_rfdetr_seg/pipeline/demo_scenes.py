@@ -57,7 +57,8 @@ class Scene:
 def write_scenes(folder: Path, count: int = 120, size: int = 256, seed: int = 0) -> Path:
     """Draws `folder/images/scene_0000.png` … and `folder/gold`, the same images with the exact masks as COCO.
 
-    The same arguments give the same pixels. The old content of `folder` is replaced.
+    The same arguments give the same pixels on the same machine; what OpenCV computes differs in the last bit between
+    processors. The old content of `folder` is replaced.
 
     Returns:
         `folder`.
