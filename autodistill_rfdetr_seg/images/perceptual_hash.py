@@ -144,33 +144,28 @@ def _near(hashes: _Hashes, distance: int) -> tuple[_Indices, _Indices]:
     empty = np.empty(0, np.intp)
     if distance == 0 or hashes.size < 2:
         return empty, empty
-    masks = _segments(distance)
-    if not masks or sum(_Search(hashes, mask).candidates for mask in masks) >= hashes.size * (hashes.size - 1) // 2:
-        masks = [0]
+    searches = [_Search(hashes, mask) for mask in _segments(distance)]
+    if not searches or sum(search.candidates for search in searches) >= hashes.size * (hashes.size - 1) // 2:
+        searches = [_Search(hashes, 0)]
     found = _NearPairs(hashes.size)
-    for mask in masks:
-        _search(hashes, mask, distance, found)
+    for search in searches:
+        _add_pairs(search, distance, found)
     return found.sorted()
 
 
-def _search(hashes: _Hashes, mask: int, distance: int, found: _NearPairs) -> None:
-    """Adds the near pairs among hashes with the same bits under `mask`.
+def _add_pairs(search: _Search, distance: int, found: _NearPairs) -> None:
+    """Adds the near pairs of a search.
 
     Frames of fixed cameras have so many that only connections are kept. Then frames that are connected are not compared
     again, which would take time with the square of the frames of a camera.
     """
-    search: _Search | None = _Search(hashes, mask, found.current_groups())
-    while search is not None:
-        following = None
+    rest: _Search | None = search.among(found.current_groups())
+    while rest is not None:
+        search, rest = rest, None
         for left, right in search.pairs(distance):
             found.add(left, right)
-            if found.group is not search.group:
-                search.group = found.group
-                following = _Search(hashes, mask, found.group)
-                if 2 * following.candidates < search.remaining:
-                    break
-                following = None
-        search = following
+            if (rest := search.shortened(found.group)) is not None:
+                break
 
 
 def _segments(distance: int) -> list[int]:
@@ -238,6 +233,7 @@ class _Search:
     """
 
     def __init__(self, hashes: _Hashes, mask: int, group: _Indices | None = None) -> None:
+        self._unsorted, self._mask, self._group = hashes, mask, group
         keys = hashes & np.uint64(mask)
         if group is None:
             self._order = np.argsort(keys, kind="stable")
@@ -255,8 +251,19 @@ class _Search:
             last = np.where(ordered == ordered[last], start[last] - 1, last)
         # With how many neighbors to the right it is compared.
         self._after = np.maximum(last - places, 0)
-        self.group = group
-        self.candidates = self.remaining = int(self._after.sum())
+        self.candidates = self._remaining = int(self._after.sum())
+
+    def among(self, group: _Indices | None) -> _Search:
+        """The same search with these groups."""
+        return self if group is self._group else _Search(self._unsorted, self._mask, group)
+
+    def shortened(self, group: _Indices | None) -> _Search | None:
+        """The search with these groups, if they are new and save more than half of what is left."""
+        rest = self.among(group)
+        if rest is self:
+            return None
+        self._group = group
+        return rest if 2 * rest.candidates < self._remaining else None
 
     def pairs(self, distance: int) -> Iterator[tuple[_Indices, _Indices]]:
         """Index pairs within `distance`: each hash against its next neighbor, then the one after that, and so on.
@@ -267,7 +274,7 @@ class _Search:
         places: _Indices = np.arange(size)
         for step in range(1, int(self._after.max()) + 1):
             places = places[self._after[places] >= step]
-            self.remaining -= places.size
+            self._remaining -= places.size
             if places.size == size - step:
                 differing = hashes[:-step] ^ hashes[step:]
             else:
