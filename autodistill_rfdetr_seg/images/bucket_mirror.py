@@ -49,15 +49,6 @@ class MirrorUpdate:
     vanished: tuple[str, ...]
     dropped: tuple[str, ...]
 
-    def __add__(self, other: MirrorUpdate) -> MirrorUpdate:
-        """What both did."""
-        return MirrorUpdate(
-            (*self.read, *other.read),
-            (*self.changed, *other.changed),
-            (*self.vanished, *other.vanished),
-            (*self.dropped, *other.dropped),
-        )
-
 
 def update_mirror(
     store: ObjectStore,

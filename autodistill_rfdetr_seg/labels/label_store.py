@@ -15,7 +15,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,9 @@ class LabelStore:
         """The newest row of each relative path that this base made: path → key; as `rows`."""
         return {key.path: key for key in self.rows(base_fingerprint, heal=heal)}
 
-    def rows(self, base_fingerprint: str, *, heal: bool = False, without: Collection[str] = ()) -> Iterator[Key]:
-        """Every row that this base made, the newest last, but for those of the shards `without`. Reads no instance.
+    def rows(self, base_fingerprint: str, *, heal: bool = False, known: set[str] | None = None) -> Iterator[Key]:
+        """Every row that this base made, the newest last. Reads no instance. Shards named in `known` are left out, and
+        the others added to it.
 
         A row of an image with a side of more than `MAX_SIDE` is left out: no COCO file can contain it.
         A damaged shard is found by its checksum. With `heal` it is renamed (`.torn`), so that its images count as not
@@ -112,7 +113,9 @@ class LabelStore:
             "height",
             "width",
         ]
-        shards = [self.folder / name for name in self._shards() if name not in without]
+        known = set() if known is None else known
+        shards = [self.folder / name for name in self._shards() if name not in known]
+        known.update(shard.name for shard in shards)
         # Where it may be healed, damage anywhere in it counts.
         reading = work_ahead(shards, lambda shard: self._read(shard, columns, whole=heal), _READ_AHEAD)
         with contextlib.closing(reading):

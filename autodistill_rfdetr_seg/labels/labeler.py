@@ -76,43 +76,46 @@ def label_images(
         AutodistillSegError: the base cannot be built.
     """
     options = options or LabelingConfig()
-    with Labeling(source, folder, options, max_megapixels=max_megapixels, progress=progress) as labeling:
+    with open_labeling(source, folder, options, max_megapixels=max_megapixels, progress=progress) as labeling:
         labeling.label(images)
         return labeling.finish([name for _, name in images], root, groups or {})
 
 
-class Labeling(contextlib.AbstractContextManager["Labeling"]):
+@contextlib.contextmanager
+def open_labeling(
+    source: BaseSource,
+    folder: Path,
+    options: LabelingConfig,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: bool = True,
+) -> Iterator[Labeling]:
+    """A labeling whose images come in parts; within the block no other process writes to the store.
+
+    Raises:
+        DataError: another process writes to it.
+    """
+    with locked(folder, options.slice):
+        yield Labeling(source, folder, options, max_megapixels, progress)
+
+
+class Labeling:
     """A labeling whose images come in parts, each gone when the next one comes; else as `label_images`.
 
-    Within its block no other process writes to the store.
+    The caller holds the lock of `folder`: see `open_labeling`.
     """
 
     def __init__(
-        self,
-        source: BaseSource,
-        folder: Path,
-        options: LabelingConfig,
-        *,
-        max_megapixels: float = MAX_MEGAPIXELS,
-        progress: bool = True,
+        self, source: BaseSource, folder: Path, options: LabelingConfig, max_megapixels: float, progress: bool
     ) -> None:
         self._source, self._folder, self._options = source, folder, options
         self._max_megapixels, self._progress = max_megapixels, progress
+        self._store = LabelStore(folder)
+        self._rows = _Stored(self._store, source.provenance)
         self._failures: list[Mapping[str, str]] = []
         self._dropped: Counter[str] = Counter()
         self._several: list[str] = []
         self._labeled = self._stored = 0
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Labeling:
-        """Raises DataError if another process writes to the store."""
-        self._open.enter_context(locked(self._folder, self._options.slice))
-        self._store = LabelStore(self._folder)
-        self._rows = _Stored(self._store, self._source.provenance)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
 
     def row_of(self, name: str) -> Key | None:
         """The row that the store has for an image's name; its file may have changed since."""
@@ -186,13 +189,12 @@ class _Stored:
         self.keys: dict[str, Key] = {}
         self._contents: dict[str, Key] = {}
         self._shards: set[str] = set()
-        self.read_new(heal=True)
+        self.read_new()
 
-    def read_new(self, *, heal: bool = False) -> None:
+    def read_new(self) -> None:
         """Reads the shards that were written since the last time."""
-        for key in self._store.rows(self._provenance.fingerprint, heal=heal, without=frozenset(self._shards)):
+        for key in self._store.rows(self._provenance.fingerprint, heal=True, known=self._shards):
             self.keys[key.path] = self._contents[key.sha256] = key
-            self._shards.add(key.shard)
 
     def of_size(self, sizes: Iterable[int]) -> frozenset[str]:
         """The contents (SHA-256) with one of these sizes (bytes): a file of another size has none of them."""

@@ -6,11 +6,10 @@ import logging
 from contextlib import closing
 
 from ..core.config import PipelineConfig
-from ..core.errors import MissingInputError
 from ..images.bucket_mirror import is_unchanged
 from ..labels.base_source import BaseSource
 from ..labels.image_slices import in_slice
-from ..labels.labeler import Labeling, LabelSummary
+from ..labels.labeler import LabelSummary, open_labeling
 from ..readers.bucket_source import BucketImages, MirrorInParts
 from ..system.object_store import StoredObject
 from ..system.run_folder import RunFolder
@@ -32,7 +31,7 @@ def label_in_parts(
         _log.warning("%s", note)
     options = config.labeling
     skipped = 0
-    with Labeling(
+    with open_labeling(
         source, run.labels, options, max_megapixels=config.inputs.max_megapixels, progress=progress
     ) as labeling:
 
@@ -53,9 +52,6 @@ def label_in_parts(
             # Also what was found out before an error or Ctrl-C.
             for note in mirror.changes:
                 _log.warning("%s", note)
-        names = [name for _, name in mirror.items]
-        if not names:
-            raise MissingInputError(f"All images of {bucket.store.url} were removed while they were read.")
-        summary = labeling.finish(names, run.mirror, {}, skipped=skipped)
+        summary = labeling.finish([name for _, name in mirror.items], run.mirror, {}, skipped=skipped)
     report_labeling(summary, run)
     return summary

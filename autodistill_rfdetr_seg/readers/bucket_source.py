@@ -98,11 +98,8 @@ def mirror_images(
     wanted, notes = _that_can_be_files(images, folder)
     read_now = [one for one in wanted if only is None or one.name in only]
     done = update_mirror(images.store, read_now, folder, listed=images.listed, progress=progress)
-    gone = set(done.vanished)
-    items = [(folder / one.name, one.name) for one in wanted if one.name not in gone]
-    if not items:
-        raise MissingInputError(f"All images of {images.store.url} were removed while they were read.")
-    return Inputs(folder, items, notes=(*images.notes, *notes, *_changes(done)))
+    items = _items(images, wanted, folder, [done])
+    return Inputs(folder, items, notes=(*images.notes, *notes, *_changes([done])))
 
 
 class MirrorInParts:
@@ -112,14 +109,13 @@ class MirrorInParts:
     def __init__(self, images: BucketImages, folder: Path, most: int) -> None:
         self._images, self._folder, self._most = images, folder, most
         self._wanted, self._skipped = _that_can_be_files(images, folder)
-        self._done = MirrorUpdate((), (), (), ())
+        self._done: list[MirrorUpdate] = []
 
     @property
     def items(self) -> list[tuple[Path, str]]:
         """(path, name) of each image, also of those that are not read, less those that were removed from the bucket
-        meanwhile."""
-        gone = set(self._done.vanished)
-        return [(self._folder / one.name, one.name) for one in self._wanted if one.name not in gone]
+        meanwhile. Raises MissingInputError if all were."""
+        return _items(self._images, self._wanted, self._folder, self._done)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -144,11 +140,22 @@ class MirrorInParts:
             names = [one.name for one in part]
             try:
                 done = update_mirror(images.store, part, folder, listed=images.listed, progress=progress)
-                self._done += done
+                self._done.append(done)
                 gone = set(done.vanished)
                 yield [(folder / name, name) for name in names if name not in gone]
             finally:
                 remove_mirrored(folder, names)
+
+
+def _items(
+    images: BucketImages, wanted: Sequence[StoredObject], folder: Path, done: Sequence[MirrorUpdate]
+) -> list[tuple[Path, str]]:
+    """(path, name) of each of the `wanted` images that did not vanish."""
+    gone = {name for one in done for name in one.vanished}
+    items = [(folder / one.name, one.name) for one in wanted if one.name not in gone]
+    if not items:
+        raise MissingInputError(f"All images of {images.store.url} were removed while they were read.")
+    return items
 
 
 def _that_can_be_files(images: BucketImages, folder: Path) -> tuple[list[StoredObject], tuple[str, ...]]:
@@ -191,7 +198,7 @@ def mirror_missing(url: str, folder: Path, names: Collection[str], *, progress: 
         return ()
     store, objects = _images(url, progress)
     wanted = [one for one in objects.values() if one.name in missing]
-    return _changes(update_mirror(store, wanted, folder, progress=progress)) if wanted else ()
+    return _changes([update_mirror(store, wanted, folder, progress=progress)]) if wanted else ()
 
 
 def _images(url: str, progress: bool) -> tuple[ObjectStore, dict[str, StoredObject]]:
@@ -229,13 +236,16 @@ def _check_limit(images: BucketImages, most: int | None, in_parts: bool) -> None
         )
 
 
-def _changes(done: MirrorUpdate) -> tuple[str, ...]:
-    kinds = (
-        (done.dropped, "no longer in the bucket, and left out"),
-        (done.vanished, "removed from the bucket before they were read, and left out"),
-        (done.changed, "written again after they were listed, and read as they are now"),
+def _changes(done: Sequence[MirrorUpdate]) -> tuple[str, ...]:
+    kinds = {
+        "dropped": "no longer in the bucket, and left out",
+        "vanished": "removed from the bucket before they were read, and left out",
+        "changed": "written again after they were listed, and read as they are now",
+    }
+    found = {what: [name for one in done for name in getattr(one, kind)] for kind, what in kinds.items()}
+    return tuple(
+        f"{counted(len(names), 'image')}: {what}: {short_list(names)}." for what, names in found.items() if names
     )
-    return tuple(f"{counted(len(names), 'image')}: {what}: {short_list(names)}." for names, what in kinds if names)
 
 
 class _Skipped:
