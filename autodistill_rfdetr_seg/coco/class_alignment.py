@@ -110,8 +110,8 @@ def ground_truth(
     """The gold set with its fingerprint, which does not depend on the location of the files or the order of images."""
     of_name = {image.image_id: image for image in images}
     rows = (
-        (name, (image.height, image.width, [_content(instance) for instance in image.instances]))
-        for name, image in sorted(of_name.items(), key=lambda one: one[0])
+        (name, (of_name[name].height, of_name[name].width, [_content(one) for one in of_name[name].instances]))
+        for name in sorted(of_name)
     )
     return GroundTruth(classes, images, fingerprint_of_rows(classes.names, rows), category_ids)
 

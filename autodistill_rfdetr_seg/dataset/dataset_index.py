@@ -156,10 +156,10 @@ class BuiltDataset:
 
 
 def images_of_index(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Path and entry of each image of the index in `folder`, by path, without holding all of them.
+    """Path and entry of each image of the index in `folder`, which exists, by path, without holding all of them.
 
     Raises:
-        DataError: there is none, or it is incomplete.
+        DataError: it is incomplete.
     """
     with (folder / INDEX).open(encoding="utf-8") as file:
         if any(line == _IMAGES_LINE for line in file):

@@ -56,8 +56,8 @@ def students_text(students: Sequence[StudentAgreement]) -> list[str]:
     for at, one in enumerate(students, start=1):
         text = f"Student {at} agrees with the labels of its {one.images} held-out images"
         text += " to an undefined degree" if one.ap50 is None else f" to a mask AP50 of {one.ap50:.2f}"
-        few = [name for name in one.classes if name in one.untested]
-        unknown = [name for name in one.classes if name not in one.known and name not in few]
+        few = one.untested
+        unknown = [name for name in one.classes if name not in (*one.known, *few)]
         reasons = [f"does not know {short_list(unknown)} (F1 below {LEAST_F1:g})"] if unknown else []
         reasons += [f"was asked about fewer than {FEWEST_LABELS} labels of {short_list(few)}"] if few else []
         if reasons:

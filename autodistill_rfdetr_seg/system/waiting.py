@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 _Result = TypeVar("_Result")
@@ -20,25 +21,19 @@ def wait_for(call: Callable[[], _Result], what: str, *, progress: bool = True) -
     """
     from tqdm import tqdm
 
-    results: list[_Result] = []
-    errors: list[BaseException] = []
-    done = threading.Event()
+    future: Future[_Result] = Future()
 
     def work() -> None:
         try:
-            results.append(call())
+            future.set_result(call())
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
-            errors.append(error)
-        finally:
-            done.set()
+            future.set_exception(error)
 
-    # A daemon, or the process could not end before the call does.
+    # A daemon, which no executor has, or the process could not end before the call does.
     threading.Thread(target=work, daemon=True).start()
     started = time.monotonic()
     with tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=_SHOWN, leave=False, disable=not progress) as clock:
-        while not done.wait(_LOOK):
+        while wait([future], _LOOK).not_done:
             if time.monotonic() - started >= _SHOWN:
                 clock.refresh()
-    if errors:
-        raise errors[0]
-    return results[0]
+    return future.result()

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -193,15 +194,20 @@ def test_a_signal_ends_it_in_order(
     assert annotations(run) == expected
 
 
+def read_until_one_is_labeled(stderr: IO[str] | None, images: str) -> None:
+    """Reads the progress of a process until an image of all (a pattern of their number) is labeled."""
+    assert stderr is not None
+    seen = ""
+    while not re.search(rf"[1-9]\d?/{images}", seen):
+        letter = stderr.read(1)
+        assert letter, seen
+        seen += letter
+
+
 def interrupt(command: list[str], run: Path, sent: str, code: int, workers: int) -> None:
     """Sends a signal once an image has been labelled, and looks at the end."""
     process = begin(command)
-    assert process.stderr is not None
-    seen = ""
-    while not re.search(r"[1-9]\d?/2[45]", seen):
-        letter = process.stderr.read(1)
-        assert letter, seen
-        seen += letter
+    read_until_one_is_labeled(process.stderr, "2[45]")
     crew = workers_of(process)
     assert len(crew) == workers
     process.send_signal(getattr(signal, sent))
@@ -220,12 +226,7 @@ def test_under_nohup_it_goes_on_when_the_terminal_is_closed(
     command = [argument for argument in arguments(photos, run, pause=PAUSE) if argument != "-q"]
     shell = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", PACKAGE, *command]
     with subprocess.Popen(shell, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        seen = ""
-        while not re.search(r"[1-9]\d?/24", seen):
-            letter = process.stderr.read(1)
-            assert letter, seen
-            seen += letter
+        read_until_one_is_labeled(process.stderr, "24")
         process.send_signal(signal.SIGHUP)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
