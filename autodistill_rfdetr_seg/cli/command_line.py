@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import logging
 import os
@@ -21,6 +20,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..core.bucket_urls import refuse_bucket
 from ..core.errors import AutodistillSegError, UnknownNameError, UsageError
+from ..system.files import NO_SPACE
 from .command import known_commands
 from .common_arguments import add_output_arguments
 from .exit_codes import FAILED, INTERRUPTED
@@ -28,9 +28,6 @@ from .option_flags import without_flag_values
 
 # Name → summary of every command.
 COMMANDS: dict[str, str] = {name: command.summary for name, command in known_commands().items()}
-
-# A full disk, an exceeded quota, and a limit on the size of a file.
-_NO_SPACE = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")} - {None}
 
 
 class _Terminated(KeyboardInterrupt):
@@ -125,7 +122,7 @@ def _main(arguments: Sequence[str]) -> int:
         if debug:
             raise
         print(f"Error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)  # noqa: T201
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             kept = "; finished work is kept, continue with --resume" if "resume" in parsed else ""
             print(f"Hint: free some disk space{kept}.", file=sys.stderr)  # noqa: T201
         return FAILED

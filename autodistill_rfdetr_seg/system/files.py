@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -17,6 +18,8 @@ from typing import Any
 from ..core.bucket_urls import refuse_bucket
 from ..core.errors import DataError, OutputExistsError
 
+# The errors of a full disk, an exceeded quota, and a limit on the size of a file.
+NO_SPACE = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG")} - {None}
 # A file is written in seconds: an incomplete one that is an hour old belongs to no running process.
 _SECONDS_AT_WORK = 3600.0
 # UTF-32 first: its little-endian mark starts with that of UTF-16.

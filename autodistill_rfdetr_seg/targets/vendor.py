@@ -9,6 +9,9 @@ there is one:
   https://github.com/roboflow/rf-detr/pull/808 https://github.com/Lightning-AI/pytorch-lightning/pull/18846
 - Ctrl-C becomes `SystemExit`, with SIGINT ignored from then on: `trainer`.
   https://github.com/Lightning-AI/pytorch-lightning/pull/19976
+- Checkpoints pass through the system's temporary folder, which may be another disk, and a kill or a full disk then
+  leaves half of one; the best ones and the metrics are written in place: `safe_writes`.
+  https://github.com/Lightning-AI/pytorch-lightning/issues/21253
 - A checkpoint has no random generator's state, so a resumed run draws other numbers: `trainer`.
   https://github.com/Lightning-AI/pytorch-lightning/issues/17543
 - `train()` takes no callback: `trainer` builds the trainer. https://github.com/roboflow/rf-detr/issues/96

@@ -7,8 +7,6 @@ import os
 import pickle
 import shutil
 import signal
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from autodistill_rfdetr_seg import predict_images, watch_folder
 from autodistill_rfdetr_seg.cli.command_line import main
 from autodistill_rfdetr_seg.core.errors import DataError, MissingInputError, UsageError
 from autodistill_rfdetr_seg.core.types import Classes
+from autodistill_rfdetr_seg.predict.prediction_journal import PredictionJournal
 from autodistill_rfdetr_seg.predict.prediction_threads import FoundInstances, ImagePrediction
 from autodistill_rfdetr_seg.predict.ray_prediction import PredictionWork
 from autodistill_rfdetr_seg.runtime.prediction_rules import PredictionRules
@@ -103,7 +102,9 @@ def test_two_nodes_go_on_with_the_files_of_one_process_and_give_the_same(
 @needs_ray
 @pytest.mark.slow
 @pytest.mark.usefixtures("_one_thread")
-def test_what_an_actor_had_when_it_was_killed_is_asked_again(speaking_run: Path, tmp_path: Path) -> None:
+def test_what_actors_had_when_they_were_killed_is_asked_again(
+    speaking_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = tmp_path / "many"
     photos.mkdir()
     for at in range(160):
@@ -113,25 +114,24 @@ def test_what_an_actor_had_when_it_was_killed_is_asked_again(speaking_run: Path,
     command = ["predict", str(speaking_run), str(photos), "--confidence", "0.1", "--device", "cpu", "-q"]
     assert here([*command, "--output", str(tmp_path / "alone")])[0] == 0
     lines = tmp_path / "found" / "predictions.jsonl"
-    killed: list[int] = []
+    killed: set[int] = set()
+    add = PredictionJournal.add
 
     with ray_cluster() as cluster:
 
-        def kill_one() -> None:
-            until = time.monotonic() + 60
-            while time.monotonic() < until and not killed:
-                if lines.is_file() and lines.read_bytes().count(b"\n") > 20:
-                    killed.append(min(cluster.actors()))
-                    os.kill(killed[0], signal.SIGKILL)
-                time.sleep(0.01)
+        def add_and_kill(self: PredictionJournal, found: FoundInstances) -> None:
+            """Between two results, as more than a hundred images are still to be asked about."""
+            add(self, found)
+            if not killed and lines.read_bytes().count(b"\n") > 20:
+                killed.update(cluster.actors())
+                for actor in killed:
+                    os.kill(actor, signal.SIGKILL)
 
-        thread = threading.Thread(target=kill_one)
-        thread.start()
+        monkeypatch.setattr(PredictionJournal, "add", add_and_kill)
         ray = ["--engine", "ray", "--address", cluster.address, "--actors", "2"]
         code, _, err = here([*command, "--output", str(tmp_path / "found"), *ray])
-        thread.join()
     assert code == 0, err
-    assert killed and not Path(f"/proc/{killed[0]}").exists()
+    assert killed
     assert lines.read_bytes().count(b"\n") == 160
     assert files_of(tmp_path / "found") == files_of(tmp_path / "alone")
 

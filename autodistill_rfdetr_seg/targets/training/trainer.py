@@ -15,11 +15,13 @@ from typing import Any
 from ...core.config import MAX_MEGAPIXELS
 from ...core.errors import TrainingError, UsageError
 from ...images.pillow_limit import pillow_accepts
+from ...system.files import NO_SPACE
 from ..encoder_depth import encoder_layers, short_encoder
 from ..random_seed import seeded
 from ..rfdetr_import import VENDOR_ERRORS, first_line, import_rfdetr
 from ..vendor import BUILD_LOCK, build, train_config
 from ..vendor_output import quiet
+from .safe_writes import METRICS, write_safely
 
 _log = logging.getLogger(__name__)
 
@@ -77,9 +79,15 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
                 data = training.RFDETRDataModule(detector.model_config, config)
             with BUILD_LOCK, _encoder_as_in(detector.model_config, config.resume):
                 module = training.RFDETRModelModule(detector.model_config, config)
+            # With `resume` rfdetr would write the metrics of before anew, in place.
             trainer = training.build_trainer(
-                config, detector.model_config, accelerator=accelerator, enable_model_summary=False, **placement
+                config.model_copy(update={"resume": None}),
+                detector.model_config,
+                accelerator=accelerator,
+                enable_model_summary=False,
+                **placement,
             )
+            write_safely(trainer, Path(config.output_dir) / METRICS, resumes=bool(config.resume))
             trainer.callbacks.insert(0, _progress(config.epochs, progress and not config.progress_bar))
             trainer.callbacks.insert(0, _reseeding(config.seed))
             if trainer.global_rank == 0:
@@ -89,6 +97,8 @@ def fit(detector: Any, options: Mapping[str, Any], device: str, resume: Path | N
         hint = "Lower batch_size (and raise grad_accum_steps)." if "out of memory" in str(error).lower() else None
         if config.num_nodes > 1 and hint is None:
             hint = "If another node has stopped, start the command on every node again, with --resume."
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
+            hint = "Free some disk space, and train again with --resume."
         raise TrainingError(f"Training failed: {first_line(error)}", hint) from error
 
 

@@ -23,11 +23,12 @@ from ...system.locks import LOCK, locked
 from ...system.versions import versions
 from .. import vendor
 from . import checkpoint_provenance
+from .safe_writes import METRICS
 
 RUN_FILE = "run.json"
 UNFINISHED = "unfinished"
 # The files of a training whose record does not list them, and those that are second copies of the weights.
-_UNLISTED_FILES = (vendor.CHECKPOINT, "metrics.csv", "hparams.yaml", "training_config.json")
+_UNLISTED_FILES = (vendor.CHECKPOINT, METRICS, "hparams.yaml", "training_config.json")
 _WEIGHT_COPIES = ("checkpoint_best_ema.pth", "checkpoint_best_regular.pth", "last_ema.pth", vendor.LAST)
 
 _log = logging.getLogger(__name__)
