@@ -35,7 +35,7 @@ import numpy.typing as npt
 from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core.config import MOST_MISSED, BaseConfig
 from autodistill_rfdetr_seg.core.plain_text import table
-from autodistill_rfdetr_seg.evaluation.detection_matches import FloatArray, IntArray
+from autodistill_rfdetr_seg.evaluation.detections import FloatArray, IntArray
 from autodistill_rfdetr_seg.evaluation.stratified_bound import StratifiedTest
 from autodistill_rfdetr_seg.pipeline.demo_scenes import ONTOLOGY, write_scenes
 from autodistill_rfdetr_seg.pipeline.runs import label

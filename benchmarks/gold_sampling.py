@@ -24,7 +24,7 @@ import numpy as np
 from certification import Truth
 
 from autodistill_rfdetr_seg.core.plain_text import table
-from autodistill_rfdetr_seg.evaluation.detection_matches import FloatArray, IntArray
+from autodistill_rfdetr_seg.evaluation.detections import FloatArray, IntArray
 
 
 def sizes_of(truth: Truth) -> dict[str, FloatArray]:

@@ -12,7 +12,7 @@ from .parsing import parse
 from .problems import Kind, OnProblem, Problem, by_kind
 from .reading import label_of, log_warnings, read, read_rows, refuse_errors, truth_of
 from .result_files import read_results
-from .results import in_id_order, to_dataset, to_results, write_results
+from .results import areas_and_boxes, in_id_order, to_dataset, to_results, write_results
 from .single_image import from_answer, image_file
 from .validation import validate
 from .writing import EncodedImage, Segmentation, encode_image, write, write_encoded
@@ -28,6 +28,7 @@ __all__ = [
     "Problem",
     "Segmentation",
     "align",
+    "areas_and_boxes",
     "by_kind",
     "encode_image",
     "find_files",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..core import masks
 from ..core.errors import DataError
-from ..core.types import FileId, GroundTruth, ImagePredictions, TruthImage
+from ..core.types import FileId, GroundTruth, ImagePredictions, TruthImage, TruthInstance
 from ..system.files import write_text
 from . import segmentation as segmentations
 from .reading import read
@@ -77,26 +77,37 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file", 
         for image in ordered
     ]
     instances = [(found.images[image.image_id], one) for image in ordered for one in image.instances]
-    own_area = [one.area if area_from == "file" else None for _, one in instances]
-    areas = iter(masks.areas([one.rle for (_, one), area in zip(instances, own_area, strict=True) if area is None]))
-    boxes = iter(masks.boxes_xywh([one.rle for _, one in instances if one.bbox_xywh is None]))
+    areas, boxes = areas_and_boxes([one for _, one in instances], area_from)
     annotations = [
         {
             "id": number,
             "image_id": image_id,
             "category_id": found.categories[one.class_index],
             "segmentation": segmentations.to_json(one.rle),
-            "area": next(areas) if area is None else area,
-            "bbox": list(one.bbox_xywh or next(boxes)),
+            "area": area,
+            "bbox": list(box),
             "iscrowd": int(one.crowd),
         }
-        for number, ((image_id, one), area) in enumerate(zip(instances, own_area, strict=True), start=1)
+        for number, ((image_id, one), area, box) in enumerate(zip(instances, areas, boxes, strict=True), start=1)
     ]
     categories = [
         {"id": number, "name": name, "supercategory": "none"}
         for number, name in zip(found.categories, truth.classes.names, strict=True)
     ]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def areas_and_boxes(
+    objects: Sequence[TruthInstance], area_from: Literal["file", "mask"] = "file"
+) -> tuple[list[float], list[tuple[float, ...]]]:
+    """The area and the box (xywh) that each object is scored with, in pixels: see `to_dataset`."""
+    stated = [one.area if area_from == "file" else None for one in objects]
+    areas = iter(masks.areas([one.rle for one, area in zip(objects, stated, strict=True) if area is None]))
+    boxes = iter(masks.boxes_xywh([one.rle for one in objects if one.bbox_xywh is None]))
+    return (
+        [next(areas) if area is None else area for area in stated],
+        [tuple(next(boxes)) if one.bbox_xywh is None else one.bbox_xywh for one in objects],
+    )
 
 
 def to_results(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .detection_matches import FloatArray
+from .detections import FloatArray
 
 CONFIDENCE = 0.95
 # With fewer groups of images an interval would say almost nothing about other images.

@@ -1,14 +1,19 @@
-"""Scores detections with hotcoco's COCOeval, and computes numbers from its arrays. Dictionaries in, arrays out."""
+"""Scores detections with vernier, and computes numbers from its arrays, which are those of COCOeval."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from .detection_matches import DetectionMatches, Detections, FloatArray, Matches, from_eval_images, from_status
+from .. import coco
+from ..core import masks
+from ..core.types import GroundTruth, ImagePredictions
+from ..system.machine import usable_cores
+from .detection_matches import DetectionMatches, Matches, from_cells, from_tables
+from .detections import Detections, FloatArray
 
 # The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -17,9 +22,7 @@ IOU50, IOU75 = 0, 5
 # COCO's own, computed as in its evaluation: the last digits decide which of two neighbors a recall belongs to.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0.0, 1.0, 101)
-# COCO's ranges of areas in square pixels, in the order of the arrays' indices.
-_SIZES = {"all": [0.0, 1e10], "small": [0.0, 32.0**2], "medium": [32.0**2, 96.0**2], "large": [96.0**2, 1e10]}
-# Pairs of an image and a class that are evaluated at once, for which hotcoco needs some 200 MB.
+# Pairs of an image and a class that are evaluated at once, for which vernier needs some 100 MB.
 _PAIRS_AT_ONCE = 5_000
 # AR is also computed for so many detections per image and class.
 _AR_COUNTS = (1, 10)
@@ -39,58 +42,91 @@ class CocoArrays:
     recall_10: FloatArray
 
 
+def _vernier() -> Any:
+    """vernier's module of instances. Its `__all__` lacks what gives arrays, such as `evaluate_segm_grid`; rfdetr calls
+    that too."""
+    import vernier.instance
+
+    return vernier.instance
+
+
 class CocoGold:
-    """A gold set to score detections with: `counts` (classes, images) are its instances that are not crowds."""
+    """A gold set to score detections with: `counts` (classes, images) are its instances that are not crowds.
 
-    def __init__(self, dataset: dict[str, Any]) -> None:
-        """From a dataset dictionary, whose ids of images, annotations and categories must count from 1."""
-        from hotcoco import COCO
+    Images are numbered in the order of `coco.in_id_order`, in which COCOeval takes them.
+    """
 
-        self.coco = COCO(dataset)
-        self.counts = np.zeros((len(dataset["categories"]), len(dataset["images"])), dtype=np.int64)
-        counted = [one for one in dataset["annotations"] if not one["iscrowd"]]
-        places = [one["category_id"] - 1 for one in counted], [one["image_id"] - 1 for one in counted]
-        np.add.at(self.counts, places, 1)
-        self.is_empty = not dataset["annotations"]
+    def __init__(self, truth: GroundTruth, area_from: Literal["file", "mask"] = "file") -> None:
+        """With `area_from` "mask" the size of an object is that of its mask, even if the file states an area."""
+        images = coco.in_id_order(truth.images)
+        self._place = {image.image_id: at for at, image in enumerate(images)}
+        self._objects = [one for image in images for one in image.instances]
+        self._sizes = np.array([(image.height, image.width) for image in images], dtype=np.int64).reshape(-1, 2)
+        self._of_image = np.repeat(np.arange(len(images)), [len(image.instances) for image in images])
+        self._classes = np.array([one.class_index for one in self._objects], dtype=np.int64)
+        self._crowd = np.array([one.crowd for one in self._objects], dtype=bool)
+        areas, boxes = coco.areas_and_boxes(self._objects, area_from)
+        self._areas, self._boxes = np.array(areas, dtype=np.float64), np.array(boxes, dtype=np.float64).reshape(-1, 4)
+        self.counts = np.zeros((len(truth.classes.names), len(images)), dtype=np.int64)
+        np.add.at(self.counts, (self._classes[~self._crowd], self._of_image[~self._crowd]), 1)
+        self.is_empty = not self._objects
 
-    def on_masks(self, results: list[dict[str, Any]], limit: int) -> CocoEvaluation:
-        """The evaluation of result rows with `image_id`, `category_id`, `score` and `segmentation`.
+    def dataset(self, classes: range | None = None) -> Any:
+        """The instances of these classes (indices), or of all, in vernier's form."""
+        if classes is None:
+            classes = range(len(self.counts))
+        kept = np.flatnonzero((self._classes >= classes.start) & (self._classes < classes.stop))
+        # vernier takes an object of id 0 for unmatched, as pycocotools does: all ids count from 1.
+        return _vernier().CocoDataset.from_arrays(
+            {
+                "id": np.arange(1, len(self._sizes) + 1),
+                "height": self._sizes[:, 0].copy(),
+                "width": self._sizes[:, 1].copy(),
+            },
+            {
+                "id": kept + 1,
+                "image_id": self._of_image[kept] + 1,
+                "category_id": self._classes[kept] + 1,
+                "bbox": self._boxes[kept],
+                "area": self._areas[kept],
+                "iscrowd": self._crowd[kept],
+                "segmentation": [masks.to_coco(self._objects[at].rle) for at in kept.tolist()],
+            },
+            [{"id": index + 1, "name": str(index)} for index in classes],
+        )
 
-        The area of a detection is that of its mask. At most `limit` detections count per image and class.
+    def detections(self, predictions: Sequence[ImagePredictions]) -> Detections:
+        """The predictions for images of this gold set."""
+        return Detections.from_predictions(predictions, self._place)
+
+    def on_masks(self, detections: Detections, limit: int) -> CocoEvaluation:
+        """The evaluation of masks; the area of a detection is that of its mask.
+
+        At most `limit` detections count per image and class.
         """
-        columns = ([row[key] for row in results] for key in ("image_id", "category_id", "score"))
-        return CocoEvaluation(self, self.coco.load_res(results), "segm", Detections.from_columns(*columns), limit)
+        return CocoEvaluation(self, "segm", detections, limit)
 
-    def on_boxes(self, results: FloatArray, limit: int) -> CocoEvaluation:
-        """The evaluation of results (N, 7): id of the image, x, y, width, height, score, id of the category.
-
-        The area of a detection is that of its box. At most `limit` detections count per image and class.
-        """
-        detections = Detections.from_columns(results[:, 0], results[:, 6], results[:, 5])
-        return CocoEvaluation(self, self.coco.load_res(results), "bbox", detections, limit)
+    def on_boxes(self, detections: Detections, limit: int) -> CocoEvaluation:
+        """The evaluation of boxes; the area of a detection is that of its box. `limit` as in `on_masks`."""
+        return CocoEvaluation(self, "bbox", detections, limit)
 
 
 class CocoEvaluation:
     """An evaluation of detections on a gold set; see `CocoGold.on_masks`."""
 
-    def __init__(
-        self, gold: CocoGold, found: Any, iou_type: Literal["segm", "bbox"], detections: Detections, limit: int
-    ) -> None:
-        self._gold, self._detections, self._limit = gold, detections, limit
-        self._found, self._iou_type = found, iou_type
-        # Made once: hotcoco copies gold set and results for each.
-        self._evaluator: Any = None
+    def __init__(self, gold: CocoGold, iou_type: Literal["segm", "bbox"], detections: Detections, limit: int) -> None:
+        self._gold, self._iou_type, self._detections, self._limit = gold, iou_type, detections, limit
 
     def arrays(self) -> CocoArrays:
         """The arrays of COCOeval."""
-        return self._arrays_and_status(with_status=False)[0]
+        return self._arrays_and_tables(with_tables=False)[0]
 
     def arrays_and_matches(self) -> tuple[CocoArrays, Matches]:
         """`arrays` and `matches`, in less time than each alone."""
-        if self._limit < max(_AR_COUNTS):  # the diagnostics are those of the largest number of detections
+        if self._limit < max(_AR_COUNTS):  # the tables are those of the largest number of detections
             return self.arrays(), self.matches()
-        arrays, status = self._arrays_and_status(with_status=True)
-        return arrays, from_status(status, self._detections, self._gold.counts)
+        arrays, tables = self._arrays_and_tables(with_tables=True)
+        return arrays, from_tables(tables, self._detections, self._gold.counts)
 
     def matches(self) -> Matches:
         """What each detection is matched with at IoU 0.5."""
@@ -98,69 +134,48 @@ class CocoEvaluation:
 
     def matches_at(self, thresholds: Sequence[float]) -> DetectionMatches:
         """What each detection is matched with at these IoU thresholds."""
-        evaluator = self._evaluated(["all"], [self._limit], thresholds)
-        return from_eval_images(evaluator.eval_imgs, thresholds, *self._gold.counts.shape)
+        every = _vernier().Breakdown.from_ranges("area", [("all", 0.0, 1e10)])
+        options = {"iou_thresholds": list(thresholds), "area_ranges": every, "retain_meta": True}
+        cells = ((found, cell) for _, found, grid in self._grids(self._limit, options) for cell in grid.eval_imgs())
+        return from_cells(cells, thresholds, *self._gold.counts.shape)
 
-    def tide_errors(self) -> dict[str, Any] | None:
-        """AP50 lost by kind of error, as hotcoco's `tide_errors`; None without a gold instance and a detection."""
-        if self._is_empty:
-            return None
-        return dict(self._evaluated(["all"], [self._limit]).tide_errors())
-
-    def _arrays_and_status(self, with_status: bool) -> tuple[CocoArrays, dict[int, str]]:
-        """The arrays, and the status of each result by its id.
-
-        A few classes are evaluated at a time: hotcoco keeps all matches at 4 sizes and 10 IoU thresholds until then.
-        """
-        classes, images = self._gold.counts.shape
+    def _arrays_and_tables(self, with_tables: bool) -> tuple[CocoArrays, list[tuple[Detections, Any]]]:
+        """The arrays, and where asked for vernier's tables of some detections each."""
         counts = sorted({*_AR_COUNTS, self._limit})
-        if self._is_empty:  # hotcoco warns that there is nothing to accumulate
-            precision, recall = np.full((10, len(RECALL_THRESHOLDS), classes, 4), -1.0), np.full((10, classes, 4), -1.0)
-            return CocoArrays(precision, recall, recall, recall), {}
-        parts: list[tuple[FloatArray, ...]] = []
-        status: dict[int, str] = {}
+        shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(self._gold.counts), 4)
+        precision, recalls = np.full(shape, -1.0), np.full((3, shape[0], *shape[2:]), -1.0)
+        tables = []
+        for classes, found, grid in self._grids(counts[-1], {"retain_iou": with_tables}):
+            arrays = grid.accumulate(counts)
+            part = slice(classes.start, classes.stop)
+            precision[:, :, part] = arrays.precision[..., counts.index(self._limit)]
+            for recall, count in zip(recalls, (self._limit, *_AR_COUNTS), strict=True):
+                recall[:, part] = arrays.recall[..., counts.index(count)]
+            if with_tables:
+                tables.append((found, _vernier().per_detection_to_arrow_pycapsule(grid, False)))
+        return CocoArrays(precision, *recalls), tables
+
+    def _grids(self, most: int, options: Mapping[str, Any]) -> Iterator[tuple[range, Detections, Any]]:
+        """Some classes (indices) at a time, their detections, and the evaluation of `most` of each image and class."""
+        if self._gold.is_empty and not len(self._detections.scores):
+            return
+        classes, images = self._gold.counts.shape
         at_once = max(1, _PAIRS_AT_ONCE // images)
-        for start in range(1, classes + 1, at_once):
-            part = range(start, min(start + at_once, classes + 1))
-            evaluator = self._evaluated(list(_SIZES), counts, classes=part)
-            evaluator.accumulate()
-            parts.append(_arrays_of(evaluator.eval, counts, self._limit))
-            if with_status:
-                status |= evaluator.image_diagnostics(0.5, 0.0)["dt_status"]
-        precision, *recalls = (np.concatenate(of_parts, axis=-2) for of_parts in zip(*parts, strict=True))
-        return CocoArrays(precision, *recalls), status
-
-    @property
-    def _is_empty(self) -> bool:
-        return self._gold.is_empty and not len(self._detections.scores)
-
-    def _evaluated(
-        self,
-        sizes: Sequence[str],
-        counts: Sequence[int],
-        thresholds: Sequence[float] = IOU_THRESHOLDS.tolist(),
-        classes: Sequence[int] | None = None,
-    ) -> Any:
-        """The COCOeval after `evaluate` of these area ranges, numbers of detections, IoU thresholds and classes (ids,
-        None for all)."""
-        if self._evaluator is None:
-            from hotcoco import COCOeval
-
-            self._evaluator = COCOeval(self._gold.coco, self._found, self._iou_type)
-        params = self._evaluator.params
-        params.max_dets, params.iou_thrs = list(counts), list(thresholds)
-        params.area_rng, params.area_rng_lbl = [_SIZES[size] for size in sizes], list(sizes)
-        params.cat_ids = list(range(1, len(self._gold.counts) + 1) if classes is None else classes)
-        self._evaluator.evaluate()
-        return self._evaluator
-
-
-def _arrays_of(found: Mapping[str, Any], counts: Sequence[int], limit: int) -> tuple[FloatArray, ...]:
-    """Precision, recall, recall of 1 and of 10 detections, as in `CocoArrays`."""
-    index_of = {count: at for at, count in enumerate(counts)}
-    precision, recall = found["precision"], found["recall"]
-    recalls = (recall[..., index_of[count]] for count in (limit, *_AR_COUNTS))
-    return precision[..., index_of[limit]], *recalls
+        # "strict": as pycocotools does it.
+        rules: dict[str, Any] = {
+            "parity_mode": "strict",
+            "max_dets_per_image": most,
+            "use_cats": True,
+            "num_threads": usable_cores(),
+        }
+        for start in range(0, classes, at_once):
+            part = range(start, min(start + at_once, classes))
+            gold, found = self._gold.dataset(part), self._detections.of_classes(part)
+            if self._iou_type == "bbox":
+                grid = _vernier().evaluate_bbox_grid(gold, found.as_matrix(), dt_area="bbox", **rules, **options)
+            else:
+                grid = _vernier().evaluate_segm_grid(gold, found.by_image(), dt_area="mask", **rules, **options)
+            yield part, found, grid
 
 
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Detections:
-    """Results (N,): `scores`, `classes` and `images` (indices)."""
-
-    scores: FloatArray
-    classes: IntArray
-    images: IntArray
-
-    @classmethod
-    def from_columns(cls, image_ids: npt.ArrayLike, category_ids: npt.ArrayLike, scores: npt.ArrayLike) -> Detections:
-        """From ids that count from 1."""
-        images, classes = (np.asarray(ids).astype(np.int64) - 1 for ids in (image_ids, category_ids))
-        return cls(np.asarray(scores, dtype=np.float64), classes, images)
+from .detections import BoolArray, Detections, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,37 +69,50 @@ class DetectionMatches:
         )
 
 
-def from_status(status: Mapping[int, str], detections: Detections, gold: IntArray) -> Matches:
-    """The matches in the `dt_status` of hotcoco's `image_diagnostics`, by the id of the result, which count from 1.
+def from_tables(tables: Iterable[tuple[Detections, Any]], detections: Detections, gold: IntArray) -> Matches:
+    """The matches in vernier's tables (Arrow record batches) of some of the detections each; ids count from 1.
 
-    It leaves out detections that match a crowd and those over the maximum.
+    Those that match a crowd, and those over the maximum, are left out.
     """
-    rows = np.fromiter(status, dtype=np.int64, count=len(status)) - 1
-    matched = np.fromiter((one == "tp" for one in status.values()), dtype=bool, count=len(status))
+    import pyarrow as pa
+
+    parts = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))]
+    for found, table in tables:
+        columns = pa.record_batch(table)
+        status = columns["match_status_at_50"].cast(pa.string()).to_numpy(zero_copy_only=False)
+        kept = (status == "tp") | (status == "fp")
+        parts.append((found.rows[columns["detection_id"].to_numpy()[kept] - 1], status[kept] == "tp"))
+    rows, matched = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(rows)
-    rows, matched = rows[order], matched[order]
-    return Matches(detections.scores[rows], detections.classes[rows], detections.images[rows], rows, matched, gold)
+    rows = rows[order]
+    return Matches(
+        detections.scores[rows], detections.classes[rows], detections.images[rows], rows, matched[order], gold
+    )
 
 
-def from_eval_images(
-    found: Sequence[dict[str, Any] | None], thresholds: Sequence[float], classes: int, images: int
+def from_cells(
+    cells: Iterable[tuple[Detections, dict[str, Any] | None]],
+    thresholds: Sequence[float],
+    classes: int,
+    images: int,
 ) -> DetectionMatches:
-    """The matches in the `eval_imgs` of a hotcoco evaluation of one area range.
+    """The matches in the cells (`evalImgs`) of an evaluation of one area range, one of an image and a class each.
 
-    Ids of images, categories, annotations and results must count from 1.
+    Ids of images, categories, annotations and detections must count from 1.
     """
     gold = np.zeros((classes, images), dtype=np.int64)
-    parts: list[tuple[list[float], IntArray, list[int], IntArray, BoolArray]] = []
-    for one in found:
+    parts: list[tuple[list[float], IntArray, IntArray, IntArray, BoolArray]] = []
+    for found, one in cells:
         if one is None:
             continue
         place = np.array([one["category_id"] - 1, one["image_id"] - 1])
-        gold[place[0], place[1]] = len(one["gtIgnore"]) - sum(one["gtIgnore"])
+        gold[place[0], place[1]] = np.count_nonzero(np.asarray(one["gtIgnore"]) == 0)
         count = len(one["dtScores"])
         if count:
             ignored = np.array(one["dtIgnore"], dtype=bool)
             objects = np.array(one["dtMatches"], dtype=np.int64)
-            parts.append((one["dtScores"], np.tile(place, (count, 1)), one["dtIds"], objects, ignored))
+            rows = found.rows[np.array(one["dtIds"], dtype=np.int64) - 1]
+            parts.append((one["dtScores"], np.tile(place, (count, 1)), rows, objects, ignored))
     number = len(thresholds)
     if not parts:
         none, pairs = np.zeros(0, dtype=np.int64), np.zeros((number, 0), dtype=np.int64)
@@ -130,7 +125,7 @@ def from_eval_images(
         scores=np.concatenate([part[0] for part in parts]).astype(np.float64),
         classes=places[:, 0],
         images=places[:, 1],
-        rows=np.concatenate([part[2] for part in parts]).astype(np.int64) - 1,
+        rows=np.concatenate([part[2] for part in parts]),
         objects=np.concatenate([part[3] for part in parts], axis=1) - 1,
         ignored=np.concatenate([part[4] for part in parts], axis=1),
         gold=gold,

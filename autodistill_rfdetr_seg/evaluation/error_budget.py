@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from .. import coco
 from ..core.types import GroundTruth, ImagePredictions
 from .detection_matches import Matches
 from .error_kinds import KINDS, SIZES, DetectionError, find_errors
@@ -26,18 +27,41 @@ _TIDE = {
 }
 
 
+def tide_errors(
+    truth: GroundTruth, predictions: Sequence[ImagePredictions], area_from: Literal["file", "mask"], limit: int
+) -> dict[str, Any]:
+    """hotcoco's TIDE analysis of masks at IoU 0.5 (Bolya et al., 2020), of at most `limit` detections per image and
+    class: `delta_ap` and `counts` by kind. The gold set must have an instance."""
+    from hotcoco import COCO, COCOeval
+
+    gold = COCO(coco.to_dataset(truth, area_from, "dense"))
+    evaluator = COCOeval(gold, gold.load_res(coco.to_results(predictions, truth, "dense")), "segm")
+    params = evaluator.params
+    params.max_dets, params.area_rng, params.area_rng_lbl = [limit], [[0.0, 1e10]], ["all"]
+    evaluator.evaluate()
+    return dict(evaluator.tide_errors())
+
+
+def ap50_lost(
+    truth: GroundTruth, predictions: Sequence[ImagePredictions], area_from: Literal["file", "mask"], limit: int
+) -> dict[str, float]:
+    """The mask AP50 that would be gained without errors of each kind, by `tide_errors`."""
+    found = tide_errors(truth, predictions, area_from, limit)["delta_ap"]
+    return {kind: float(found[_TIDE[kind]]) for kind in KINDS}
+
+
 def error_budget(
     truth: GroundTruth,
     predictions: Sequence[ImagePredictions],
-    tide: Mapping[str, Any] | None,
+    lost: Mapping[str, float] | None,
     matches: Matches,
     confidence: float | None,
     max_detections: int,
 ) -> tuple[dict[str, Any], list[DetectionError]]:
     """The budget, ready for JSON, and every error.
 
-    `tide` is hotcoco's `tide_errors` on masks, None if there is nothing to score. Counts are of detections with at
-    least `confidence`, the threshold with the best F1; without one there are none.
+    `lost` is `ap50_lost`, None if there is nothing to score. Counts are of detections with at least `confidence`, the
+    threshold with the best F1; without one there are none.
 
     Returns:
         "ap50_lost": {kind: the mask AP50 that would be gained without errors of this kind}, each kind alone;
@@ -56,10 +80,9 @@ def error_budget(
     matrix = np.zeros((last + 1, last + 1), dtype=int)
     for (gold, detected), count in pairs.items():
         matrix[last if gold is None else gold, last if detected is None else detected] += count
-    lost = {kind: None if tide is None else float(tide["delta_ap"][_TIDE[kind]]) for kind in KINDS}
     return {
         "confidence": confidence,
-        "ap50_lost": lost,
+        "ap50_lost": {kind: None if lost is None else lost[kind] for kind in KINDS},
         "counts": _counts(errors),
         "by_class": {name: _counts([one for one in errors if one.class_index == at]) for at, name in enumerate(names)},
         "by_size": {size: _counts([one for one in errors if one.size == size]) for size in SIZES},

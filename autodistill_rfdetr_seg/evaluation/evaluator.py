@@ -1,7 +1,6 @@
 """One evaluator for labels and predictions: a gold set and predictions → `Report`.
 
-Every number is computed by hotcoco's COCOeval, and equal to pycocotools'. It is read from the arrays, because
-`summarize` assumes 100 detections.
+Every number is computed from vernier's arrays, and equal to pycocotools'. vernier's own summary assumes 100 detections.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import numpy as np
 from .. import coco
 from ..coco.mask_measures import measure
 from ..coco.run_lengths import check
-from ..core import masks
 from ..core.bulk_objects import many_objects
 from ..core.config import EvaluationConfig
 from ..core.errors import DataError
@@ -27,8 +25,8 @@ from ..readers import read_gold
 from . import gold_coverage as coverage
 from .boundary_ap import boundary_ap
 from .coco_arrays import IOU_THRESHOLDS, RECALL_THRESHOLDS, CocoArrays, CocoGold, class_summary, curves
-from .detection_matches import FloatArray, Matches
-from .error_budget import error_budget, surest
+from .detection_matches import Matches
+from .error_budget import ap50_lost, error_budget, surest
 from .intervals import ResampledScores, ScoreMatches, resample
 from .metric import summary
 from .operating_points import best_operating_point, image_counts, score_histogram
@@ -131,24 +129,15 @@ def evaluate(
         raise DataError("The gold set has no images.")
     if not checked:
         _check(predictions, truth)
-    # A file may have ids that do not fit into numpy's integers, so COCOeval gets ids from 1 on, in the same order.
-    dataset = coco.to_dataset(truth, area_from, "dense")
-    gold_set = CocoGold(dataset)
-    if not errors:
-        # Of a large gold set this and the results need more memory than all else.
-        dataset = {}
-    results = coco.to_results(predictions, truth, "dense")
-    boxes = _box_results(results, predictions)
     thresholds = IOU_THRESHOLDS.tolist()
-    evaluation = gold_set.on_masks(results, max_detections)
-    edges = boundary_ap(dataset, results, predictions) if errors else None
-    del dataset, results
+    gold_set = CocoGold(truth, area_from)
+    detections = gold_set.detections(predictions)
+    evaluation = gold_set.on_masks(detections, max_detections)
     mask, matches = evaluation.arrays_and_matches()
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
-    tide = evaluation.tide_errors() if errors and scored.gold.any() else None
     on_masks = evaluation.matches_at(thresholds) if intervals else None
     del evaluation  # before the next one takes memory
-    evaluation = gold_set.on_boxes(boxes, max_detections)
+    evaluation = gold_set.on_boxes(detections, max_detections)
     box = evaluation.arrays()
     resampled = None
     if on_masks is not None:
@@ -156,13 +145,13 @@ def evaluate(
         of_image = [(groups or {}).get(image.image_id, at) for at, image in enumerate(truth.images)]
         both = ScoreMatches(on_masks, evaluation.matches_at(thresholds))
         resampled = resample(both, of_image, replicates, progress)
-    del evaluation, gold_set
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
     budget: dict[str, Any] = {}
     if errors:
-        budget, kinds = error_budget(truth, predictions, tide, scored, best.confidence, max_detections)
-        budget["boundary"] = edges
+        lost = ap50_lost(truth, predictions, area_from, max_detections) if scored.gold.any() else None
+        budget, kinds = error_budget(truth, predictions, lost, scored, best.confidence, max_detections)
+        budget["boundary"] = boundary_ap(gold_set, detections)
         details["errors"] = [one.to_dict() for one in surest(kinds)]
     found = coverage.measure(truth, predictions, class_match, max_detections, best.confidence)
     times = [entry.milliseconds for entry in predictions if entry.milliseconds is not None]
@@ -198,20 +187,6 @@ def crowds_as_objects(truth: GroundTruth) -> GroundTruth:
         replace(image, instances=tuple(replace(one, crowd=False) for one in image.instances)) for image in truth.images
     )
     return replace(truth, images=tuple(images))
-
-
-def _box_results(results: Sequence[Mapping[str, Any]], predictions: Sequence[ImagePredictions]) -> FloatArray:
-    """The results with boxes, as `CocoGold.on_boxes` takes them: those that the model predicted, or without one that of
-    the mask."""
-    found = np.empty((len(results), 7))
-    found[:, 0] = [row["image_id"] for row in results]
-    found[:, 5] = [row["score"] for row in results]
-    found[:, 6] = [row["category_id"] for row in results]
-    boxes = [box for p in predictions for box in (p.boxes_xywh or [None] * len(p.instances))]
-    rles = [one.rle for p in predictions for one in p.instances]
-    drawn = iter(masks.boxes_xywh([rle for rle, box in zip(rles, boxes, strict=True) if box is None]))
-    found[:, 1:5] = np.array([next(drawn) if box is None else box for box in boxes]).reshape(-1, 4)
-    return found
 
 
 def _check(predictions: Sequence[ImagePredictions], truth: GroundTruth) -> None:

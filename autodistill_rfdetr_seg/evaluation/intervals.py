@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from .bootstrap import Interval, group_weights, interval
 from .coco_arrays import IOU50, IOU75
-from .detection_matches import DetectionMatches, FloatArray
+from .detection_matches import DetectionMatches
+from .detections import FloatArray
 from .resampled_ap import ResampledAp
 
 # The metrics that have an interval, and how they come from AP at the ten IoU thresholds.

@@ -9,7 +9,8 @@ import numpy as np
 from ..core.config import RefineConfig
 from ..core.types import GroundTruth, ImageLabels, ImagePredictions
 from ..dataset.refine import refine
-from .detection_matches import IntArray, Matches
+from .detection_matches import Matches
+from .detections import IntArray
 from .prediction_matches import match_predictions
 
 # A label is right if the IoU of its mask with that of an object of its class is at least this.

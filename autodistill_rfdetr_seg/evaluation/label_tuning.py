@@ -12,7 +12,7 @@ import numpy as np
 from ..core.config import RefineConfig
 from ..core.types import Classes, GroundTruth, ImageLabels
 from ..dataset.refine_rules.minimum_confidence import class_thresholds
-from .detection_matches import IntArray
+from .detections import IntArray
 from .label_matches import class_image_counts, match_labels
 from .rule_search import LEVEL, Gain, RuleSearch, nested_gain, paired_gain, search_rules
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .detection_matches import FloatArray, Matches
+from .detection_matches import Matches
+from .detections import FloatArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detection_matches import BoolArray, FloatArray, IntArray
+from .detections import BoolArray, FloatArray, IntArray
 
 # Thresholds that are tried keep at least this many times as many labels as the one before.
 _STEP = 1.3

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from .. import coco
 from ..core.types import GroundTruth, ImagePredictions
 from .coco_arrays import CocoGold
 from .detection_matches import DetectionMatches
@@ -24,6 +23,5 @@ def match_predictions(
     At most `limit` detections count per image and class; None counts every one.
     """
     most = max((len(one.instances) for one in predictions), default=0) if limit is None else limit
-    gold = CocoGold(coco.to_dataset(truth, area_from, "dense"))
-    rows = coco.to_results(predictions, truth, "dense")
-    return gold.on_masks(rows, max(1, most)).matches_at(thresholds)
+    gold = CocoGold(truth, area_from)
+    return gold.on_masks(gold.detections(predictions), max(1, most)).matches_at(thresholds)

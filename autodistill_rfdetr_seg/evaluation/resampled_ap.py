@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .coco_arrays import IOU_THRESHOLDS, RECALL_THRESHOLDS
-from .detection_matches import DetectionMatches, FloatArray, IntArray
+from .detection_matches import DetectionMatches
+from .detections import FloatArray, IntArray
 
 # Numbers of one array that are computed at once.
 _CHUNK = 2_000_000

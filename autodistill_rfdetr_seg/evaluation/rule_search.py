@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .detection_matches import FloatArray, IntArray
+from .detections import FloatArray, IntArray
 
 # The probability that the search takes a change where none helps.
 LEVEL = 0.05

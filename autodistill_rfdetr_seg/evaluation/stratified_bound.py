@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .detection_matches import FloatArray, IntArray
+from .detections import FloatArray, IntArray
 
 # Divisions of a total over two strata that are tried, and totals of the first search. The checks are few, so that
 # neighbors hardly differ.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detection_matches import FloatArray, IntArray
+from .detections import FloatArray, IntArray
 
 # The fractions of the largest possible bet, and how the capital is divided between them.
 _BETS = np.array([0.3, 0.65, 0.95])

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..evaluation.detection_matches import FloatArray
+from ..evaluation.detections import FloatArray
 from ..evaluation.stratified_bound import StratifiedTest
 from ..evaluation.weighted_draws import WeightedDraws
 

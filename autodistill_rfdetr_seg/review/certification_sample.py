@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import UsageError
-from ..evaluation.detection_matches import FloatArray, IntArray
+from ..evaluation.detections import FloatArray, IntArray
 from ..evaluation.weighted_draws import draw_units
 
 # The part of the labels that `review` shows first, and the part of the label checks that they get: Neyman's allocation

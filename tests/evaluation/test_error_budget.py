@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autodistill_rfdetr_seg import coco
 from autodistill_rfdetr_seg.core import masks
 from autodistill_rfdetr_seg.core.types import (
     Classes,
@@ -20,9 +19,8 @@ from autodistill_rfdetr_seg.core.types import (
     TruthInstance,
 )
 from autodistill_rfdetr_seg.evaluation import evaluate
-from autodistill_rfdetr_seg.evaluation.coco_arrays import CocoGold
 from autodistill_rfdetr_seg.evaluation.detection_matches import Matches
-from autodistill_rfdetr_seg.evaluation.error_budget import calibration
+from autodistill_rfdetr_seg.evaluation.error_budget import calibration, tide_errors
 from autodistill_rfdetr_seg.evaluation.error_kinds import find_errors, size_of
 from autodistill_rfdetr_seg.evaluation.gold_look_alikes import LookAlike
 from autodistill_rfdetr_seg.evaluation.training_distance import distance_sentences, distance_table
@@ -110,10 +108,7 @@ def test_counts_are_those_of_tide(seed: int) -> None:
         truths.append(TruthImage(f"{at}.png", Path(f"{at}.png"), SIDE, SIDE, tuple(objects), at + 1))
         predictions.append(ImagePredictions(f"{at}.png", tuple(found)))
     truth = GroundTruth(CLASSES, tuple(truths), "p")
-    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(
-        coco.to_results(predictions, truth, "dense"), 100
-    )
-    theirs = (evaluation.tide_errors() or {})["counts"]
+    theirs = tide_errors(truth, predictions, "file", 100)["counts"]
     names = {"Cls": "class", "Loc": "localization", "Both": "both", "Dupe": "duplicate", "Bkg": "background"}
     kinds = [one.kind for image in find_errors(truth, predictions, 0.0, 100) for one in image.errors]
     assert {name: kinds.count(kind) for name, kind in names.items()} == {name: theirs[name] for name in names}

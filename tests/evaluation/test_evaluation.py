@@ -359,6 +359,31 @@ def test_a_models_own_boxes_count_where_it_gives_them() -> None:
         evaluate(truth, [dataclasses.replace(entry, boxes_xywh=((x, y, width, height),) * 2)])
 
 
+def test_classes_one_after_the_other_score_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    # One class has objects and nothing found, one has detections alone, and one has neither.
+    scenes = [
+        [TruthInstance(int(rng.integers(3)), box(*rng.integers(0, 30, 2)), bool(rng.random() < 0.2)) for _ in range(6)]
+        for _ in range(4)
+    ]
+    predictions = predicted(
+        *[
+            [
+                Instance(int(rng.choice([0, 2, 3])), box(*rng.integers(0, 30, 2)), float(rng.choice([0.2, 0.5, 0.9])))
+                for _ in range(9)
+            ]
+            for _ in scenes
+        ]
+    )
+    truth = gold(*scenes, names=("both", "missed", "more", "found", "none"))
+    whole = evaluate(truth, predictions, intervals=True, replicates=20, errors=True)
+    monkeypatch.setattr("autodistill_rfdetr_seg.evaluation.coco_arrays._PAIRS_AT_ONCE", 1)
+    parts = evaluate(truth, predictions, intervals=True, replicates=20, errors=True)
+    assert parts.to_dict() == whole.to_dict() and parts.details == whole.details
+    assert 0 < (whole.mask["ap50"] or 0) < 1 and whole.per_class["missed"]["ap"] == 0
+    assert whole.per_class["found"]["ap"] is whole.per_class["none"]["ap"] is None
+
+
 @pytest.mark.parametrize("limit", [1, 4, 10, 100])
 def test_matches_are_the_same_from_the_evaluation_and_from_its_diagnostics(limit: int) -> None:
     found_in_all = 0
@@ -373,20 +398,17 @@ def test_matches_are_the_same_from_the_evaluation_and_from_its_diagnostics(limit
         ]
         truth = gold(*images)
         scores = [0.25, 0.5, 0.75]
-        rows = coco.to_results(
-            predicted(
-                *[
-                    [
-                        Instance(int(rng.integers(2)), box(*rng.integers(0, 30, 2)), float(rng.choice(scores)))
-                        for _ in range(14)
-                    ]
-                    for _ in images
+        found = predicted(
+            *[
+                [
+                    Instance(int(rng.integers(2)), box(*rng.integers(0, 30, 2)), float(rng.choice(scores)))
+                    for _ in range(14)
                 ]
-            ),
-            truth,
-            "dense",
+                for _ in images
+            ]
         )
-        evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(rows, limit)
+        gold_set = CocoGold(truth)
+        evaluation = gold_set.on_masks(gold_set.detections(found), limit)
         quick, slow = evaluation.arrays_and_matches()[1], evaluation.matches_at((0.5, 0.75)).at()
         order = np.argsort(slow.rows)
         for name in ("rows", "scores", "classes", "images", "matched"):

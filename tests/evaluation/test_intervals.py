@@ -26,10 +26,11 @@ from autodistill_rfdetr_seg.core.types import (
 )
 from autodistill_rfdetr_seg.evaluation import check_gate_names, check_gates, evaluate
 from autodistill_rfdetr_seg.evaluation.bootstrap import Interval, group_weights, interval
-from autodistill_rfdetr_seg.evaluation.coco_arrays import IOU_THRESHOLDS, CocoGold
+from autodistill_rfdetr_seg.evaluation.coco_arrays import IOU_THRESHOLDS
 from autodistill_rfdetr_seg.evaluation.comparison_sentence import comparison_sentence
 from autodistill_rfdetr_seg.evaluation.gold_groups import gold_groups
 from autodistill_rfdetr_seg.evaluation.intervals import ModelComparison, compare
+from autodistill_rfdetr_seg.evaluation.prediction_matches import match_predictions
 from autodistill_rfdetr_seg.evaluation.resampled_ap import ResampledAp
 from helpers.coco_results import theirs_evaluated
 
@@ -67,8 +68,7 @@ def scenes(images: int, seed: int, error: float = 1.5) -> tuple[GroundTruth, lis
 
 
 def resampled_ap(truth: GroundTruth, found: list[ImagePredictions]) -> ResampledAp:
-    evaluation = CocoGold(coco.to_dataset(truth, ids="dense")).on_masks(coco.to_results(found, truth, "dense"), 100)
-    return ResampledAp(evaluation.matches_at(IOU_THRESHOLDS.tolist()))
+    return ResampledAp(match_predictions(truth, found, limit=100, thresholds=IOU_THRESHOLDS.tolist()))
 
 
 @pytest.mark.parametrize("seed", range(4))
