@@ -4,10 +4,10 @@
 
 The processes read the same two files (a gold set, and COCO results with masks) and score masks and boxes.
 `pycocotools` runs `COCO`, `loadRes` and `COCOeval`, as its documentation shows, and prints the 12 metrics twice.
-`hotcoco` does the same with hotcoco, which `ours` is built on, and Python's `json`, without a check: the least that it
-can take. `ours` is `evaluate_predictions`, which also checks every row of the files and computes the best F1 of each
-class and the details of the report. Objects are drawn ellipses with noise on their outline; detections are objects that
-are shifted, resized, left out or of another class, and false alarms.
+`vernier` does the same with vernier, which `ours` is built on, without a check: the least that it can take. `ours` is
+`evaluate_predictions`, which also checks every row of the files and computes the best F1 of each class and the details
+of the report. Objects are drawn ellipses with noise on their outline; detections are objects that are shifted, resized,
+left out or of another class, and false alarms.
 """
 
 from __future__ import annotations
@@ -46,22 +46,17 @@ for kind in ("segm", "bbox"):
 json.dump(scores, open(sys.argv[3], "w"))
 """
 
-HOTCOCO = """
+VERNIER = """
 import json, sys
-from hotcoco import COCO, COCOeval
-gold = COCO(json.load(open(sys.argv[1])))
-results = json.load(open(sys.argv[2]))
-boxes = gold.load_res(results)
-for row in results:
-    del row["bbox"]
-found = {"segm": gold.load_res(results), "bbox": boxes}
+from vernier.instance import CocoDataset, evaluate_bbox_grid, evaluate_segm_grid
+with open(sys.argv[1], "rb") as file:
+    gold = CocoDataset.from_json(file.read())
+with open(sys.argv[2], "rb") as file:
+    found = file.read()
 scores = {}
-for kind in found:
-    evaluator = COCOeval(gold, found[kind], kind)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    scores[kind] = list(evaluator.stats)
+for kind, evaluate, area in (("segm", evaluate_segm_grid, "mask"), ("bbox", evaluate_bbox_grid, "bbox")):
+    grid = evaluate(gold, found, parity_mode="strict", max_dets_per_image=100, use_cats=True, dt_area=area)
+    scores[kind] = grid.accumulate([1, 10, 100]).summarize().stats
 json.dump(scores, open(sys.argv[3], "w"))
 """
 
@@ -132,7 +127,7 @@ def main() -> None:
         seconds: dict[str, float] = {}
         peaks: dict[str, int] = {}
         scores: dict[str, Any] = {}
-        for who, code in (("pycocotools", PYCOCOTOOLS), ("hotcoco", HOTCOCO), ("ours", OURS)):
+        for who, code in (("pycocotools", PYCOCOTOOLS), ("vernier", VERNIER), ("ours", OURS)):
             output = folder / f"{who}.json"
             runs = [run_python(code, *map(str, (*files, output)), input_folder=folder) for _ in range(options.repeats)]
             seconds[who], peaks[who] = min(run.seconds for run in runs), max(run.peak for run in runs)

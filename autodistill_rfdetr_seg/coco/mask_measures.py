@@ -4,6 +4,7 @@ message."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from .run_lengths import MAX_CHARACTERS
 
 _INT32_CHARACTERS = 5  # 25 bits
-_BATCH = 1000  # masks that are measured together, so that their arrays stay in the processor's cache
+_BATCH = 2000  # masks that are measured together, so that their arrays stay in the processor's cache
+_BATCHES_FOR_THREADS = 4
 
 _Integers = npt.NDArray[np.integer[Any]]
 
@@ -40,7 +42,15 @@ def measure(counts: Sequence[bytes], sizes: Sequence[tuple[int, int]]) -> Measur
         return _none_plain(0)
     shapes = np.asarray(sizes, dtype=np.int64)
     parts = [slice(start, start + _BATCH) for start in range(0, len(counts), _BATCH)]
-    return _joined([_measure_batch(counts[part], shapes[part]) for part in parts])
+
+    def measured(part: slice) -> MeasuredMasks:
+        return _measure_batch(counts[part], shapes[part])
+
+    if len(parts) < _BATCHES_FOR_THREADS:
+        return _joined(list(map(measured, parts)))
+    # Two threads take two thirds of the time of one, and more than that gain nothing.
+    with ThreadPoolExecutor(2) as pool:
+        return _joined(list(pool.map(measured, parts)))
 
 
 def _measure_batch(counts: Sequence[bytes], shapes: npt.NDArray[np.int64]) -> MeasuredMasks:

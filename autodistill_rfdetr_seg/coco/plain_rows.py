@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,36 +67,68 @@ def _plain_sides(values: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     return plain_numbers(list(chain.from_iterable(values)))
 
 
+class _Columns(NamedTuple):
+    """The values of rows (N,), other than their masks; `boxes` (N, 4)."""
+
+    ids: list[int]
+    images: list[int]
+    categories: list[int]
+    areas: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.float64]
+    scores: list[float | None]
+
+
 def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | None]:
     """The annotations of the rows that `read_annotation` would read without reporting anything; None for the others."""
-    places = _places(lambda part: _are_plain(rows[part], known), 0, len(rows))
-    chosen = [rows[at] for at in places]
-    images = [known.images[row["image_id"]] for row in chosen]
+    parts: list[_Columns] = []
+
+    def are_plain(part: slice) -> bool:
+        columns = _plain_columns(rows[part], known)
+        if columns is not None:
+            parts.append(columns)
+        return columns is not None
+
+    places = _places(are_plain, 0, len(rows))
+    found: list[Annotation | None] = [None] * len(rows)
+    if not parts:
+        return found
+    ids, images, categories, areas, boxes, scores = _joined(parts)
+    of_row = [known.images[image] for image in images]
     rles, measured = plain_masks(
-        [row.get("segmentation") for row in chosen],
-        [(image.height, image.width) if image.stated is None else None for image in images],
+        [rows[at].get("segmentation") for at in places],
+        [(image.height, image.width) if image.stated is None else None for image in of_row],
     )
-    areas = np.array([row["area"] for row in chosen], dtype=np.float64)
-    boxes = np.array(list(chain.from_iterable(row["bbox"] for row in chosen)), dtype=np.float64).reshape(-1, 4)
     sound = measured.plain & (measured.areas > 0) & (areas >= 0) & (boxes[:, 2:] >= 0).all(axis=1)
     sound &= ~area_differs(areas, measured.areas) & ~are_far(boxes, measured.boxes_xywh.astype(np.float64))
     made = map(
         Annotation,
-        _copied([row["id"] for row in chosen]),
-        [row["image_id"] for row in chosen],
-        [row["category_id"] for row in chosen],
+        _copied(ids),
+        images,
+        categories,
         rles,
         repeat(False),
         areas.tolist(),
         map(tuple, boxes.tolist()),
         repeat(False),
-        [None if (score := row.get("score")) is None else float(score) for row in chosen],
+        [None if score is None else float(score) for score in scores],
     )
-    found: list[Annotation | None] = [None] * len(rows)
     for at, is_sound, annotation in zip(places, sound.tolist(), made, strict=True):
         if is_sound:
             found[at] = annotation
     return found
+
+
+def _joined(parts: Sequence[_Columns]) -> _Columns:
+    if len(parts) == 1:
+        return parts[0]
+    return _Columns(
+        ids=[one for part in parts for one in part.ids],
+        images=[one for part in parts for one in part.images],
+        categories=[one for part in parts for one in part.categories],
+        areas=np.concatenate([part.areas for part in parts]),
+        boxes=np.concatenate([part.boxes for part in parts]),
+        scores=[one for part in parts for one in part.scores],
+    )
 
 
 def _copied(ids: list[int]) -> list[int]:
@@ -123,26 +155,28 @@ def _are_compressed(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int
     )
 
 
-def _are_plain(rows: Sequence[Row], known: Known) -> bool:
-    """Whether the values of all rows, other than masks, are of the format's own types, and refer to what there is."""
+def _plain_columns(rows: Sequence[Row], known: Known) -> _Columns | None:
+    """The values of the rows, if those of all are of the format's own types, and refer to what there is."""
 
     def values(key: str) -> list[Any]:
         return [row.get(key) for row in rows]
 
-    scores = [score for score in values("score") if score is not None]
-    return (
-        _all(type, values("id"), {int})
-        and _all(type, images := values("image_id"), {int})
-        and known.images.keys() >= set(images)
-        and _all(type, categories := values("category_id"), {int})
-        and known.categories >= set(categories)
-        and _all(type, crowds := values("iscrowd"), {int})
-        and not any(crowds)
-        and plain_numbers(values("area")) is not None
-        and _plain_sides(values("bbox")) is not None
-        and _all(type, scores, _NUMBERS)
-        and all(0 <= score <= 1 for score in scores)
-    )
+    stated = [score for score in values("score") if score is not None]
+    if (
+        not _all(type, ids := values("id"), {int})
+        or not _all(type, images := values("image_id"), {int})
+        or not known.images.keys() >= set(images)
+        or not _all(type, categories := values("category_id"), {int})
+        or not known.categories >= set(categories)
+        or not _all(type, crowds := values("iscrowd"), {int})
+        or any(crowds)
+        or (areas := plain_numbers(values("area"))) is None
+        or (sides := _plain_sides(values("bbox"))) is None
+        or not _all(type, stated, _NUMBERS)
+        or not all(0 <= score <= 1 for score in stated)
+    ):
+        return None
+    return _Columns(ids, images, categories, areas, sides.reshape(-1, 4), values("score"))
 
 
 def _places(are_plain: Callable[[slice], bool], start: int, stop: int) -> Sequence[int]:

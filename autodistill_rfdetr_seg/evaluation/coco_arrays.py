@@ -71,7 +71,7 @@ class CocoGold:
         np.add.at(self.counts, (self._classes[~self._crowd], self._of_image[~self._crowd]), 1)
         self.is_empty = not self._objects
 
-    def dataset(self, classes: range | None = None) -> Any:
+    def dataset(self, classes: range | None = None, with_masks: bool = True) -> Any:
         """The instances of these classes (indices), or of all, in vernier's form."""
         if classes is None:
             classes = range(len(self.counts))
@@ -90,7 +90,7 @@ class CocoGold:
                 "bbox": self._boxes[kept],
                 "area": self._areas[kept],
                 "iscrowd": self._crowd[kept],
-                "segmentation": [masks.to_coco(self._objects[at].rle) for at in kept.tolist()],
+                "segmentation": [masks.to_coco(self._objects[at].rle) if with_masks else None for at in kept.tolist()],
             },
             [{"id": index + 1, "name": str(index)} for index in classes],
         )
@@ -136,8 +136,13 @@ class CocoEvaluation:
         """What each detection is matched with at these IoU thresholds."""
         every = _vernier().Breakdown.from_ranges("area", [("all", 0.0, 1e10)])
         options = {"iou_thresholds": list(thresholds), "area_ranges": every, "retain_meta": True}
-        cells = ((found, cell) for _, found, grid in self._grids(self._limit, options) for cell in grid.eval_imgs())
-        return from_cells(cells, thresholds, *self._gold.counts.shape)
+
+        def cells() -> Iterator[tuple[Detections, dict[str, Any] | None]]:
+            for classes in self._parts():
+                found = self._detections.of_classes(classes)
+                yield from ((found, cell) for cell in self._grid(classes, found, self._limit, options).eval_imgs())
+
+        return from_cells(cells(), thresholds, *self._gold.counts.shape)
 
     def _arrays_and_tables(self, with_tables: bool) -> tuple[CocoArrays, list[tuple[Detections, Any]]]:
         """The arrays, and where asked for vernier's tables of some detections each."""
@@ -145,7 +150,9 @@ class CocoEvaluation:
         shape = (len(IOU_THRESHOLDS), len(RECALL_THRESHOLDS), len(self._gold.counts), 4)
         precision, recalls = np.full(shape, -1.0), np.full((3, shape[0], *shape[2:]), -1.0)
         tables = []
-        for classes, found, grid in self._grids(counts[-1], {"retain_iou": with_tables}):
+        for classes in self._parts():
+            found = self._detections.of_classes(classes)
+            grid = self._grid(classes, found, counts[-1], {"retain_iou": with_tables})
             arrays = grid.accumulate(counts)
             part = slice(classes.start, classes.stop)
             precision[:, :, part] = arrays.precision[..., counts.index(self._limit)]
@@ -153,29 +160,27 @@ class CocoEvaluation:
                 recall[:, part] = arrays.recall[..., counts.index(count)]
             if with_tables:
                 tables.append((found, _vernier().per_detection_to_arrow_pycapsule(grid, False)))
+            del grid, arrays  # before the next ones take memory
         return CocoArrays(precision, *recalls), tables
 
-    def _grids(self, most: int, options: Mapping[str, Any]) -> Iterator[tuple[range, Detections, Any]]:
-        """Some classes (indices) at a time, their detections, and the evaluation of `most` of each image and class."""
+    def _parts(self) -> list[range]:
+        """The classes (indices) that are evaluated at once; none where there is neither an instance nor a detection."""
         if self._gold.is_empty and not len(self._detections.scores):
-            return
+            return []
         classes, images = self._gold.counts.shape
         at_once = max(1, _PAIRS_AT_ONCE // images)
+        return [range(start, min(start + at_once, classes)) for start in range(0, classes, at_once)]
+
+    def _grid(self, classes: range, found: Detections, most: int, options: Mapping[str, Any]) -> Any:
+        """vernier's evaluation of these classes, of at most so many detections per image and class."""
+        gold = self._gold.dataset(classes, with_masks=self._iou_type == "segm")
         # "strict": as pycocotools does it.
-        rules: dict[str, Any] = {
-            "parity_mode": "strict",
-            "max_dets_per_image": most,
-            "use_cats": True,
-            "num_threads": usable_cores(),
-        }
-        for start in range(0, classes, at_once):
-            part = range(start, min(start + at_once, classes))
-            gold, found = self._gold.dataset(part), self._detections.of_classes(part)
-            if self._iou_type == "bbox":
-                grid = _vernier().evaluate_bbox_grid(gold, found.as_matrix(), dt_area="bbox", **rules, **options)
-            else:
-                grid = _vernier().evaluate_segm_grid(gold, found.by_image(), dt_area="mask", **rules, **options)
-            yield part, found, grid
+        rules: dict[str, Any] = {"parity_mode": "strict", "use_cats": True, "num_threads": usable_cores(), **options}
+        if self._iou_type == "bbox":
+            return _vernier().evaluate_bbox_grid(
+                gold, found.as_matrix(), max_dets_per_image=most, dt_area="bbox", **rules
+            )
+        return _vernier().evaluate_segm_grid(gold, found.by_image(), max_dets_per_image=most, dt_area="mask", **rules)
 
 
 def class_summary(arrays: CocoArrays, index: int) -> dict[str, float | None]:

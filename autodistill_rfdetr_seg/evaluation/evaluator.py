@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import statistics
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -129,21 +130,20 @@ def evaluate(
         raise DataError("The gold set has no images.")
     if not checked:
         _check(predictions, truth)
-    thresholds = IOU_THRESHOLDS.tolist()
     gold_set = CocoGold(truth, area_from)
     detections = gold_set.detections(predictions)
-    evaluation = gold_set.on_masks(detections, max_detections)
-    mask, matches = evaluation.arrays_and_matches()
+    on_masks, on_boxes = (on(detections, max_detections) for on in (gold_set.on_masks, gold_set.on_boxes))
+    with ThreadPoolExecutor(1) as pool:
+        box_arrays = pool.submit(on_boxes.arrays)
+        mask, matches = on_masks.arrays_and_matches()
+        box = box_arrays.result()
     scored = matches.with_classes(matches.gold.sum(axis=1) > 0)
-    on_masks = evaluation.matches_at(thresholds) if intervals else None
-    del evaluation  # before the next one takes memory
-    evaluation = gold_set.on_boxes(detections, max_detections)
-    box = evaluation.arrays()
     resampled = None
-    if on_masks is not None:
+    if intervals:
         # An image that is in no group is one of its own; a number is no name of a group.
         of_image = [(groups or {}).get(image.image_id, at) for at, image in enumerate(truth.images)]
-        both = ScoreMatches(on_masks, evaluation.matches_at(thresholds))
+        thresholds = IOU_THRESHOLDS.tolist()
+        both = ScoreMatches(on_masks.matches_at(thresholds), on_boxes.matches_at(thresholds))
         resampled = resample(both, of_image, replicates, progress)
     best = best_operating_point(scored.scores, scored.matched, int(scored.gold.sum()))
     details = _details(truth, mask, scored, best.confidence)
