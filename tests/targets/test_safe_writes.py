@@ -19,6 +19,7 @@ from autodistill_rfdetr_seg.system import files
 from autodistill_rfdetr_seg.targets import RFDETRSegNano, vendor
 from autodistill_rfdetr_seg.targets.rfdetr_import import import_rfdetr
 from autodistill_rfdetr_seg.targets.training import safe_writes
+from autodistill_rfdetr_seg.targets.training.checkpoint_provenance import add_to_checkpoint, read_provenance
 from autodistill_rfdetr_seg.targets.training.safe_writes import metrics_log, write_safely
 from helpers.tiny_training import QUICK, TINY, write_coco
 
@@ -169,6 +170,20 @@ def test_each_checkpoint_is_the_one_of_before_where_a_new_one_cannot_be_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ema.pth", "last.ckpt", "regular.pth"]
     for path in tmp_path.iterdir():
         assert torch.load(path, weights_only=True)["weights"].shape == (10,)
+
+
+def test_a_checkpoint_stays_as_it_is_where_its_provenance_cannot_be_added(tmp_path: Path) -> None:
+    file = tmp_path / "best.pth"
+    torch.save({"model": torch.ones(100_000)}, file)
+    limit_files(64)
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            add_to_checkpoint(file, {"seed": 1})
+    finally:
+        limit_files(None)
+    assert torch.load(file, weights_only=True).keys() == {"model"} and read_provenance(file) is None
+    add_to_checkpoint(file, {"seed": 1})
+    assert read_provenance(file) == {"seed": 1} and [path.name for path in tmp_path.iterdir()] == ["best.pth"]
 
 
 @pytest.mark.train

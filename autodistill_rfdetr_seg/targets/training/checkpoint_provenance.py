@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import TrainingError
-from ...system.files import replacing
 from ..rfdetr_import import VENDOR_ERRORS, first_line
+from .safe_writes import replacing_checkpoint
 
 OWN_KEY = "autodistill_rfdetr_seg"
 
@@ -27,11 +27,15 @@ def read_provenance(checkpoint: str | Path) -> dict[str, Any] | None:
 
 
 def add_to_checkpoint(path: Path, value: Mapping[str, Any]) -> None:
-    """Adds plain data to a checkpoint, under `OWN_KEY`; rfdetr reads the file as before."""
+    """Adds plain data to a checkpoint, under `OWN_KEY`; rfdetr reads the file as before.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; it is as before then.
+    """
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True)
-    with replacing(path) as temporary:
+    with replacing_checkpoint(path) as temporary:
         torch.save({**content, OWN_KEY: json.loads(json.dumps(value))}, temporary)
 
 

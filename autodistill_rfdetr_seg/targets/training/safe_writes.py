@@ -46,14 +46,14 @@ def _in_one_step(write: Callable[..., None]) -> Callable[..., None]:
 
     def write_in_one_step(*arguments: Any) -> None:
         *others, path = arguments
-        with _replacing_checkpoint(Path(path)) as temporary:
+        with replacing_checkpoint(Path(path)) as temporary:
             write(*others, temporary)
 
     return write_in_one_step
 
 
 @contextlib.contextmanager
-def _replacing_checkpoint(path: Path) -> Iterator[Path]:
+def replacing_checkpoint(path: Path) -> Iterator[Path]:
     """As `replacing`; a full disk is an `OSError`, where torch raises a `RuntimeError` that names no reason."""
     with replacing(path) as temporary:
         try:
@@ -70,7 +70,7 @@ def _checkpoint_io() -> Any:
 
     class CheckpointIO(TorchCheckpointIO):
         def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-            with _replacing_checkpoint(Path(path)) as temporary:
+            with replacing_checkpoint(Path(path)) as temporary:
                 torch.save(checkpoint, temporary)
 
     return CheckpointIO()
