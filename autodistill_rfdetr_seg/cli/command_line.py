@@ -6,6 +6,7 @@ without some images, 5 a gate was not met, 130 interrupted, 143 terminated. The 
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import io
@@ -14,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -29,13 +31,15 @@ from .option_flags import without_flag_values
 # Name → summary of every command.
 COMMANDS: dict[str, str] = {name: command.summary for name, command in known_commands().items()}
 
+_DELETING = 0.01  # seconds in which an object is deleted as a rule
+
 
 class _Terminated(KeyboardInterrupt):
     """A signal that asks the process to end; its exit code is the one that a shell gives for that signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.exit_code = 128 + number
+        self.number, self.exit_code = number, 128 + number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -168,10 +172,35 @@ def _terminable() -> Iterator[None]:
     for number in before:
         signal.signal(number, interrupt)
     try:
-        yield
+        with _no_interruption_lost():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _no_interruption_lost() -> Iterator[None]:
+    """Sends a signal again whose exception was lost: Python only prints what is raised while an object is deleted."""
+
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            before(lost)
+            return
+        number = lost.exc_value.number if isinstance(lost.exc_value, _Terminated) else signal.SIGINT
+
+        def send() -> None:
+            time.sleep(_DELETING)
+            _thread.interrupt_main(signal.Signals(number))
+
+        # Not `threading.Thread`: its locks may be held by what is under way.
+        _thread.start_new_thread(send, ())
+
+    before, sys.unraisablehook = sys.unraisablehook, send_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 if __name__ == "__main__":

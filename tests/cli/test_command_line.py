@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from autodistill_rfdetr_seg.bases import groundingdino_compat
 from autodistill_rfdetr_seg.bases.base_entries import BaseEntry
 from autodistill_rfdetr_seg.bases.registry import BASES
 from autodistill_rfdetr_seg.bases.segmenters.segmenter_registry import SEGMENTERS
+from autodistill_rfdetr_seg.cli import command_line
+from autodistill_rfdetr_seg.cli.command import Command
 from autodistill_rfdetr_seg.cli.command_line import COMMANDS, build_parser, main
 from autodistill_rfdetr_seg.cli.option_flags import ALL_OPTIONS
 from autodistill_rfdetr_seg.core.config import PipelineConfig
@@ -345,3 +349,51 @@ def test_none_is_an_answer(word: str) -> None:
 
     parsed = build_parser().parse_args(["build", "run", "--near-duplicates", word, "--nms-iou", "0.5"])
     assert overrides(parsed) == {"split.near_duplicates": None, "refine.nms_iou": 0.5}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_arrives_while_objects_are_deleted_still_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int
+) -> None:
+    """What its handler raises there is not raised where the object was used."""
+    lost = []
+
+    class Deleted:
+        def __del__(self) -> None:
+            lost.append(number)
+            signal.raise_signal(number)
+
+    def run(_: argparse.Namespace) -> int:
+        Deleted()
+        started = time.monotonic()
+        # The signal that is sent again is lost a second time.
+        while time.monotonic() < started + 30:
+            if len(lost) < 2:
+                Deleted()
+            time.sleep(0.001)
+        return 0
+
+    command = Command("doctor", "ends", 1, lambda _: None, run)
+    monkeypatch.setattr(command_line, "known_commands", lambda: {"doctor": command})
+    before = sys.unraisablehook
+    assert main(["doctor"]) == code
+    assert capsys.readouterr().err == "Interrupted.\n" and len(lost) == 2
+    assert sys.unraisablehook is before
+
+
+def test_other_errors_of_deleted_objects_are_shown_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: shown.append(lost.exc_value))
+
+    class Deleted:
+        def __del__(self) -> None:
+            raise ValueError("as before")
+
+    def run(_: argparse.Namespace) -> int:
+        Deleted()
+        return 0
+
+    command = Command("doctor", "ends", 1, lambda _: None, run)
+    monkeypatch.setattr(command_line, "known_commands", lambda: {"doctor": command})
+    assert main(["doctor"]) == 0
+    assert [str(one) for one in shown] == ["as before"]
