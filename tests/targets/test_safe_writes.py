@@ -21,6 +21,7 @@ from autodistill_rfdetr_seg.targets.rfdetr_import import import_rfdetr
 from autodistill_rfdetr_seg.targets.training import safe_writes
 from autodistill_rfdetr_seg.targets.training.checkpoint_provenance import add_to_checkpoint, read_provenance
 from autodistill_rfdetr_seg.targets.training.safe_writes import metrics_log, write_safely
+from autodistill_rfdetr_seg.targets.training.training_folder import UNFINISHED, claim_training_folder
 from helpers.tiny_training import QUICK, TINY, write_coco
 
 
@@ -184,6 +185,16 @@ def test_a_checkpoint_stays_as_it_is_where_its_provenance_cannot_be_added(tmp_pa
     assert torch.load(file, weights_only=True).keys() == {"model"} and read_provenance(file) is None
     add_to_checkpoint(file, {"seed": 1})
     assert read_provenance(file) == {"seed": 1} and [path.name for path in tmp_path.iterdir()] == ["best.pth"]
+
+
+def test_the_half_of_a_checkpoint_that_a_kill_left_is_removed(tmp_path: Path) -> None:
+    work = tmp_path / UNFINISHED
+    work.mkdir()
+    (work / "last.ckpt").write_bytes(b"whole")
+    half = work / ".last.ckpt.4194305.partial"  # no process has a number above 4194304
+    half.write_bytes(b"half")
+    with claim_training_folder(tmp_path, resume=True, overwrite=False) as last:
+        assert last is not None and last.read_bytes() == b"whole" and not half.exists()
 
 
 @pytest.mark.train

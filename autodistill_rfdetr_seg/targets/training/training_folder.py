@@ -18,7 +18,7 @@ from ...core.config import TargetConfig
 from ...core.errors import DataError, MissingInputError, OutputExistsError
 from ...core.types import Run
 from ...system.file_hash import file_sha256
-from ...system.files import check_output, read_json, write_json
+from ...system.files import check_output, read_json, sweep, write_json
 from ...system.locks import LOCK, locked
 from ...system.versions import versions
 from .. import vendor
@@ -150,6 +150,7 @@ def claim_training_folder(
     with locked(work):
         # Another process may have finished meanwhile.
         _refuse_finished(folder, resume, overwrite)
+        sweep(work)
         last = _resume_checkpoint(folder, resume)
         aside = None if _is_inside(last, work) else _set_aside(work)
         if last is not None:
