@@ -182,25 +182,38 @@ def _terminable() -> Iterator[None]:
 @contextlib.contextmanager
 def _no_interruption_lost() -> Iterator[None]:
     """Sends a signal again whose exception was lost: Python only prints what is raised while an object is deleted."""
+    lock = _thread.allocate_lock()
+    inside, sending, main_thread = True, False, threading.get_ident()
 
     def send_again(lost: sys.UnraisableHookArgs) -> None:
+        nonlocal sending
         if not isinstance(lost.exc_value, KeyboardInterrupt):
             before(lost)
-            return
-        number = lost.exc_value.number if isinstance(lost.exc_value, _Terminated) else signal.SIGINT
+        elif not sending:  # a second one would interrupt the work that the first one ends
+            sending = True
+            number = lost.exc_value.number if isinstance(lost.exc_value, _Terminated) else signal.SIGINT
+            # Not `threading.Thread`: its locks may be held by what is under way.
+            _thread.start_new_thread(send, (signal.Signals(number),))
 
-        def send() -> None:
-            time.sleep(_DELETING)
-            _thread.interrupt_main(signal.Signals(number))
-
-        # Not `threading.Thread`: its locks may be held by what is under way.
-        _thread.start_new_thread(send, ())
+    def send(number: signal.Signals) -> None:
+        nonlocal sending
+        time.sleep(_DELETING)
+        with lock:
+            sending = False
+            if inside and hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(main_thread, number)  # also ends a call that waits
+            elif inside:
+                _thread.interrupt_main(number)
 
     before, sys.unraisablehook = sys.unraisablehook, send_again
     try:
         yield
     finally:
-        sys.unraisablehook = before
+        try:
+            with lock:
+                inside = False
+        finally:
+            sys.unraisablehook = before
 
 
 if __name__ == "__main__":
