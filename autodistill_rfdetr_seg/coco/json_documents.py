@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from . import problem_kinds as kinds
 from .problems import OnProblem, Problem, shown
 
@@ -52,8 +54,6 @@ def load(path: Path, on_problem: OnProblem) -> Any:
 
 def _parsed(data: bytes) -> Any:
     """`json.loads(data)`, by pydantic's parser, which takes two thirds of the time, and gives the same or refuses."""
-    from pydantic_core import from_json
-
     try:
         return from_json(data, cache_strings="keys")
     except ValueError:  # other encodings, deep nesting, half a surrogate pair; or an error, which `json` tells better

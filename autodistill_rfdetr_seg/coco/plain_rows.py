@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from .parts import Annotation, Box, Known, Row
 from .stated_boxes import are_far
 
 _NUMBERS = {int, float}
+_Value = TypeVar("_Value")
 
 
 def plain_masks(
@@ -29,8 +30,9 @@ def plain_masks(
     None, and zeros, for any other form, for an invalid RLE, for one with a run of zero pixels inside, and where there
     is no size.
     """
-    places = _places(lambda part: _are_compressed(segmentations[part], sizes[part]), 0, len(segmentations))
-    counts = [segmentations[at]["counts"].encode("ascii") for at in places]
+    parts = _plain_parts(lambda part: _compressed(segmentations[part], sizes[part]), 0, len(segmentations))
+    places = [at for part, _ in parts for at in part]
+    counts = [text for _, texts in parts for text in texts]
     chosen = [sizes[at] or (0, 0) for at in places]
     measured = measure(counts, chosen)
     found: list[Rle | None] = [None] * len(segmentations)
@@ -80,19 +82,12 @@ class _Columns(NamedTuple):
 
 def plain_annotations(rows: Sequence[Row], known: Known) -> list[Annotation | None]:
     """The annotations of the rows that `read_annotation` would read without reporting anything; None for the others."""
-    parts: list[_Columns] = []
-
-    def are_plain(part: slice) -> bool:
-        columns = _plain_columns(rows[part], known)
-        if columns is not None:
-            parts.append(columns)
-        return columns is not None
-
-    places = _places(are_plain, 0, len(rows))
+    parts = _plain_parts(lambda part: _plain_columns(rows[part], known), 0, len(rows))
     found: list[Annotation | None] = [None] * len(rows)
     if not parts:
         return found
-    ids, images, categories, areas, boxes, scores = _joined(parts)
+    places = [at for part, _ in parts for at in part]
+    ids, images, categories, areas, boxes, scores = _joined([columns for _, columns in parts])
     of_row = [known.images[image] for image in images]
     rles, measured = plain_masks(
         [rows[at].get("segmentation") for at in places],
@@ -140,19 +135,21 @@ def _copied(ids: list[int]) -> list[int]:
     return copied
 
 
-def _are_compressed(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]) -> bool:
-    """Whether all are compressed RLEs of these sizes, as far as can be seen without reading the run lengths."""
+def _compressed(segmentations: Sequence[Any], sizes: Sequence[tuple[int, int] | None]) -> list[bytes] | None:
+    """The run lengths, if all are compressed RLEs of these sizes, as far as can be seen without reading them."""
     if None in sizes or not _all(type, segmentations, {dict}):
-        return False
+        return None
     texts = [segmentation.get("counts") for segmentation in segmentations]
     stated = [segmentation.get("size") for segmentation in segmentations]
-    return (
-        _all(type, texts, {str})
-        and all(map(str.isascii, texts))
-        and _all(type, stated, {list})
-        and _all(type, chain.from_iterable(stated), {int})
-        and list(map(tuple, stated)) == list(sizes)
-    )
+    if (
+        not _all(type, texts, {str})
+        or not all(map(str.isascii, texts))
+        or not _all(type, stated, {list})
+        or not _all(type, chain.from_iterable(stated), {int})
+        or list(map(tuple, stated)) != list(sizes)
+    ):
+        return None
+    return [text.encode("ascii") for text in texts]
 
 
 def _plain_columns(rows: Sequence[Row], known: Known) -> _Columns | None:
@@ -161,7 +158,8 @@ def _plain_columns(rows: Sequence[Row], known: Known) -> _Columns | None:
     def values(key: str) -> list[Any]:
         return [row.get(key) for row in rows]
 
-    stated = [score for score in values("score") if score is not None]
+    scores = values("score")
+    stated = [score for score in scores if score is not None]
     if (
         not _all(type, ids := values("id"), {int})
         or not _all(type, images := values("image_id"), {int})
@@ -176,20 +174,21 @@ def _plain_columns(rows: Sequence[Row], known: Known) -> _Columns | None:
         or not all(0 <= score <= 1 for score in stated)
     ):
         return None
-    return _Columns(ids, images, categories, areas, sides.reshape(-1, 4), values("score"))
+    return _Columns(ids, images, categories, areas, sides.reshape(-1, 4), scores)
 
 
-def _places(are_plain: Callable[[slice], bool], start: int, stop: int) -> Sequence[int]:
-    """The indices from `start` to `stop` of rows that are plain, by asking of as many rows at once as possible.
+def _plain_parts(read: Callable[[slice], _Value | None], start: int, stop: int) -> list[tuple[range, _Value]]:
+    """The indices from `start` to `stop` of rows that are plain, in ranges, each with what `read` makes of its rows; it
+    is asked about as many rows at once as possible, and gives None where one of them is not plain.
 
     Not a closure that calls itself: such a cycle keeps the rows in memory while the garbage collector is off.
     """
-    if start < stop and are_plain(slice(start, stop)):
-        return range(start, stop)
+    if start < stop and (found := read(slice(start, stop))) is not None:
+        return [(range(start, stop), found)]
     if stop - start < 2:
-        return ()
+        return []
     middle = (start + stop) // 2
-    return (*_places(are_plain, start, middle), *_places(are_plain, middle, stop))
+    return [*_plain_parts(read, start, middle), *_plain_parts(read, middle, stop)]
 
 
 def _all(what: Callable[[Any], Any], values: Iterable[Any], allowed: set[Any]) -> bool:

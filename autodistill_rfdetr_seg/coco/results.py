@@ -12,6 +12,7 @@ from ..core.errors import DataError
 from ..core.types import FileId, GroundTruth, ImagePredictions, TruthImage, TruthInstance
 from ..system.files import write_text
 from . import segmentation as segmentations
+from .parts import Box
 from .reading import read
 from .writing import dumps
 
@@ -98,16 +99,13 @@ def to_dataset(truth: GroundTruth, area_from: Literal["file", "mask"] = "file", 
 
 
 def areas_and_boxes(
-    objects: Sequence[TruthInstance], area_from: Literal["file", "mask"] = "file"
-) -> tuple[list[float], list[tuple[float, ...]]]:
+    objects: Sequence[TruthInstance], area_from: Literal["file", "mask"]
+) -> tuple[list[float], list[Box]]:
     """The area and the box (xywh) that each object is scored with, in pixels: see `to_dataset`."""
     stated = [one.area if area_from == "file" else None for one in objects]
     areas = iter(masks.areas([one.rle for one, area in zip(objects, stated, strict=True) if area is None]))
-    boxes = iter(masks.boxes_xywh([one.rle for one in objects if one.bbox_xywh is None]))
-    return (
-        [next(areas) if area is None else area for area in stated],
-        [tuple(next(boxes)) if one.bbox_xywh is None else one.bbox_xywh for one in objects],
-    )
+    boxes = masks.given_or_own_boxes_xywh([one.rle for one in objects], [one.bbox_xywh for one in objects])
+    return [next(areas) if area is None else area for area in stated], boxes
 
 
 def to_results(

@@ -138,6 +138,14 @@ def boxes_xywh(rles: Sequence[Rle]) -> list[tuple[float, float, float, float]]:
     return [(x, y, width, height) for x, y, width, height in box_array_xywh(rles).tolist()]
 
 
+def given_or_own_boxes_xywh(
+    rles: Sequence[Rle], given: Sequence[tuple[float, float, float, float] | None]
+) -> list[tuple[float, float, float, float]]:
+    """Each given box, and `bbox_xywh` of the mask where there is none."""
+    own = iter(boxes_xywh([rle for rle, box in zip(rles, given, strict=True) if box is None]))
+    return [next(own) if box is None else box for box in given]
+
+
 def box_array_xywh(rles: Sequence[Rle]) -> npt.NDArray[np.float64]:
     """`bbox_xywh` of each mask, (N, 4) float64."""
     from pycocotools import mask as coco_mask

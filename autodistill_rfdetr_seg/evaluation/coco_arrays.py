@@ -13,7 +13,7 @@ from ..core import masks
 from ..core.types import GroundTruth, ImagePredictions
 from ..system.machine import usable_cores
 from .detection_matches import DetectionMatches, Matches, from_cells, from_tables
-from .detections import Detections, FloatArray
+from .detections import Detections, FloatArray, places_of
 
 # The indices of the area ranges in COCOeval.
 ALL, SMALL, MEDIUM, LARGE = range(4)
@@ -75,7 +75,7 @@ class CocoGold:
         """The instances of these classes (indices), or of all, in vernier's form."""
         if classes is None:
             classes = range(len(self.counts))
-        kept = np.flatnonzero((self._classes >= classes.start) & (self._classes < classes.stop))
+        kept = places_of(classes, self._classes)
         # vernier takes an object of id 0 for unmatched, as pycocotools does: all ids count from 1.
         return _vernier().CocoDataset.from_arrays(
             {

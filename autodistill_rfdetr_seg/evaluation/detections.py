@@ -18,6 +18,11 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
+def places_of(chosen: range, classes: IntArray) -> IntArray:
+    """Where `classes` (N,) are those of a range."""
+    return np.flatnonzero((classes >= chosen.start) & (classes < chosen.stop))
+
+
 @dataclass(frozen=True, slots=True)
 class Detections:
     """Detections (N,), those of an image one after the other: `rows`, their indices among all predictions, `scores`,
@@ -35,20 +40,20 @@ class Detections:
         """From predictions for `images` (id → index); a box is the one that the model gave, or that of the mask."""
         found = [one for prediction in predictions for one in prediction.instances]
         given = [box for one in predictions for box in (one.boxes_xywh or [None] * len(one.instances))]
-        drawn = iter(masks.boxes_xywh([one.rle for one, box in zip(found, given, strict=True) if box is None]))
+        rles = [one.rle for one in found]
         places = np.array([images[one.image_id] for one in predictions], dtype=np.int64)
         return cls(
             rows=np.arange(len(found)),
             scores=np.array([one.score for one in found], dtype=np.float64),
             classes=np.array([one.class_index for one in found], dtype=np.int64),
             images=np.repeat(places, [len(one.instances) for one in predictions]),
-            boxes=np.array([next(drawn) if box is None else box for box in given], dtype=np.float64).reshape(-1, 4),
-            rles=[one.rle for one in found],
+            boxes=np.array(masks.given_or_own_boxes_xywh(rles, given), dtype=np.float64).reshape(-1, 4),
+            rles=rles,
         )
 
     def of_classes(self, classes: range) -> Detections:
         """The detections of these classes (indices)."""
-        kept = np.flatnonzero((self.classes >= classes.start) & (self.classes < classes.stop))
+        kept = places_of(classes, self.classes)
         if len(kept) == len(self.rows):
             return self
         parts = (self.rows[kept], self.scores[kept], self.classes[kept], self.images[kept], self.boxes[kept])

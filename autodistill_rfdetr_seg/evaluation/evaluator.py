@@ -132,7 +132,8 @@ def evaluate(
         _check(predictions, truth)
     gold_set = CocoGold(truth, area_from)
     detections = gold_set.detections(predictions)
-    on_masks, on_boxes = (on(detections, max_detections) for on in (gold_set.on_masks, gold_set.on_boxes))
+    on_masks = gold_set.on_masks(detections, max_detections)
+    on_boxes = gold_set.on_boxes(detections, max_detections)
     with ThreadPoolExecutor(1) as pool:
         box_arrays = pool.submit(on_boxes.arrays)
         mask, matches = on_masks.arrays_and_matches()

@@ -23,6 +23,7 @@ from autodistill_rfdetr_seg.labels.label_account import read_failures
 from autodistill_rfdetr_seg.system.versions import importable
 from helpers.commands import begin_new, finish_new
 from helpers.lamps import BASE, annotations, arguments, scene
+from helpers.processes import are_gone
 from helpers.ray_cluster import RayCluster, ray_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not importable("ray"), reason="ray is not installed")]
@@ -78,13 +79,6 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def are_gone(numbers: set[int], seconds: float = 15.0) -> bool:
-    until = time.monotonic() + seconds
-    while (left := any(Path(f"/proc/{number}").exists() for number in numbers)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not left
-
-
 def test_two_nodes_give_the_same_bytes_and_a_bad_image_costs_itself_alone(
     cluster: RayCluster, photos: Path, tmp_path: Path, expected: dict[str, bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,7 +94,7 @@ def test_two_nodes_give_the_same_bytes_and_a_bad_image_costs_itself_alone(
     assert "lost 3 times" in reasons["05 dies.png"] and "a black corner" in reasons["06 raises.png"]
     processes = asked(tmp_path)
     assert len(set(processes)) >= 3  # one image ended three of them
-    assert are_gone(set(processes))
+    assert are_gone(set(processes), 15)
     for name in reasons:
         (photos / name).unlink()
     assert main(arguments(photos, run, "--resume")) == 0
@@ -144,7 +138,7 @@ def test_a_base_that_one_actor_cannot_build_is_left_to_the_others_and_ray_ends_w
     assert "An actor stopped; the others continue" in said and "no driver" in said and "on the node" in said
     assert "ray" not in out.lower().replace(str(tmp_path), "")
     assert annotations(tmp_path / "run") == expected
-    assert len(set(asked(tmp_path))) == 1 and are_gone(set(asked(tmp_path)))
+    assert len(set(asked(tmp_path))) == 1 and are_gone(set(asked(tmp_path)), 15)
     # Other tests have a Ray of their own meanwhile, which ends too.
     left = set(Path("/tmp").glob("autodistill-ray-*")) - before
     wait_until(lambda: not any(folder.exists() for folder in left))
@@ -158,7 +152,7 @@ def test_ten_accidents_at_times_of_chance(
     wait_until(lambda: len(asked(tmp_path)) > 4)
     driver.kill()
     driver.communicate(timeout=60)
-    assert driver.returncode == -signal.SIGKILL and are_gone(set(asked(tmp_path)))
+    assert driver.returncode == -signal.SIGKILL and are_gone(set(asked(tmp_path)), 15)
     chance, stop = random.Random(7), threading.Event()
     killed: list[bool] = []  # whether the actor had begun to label
 

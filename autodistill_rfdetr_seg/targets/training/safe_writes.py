@@ -84,6 +84,9 @@ class _Written(NamedTuple):
     size: int
 
 
+_NOTHING = _Written([], 0, 0)
+
+
 def metrics_log(file: Path, resumes: bool) -> Any:
     """A Lightning logger that writes a CSV file of the metrics, with a column for each metric that was ever logged.
 
@@ -100,7 +103,7 @@ def metrics_log(file: Path, resumes: bool) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self._rows: list[Mapping[str, Any]] | None = None
-            self._written: _Written | None = None
+            self._written = _NOTHING
 
         @rank_zero_only
         def log_hyperparams(self, *_: Any, **__: Any) -> None:
@@ -152,23 +155,22 @@ def _is_before(row: Mapping[str, str], epoch: Any) -> bool:
         return True
 
 
-def _write_rows(file: Path, rows: list[Mapping[str, Any]], written: _Written | None) -> _Written:
+def _write_rows(file: Path, rows: list[Mapping[str, Any]], written: _Written) -> _Written:
     """Adds what `file` lacks by `written`; writes all of it where columns are new, or where it is not there."""
-    count = len(rows)
-    known = set() if written is None else set(written.columns)
-    columns = sorted(known.union(*rows[0 if written is None else written.rows : count]))
-    if written is None or columns != written.columns or not file.is_file():
+    new = rows[written.rows :]
+    columns = sorted({*written.columns, *(name for row in new for name in row)})
+    if columns != written.columns or not file.is_file():
         text = _csv([dict(zip(columns, columns, strict=True)), *rows], columns)
         with replacing(file) as temporary:
             temporary.write_bytes(text)
-        return _Written(columns, count, len(text))
-    text = _csv(rows[written.rows :], columns)
+        return _Written(columns, len(rows), len(text))
+    text = _csv(new, columns)
     with file.open("r+b") as out:
         # What an interrupted call has added is written again.
         out.seek(written.size)
         out.write(text)
         out.truncate()
-    return _Written(columns, count, written.size + len(text))
+    return _Written(columns, len(rows), written.size + len(text))
 
 
 def _csv(rows: list[Mapping[str, Any]], columns: list[str]) -> bytes:
